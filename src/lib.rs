@@ -1,0 +1,3 @@
+//! truenorth keeps Northflank services true to the manifests in a folder.
+
+pub mod model;

@@ -1,0 +1,57 @@
+//! Applied: what the ledger knows of a service's last update.
+
+use serde::{Deserialize, Serialize};
+
+use super::Digest;
+
+/// The last update that the API accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// Its digest.
+    pub digest: Digest,
+}
+
+/// What is known of a service's last update. A service of which nothing was ever sent has no entry at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// The API accepted this one last, and nothing was sent since.
+    Applied(Applied),
+    /// A call began and its end is not known: a crash, a timeout, a broken connection. Whatever was accepted before it
+    /// may or may not be what the service has now, so no digest can be compared.
+    InDoubt,
+}
+
+impl Known {
+    /// The digest that the service has for certain.
+    #[must_use]
+    pub fn digest(&self) -> Option<Digest> {
+        match self {
+            Self::Applied(applied) => Some(applied.digest),
+            Self::InDoubt => None,
+        }
+    }
+}
+
+/// Why an update is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cause {
+    /// Nothing was ever accepted for this service.
+    New,
+    /// The manifest asks for something else than what was accepted last.
+    Changed,
+    /// An earlier call's end is not known.
+    InDoubt,
+}
+
+impl Cause {
+    /// The word in reports, logs and the ledger.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Changed => "changed",
+            Self::InDoubt => "in-doubt",
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! The nouns: what a service is called, what its manifest wants of it, and what names a snapshot.
+//!
+//! Everything here is plain values that cannot hold nonsense: constructors check, fields that could contradict each
+//! other are private. Nothing here reads a clock, a file or the environment.
+
+mod applied;
+mod desired;
+mod digest;
+mod key;
+mod revision;
+mod update;
+
+pub use applied::{Applied, Cause, Known};
+pub use desired::{Desired, Place, Policy};
+pub use digest::{Digest, InvalidDigest};
+pub use key::{Id, InvalidId, ServiceKey};
+pub use revision::{InvalidRevision, Revision};
+pub use update::{
+    BuildServiceId, BuildSha, Buildpack, BuildpackConfig, CredentialsId, DeploymentUpdate, Docker, DockerConfig,
+    External, ImagePath, Internal, InvalidField, MissingCommand, RuntimeUpdate,
+};

@@ -1,0 +1,482 @@
+//! The deployment update: the body of the update call, in the three forms that the contract allows.
+//!
+//! The rules are those of `DeploymentUpdate` in the API's contract (`src/sandbox/openapi.yaml`), which follows the
+//! provider's page "Update service deployment". Serialising a value gives the body of the call; its keys are declared
+//! in alphabetical order, because the digest is taken over the same text. Moving a field changes every digest.
+
+use std::sync::LazyLock;
+
+use regex::Regex;
+use serde::Serialize;
+use thiserror::Error;
+
+/// The body of the update call: exactly one of three forms.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum DeploymentUpdate {
+    /// Deploy an image from a registry.
+    External {
+        /// How the container starts.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        docker: Option<Docker>,
+        /// Which image.
+        external: External,
+    },
+    /// Deploy what a build service built.
+    Internal {
+        /// How a buildpack image starts.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        buildpack: Option<Buildpack>,
+        /// How the container starts.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        docker: Option<Docker>,
+        /// Which build.
+        internal: Internal,
+    },
+    /// Leave what is deployed as it is, and change how it starts.
+    Runtime(RuntimeUpdate),
+}
+
+/// An update of the runtime alone: at least one of the two settings.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum RuntimeUpdate {
+    /// Only the buildpack's settings.
+    Buildpack {
+        /// How a buildpack image starts.
+        buildpack: Buildpack,
+    },
+    /// Only docker's settings.
+    Docker {
+        /// How the container starts.
+        docker: Docker,
+    },
+    /// Both.
+    Both {
+        /// How a buildpack image starts.
+        buildpack: Buildpack,
+        /// How the container starts.
+        docker: Docker,
+    },
+}
+
+/// An image in a registry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct External {
+    /// Id of saved registry credentials.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credentials: Option<CredentialsId>,
+    /// Image to deploy, with a tag or a digest.
+    #[serde(rename = "imagePath")]
+    pub image_path: ImagePath,
+}
+
+/// A build of a build service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Internal {
+    /// Branch to deploy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub branch: Option<String>,
+    /// Id of the build to deploy.
+    #[serde(rename = "buildId", skip_serializing_if = "Option::is_none")]
+    pub build_id: Option<String>,
+    /// Commit to deploy.
+    #[serde(rename = "buildSHA", skip_serializing_if = "Option::is_none")]
+    pub build_sha: Option<BuildSha>,
+    /// The build service.
+    pub id: BuildServiceId,
+}
+
+/// A value that breaks a rule of the contract; the text names the rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum InvalidField {
+    /// An image path without `:tag` or `@digest`.
+    #[error("names no tag or digest")]
+    ImageWithoutTag,
+    /// An image path that the contract's pattern refuses.
+    #[error("is no image path")]
+    Image,
+    /// Credentials that are not letters, digits and dashes.
+    #[error("is no credentials id: letters, digits and dashes only")]
+    Credentials,
+    /// A build service id outside 3 to 54 characters.
+    #[error("is no build service id: it has 3 to 54 characters")]
+    BuildServiceLength,
+    /// A build service id that the contract's pattern refuses.
+    #[error("is no build service id: a letter first, then letters, digits and single dashes")]
+    BuildService,
+    /// Neither 40 characters nor `latest`.
+    #[error("is no commit: a full SHA has 40 characters, or write latest")]
+    BuildSha,
+}
+
+/// Image to deploy; outside Docker Hub with the registry's host. Names a tag or a digest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct ImagePath(Box<str>);
+
+impl ImagePath {
+    /// The contract's pattern for `imagePath`.
+    pub const PATTERN: &'static str = r"^(?:(?:https?://)?([a-zA-Z0-9-]+\.[a-zA-Z0-9.-]+)(/v1)?)?/?([a-zA-Z/-9.\-_]+)(?::([a-zA-Z/-9.\-_:]+)|@([a-zA-Z/-9.\-_:]+))$";
+
+    /// Checks and takes a text.
+    ///
+    /// # Errors
+    /// [`InvalidField::ImageWithoutTag`] where only the tag is missing, else [`InvalidField::Image`].
+    pub fn new(text: &str) -> Result<Self, InvalidField> {
+        static PATTERN: LazyLock<Regex> = LazyLock::new(|| pattern(ImagePath::PATTERN));
+        if PATTERN.is_match(text) {
+            Ok(Self(text.into()))
+        } else if PATTERN.is_match(&format!("{text}:latest")) {
+            Err(InvalidField::ImageWithoutTag)
+        } else {
+            Err(InvalidField::Image)
+        }
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Id of saved registry credentials.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct CredentialsId(Box<str>);
+
+impl CredentialsId {
+    /// The contract's pattern for `credentials`.
+    pub const PATTERN: &'static str = "^[A-Za-z0-9-]+$";
+
+    /// Checks and takes a text.
+    ///
+    /// # Errors
+    /// [`InvalidField::Credentials`] for anything but letters, digits and dashes.
+    pub fn new(text: &str) -> Result<Self, InvalidField> {
+        let valid = !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        if valid { Ok(Self(text.into())) } else { Err(InvalidField::Credentials) }
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Id of a build service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct BuildServiceId(Box<str>);
+
+impl BuildServiceId {
+    /// The contract's pattern for `internal.id`.
+    pub const PATTERN: &'static str = "^[a-zA-Z](-?[a-zA-Z0-9]+(-[a-zA-Z0-9]+)*)?$";
+    /// Fewest characters.
+    pub const MIN_CHARS: usize = 3;
+    /// Most characters.
+    pub const MAX_CHARS: usize = 54;
+
+    /// Checks and takes a text.
+    ///
+    /// # Errors
+    /// Says whether its length or its characters are at fault.
+    pub fn new(text: &str) -> Result<Self, InvalidField> {
+        static PATTERN: LazyLock<Regex> = LazyLock::new(|| pattern(BuildServiceId::PATTERN));
+        if !(Self::MIN_CHARS..=Self::MAX_CHARS).contains(&text.chars().count()) {
+            Err(InvalidField::BuildServiceLength)
+        } else if PATTERN.is_match(text) {
+            Ok(Self(text.into()))
+        } else {
+            Err(InvalidField::BuildService)
+        }
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Which commit to deploy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BuildSha {
+    /// The most recent one, whatever it is.
+    Latest,
+    /// This one, by its 40 characters.
+    Commit(Box<str>),
+}
+
+impl BuildSha {
+    /// How many characters a commit has.
+    pub const CHARS: usize = 40;
+
+    /// Checks and takes a text.
+    ///
+    /// # Errors
+    /// [`InvalidField::BuildSha`] unless it is `latest` or has 40 characters.
+    pub fn new(text: &str) -> Result<Self, InvalidField> {
+        if text == "latest" {
+            Ok(Self::Latest)
+        } else if text.chars().count() == Self::CHARS {
+            Ok(Self::Commit(text.into()))
+        } else {
+            Err(InvalidField::BuildSha)
+        }
+    }
+
+    /// The text as the manifest writes it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Latest => "latest",
+            Self::Commit(sha) => sha,
+        }
+    }
+}
+
+impl Serialize for BuildSha {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+/// A runtime setting whose type asks for a text that is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("configType {config_type} requires {field}")]
+pub struct MissingCommand {
+    /// The type as the manifest writes it.
+    pub config_type: &'static str,
+    /// The field that it requires.
+    pub field: &'static str,
+}
+
+/// What of a docker image is overridden.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum DockerConfig {
+    /// Nothing: the image's own entrypoint and command.
+    Default,
+    /// The entrypoint.
+    CustomEntrypoint,
+    /// The command.
+    CustomCommand,
+    /// Both.
+    CustomEntrypointCustomCommand,
+}
+
+impl DockerConfig {
+    /// Every value, in the order of the contract.
+    pub const ALL: [Self; 4] =
+        [Self::Default, Self::CustomEntrypoint, Self::CustomCommand, Self::CustomEntrypointCustomCommand];
+
+    /// The word in a manifest.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Default => "default",
+            Self::CustomEntrypoint => "customEntrypoint",
+            Self::CustomCommand => "customCommand",
+            Self::CustomEntrypointCustomCommand => "customEntrypointCustomCommand",
+        }
+    }
+
+    /// The fields that it requires.
+    #[must_use]
+    pub fn requires(self) -> &'static [&'static str] {
+        match self {
+            Self::Default => &[],
+            Self::CustomEntrypoint => &["customEntrypoint"],
+            Self::CustomCommand => &["customCommand"],
+            Self::CustomEntrypointCustomCommand => &["customEntrypoint", "customCommand"],
+        }
+    }
+}
+
+/// How a docker image starts. What the type requires is there; a text that it does not use may be there too, as the
+/// contract allows, and is sent as written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Docker {
+    config_type: DockerConfig,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    custom_command: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    custom_entrypoint: Option<String>,
+}
+
+impl Docker {
+    /// Puts a setting together.
+    ///
+    /// # Errors
+    /// Names the first field that the type requires and that is missing.
+    pub fn new(
+        config_type: DockerConfig,
+        custom_entrypoint: Option<String>,
+        custom_command: Option<String>,
+    ) -> Result<Self, MissingCommand> {
+        let given = [("customEntrypoint", custom_entrypoint.is_some()), ("customCommand", custom_command.is_some())];
+        require(config_type.as_str(), config_type.requires(), &given)?;
+        Ok(Self { config_type, custom_command, custom_entrypoint })
+    }
+}
+
+/// How the process of a buildpack image is chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum BuildpackConfig {
+    /// The image's default process.
+    Default,
+    /// Another process that the image names.
+    CustomProcess,
+    /// A command of its own.
+    CustomCommand,
+    /// An entrypoint and a command of its own.
+    CustomEntrypointCustomCommand,
+    /// The image's entrypoint with a command of its own.
+    OriginalEntrypointCustomCommand,
+}
+
+impl BuildpackConfig {
+    /// Every value, in the order of the contract.
+    pub const ALL: [Self; 5] = [
+        Self::Default,
+        Self::CustomProcess,
+        Self::CustomCommand,
+        Self::CustomEntrypointCustomCommand,
+        Self::OriginalEntrypointCustomCommand,
+    ];
+
+    /// The word in a manifest.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Default => "default",
+            Self::CustomProcess => "customProcess",
+            Self::CustomCommand => "customCommand",
+            Self::CustomEntrypointCustomCommand => "customEntrypointCustomCommand",
+            Self::OriginalEntrypointCustomCommand => "originalEntrypointCustomCommand",
+        }
+    }
+
+    /// The fields that it requires.
+    #[must_use]
+    pub fn requires(self) -> &'static [&'static str] {
+        match self {
+            Self::Default => &[],
+            Self::CustomProcess => &["customProcess"],
+            Self::CustomCommand | Self::OriginalEntrypointCustomCommand => &["customCommand"],
+            Self::CustomEntrypointCustomCommand => &["customEntrypoint", "customCommand"],
+        }
+    }
+}
+
+/// How a buildpack image starts. What the type requires is there; see [`Docker`] for what else may be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Buildpack {
+    config_type: BuildpackConfig,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    custom_command: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    custom_entrypoint: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    custom_process: Option<String>,
+}
+
+impl Buildpack {
+    /// Puts a setting together.
+    ///
+    /// # Errors
+    /// Names the first field that the type requires and that is missing.
+    pub fn new(
+        config_type: BuildpackConfig,
+        custom_process: Option<String>,
+        custom_entrypoint: Option<String>,
+        custom_command: Option<String>,
+    ) -> Result<Self, MissingCommand> {
+        let given = [
+            ("customProcess", custom_process.is_some()),
+            ("customEntrypoint", custom_entrypoint.is_some()),
+            ("customCommand", custom_command.is_some()),
+        ];
+        require(config_type.as_str(), config_type.requires(), &given)?;
+        Ok(Self { config_type, custom_command, custom_entrypoint, custom_process })
+    }
+}
+
+fn require(
+    config_type: &'static str,
+    required: &[&'static str],
+    given: &[(&'static str, bool)],
+) -> Result<(), MissingCommand> {
+    match required.iter().find(|field| !given.contains(&(**field, true))) {
+        Some(field) => Err(MissingCommand { config_type, field }),
+        None => Ok(()),
+    }
+}
+
+#[allow(clippy::expect_used, reason = "the patterns are constants, and each is used by a test")]
+fn pattern(text: &str) -> Regex {
+    Regex::new(text).expect("the contract's patterns are valid")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_path_needs_a_tag_or_a_digest() {
+        for good in
+            ["nginx:latest", "ghcr.io/acme/web:1.2", "https://r.io/v1/a/b:c", "a@sha256:0123", "localhost:5000/x"]
+        {
+            assert!(ImagePath::new(good).is_ok(), "{good:?} was refused");
+        }
+        for bad in ["nginx", "ghcr.io/acme/web"] {
+            assert_eq!(ImagePath::new(bad), Err(InvalidField::ImageWithoutTag), "{bad:?}");
+        }
+        for bad in ["", "nginx:", "ngin x:1", "nginx:la test", "nginx:1\n"] {
+            assert!(ImagePath::new(bad).is_err(), "{bad:?} was accepted");
+        }
+    }
+
+    #[test]
+    fn ids_and_commits_follow_the_contract() {
+        for good in ["abc", "a-b-c", "A1b", &"x".repeat(54)] {
+            assert!(BuildServiceId::new(good).is_ok(), "{good:?} was refused");
+        }
+        for bad in ["ab", "1abc", "a--b", "abc-", &"x".repeat(55), "a_b"] {
+            assert!(BuildServiceId::new(bad).is_err(), "{bad:?} was accepted");
+        }
+        assert!(CredentialsId::new("ghcr-1").is_ok());
+        assert!(CredentialsId::new("").is_err() && CredentialsId::new("a_b").is_err());
+        assert_eq!(BuildSha::new("latest"), Ok(BuildSha::Latest));
+        assert!(BuildSha::new(&"a".repeat(40)).is_ok() && BuildSha::new(&"a".repeat(39)).is_err());
+    }
+
+    #[test]
+    fn a_runtime_holds_what_its_type_requires() {
+        assert_eq!(
+            Docker::new(DockerConfig::CustomCommand, None, None),
+            Err(MissingCommand { config_type: "customCommand", field: "customCommand" })
+        );
+        for config in BuildpackConfig::ALL {
+            let all = Buildpack::new(config, Some("p".into()), Some("e".into()), Some("c".into()));
+            assert!(all.is_ok());
+            assert_eq!(Buildpack::new(config, None, None, None).is_ok(), config.requires().is_empty());
+        }
+    }
+
+    #[test]
+    fn the_words_of_a_type_are_those_of_its_serialisation() {
+        for config in DockerConfig::ALL {
+            assert_eq!(serde_json::to_value(config).ok(), Some(config.as_str().into()));
+        }
+        for config in BuildpackConfig::ALL {
+            assert_eq!(serde_json::to_value(config).ok(), Some(config.as_str().into()));
+        }
+    }
+}
