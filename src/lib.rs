@@ -1,3 +1,4 @@
 //! truenorth keeps Northflank services true to the manifests in a folder.
 
 pub mod model;
+pub mod northflank;

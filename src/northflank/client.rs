@@ -1,0 +1,249 @@
+//! The client: each call is a short function over one that sends, bounds and classifies.
+
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
+use reqwest::{Method, Response, StatusCode, Url};
+use serde::Serialize;
+use thiserror::Error;
+use tokio::time::{Instant, timeout_at};
+
+use super::answer::{self, Answered, Quota};
+use super::body;
+use super::error::{CallError, Cause, Failure};
+use super::failure::Said;
+use super::transport::{Proxies, Roots, Transport};
+use super::{ApiUrl, Token, scrub};
+use crate::model::{DeploymentUpdate, ServiceKey};
+
+/// How long the rest of an accepted call's body is waited for. It says nothing that is needed; its end only lets the
+/// connection be used again.
+const DRAIN: Duration = Duration::from_secs(1);
+
+/// The most that is read of such a body, in bytes.
+const MAX_DRAINED: usize = 64 * 1024;
+
+/// The API as one token sees it. A clone shares connections and token.
+#[derive(Clone)]
+pub struct Client {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    http: reqwest::Client,
+    api_url: ApiUrl,
+    request_timeout: Duration,
+    token: RwLock<Arc<Token>>,
+}
+
+/// Where the API is, and how long a call may take.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where the API is.
+    pub api_url: ApiUrl,
+    /// Deadline of one call, its answer's body included; more than zero, at most [`Settings::MAX_TIMEOUT`].
+    pub request_timeout: Duration,
+    /// Deadline of one connection. Better below `request_timeout`: only then is it known of a call that found no
+    /// connection in time that it was not sent.
+    pub connect_timeout: Duration,
+}
+
+impl Settings {
+    /// The longest deadline.
+    pub const MAX_TIMEOUT: Duration = Duration::from_secs(60 * 60);
+
+    /// Settings with a deadline of 10 seconds for a connection, or half of a call's where that is less.
+    #[must_use]
+    pub fn new(api_url: ApiUrl, request_timeout: Duration) -> Self {
+        let connect_timeout = Duration::from_secs(10).min(request_timeout / 2);
+        Self { api_url, request_timeout, connect_timeout }
+    }
+}
+
+/// Why there is no client.
+#[derive(Debug, Error)]
+pub enum BuildError {
+    /// A deadline of zero, or a longer one than [`Settings::MAX_TIMEOUT`].
+    #[error("the {name} timeout is {value:?}; it must be more than zero and at most an hour")]
+    Timeout {
+        /// Which one.
+        name: &'static str,
+        /// What it was set to.
+        value: Duration,
+    },
+    /// TLS cannot be set up; on Linux as a rule because there are no certificates.
+    #[error(
+        "cannot set up TLS; hint: install the system's CA certificates (package ca-certificates), or name a file of them in `SSL_CERT_FILE`"
+    )]
+    Tls {
+        /// What was wrong.
+        #[source]
+        source: reqwest::Error,
+    },
+}
+
+/// An answer with a status of success, its body not yet read.
+struct Accepted {
+    response: Response,
+    quota: Option<Quota>,
+    began: Instant,
+    deadline: Instant,
+}
+
+impl Client {
+    /// A client. Nothing is sent, and no connection made.
+    ///
+    /// # Errors
+    /// Where a deadline makes no sense, or TLS cannot be set up.
+    pub fn new(settings: Settings, token: Token) -> Result<Self, BuildError> {
+        Self::build(settings, token, Proxies::Environment, Roots::System)
+    }
+
+    pub(super) fn build(settings: Settings, token: Token, proxies: Proxies, roots: Roots) -> Result<Self, BuildError> {
+        let Settings { api_url, request_timeout, connect_timeout } = settings;
+        for (name, value) in [("request", request_timeout), ("connect", connect_timeout)] {
+            if value.is_zero() || value > Settings::MAX_TIMEOUT {
+                return Err(BuildError::Timeout { name, value });
+            }
+        }
+        let transport = Transport { connect_timeout, proxies, roots };
+        let http = transport.build(&api_url).map_err(|source| BuildError::Tls { source })?;
+        let token = RwLock::new(Arc::new(token));
+        Ok(Self { shared: Arc::new(Shared { http, api_url, request_timeout, token }) })
+    }
+
+    /// Where the API is.
+    #[must_use]
+    pub fn api_url(&self) -> &ApiUrl {
+        &self.shared.api_url
+    }
+
+    /// Puts another token in place, for the calls that begin from now on; a call that is out keeps its own.
+    pub fn replace_token(&self, token: Token) {
+        *self.shared.token.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(token);
+    }
+
+    /// Whether this is the token in use, so that one just read can be told from the one that was refused.
+    #[must_use]
+    pub fn token_is(&self, token: &Token) -> bool {
+        *self.token() == *token
+    }
+
+    /// `POST …/services/{service}/deployment`: updates a service's deployment.
+    ///
+    /// A status of 200 to 299 means that the update was accepted, whatever the body: one that is garbage, too long or
+    /// breaks off is no reason to send the update again.
+    ///
+    /// # Errors
+    /// Says what to do next and whether the update can have been accepted; see [`CallError`].
+    pub async fn update_deployment(
+        &self,
+        key: &ServiceKey,
+        update: &DeploymentUpdate,
+    ) -> Result<Answered<()>, CallError> {
+        self.call(Method::POST, self.shared.api_url.deployment(key), Some(update)).await?.drain().await
+    }
+
+    /// Sends one request, once, and sorts the answer by its status.
+    async fn call<B: Serialize + Sync>(
+        &self,
+        method: Method,
+        url: Url,
+        content: Option<&B>,
+    ) -> Result<Accepted, CallError> {
+        let Shared { http, api_url, request_timeout, .. } = &*self.shared;
+        let token = self.token();
+        let began = Instant::now();
+        let deadline = began + *request_timeout;
+        let failed = |failure, quota| CallError::new(failure, quota, began.elapsed());
+
+        let mut request = http.request(method, url).header(AUTHORIZATION, token.authorization());
+        if let Some(content) = content {
+            let content = serde_json::to_vec(content)
+                .map_err(|error| failed(Failure::Request { cause: Cause::of(&error, &token) }, None))?;
+            request = request.header(CONTENT_TYPE, HeaderValue::from_static("application/json")).body(content);
+        }
+        let response = match timeout_at(deadline, request.send()).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => return Err(failed(network(error, api_url, &token), None)),
+            Err(_) => {
+                return Err(failed(Failure::Timeout { api: api_url.to_string(), after: *request_timeout }, None));
+            }
+        };
+
+        let quota = Quota::from_headers(response.headers());
+        if response.status().is_success() {
+            Ok(Accepted { response, quota, began, deadline })
+        } else {
+            Err(failed(refusal(response, deadline, &token).await, quota))
+        }
+    }
+
+    fn token(&self) -> Arc<Token> {
+        Arc::clone(&self.shared.token.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Accepted {
+    /// For calls whose status says all.
+    async fn drain(self) -> Result<Answered<()>, CallError> {
+        let Self { response, quota, began, deadline } = self;
+        let status = response.status().as_u16();
+        let deadline = deadline.min(Instant::now() + DRAIN);
+        body::read(response, MAX_DRAINED, deadline).await;
+        Ok(Answered { value: (), status, quota, elapsed: began.elapsed() })
+    }
+}
+
+/// What reqwest's error means for the call.
+fn network(error: reqwest::Error, api_url: &ApiUrl, token: &Token) -> Failure {
+    let (connect, builder) = (error.is_connect(), error.is_builder());
+    let (api, cause) = (api_url.to_string(), Cause::of(&error.without_url(), token));
+    if builder {
+        Failure::Request { cause }
+    } else if connect {
+        Failure::Connect { api, cause }
+    } else {
+        Failure::Broken { api, cause }
+    }
+}
+
+/// What an answer says that is no success.
+async fn refusal(response: Response, deadline: Instant, token: &Token) -> Failure {
+    let status = response.status();
+    let wait = wait(status, response.headers());
+    let said = if status.is_redirection() {
+        Said { message: Some(redirected(response.headers(), token)), ..Said::default() }
+    } else {
+        Said::from_body(&body::read(response, body::MAX_FAILURE, deadline).await, token)
+    };
+    Failure::Status { status, said, wait }
+}
+
+/// How long an answer asks to wait before another call.
+fn wait(status: StatusCode, headers: &HeaderMap) -> Option<Duration> {
+    let now = Timestamp::now();
+    match status {
+        StatusCode::TOO_MANY_REQUESTS => Some(answer::limited_for(headers, now)),
+        _ => answer::retry_after(headers, now),
+    }
+}
+
+/// A redirect in words: as a rule the API's address is wrong, and where it leads to says how.
+fn redirected(headers: &HeaderMap, token: &Token) -> String {
+    let place = headers.get(LOCATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let place = place.split(['?', '#']).next().unwrap_or_default();
+    match scrub::line(place, token, 200) {
+        place if place.is_empty() => "redirects are not followed".to_owned(),
+        place => format!("redirects are not followed, and this one leads to `{place}`"),
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("api_url", &self.shared.api_url).finish_non_exhaustive()
+    }
+}

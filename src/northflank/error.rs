@@ -1,0 +1,297 @@
+//! Why a call failed, what to do next, and whether it can have had an effect.
+
+use std::error::Error;
+use std::fmt;
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use serde_json::Value;
+
+use super::failure::{MAX_MESSAGE, Said};
+use super::{Quota, Token, scrub};
+
+/// A call that failed. `Display` is a fragment such as ``the API answered 404 Not Found: no such service (not_found)``;
+/// the causes of a broken connection are in the chain of sources. Nothing in it holds the token, and every text of it
+/// is bounded and harmless in a terminal.
+#[derive(Debug)]
+pub struct CallError {
+    // An error travels in every `Result` of a call; one pointer is cheaper to carry than its parts.
+    parts: Box<Parts>,
+}
+
+#[derive(Debug)]
+struct Parts {
+    failure: Failure,
+    quota: Option<Quota>,
+    elapsed: Duration,
+}
+
+/// What went wrong.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The request could not be made: nothing was sent.
+    Request { cause: Cause },
+    /// No connection: nothing was sent.
+    Connect { api: String, cause: Cause },
+    /// A connection broke before there was a status, or gave something that is no HTTP.
+    Broken { api: String, cause: Cause },
+    /// No status before the deadline.
+    Timeout { api: String, after: Duration },
+    /// A status that is no success.
+    Status { status: StatusCode, said: Said, wait: Option<Duration> },
+}
+
+/// What to do after a call that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disposition {
+    /// Try again later, with a backoff: the network, a timeout, 408, 425, 5xx. See [`CallError::minimum_wait`].
+    Transient,
+    /// No call at all before this time is over: 429.
+    Limited {
+        /// 1 second to [`MAX_WAIT`](super::MAX_WAIT), from the answer on.
+        wait: Duration,
+    },
+    /// The token is refused: 401 and 403.
+    Denied,
+    /// The call is refused, and will be until its content changes: other 4xx, and 3xx, as no redirect is followed.
+    Rejected,
+}
+
+/// Whether a call that failed can have had an effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// It never left: there was no connection.
+    Unsent,
+    /// It may have had: a timeout, a connection that broke, a status that proves nothing (5xx, 3xx, 408).
+    Unknown,
+    /// The API refused it: 4xx.
+    Refused,
+}
+
+impl CallError {
+    pub(super) fn new(failure: Failure, quota: Option<Quota>, elapsed: Duration) -> Self {
+        Self { parts: Box::new(Parts { failure, quota, elapsed }) }
+    }
+
+    /// What to do next.
+    #[must_use]
+    pub fn disposition(&self) -> Disposition {
+        let Failure::Status { status, wait, .. } = &self.parts.failure else {
+            return match self.parts.failure {
+                Failure::Request { .. } => Disposition::Rejected,
+                _ => Disposition::Transient,
+            };
+        };
+        match status.as_u16() {
+            408 | 425 | 500.. => Disposition::Transient,
+            429 => Disposition::Limited { wait: wait.unwrap_or(Duration::from_secs(60)) },
+            401 | 403 => Disposition::Denied,
+            _ => Disposition::Rejected,
+        }
+    }
+
+    /// Whether the call can have had an effect.
+    #[must_use]
+    pub fn delivery(&self) -> Delivery {
+        match &self.parts.failure {
+            Failure::Request { .. } | Failure::Connect { .. } => Delivery::Unsent,
+            Failure::Broken { .. } | Failure::Timeout { .. } => Delivery::Unknown,
+            Failure::Status { status, .. } if status.is_client_error() && *status != StatusCode::REQUEST_TIMEOUT => {
+                Delivery::Refused
+            }
+            Failure::Status { .. } => Delivery::Unknown,
+        }
+    }
+
+    /// What a transient failure asks for in `Retry-After` (a 503 while the API is maintained): no attempt at this call
+    /// before. At most [`MAX_WAIT`](super::MAX_WAIT).
+    #[must_use]
+    pub fn minimum_wait(&self) -> Option<Duration> {
+        match (&self.parts.failure, self.disposition()) {
+            (Failure::Status { wait, .. }, Disposition::Transient) => *wait,
+            _ => None,
+        }
+    }
+
+    /// The HTTP status, where there was an answer.
+    #[must_use]
+    pub fn status(&self) -> Option<u16> {
+        match &self.parts.failure {
+            Failure::Status { status, .. } => Some(status.as_u16()),
+            _ => None,
+        }
+    }
+
+    /// What the API said, in one line of at most 1 KiB; else the status in words (`502 Bad Gateway`); where there was no
+    /// answer, what `Display` says.
+    #[must_use]
+    pub fn message(&self) -> String {
+        match &self.parts.failure {
+            Failure::Status { status, said, .. } => said.message.clone().unwrap_or_else(|| in_words(*status)),
+            _ => self.to_string(),
+        }
+    }
+
+    /// The provider's code for the error; at most 128 bytes.
+    #[must_use]
+    pub fn id(&self) -> Option<&str> {
+        self.said()?.id.as_deref()
+    }
+
+    /// What the provider tells beside the message, such as the fields at fault; at most 4 KiB of JSON. Longer details
+    /// are a text that is cut off.
+    #[must_use]
+    pub fn details(&self) -> Option<&Value> {
+        self.said()?.details.as_ref()
+    }
+
+    /// The quota, where the answer reported it in full.
+    #[must_use]
+    pub fn quota(&self) -> Option<Quota> {
+        self.parts.quota
+    }
+
+    /// From the beginning of the call to its failure.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        self.parts.elapsed
+    }
+
+    fn said(&self) -> Option<&Said> {
+        match &self.parts.failure {
+            Failure::Status { said, .. } => Some(said),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for CallError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.parts.failure {
+            Failure::Request { .. } => f.write_str("the request cannot be made"),
+            Failure::Connect { api, .. } => write!(f, "no connection to `{api}`"),
+            Failure::Broken { api, .. } => write!(f, "the connection to `{api}` broke before it answered"),
+            Failure::Timeout { api, after } => write!(f, "no answer from `{api}` within {after:?}"),
+            Failure::Status { status, said, .. } => {
+                let words = in_words(*status);
+                write!(f, "the API answered {words}")?;
+                // The title of many a proxy's page only repeats the status.
+                if let Some(message) = said.message.as_ref().filter(|message| **message != words) {
+                    write!(f, ": {message}")?;
+                }
+                if let Some(id) = &said.id {
+                    write!(f, " ({id})")?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Error for CallError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match &self.parts.failure {
+            Failure::Request { cause } | Failure::Connect { cause, .. } | Failure::Broken { cause, .. } => Some(cause),
+            Failure::Timeout { .. } | Failure::Status { .. } => None,
+        }
+    }
+}
+
+/// `404 Not Found`, or the number alone where it has no name.
+fn in_words(status: StatusCode) -> String {
+    match status.canonical_reason() {
+        Some(reason) => format!("{} {reason}", status.as_str()),
+        None => status.as_str().to_owned(),
+    }
+}
+
+/// The chain of a library's error as texts. The library's own errors are not kept: they can hold what the other side
+/// sent (the closing words of an HTTP/2 connection), in `Debug` too.
+#[derive(Debug)]
+pub(super) struct Cause {
+    text: String,
+    source: Option<Box<Cause>>,
+}
+
+impl Cause {
+    /// The longest chain that is kept.
+    const MAX_LINKS: usize = 16;
+
+    /// Takes over an error and its sources.
+    pub(super) fn of(error: &(dyn Error + 'static), token: &Token) -> Self {
+        Self::from_chain(error, token, Self::MAX_LINKS)
+    }
+
+    fn from_chain(error: &(dyn Error + 'static), token: &Token, links: usize) -> Self {
+        let text = scrub::line(&error.to_string(), token, MAX_MESSAGE);
+        let source = error.source().filter(|_| links > 1);
+        Self { text, source: source.map(|source| Box::new(Self::from_chain(source, token, links - 1))) }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl Error for Cause {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(status: u16, message: Option<&str>, id: Option<&str>) -> CallError {
+        let said = Said { message: message.map(Into::into), id: id.map(Into::into), details: None };
+        let status = StatusCode::from_u16(status).expect("a status");
+        CallError::new(Failure::Status { status, said, wait: None }, None, Duration::ZERO)
+    }
+
+    #[test]
+    fn every_status_has_its_disposition_and_delivery() {
+        use {Delivery::*, Disposition::*};
+        let limited = Limited { wait: Duration::from_secs(60) };
+        for (code, disposition, delivery) in [
+            (300, Rejected, Unknown),
+            (302, Rejected, Unknown),
+            (304, Rejected, Unknown),
+            (308, Rejected, Unknown),
+            (400, Rejected, Refused),
+            (401, Denied, Refused),
+            (403, Denied, Refused),
+            (404, Rejected, Refused),
+            (405, Rejected, Refused),
+            (408, Transient, Unknown),
+            (409, Rejected, Refused),
+            (410, Rejected, Refused),
+            (422, Rejected, Refused),
+            (425, Transient, Refused),
+            (429, limited, Refused),
+            (451, Rejected, Refused),
+            (500, Transient, Unknown),
+            (501, Transient, Unknown),
+            (502, Transient, Unknown),
+            (503, Transient, Unknown),
+            (504, Transient, Unknown),
+            (599, Transient, Unknown),
+            (999, Transient, Unknown),
+        ] {
+            let error = status(code, None, None);
+            assert_eq!((error.disposition(), error.delivery()), (disposition, delivery), "{code}");
+        }
+    }
+
+    #[test]
+    fn an_error_says_what_the_api_said() {
+        let text = |code, message, id| status(code, message, id).to_string();
+        let (message, id) = (Some("no such service"), Some("not_found"));
+        assert_eq!(text(404, message, id), "the API answered 404 Not Found: no such service (not_found)");
+        assert_eq!(text(502, Some("502 Bad Gateway"), None), "the API answered 502 Bad Gateway");
+        assert_eq!(text(599, None, None), "the API answered 599");
+        assert_eq!(status(502, None, None).message(), "502 Bad Gateway");
+    }
+}
