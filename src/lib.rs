@@ -1,4 +1,5 @@
 //! truenorth keeps Northflank services true to the manifests in a folder.
 
+pub mod ledger;
 pub mod model;
 pub mod northflank;

@@ -1,0 +1,182 @@
+//! What can go wrong with the ledger, and the way out.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use super::CallId;
+
+/// The ledger cannot be opened. Nothing may be sent without it: exit 78.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The state folder could not be made, looked at or closed to others.
+    #[error("cannot {action} the state folder `{}`", path.display())]
+    Folder {
+        /// What was tried.
+        action: &'static str,
+        /// The folder.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// Something else stands where the state folder should be.
+    #[error("the state folder `{}` is not a folder", path.display())]
+    NotAFolder {
+        /// What stands there.
+        path: PathBuf,
+    },
+    /// A file of the ledger could not be made, read or locked.
+    #[error("cannot {action} `{}`", path.display())]
+    File {
+        /// What was tried.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// Another truenorth has it.
+    #[error("the ledger `{}` is in use by {}", path.display(), holder(*pid))]
+    InUse {
+        /// The state folder.
+        path: PathBuf,
+        /// The process that has it, where it could be read; a number of its own pid namespace.
+        pid: Option<u32>,
+    },
+    /// A SQLite database that truenorth did not make, or no regular file.
+    #[error("`{}` is not a ledger of truenorth", path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Made by a newer truenorth.
+    #[error("the ledger `{}` has format {found}, this truenorth knows formats up to {supported}", path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        found: i64,
+        /// The newest format that is known here.
+        supported: i64,
+    },
+    /// Damaged.
+    #[error("the ledger `{}` is damaged: {what}", path.display())]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// The damage.
+        what: String,
+    },
+    /// The file system cannot keep a write-ahead log (a network file system, as a rule).
+    #[error("the file system of `{}` cannot keep a write-ahead log", path.display())]
+    NoLog {
+        /// The file.
+        path: PathBuf,
+    },
+    /// SQLite refused.
+    #[error("cannot {action} the ledger `{}`", path.display())]
+    Store {
+        /// What was tried.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: rusqlite::Error,
+    },
+    /// No thread could be started for it.
+    #[error("cannot start the ledger's thread")]
+    Thread(#[source] io::Error),
+}
+
+fn holder(pid: Option<u32>) -> String {
+    pid.map_or_else(|| "another truenorth".to_owned(), |pid| format!("another truenorth, pid {pid}"))
+}
+
+impl OpenError {
+    /// The way out, as a sentence for the line `hint:`.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::NotAFolder { .. } => Some("name another folder with --state-dir"),
+            Self::Folder { .. } | Self::File { .. } => {
+                Some("the state folder must be writable for the user that runs truenorth; --state-dir names another")
+            }
+            Self::InUse { .. } => {
+                Some("two of them would send everything twice: stop the other one, or name another --state-dir")
+            }
+            Self::Foreign { .. } => Some("name another folder with --state-dir; this file was left as it is"),
+            Self::Newer { .. } => {
+                Some("run the newer truenorth, or name another --state-dir; this file was left as it is")
+            }
+            Self::Corrupt { .. } => Some(
+                "move the file and its -wal aside, or restore a copy; it was left as it is. With a new ledger, \
+                 truenorth does not know what it sent before",
+            ),
+            Self::NoLog { .. } => Some("put the state folder on a local disk with --state-dir"),
+            Self::Store { .. } | Self::Thread(_) => None,
+        }
+    }
+}
+
+/// The ledger could not be read.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// SQLite refused, or found the file damaged.
+    #[error("cannot read the ledger `{}`", path.display())]
+    Store {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: rusqlite::Error,
+    },
+    /// The file changed under a reader that may not write beside it, again and again.
+    #[error("the ledger `{}` changes faster than it can be read", path.display())]
+    Unsteady {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file could not be opened again, after it had changed.
+    #[error("cannot open the ledger again")]
+    Reopen(#[source] Box<OpenError>),
+    /// The lock file could not be looked at.
+    #[error("cannot look at `{}`", path.display())]
+    Lock {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// The ledger could not be written. What was to be written is not there, everything before it is.
+#[derive(Clone, Debug, Error)]
+#[non_exhaustive]
+pub enum WriteError {
+    /// SQLite refused: a full disk, an I/O error. The next try may work.
+    #[error("cannot write to the ledger")]
+    Store(#[source] Arc<rusqlite::Error>),
+    /// The call was closed already, or never was.
+    #[error("call {} is not open in the ledger", .0.0)]
+    NotOpen(CallId),
+    /// The update could not be written as JSON.
+    #[error("cannot write the update as json")]
+    Spec(#[source] Arc<serde_json::Error>),
+    /// The ledger's thread is gone.
+    #[error("the ledger has stopped")]
+    Stopped,
+}
+
+impl From<rusqlite::Error> for WriteError {
+    fn from(source: rusqlite::Error) -> Self {
+        Self::Store(Arc::new(source))
+    }
+}

@@ -1,0 +1,163 @@
+//! The ledger: what was sent to the API, and what it accepted; an embedded SQLite store in the state folder.
+//!
+//! It exists so that a crash anywhere repeats at most one call. What is about to be sent is on disk before the call
+//! ([`Ledger::intend`]), and how it ended is on disk after it ([`Ledger::record`]). Between the two the service is *in
+//! doubt*: nobody can tell what it has, so no digest is compared for it. The rules of doubt:
+//!
+//! - an intent puts its service in doubt;
+//! - *rejected* and *unsent* take back the doubt of that one call: the service has what it had before;
+//! - *unknown*, and a call that the process did not live to record, leave theirs for good;
+//! - *accepted*, of whatever call, and *adopted* end all doubt: now it is known what the service has.
+//!
+//! So after an unknown call, a later rejected one changes nothing: the first may still have got through.
+//!
+//! ```text
+//!  tasks ── intend, record … ──▶ bounded queue ──▶ one thread ──▶ one transaction for all that waits ──▶ answers
+//!  tasks ── known, applied … ──▶ a connection that only reads (no waiting for the disk)
+//!  other programs ── Reader ───▶ the same file, beside a running daemon
+//! ```
+//!
+//! Reading order: `records` (the nouns), this file, `writer` (the thread), `sql` (every statement), `schema` (tables
+//! and migration), `open` (what a file must be before it is touched), `folder` and `lock`.
+//!
+//! No token ever comes here, and no body of an answer beyond a bounded message.
+
+mod error;
+mod folder;
+mod lock;
+mod open;
+mod reader;
+mod records;
+mod schema;
+mod sql;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use jiff::Timestamp;
+use tokio::sync::mpsc;
+
+pub use error::{OpenError, ReadError, WriteError};
+pub use lock::Holder;
+pub use reader::Reader;
+pub use records::{Adoption, AppliedRecord, CallId, End, HistoryEntry, Intent, Outcome, Pause};
+
+use lock::Lock;
+use writer::{Request, Slot};
+
+/// The ledger, opened to write. Cheap to clone; all clones share one queue, one thread and one lock. When the last one
+/// is dropped, what is queued is finished, the store is tidied and the lock is let go; that blocks for as long as the
+/// disk takes.
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    shared: Arc<Shared>,
+}
+
+/// What the clones share. Taken apart in order: nothing reads, nothing can be queued, the thread ends, the lock goes.
+#[derive(Debug)]
+struct Shared {
+    reader: Option<Reader>,
+    queue: Option<mpsc::Sender<Request>>,
+    thread: Option<JoinHandle<()>>,
+    _lock: Lock,
+}
+
+impl Ledger {
+    /// How many operations may wait for the disk before the next one waits for a place.
+    const QUEUE: usize = 1024;
+
+    /// Opens the ledger in the folder `dir`, and makes both where there is nothing yet. A folder that is ours and holds
+    /// nothing but the ledger is closed to everybody else. Calls that an earlier process left open are marked as
+    /// interrupted at `now`.
+    ///
+    /// Blocks for a few milliseconds; up to five seconds where another program holds on to the file.
+    ///
+    /// # Errors
+    /// Another truenorth has it, the folder cannot be used, or the file is corrupt, foreign or newer; in the last three
+    /// cases the file is as it was. Nothing can be sent then: exit 78.
+    pub fn open(dir: &Path, now: Timestamp) -> Result<Self, OpenError> {
+        let dir = folder::prepare(dir)?;
+        let lock = Lock::take(&dir)?;
+        let store = folder::store(&dir);
+        let connection = open::for_writing(&store, now)?;
+        let reader = Reader::beside_writer(store)?;
+        let (queue, requests) = mpsc::channel(Self::QUEUE);
+        let thread = thread::Builder::new()
+            .name("ledger".to_owned())
+            .spawn(move || writer::run(connection, requests))
+            .map_err(OpenError::Thread)?;
+        let shared = Shared { reader: Some(reader), queue: Some(queue), thread: Some(thread), _lock: lock };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// The reading side. It sees everything that was answered, and waits for no write.
+    #[must_use]
+    #[allow(clippy::expect_used, reason = "taken only by Drop")]
+    pub fn reader(&self) -> &Reader {
+        self.shared.reader.as_ref().expect("the reader is there until the last handle is dropped")
+    }
+
+    /// Puts on disk that a call is about to be made; durable when it returns. An earlier call of this service that is
+    /// still open is closed as interrupted, its doubt stays.
+    ///
+    /// Make the call only after `Ok`. If the future is dropped before, no call must be made; the intent is then closed
+    /// as unsent where the ledger sees that nobody waits, else it stays in doubt.
+    ///
+    /// # Errors
+    /// The store could not take it (a full disk, say). Nothing was written, and the next try may work.
+    pub async fn intend(&self, intent: Intent) -> Result<CallId, WriteError> {
+        let row = sql::NewCall::from_intent(&intent)?;
+        self.ask(|slot| Request::Intend { row, slot }).await
+    }
+
+    /// Puts on disk how a call ended; durable when it returns. Once it was handed over it is carried out, even if the
+    /// future is dropped.
+    ///
+    /// # Errors
+    /// The store could not take it: the call stays open and its service in doubt, and it can be recorded again.
+    /// [`WriteError::NotOpen`] where the call was closed already.
+    pub async fn record(&self, call: CallId, outcome: Outcome, at: Timestamp) -> Result<(), WriteError> {
+        self.ask(|slot| Request::Record { call, outcome, at, slot }).await
+    }
+
+    /// Records as applied what is live already, without a call; durable when it returns. Ends all doubt about the
+    /// service.
+    ///
+    /// # Errors
+    /// The store could not take it. Nothing was written, and the next try may work.
+    pub async fn adopt(&self, adoption: Adoption) -> Result<CallId, WriteError> {
+        let row = sql::NewCall::from_adoption(&adoption)?;
+        self.ask(|slot| Request::Adopt { row, slot }).await
+    }
+
+    /// Keeps the pause of all calls over a restart, or ends it; durable when it returns.
+    ///
+    /// # Errors
+    /// The store could not take it. What was there stays.
+    pub async fn set_pause(&self, pause: Option<Pause>) -> Result<(), WriteError> {
+        self.ask(|slot| Request::SetPause { pause, slot }).await
+    }
+
+    async fn ask<T>(&self, request: impl FnOnce(Slot<T>) -> Request) -> Result<T, WriteError> {
+        let (slot, answer) = Slot::new();
+        let queue = self.shared.queue.as_ref().ok_or(WriteError::Stopped)?;
+        queue.send(request(slot)).await.map_err(|_| WriteError::Stopped)?;
+        answer.await.map_err(|_| WriteError::Stopped)?
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // The last connection to close is the one that can clear the write-ahead log away: the writer's.
+        self.reader = None;
+        self.queue = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic in there was reported by the panic hook, and each caller has its WriteError::Stopped.
+            let _ = thread.join();
+        }
+    }
+}

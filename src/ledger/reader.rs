@@ -1,0 +1,181 @@
+//! Reading the ledger: beside a writer in the same process, beside a running daemon, or with nobody there.
+//!
+//! Takes nothing that a writer would wait for, and makes no file; only the index of a log that a crash left behind may
+//! come into being again. Beside a write-ahead log SQLite reads the usual way.
+//! With no log the file alone is read, as if it were immutable, because the usual way would make a log and an index
+//! beside it. A daemon that starts in that moment could make such a read a wrong one, so the file's stamp is compared
+//! after each, and the read done again where it moved.
+
+use std::collections::HashMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rusqlite::{Connection, ErrorCode};
+
+use super::folder::beside;
+use super::open::{self, Found};
+use super::{AppliedRecord, HistoryEntry, Holder, OpenError, Pause, ReadError, folder, lock, sql};
+use crate::model::{Known, ServiceKey};
+
+/// How often a read is done again because the file moved. Once is the rule: then the log is there.
+const ROUNDS: usize = 5;
+
+/// The ledger, opened to read. Each answer is one moment of it; two answers may be of two moments.
+///
+/// It stays on the file that it was opened on: where a state folder is replaced, open it anew.
+#[derive(Debug)]
+pub struct Reader {
+    store: PathBuf,
+    view: Mutex<View>,
+}
+
+#[derive(Debug)]
+struct View {
+    connection: Connection,
+    way: Way,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// SQLite sees the log and sorts out who sees what.
+    Beside,
+    /// The file alone, right while its stamp is this one.
+    Alone(Stamp),
+}
+
+/// What changes when somebody writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    file: (u64, u64, u64, i64, i64),
+    log: bool,
+}
+
+impl Reader {
+    /// Opens the ledger in the folder `dir`; `None` where there is none yet.
+    ///
+    /// # Errors
+    /// The folder or the file cannot be read, or the file is corrupt, foreign or newer.
+    pub fn open(dir: &Path) -> Result<Option<Self>, OpenError> {
+        match fs::metadata(dir) {
+            Ok(found) if found.is_dir() => {}
+            Ok(_) => return Err(OpenError::NotAFolder { path: dir.to_owned() }),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(OpenError::Folder { action: "look at", path: dir.to_owned(), source }),
+        }
+        let dir = fs::canonicalize(dir).map_err(|source| OpenError::Folder {
+            action: "look at",
+            path: dir.to_owned(),
+            source,
+        })?;
+        let store = folder::store(&dir);
+        if open::look(&store)? == Found::Nothing {
+            return Ok(None);
+        }
+        let view = view(&store)?;
+        Ok(Some(Self { store, view: Mutex::new(view) }))
+    }
+
+    /// The writer's own reader: the log is there.
+    pub(super) fn beside_writer(store: PathBuf) -> Result<Self, OpenError> {
+        let view = View { connection: open::read_only(&store)?, way: Way::Beside };
+        Ok(Self { store, view: Mutex::new(view) })
+    }
+
+    /// What is known of every service; one query, some milliseconds for 10,000. A service of which nothing was ever
+    /// accepted, and nothing is in doubt, has no entry.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn known(&self) -> Result<HashMap<ServiceKey, Known>, ReadError> {
+        self.read(sql::known)
+    }
+
+    /// What was accepted last for a service, even if it is in doubt by now.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn applied(&self, key: &ServiceKey) -> Result<Option<AppliedRecord>, ReadError> {
+        self.read(|connection| sql::applied(connection, key))
+    }
+
+    /// The newest `limit` entries, newest first, of one service or of all.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn history(&self, of: Option<&ServiceKey>, limit: u32) -> Result<Vec<HistoryEntry>, ReadError> {
+        self.read(|connection| sql::history(connection, of, limit))
+    }
+
+    /// The pause that was set last and not ended, even if its time is past.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn pause(&self) -> Result<Option<Pause>, ReadError> {
+        self.read(sql::pause)
+    }
+
+    /// Who has the ledger open to write, if anybody has.
+    ///
+    /// # Errors
+    /// The lock file cannot be read.
+    pub fn holder(&self) -> Result<Option<Holder>, ReadError> {
+        lock::holder(self.store.parent().unwrap_or(Path::new("/")))
+    }
+
+    fn read<T>(&self, query: impl Fn(&Connection) -> rusqlite::Result<T>) -> Result<T, ReadError> {
+        let mut now = self.view();
+        for _ in 0..ROUNDS {
+            let answer = query(&now.connection);
+            match now.way {
+                Way::Alone(then) if stamp(&self.store) != Some(then) => {
+                    *now = view(&self.store).map_err(|error| ReadError::Reopen(Box::new(error)))?;
+                }
+                _ => return answer.map_err(|source| ReadError::Store { path: self.store.clone(), source }),
+            }
+        }
+        Err(ReadError::Unsteady { path: self.store.clone() })
+    }
+
+    fn view(&self) -> MutexGuard<'_, View> {
+        // Whoever panicked only read.
+        self.view.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn view(store: &Path) -> Result<View, OpenError> {
+    // Taken before the file is opened: what changes from here on is seen.
+    let before = stamp(store);
+    let alone = |stamp| -> Result<View, OpenError> {
+        let connection = open::immutable(store)?;
+        open::identify(&connection, store)?;
+        Ok(View { connection, way: Way::Alone(stamp) })
+    };
+    if let Some(stamp) = before.filter(|stamp| !stamp.log) {
+        return alone(stamp);
+    }
+    let beside = open::read_only(store).and_then(|connection| {
+        open::identify(&connection, store)?;
+        Ok(View { connection, way: Way::Beside })
+    });
+    match (beside, before) {
+        // The folder is not writable for us, and what the usual way needs is not there. An empty log says nothing
+        // that the file does not.
+        (Err(error), Some(stamp)) if needs_writing(&error) && open::look(store)? == Found::Settled => alone(stamp),
+        (beside, _) => beside,
+    }
+}
+
+fn needs_writing(error: &OpenError) -> bool {
+    let OpenError::Store { source, .. } = error else { return false };
+    matches!(source.sqlite_error_code(), Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly))
+}
+
+fn stamp(store: &Path) -> Option<Stamp> {
+    let found = fs::metadata(store).ok()?;
+    Some(Stamp {
+        file: (found.dev(), found.ino(), found.size(), found.mtime(), found.mtime_nsec()),
+        log: fs::exists(beside(store, "-wal")).ok()?,
+    })
+}

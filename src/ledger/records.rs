@@ -1,0 +1,158 @@
+//! The nouns of the ledger: what goes in and what comes out. Times are kept to the millisecond.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::model::{Cause, DeploymentUpdate, Digest, Place, Revision, ServiceKey};
+
+/// Names one call in the ledger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CallId(pub(super) i64);
+
+/// A call that is about to be made.
+#[derive(Clone, Debug)]
+pub struct Intent {
+    /// The service that it is for.
+    pub key: ServiceKey,
+    /// The body.
+    pub update: Arc<DeploymentUpdate>,
+    /// The digest of service and body.
+    pub digest: Digest,
+    /// Why it is made.
+    pub cause: Cause,
+    /// The snapshot that asks for it.
+    pub revision: Revision,
+    /// The manifest that asks for it.
+    pub place: Place,
+    /// Which try of this content it is, from 1.
+    pub attempt: u32,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// How a call ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The API took it.
+    Accepted {
+        /// HTTP status.
+        status: u16,
+    },
+    /// The API refused it for certain: the service has what it had.
+    Rejected {
+        /// HTTP status.
+        status: u16,
+        /// Why; kept up to [`Outcome::MAX_MESSAGE`].
+        message: String,
+    },
+    /// The call never left this machine: the service has what it had.
+    Unsent {
+        /// Why; kept up to [`Outcome::MAX_MESSAGE`].
+        message: String,
+    },
+    /// Nobody knows: a timeout, a broken connection, a server error. The service stays in doubt.
+    Unknown {
+        /// HTTP status, where there was an answer.
+        status: Option<u16>,
+        /// What happened; kept up to [`Outcome::MAX_MESSAGE`].
+        message: String,
+    },
+}
+
+impl Outcome {
+    /// How much of a message is kept, in bytes. It may come from a server, and a sentence is enough.
+    pub const MAX_MESSAGE: usize = 1024;
+}
+
+/// What is live already, and is taken as applied.
+#[derive(Clone, Debug)]
+pub struct Adoption {
+    /// The service.
+    pub key: ServiceKey,
+    /// What the manifest asks for, and live has.
+    pub update: Arc<DeploymentUpdate>,
+    /// The digest of service and update.
+    pub digest: Digest,
+    /// The snapshot that asks for it.
+    pub revision: Revision,
+    /// The manifest that asks for it.
+    pub place: Place,
+    /// When live was read.
+    pub at: Timestamp,
+}
+
+/// All calls wait.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pause {
+    /// Until then.
+    pub until: Timestamp,
+    /// Why, for people; kept up to [`Outcome::MAX_MESSAGE`].
+    pub reason: String,
+}
+
+/// What the API accepted last for a service. While the service is in doubt it may have something newer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AppliedRecord {
+    /// The digest of service and body.
+    pub digest: Digest,
+    /// The body: compact JSON, keys in alphabetical order.
+    pub spec: String,
+    /// The snapshot that asked for it, as text.
+    pub revision: String,
+    /// The manifest that asked for it.
+    pub place: Place,
+    /// Why it was sent, as a word; `adopted` where it was not sent.
+    pub cause: String,
+    /// When it was accepted or adopted.
+    pub at: Timestamp,
+}
+
+/// One line of history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HistoryEntry {
+    /// Which call; later ones are greater.
+    pub call: CallId,
+    /// The service.
+    pub key: ServiceKey,
+    /// The digest of service and body.
+    pub digest: Digest,
+    /// The body: compact JSON, keys in alphabetical order.
+    pub spec: String,
+    /// The snapshot that asked for it, as text.
+    pub revision: String,
+    /// The manifest that asked for it.
+    pub place: Place,
+    /// Why, as a word; `adopted` where nothing was sent.
+    pub cause: String,
+    /// Which try of this content it was, from 1; 0 where nothing was sent.
+    pub attempt: u32,
+    /// When it began.
+    pub began: Timestamp,
+    /// How it ended.
+    pub end: End,
+}
+
+/// How a call ended, as history has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Not yet: it is in flight, or its process is gone and none came after it.
+    Open,
+    /// Its outcome was recorded.
+    Recorded {
+        /// The outcome.
+        outcome: Outcome,
+        /// When.
+        at: Timestamp,
+    },
+    /// Its process went away, or lost its answer, before an outcome could be recorded.
+    Interrupted {
+        /// When that was found.
+        at: Timestamp,
+    },
+    /// There was no call: live had it already.
+    Adopted {
+        /// When that was recorded.
+        at: Timestamp,
+    },
+}

@@ -1,0 +1,206 @@
+//! What is known after which calls: the rules one by one, then random histories against a model.
+
+use std::collections::HashMap;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::ledger::{CallId, End};
+
+#[tokio::test]
+async fn an_intent_alone_leaves_its_service_in_doubt() {
+    let dir = folder();
+    let ledger = open(dir.path());
+    assert_eq!(known(&ledger, "shop/web"), None);
+    ledger.intend(intent("shop/web", "1")).await.unwrap();
+    assert_eq!(known(&ledger, "shop/web"), Some(Known::InDoubt));
+    assert_eq!(known(&ledger, "shop/api"), None);
+}
+
+#[tokio::test]
+async fn each_outcome_leaves_what_the_service_has_for_certain() {
+    let dir = folder();
+    let ledger = open(dir.path());
+    send(&ledger, "shop/web", "1", rejected()).await;
+    assert_eq!(known(&ledger, "shop/web"), None, "nothing was ever accepted");
+    send(&ledger, "shop/web", "1", ACCEPTED).await;
+    assert_eq!(known(&ledger, "shop/web"), applied("shop/web", "1"));
+    send(&ledger, "shop/web", "2", rejected()).await;
+    send(&ledger, "shop/web", "2", unsent()).await;
+    assert_eq!(known(&ledger, "shop/web"), applied("shop/web", "1"), "it has what it had");
+    send(&ledger, "shop/web", "2", unknown()).await;
+    assert_eq!(known(&ledger, "shop/web"), Some(Known::InDoubt), "doubt wins over an older digest");
+    send(&ledger, "shop/web", "3", rejected()).await;
+    send(&ledger, "shop/web", "3", unsent()).await;
+    assert_eq!(known(&ledger, "shop/web"), Some(Known::InDoubt), "2 may still be live");
+    send(&ledger, "shop/web", "3", ACCEPTED).await;
+    assert_eq!(known(&ledger, "shop/web"), applied("shop/web", "3"));
+}
+
+#[tokio::test]
+async fn adopting_settles_a_doubt() {
+    let dir = folder();
+    let ledger = open(dir.path());
+    ledger.intend(intent("shop/web", "1")).await.unwrap();
+    ledger.adopt(adoption("shop/web", "2")).await.unwrap();
+    assert_eq!(known(&ledger, "shop/web"), applied("shop/web", "2"));
+    let record = ledger.reader().applied(&key("shop/web")).unwrap().unwrap();
+    assert_eq!((record.cause.as_str(), record.digest), ("adopted", digest("shop/web", "2")));
+}
+
+#[tokio::test]
+async fn what_was_accepted_is_read_back_whole() {
+    let dir = folder();
+    let ledger = open(dir.path());
+    send(&ledger, "acme/shop/web", "1", ACCEPTED).await;
+    let record = ledger.reader().applied(&key("acme/shop/web")).unwrap().unwrap();
+    assert_eq!(record.digest, digest("acme/shop/web", "1"));
+    assert_eq!(record.spec, serde_json::to_string(&update("1")).unwrap());
+    assert_eq!(record.revision, revision().to_string());
+    assert_eq!(record.place, place());
+    assert_eq!(record.cause, "changed");
+    assert_eq!(record.at, at(2));
+    assert_eq!(ledger.reader().applied(&key("shop/web")).unwrap(), None, "another team's service is another one");
+}
+
+#[tokio::test]
+async fn a_call_ends_once() {
+    let dir = folder();
+    let ledger = open(dir.path());
+    let first = ledger.intend(intent("shop/web", "1")).await.unwrap();
+    ledger.record(first, unknown(), at(2)).await.unwrap();
+    assert!(matches!(ledger.record(first, rejected(), at(3)).await, Err(WriteError::NotOpen(call)) if call == first));
+    assert_eq!(known(&ledger, "shop/web"), Some(Known::InDoubt));
+    let second = ledger.intend(intent("shop/web", "2")).await.unwrap();
+    let third = ledger.intend(intent("shop/web", "3")).await.unwrap();
+    assert!(matches!(ledger.record(second, ACCEPTED, at(3)).await, Err(WriteError::NotOpen(_))));
+    ledger.record(third, ACCEPTED, at(4)).await.unwrap();
+    assert_eq!(known(&ledger, "shop/web"), applied("shop/web", "3"));
+}
+
+#[derive(Clone, Debug)]
+enum Act {
+    Intend(usize, usize),
+    /// Of the call that was begun so many calls ago.
+    Record(usize, Outcome),
+    Adopt(usize, usize),
+    Reopen,
+    Crash,
+}
+
+const SERVICES: [&str; 3] = ["shop/web", "acme/shop/web", "shop/api"];
+const TAGS: [&str; 3] = ["1", "2", "3"];
+
+fn act() -> impl Strategy<Value = Act> {
+    let outcome = prop_oneof![
+        3 => Just(ACCEPTED),
+        3 => Just(rejected()),
+        1 => Just(unsent()),
+        2 => Just(unknown()),
+    ];
+    prop_oneof![
+        6 => (0..SERVICES.len(), 0..TAGS.len()).prop_map(|(service, tag)| Act::Intend(service, tag)),
+        6 => (prop_oneof![4 => Just(0usize), 1 => 0..4usize], outcome).prop_map(|(back, end)| Act::Record(back, end)),
+        1 => (0..SERVICES.len(), 0..TAGS.len()).prop_map(|(service, tag)| Act::Adopt(service, tag)),
+        1 => Just(Act::Reopen),
+        1 => Just(Act::Crash),
+    ]
+}
+
+/// Every call there was, in order, with its end; what is known follows from reading it backwards.
+#[derive(Default)]
+struct Model {
+    calls: Vec<Call>,
+}
+
+struct Call {
+    id: CallId,
+    service: usize,
+    tag: usize,
+    end: End,
+}
+
+impl Model {
+    fn begin(&mut self, id: CallId, service: usize, tag: usize, end: End) {
+        self.interrupt(|call| call.service == service, at(1));
+        self.calls.push(Call { id, service, tag, end });
+    }
+
+    fn interrupt(&mut self, which: impl Fn(&Call) -> bool, at: Timestamp) {
+        for call in self.calls.iter_mut().filter(|call| call.end == End::Open && which(call)) {
+            call.end = End::Interrupted { at };
+        }
+    }
+
+    fn known(&self) -> HashMap<ServiceKey, Known> {
+        let mut known = HashMap::new();
+        for (service, name) in SERVICES.iter().enumerate() {
+            let mut doubt = false;
+            let mut last = None;
+            for call in self.calls.iter().rev().filter(|call| call.service == service) {
+                match &call.end {
+                    End::Recorded { outcome: Outcome::Accepted { .. }, .. } | End::Adopted { .. } => {
+                        last = applied(name, TAGS[call.tag]);
+                        break;
+                    }
+                    End::Open | End::Interrupted { .. } => doubt = true,
+                    End::Recorded { outcome: Outcome::Unknown { .. }, .. } => doubt = true,
+                    End::Recorded { .. } => {}
+                }
+            }
+            let what = if doubt { Some(Known::InDoubt) } else { last };
+            known.extend(what.map(|what| (key(name), what)));
+        }
+        known
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn any_history_with_restarts_and_crashes_is_known_as_the_model_has_it(acts in prop::collection::vec(act(), 1..25)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let mut model = Model::default();
+        let mut dir = folder();
+        let mut ledger = open(dir.path());
+        // Those that crashed; they live on in their own folders until the end.
+        let mut dead = Vec::new();
+        for act in acts {
+            match act {
+                Act::Intend(service, tag) => {
+                    let id = runtime.block_on(ledger.intend(intent(SERVICES[service], TAGS[tag]))).unwrap();
+                    model.begin(id, service, tag, End::Open);
+                }
+                Act::Record(back, outcome) => {
+                    let Some(index) = model.calls.len().checked_sub(1 + back) else { continue };
+                    let call = &mut model.calls[index];
+                    let answer = runtime.block_on(ledger.record(call.id, outcome.clone(), at(2)));
+                    prop_assert_eq!(answer.is_ok(), call.end == End::Open);
+                    if answer.is_ok() {
+                        call.end = End::Recorded { outcome, at: at(2) };
+                    }
+                }
+                Act::Adopt(service, tag) => {
+                    let id = runtime.block_on(ledger.adopt(adoption(SERVICES[service], TAGS[tag]))).unwrap();
+                    model.begin(id, service, tag, End::Adopted { at: at(1) });
+                }
+                Act::Reopen => {
+                    drop(ledger);
+                    ledger = open(dir.path());
+                    model.interrupt(|_| true, at(0));
+                }
+                Act::Crash => {
+                    let copy = crash_copy(dir.path());
+                    dead.push((std::mem::replace(&mut ledger, open(copy.path())), std::mem::replace(&mut dir, copy)));
+                    model.interrupt(|_| true, at(0));
+                }
+            }
+            prop_assert_eq!(ledger.reader().known().unwrap(), model.known());
+        }
+        let history = ledger.reader().history(None, 100).unwrap();
+        let had: Vec<_> = history.into_iter().rev().map(|entry| (entry.call, entry.end)).collect();
+        let want: Vec<_> = model.calls.into_iter().map(|call| (call.id, call.end)).collect();
+        prop_assert_eq!(had, want);
+    }
+}

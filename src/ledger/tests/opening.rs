@@ -1,0 +1,293 @@
+//! Opening: the folder, the lock, and files that must stay as they are.
+
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+use super::*;
+use crate::ledger::{Holder, OpenError, Reader, open as opening, schema};
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o7777
+}
+
+#[tokio::test]
+async fn a_new_folder_is_for_its_owner_alone_and_so_are_its_files() {
+    let top = folder();
+    let dir = top.path().join("a/b");
+    let ledger = open(&dir);
+    ledger.intend(intent("shop/web", "1")).await.unwrap();
+    assert_eq!(mode(&dir), 0o700);
+    for file in ["ledger.sqlite", "ledger.sqlite-wal", "ledger.sqlite-shm", "ledger.lock"] {
+        assert_eq!(mode(&dir.join(file)), 0o600, "{file}");
+    }
+}
+
+#[test]
+fn a_folder_that_holds_only_the_ledger_is_closed_and_a_shared_one_is_left_alone() {
+    let ours = folder();
+    fs::set_permissions(ours.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    drop(open(ours.path()));
+    assert_eq!(mode(ours.path()), 0o700);
+    fs::set_permissions(ours.path(), fs::Permissions::from_mode(0o2750)).unwrap();
+    drop(open(ours.path()));
+    assert_eq!(mode(ours.path()), 0o2700);
+
+    let shared = folder();
+    fs::write(shared.path().join("notes.txt"), "not ours").unwrap();
+    fs::set_permissions(shared.path(), fs::Permissions::from_mode(0o1777)).unwrap();
+    let ledger = open(shared.path());
+    assert_eq!(mode(shared.path()), 0o1777);
+    assert_eq!(mode(&shared.path().join("ledger.sqlite")), 0o600);
+    drop(ledger);
+}
+
+#[test]
+fn a_second_writer_is_told_who_has_it_until_the_first_one_lets_go() {
+    let dir = folder();
+    let ledger = open(dir.path());
+    let error = Ledger::open(dir.path(), at(0)).unwrap_err();
+    assert!(matches!(&error, OpenError::InUse { pid, .. } if *pid == Some(std::process::id())), "{error:?}");
+    assert!(error.to_string().contains(&format!("pid {}", std::process::id())), "{error}");
+    let through_a_link = dir.path().with_extension("link");
+    symlink(dir.path(), &through_a_link).unwrap();
+    assert!(matches!(Ledger::open(&through_a_link, at(0)), Err(OpenError::InUse { .. })));
+    fs::remove_file(through_a_link).unwrap();
+
+    let reader = Reader::open(dir.path()).unwrap().unwrap();
+    assert_eq!(reader.holder().unwrap(), Some(Holder { pid: Some(std::process::id()) }));
+    drop(ledger);
+    assert_eq!(reader.holder().unwrap(), None);
+    drop(open(dir.path()));
+}
+
+#[test]
+fn a_lock_file_that_is_left_behind_locks_nothing() {
+    let dir = folder();
+    drop(open(dir.path()));
+    fs::write(dir.path().join("ledger.lock"), "4194304999\n").unwrap();
+    let reader = Reader::open(dir.path()).unwrap().unwrap();
+    assert_eq!(reader.holder().unwrap(), None);
+    let ledger = open(dir.path());
+    assert_eq!(reader.holder().unwrap(), Some(Holder { pid: Some(std::process::id()) }));
+    drop(ledger);
+}
+
+#[test]
+fn where_there_can_be_no_folder_it_says_so() {
+    let dir = folder();
+    let file = dir.path().join("file");
+    fs::write(&file, "x").unwrap();
+    assert!(matches!(Ledger::open(&file, at(0)), Err(OpenError::NotAFolder { path }) if path == file));
+    assert!(matches!(Reader::open(&file), Err(OpenError::NotAFolder { .. })));
+    let below = file.join("state");
+    let error = Ledger::open(&below, at(0)).unwrap_err();
+    assert!(matches!(&error, OpenError::NotAFolder { path } if *path == below), "{error:?}");
+    let cannot = Path::new("/proc/truenorth");
+    let error = Ledger::open(cannot, at(0)).unwrap_err();
+    assert!(matches!(&error, OpenError::Folder { action: "make", path, .. } if path == cannot), "{error:?}");
+    assert!(error.hint().is_some());
+}
+
+#[test]
+fn a_folder_without_write_permission_is_a_clear_error() {
+    if rustix::process::geteuid().is_root() {
+        // Permissions do not stop root; a file system that takes no files does.
+        let error = Ledger::open(Path::new("/proc/self"), at(0)).unwrap_err();
+        assert!(matches!(&error, OpenError::File { action: "open for writing", .. }), "{error:?}");
+        return;
+    }
+    let dir = folder();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o500)).unwrap();
+    let error = Ledger::open(dir.path(), at(0)).unwrap_err();
+    assert!(matches!(&error, OpenError::File { action: "open for writing", .. }), "{error:?}");
+}
+
+/// Opens what is there, and checks that the error fits and no byte of the folder has changed.
+fn refuse(dir: &Path, what: &str, fits: fn(&OpenError) -> bool) {
+    let before = contents(dir);
+    let error = Ledger::open(dir, at(0)).unwrap_err();
+    assert!(fits(&error), "{what}: {error:?}");
+    assert!(error.to_string().contains("ledger.sqlite"), "{what}: {error}");
+    assert!(error.hint().is_some(), "{what}");
+    let error = Reader::open(dir).map(drop).unwrap_err();
+    assert!(fits(&error), "{what}, to read: {error:?}");
+    assert_eq!(contents(dir), before, "{what}");
+}
+
+fn is_corrupt(error: &OpenError) -> bool {
+    matches!(error, OpenError::Corrupt { .. })
+}
+
+#[tokio::test]
+async fn a_damaged_file_is_refused_and_left_as_it_is() {
+    let whole = folder();
+    let ledger = open(whole.path());
+    for n in 0..300 {
+        ledger.adopt(adoption(&format!("shop/web-{n}"), "1")).await.unwrap();
+    }
+    drop(ledger);
+    let bytes = fs::read(whole.path().join("ledger.sqlite")).unwrap();
+    let page_two_on = vec![0x5a; bytes.len() - 4096];
+    let damages: [(&str, Vec<u8>); 6] = [
+        ("a few bytes", b"not a ledger".to_vec()),
+        ("text", "kind: ServiceDeployment\n".repeat(1000).into_bytes()),
+        ("zeros, as after a power loss", vec![0; 8192]),
+        ("the first half", bytes[..bytes.len() / 2 / 4096 * 4096].to_vec()),
+        ("not even a page", bytes[..1000].to_vec()),
+        ("a header alone", bytes[..100].to_vec()),
+    ];
+    for (what, damaged) in damages {
+        let dir = folder();
+        fs::write(dir.path().join("ledger.sqlite"), damaged).unwrap();
+        refuse(dir.path(), what, is_corrupt);
+    }
+
+    let dir = folder();
+    fs::write(dir.path().join("ledger.sqlite"), [&bytes[..4096], &page_two_on].concat()).unwrap();
+    let before = contents(dir.path());
+    let error = Ledger::open(dir.path(), at(0)).unwrap_err();
+    assert!(is_corrupt(&error), "garbage behind a whole header: {error:?}");
+    assert_eq!(contents(dir.path()), before);
+    // To read it costs no check of the whole; the first answer says it.
+    let reader = Reader::open(dir.path()).unwrap().unwrap();
+    assert!(reader.known().is_err());
+}
+
+#[tokio::test]
+async fn damage_in_history_is_an_error_when_it_is_read() {
+    let dir = folder();
+    let ledger = open(dir.path());
+    send(&ledger, "shop/web", &"x".repeat(50_000), ACCEPTED).await;
+    drop(ledger);
+    let store = dir.path().join("ledger.sqlite");
+    let mut bytes = fs::read(&store).unwrap();
+    // The chain of pages that holds the long spec leads out of the file.
+    let last_pages = bytes.len() - 8 * 4096;
+    for page in bytes[last_pages..].chunks_mut(4096) {
+        page[..4].fill(0xff);
+    }
+    fs::write(&store, bytes).unwrap();
+    let ledger = open(dir.path());
+    assert!(known(&ledger, "shop/web").and_then(|known| known.digest()).is_some());
+    assert!(ledger.reader().history(None, 10).is_err());
+    assert!(ledger.reader().applied(&key("shop/web")).is_err());
+}
+
+#[test]
+fn a_log_without_its_store_is_not_thrown_away() {
+    for store in [None, Some("")] {
+        let dir = folder();
+        if let Some(content) = store {
+            fs::write(dir.path().join("ledger.sqlite"), content).unwrap();
+        }
+        fs::write(dir.path().join("ledger.sqlite-wal"), "calls that were made").unwrap();
+        refuse(dir.path(), "a log alone", is_corrupt);
+    }
+}
+
+#[test]
+fn an_empty_file_is_a_new_ledger_and_so_is_one_that_a_crash_left_half_made() {
+    let dir = folder();
+    fs::write(dir.path().join("ledger.sqlite"), "").unwrap();
+    for left in ["ledger.sqlite.new", "ledger.sqlite.new-journal", "ledger.sqlite.new-wal", "ledger.sqlite-wal"] {
+        fs::write(dir.path().join(left), if left.ends_with("sqlite-wal") { "" } else { "half" }).unwrap();
+    }
+    drop(open(dir.path()));
+    let files: Vec<_> = contents(dir.path()).into_iter().map(|(name, _)| name).collect();
+    assert_eq!(files, ["ledger.sqlite"]);
+    assert_eq!(mode(&dir.path().join("ledger.sqlite")), 0o600);
+}
+
+#[test]
+fn the_file_of_another_program_is_refused_and_left_as_it_is() {
+    for journal in ["delete", "wal"] {
+        let dir = folder();
+        let other = Connection::open(dir.path().join("ledger.sqlite")).unwrap();
+        other.pragma_update_and_check(None, "journal_mode", journal, |_| Ok(())).unwrap();
+        other.execute_batch("CREATE TABLE accounts (owner TEXT); INSERT INTO accounts VALUES ('anna')").unwrap();
+        drop(other);
+        refuse(dir.path(), journal, |error| matches!(error, OpenError::Foreign { .. }));
+    }
+    let dir = folder();
+    fs::create_dir(dir.path().join("ledger.sqlite")).unwrap();
+    assert!(matches!(Ledger::open(dir.path(), at(0)), Err(OpenError::Foreign { .. })));
+}
+
+#[test]
+fn a_newer_ledger_is_refused_and_left_as_it_is() {
+    let dir = folder();
+    drop(open(dir.path()));
+    let store = dir.path().join("ledger.sqlite");
+    let newer = Connection::open(&store).unwrap();
+    newer.pragma_update(None, "user_version", 1000).unwrap();
+    newer.close().unwrap();
+    let is_newer = |error: &OpenError| matches!(error, OpenError::Newer { found: 1000, supported: 1, .. });
+    refuse(dir.path(), "settled", is_newer);
+}
+
+#[test]
+fn a_newer_ledger_that_crashed_is_told_by_its_log() {
+    let dir = folder();
+    drop(open(dir.path()));
+    let newer = Connection::open(dir.path().join("ledger.sqlite")).unwrap();
+    newer.pragma_update(None, "user_version", 1000).unwrap();
+    let crashed = crash_copy(dir.path());
+    fs::remove_file(crashed.path().join("ledger.sqlite-shm")).unwrap();
+    let before = contents(crashed.path());
+    let error = Ledger::open(crashed.path(), at(0)).unwrap_err();
+    assert!(matches!(error, OpenError::Newer { found: 1000, .. }), "{error:?}");
+    let mut after = contents(crashed.path());
+    // The log's index is made to read it, and made anew by everybody who comes after a crash.
+    after.retain(|(name, _)| name != "ledger.sqlite-shm");
+    assert_eq!(after, before);
+}
+
+/// A ledger as truenorth 0.1 left it. Never edited: a new format gets a fixture of its own beside it.
+const FORMAT_1: &str = include_str!("ledger-v1.sql");
+
+#[tokio::test]
+async fn a_ledger_of_format_1_opens_with_all_that_it_holds() {
+    let dir = folder();
+    let old = Connection::open(dir.path().join("ledger.sqlite")).unwrap();
+    old.execute_batch(FORMAT_1).unwrap();
+    old.close().unwrap();
+    let ledger = open(dir.path());
+    let applied_digest = Digest::from_bytes([0xab; 32]);
+    let known_now = ledger.reader().known().unwrap();
+    assert_eq!(known_now.len(), 2);
+    assert_eq!(known_now[&key("shop/web")].digest(), Some(applied_digest));
+    assert_eq!(known_now[&key("acme/shop/api")], Known::InDoubt);
+    let record = ledger.reader().applied(&key("shop/web")).unwrap().unwrap();
+    assert_eq!(record.place.to_string(), "shop/web.yaml:3");
+    assert_eq!(ledger.reader().pause().unwrap().unwrap().reason, "rate limit");
+    assert_eq!(ledger.reader().history(None, 100).unwrap().len(), 7);
+    send(&ledger, "acme/shop/api", "2", ACCEPTED).await;
+    assert_eq!(known(&ledger, "acme/shop/api"), applied("acme/shop/api", "2"));
+}
+
+#[test]
+fn the_steps_that_a_store_lacks_are_carried_out_once_each() {
+    let mut store = Connection::open_in_memory().unwrap();
+    let first = "CREATE TABLE a (x); INSERT INTO a VALUES (1)";
+    let second = "ALTER TABLE a ADD COLUMN y; UPDATE a SET y = x + 1";
+    assert!(schema::migrate(&mut store, &[first]).unwrap());
+    assert!(schema::migrate(&mut store, &[first, second]).unwrap());
+    assert!(!schema::migrate(&mut store, &[first, second]).unwrap());
+    assert_eq!(store.query_row("SELECT sum(y) FROM a", [], |row| row.get::<_, i64>(0)).unwrap(), 2);
+    assert_eq!(schema::identity(&store).unwrap(), (schema::APPLICATION_ID, 2));
+
+    let broken = "CREATE TABLE b (x); INSERT INTO nowhere VALUES (1)";
+    assert!(schema::migrate(&mut store, &[first, second, broken]).is_err());
+    assert_eq!(schema::identity(&store).unwrap().1, 2, "a step that fails leaves the format before it");
+    assert!(store.execute_batch("SELECT * FROM b").is_err());
+}
+
+#[test]
+fn a_name_that_a_url_would_read_otherwise_is_the_same_file_both_ways() {
+    let top = folder();
+    let dir = top.path().join("wh y?immutable=0#%41 ü");
+    drop(open(&dir));
+    let store = dir.join("ledger.sqlite");
+    let alone = opening::immutable(&store).unwrap();
+    assert_eq!(schema::identity(&alone).unwrap(), (schema::APPLICATION_ID, 1));
+    drop(open(&dir));
+}

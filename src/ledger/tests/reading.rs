@@ -1,0 +1,120 @@
+//! Reading: beside a writer, without one, and without a ledger.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use super::*;
+use crate::ledger::{End, Reader};
+
+fn names(dir: &Path) -> Vec<String> {
+    contents(dir).into_iter().map(|(name, _)| name).collect()
+}
+
+#[test]
+fn without_a_ledger_there_is_nothing_to_read_and_nothing_is_made() {
+    let dir = folder();
+    assert!(Reader::open(dir.path()).unwrap().is_none());
+    assert!(names(dir.path()).is_empty());
+    let missing = dir.path().join("missing");
+    assert!(Reader::open(&missing).unwrap().is_none());
+    assert!(!missing.exists());
+    fs::write(dir.path().join("ledger.sqlite"), "").unwrap();
+    assert!(Reader::open(dir.path()).unwrap().is_none());
+    assert_eq!(names(dir.path()), ["ledger.sqlite"]);
+}
+
+#[tokio::test]
+async fn a_reader_sees_what_a_writer_commits_beside_it() {
+    let dir = folder();
+    let ledger = open(dir.path());
+    let reader = Reader::open(dir.path()).unwrap().unwrap();
+    assert!(reader.known().unwrap().is_empty());
+    let call = ledger.intend(intent("shop/web", "1")).await.unwrap();
+    assert_eq!(reader.known().unwrap()[&key("shop/web")], Known::InDoubt);
+    assert_eq!(reader.history(None, 10).unwrap()[0].end, End::Open);
+    ledger.record(call, ACCEPTED, at(2)).await.unwrap();
+    assert_eq!(reader.known().unwrap().get(&key("shop/web")).copied(), applied("shop/web", "1"));
+    let entry = reader.history(Some(&key("shop/web")), 10).unwrap().remove(0);
+    assert_eq!(entry.end, End::Recorded { outcome: ACCEPTED, at: at(2) });
+    assert_eq!((entry.began, entry.attempt, entry.cause.as_str()), (at(1), 1, "changed"));
+    assert_eq!((entry.revision, entry.place), (revision().to_string(), place()));
+    assert_eq!(entry.spec, serde_json::to_string(&update("1")).unwrap());
+}
+
+#[tokio::test]
+async fn a_transaction_that_is_not_committed_is_not_read_and_does_not_hold_up_reading() {
+    let dir = folder();
+    let ledger = open(dir.path());
+    let reader = Reader::open(dir.path()).unwrap().unwrap();
+    let answer = probe(&ledger, move |connection| {
+        connection.execute("INSERT INTO service (name, doubts) VALUES ('shop/web', 1)", [])?;
+        assert!(reader.known().unwrap().is_empty());
+        Ok(())
+    });
+    answer.await.unwrap();
+    assert_eq!(known(&ledger, "shop/web"), Some(Known::InDoubt));
+}
+
+#[tokio::test]
+async fn a_reader_without_a_writer_makes_no_file_and_notices_when_one_comes() {
+    let dir = folder();
+    let ledger = open(dir.path());
+    send(&ledger, "shop/web", "1", ACCEPTED).await;
+    drop(ledger);
+    let before = contents(dir.path());
+    let reader = Reader::open(dir.path()).unwrap().unwrap();
+    assert_eq!(reader.known().unwrap().len(), 1);
+    assert_eq!(contents(dir.path()), before);
+
+    let ledger = open(dir.path());
+    send(&ledger, "shop/api", "1", ACCEPTED).await;
+    assert_eq!(reader.known().unwrap().len(), 2, "beside the writer that came");
+    drop(ledger);
+    drop(open(dir.path()));
+    assert_eq!(reader.known().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_reader_that_read_the_file_alone_sees_what_came_and_went_meanwhile() {
+    let dir = folder();
+    let ledger = open(dir.path());
+    send(&ledger, "shop/web", "1", ACCEPTED).await;
+    drop(ledger);
+    let reader = Reader::open(dir.path()).unwrap().unwrap();
+    assert_eq!(reader.known().unwrap().len(), 1);
+    let ledger = open(dir.path());
+    send(&ledger, "shop/api", "1", ACCEPTED).await;
+    drop(ledger);
+    assert_eq!(reader.known().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_folder_that_cannot_be_written_can_be_read() {
+    let dir = folder();
+    let ledger = open(dir.path());
+    send(&ledger, "shop/web", "1", ACCEPTED).await;
+    drop(ledger);
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o500)).unwrap();
+    fs::set_permissions(dir.path().join("ledger.sqlite"), fs::Permissions::from_mode(0o400)).unwrap();
+    let reader = Reader::open(dir.path()).unwrap().unwrap();
+    assert_eq!(reader.known().unwrap().len(), 1);
+    assert_eq!(reader.holder().unwrap(), None);
+    drop(reader);
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700)).unwrap();
+}
+
+#[tokio::test]
+async fn history_comes_newest_first_and_stops_at_the_limit() {
+    let dir = folder();
+    let ledger = open(dir.path());
+    for tag in ["1", "2", "3"] {
+        send(&ledger, "shop/web", tag, ACCEPTED).await;
+        send(&ledger, "shop/api", tag, rejected()).await;
+    }
+    let of_one = ledger.reader().history(Some(&key("shop/web")), 2).unwrap();
+    let digests: Vec<_> = of_one.iter().map(|entry| entry.digest).collect();
+    assert_eq!(digests, [digest("shop/web", "3"), digest("shop/web", "2")]);
+    let of_all = ledger.reader().history(None, 3).unwrap();
+    let keys: Vec<_> = of_all.iter().map(|entry| entry.key.to_string()).collect();
+    assert_eq!(keys, ["shop/api", "shop/web", "shop/api"]);
+    assert!(ledger.reader().history(Some(&key("shop/none")), 3).unwrap().is_empty());
+}

@@ -1,0 +1,170 @@
+//! The ledger's thread: owns the connection that writes, and commits what waits together.
+//!
+//! A commit costs a flush of the disk, some milliseconds on a plain one. While one is under way the queue fills, and
+//! the next transaction takes all of it: so the number of flushes follows from the disk, not from the number of calls.
+//! Nothing is answered before its transaction is on disk.
+
+use std::slice;
+
+use rusqlite::{Connection, TransactionBehavior};
+use tokio::sync::{mpsc, oneshot};
+
+use jiff::Timestamp;
+
+use super::sql::{self, NewCall};
+use super::{CallId, Outcome, Pause, WriteError, open};
+
+/// The most operations in one transaction: bounds its memory and how long the first one waits.
+pub(super) const BATCH: usize = 256;
+
+#[cfg(test)]
+pub(super) type Probe = Box<dyn FnMut(&Connection) -> rusqlite::Result<()> + Send>;
+
+/// One operation with its place for the answer.
+pub(super) enum Request {
+    Intend {
+        row: NewCall,
+        slot: Slot<CallId>,
+    },
+    Record {
+        call: CallId,
+        outcome: Outcome,
+        at: Timestamp,
+        slot: Slot<()>,
+    },
+    Adopt {
+        row: NewCall,
+        slot: Slot<CallId>,
+    },
+    SetPause {
+        pause: Option<Pause>,
+        slot: Slot<()>,
+    },
+    /// Lets a test act inside the transaction.
+    #[cfg(test)]
+    Probe {
+        act: Probe,
+        slot: Slot<()>,
+    },
+}
+
+/// Where the answer of an operation goes, and the answer while its transaction is not on disk yet.
+pub(super) struct Slot<T> {
+    answer: oneshot::Sender<Result<T, WriteError>>,
+    result: Option<Result<T, WriteError>>,
+}
+
+impl<T> Slot<T> {
+    pub(super) fn new() -> (Self, oneshot::Receiver<Result<T, WriteError>>) {
+        let (answer, receiver) = oneshot::channel();
+        (Self { answer, result: None }, receiver)
+    }
+
+    /// Keeps the answer until the commit. An error of the store is given back, because it may leave half a change; the
+    /// other refusals come before anything is written.
+    fn keep(&mut self, result: Result<T, WriteError>) -> Result<(), WriteError> {
+        let failed = result.as_ref().err().filter(|error| matches!(error, WriteError::Store(_))).cloned();
+        self.result = Some(result);
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// Sends the answer, and gives it back where nobody waits for it any more.
+    fn send(self, committed: &Result<(), WriteError>) -> Option<T> {
+        let result = match committed {
+            Ok(()) => self.result.unwrap_or(Err(WriteError::Stopped)),
+            Err(error) => Err(error.clone()),
+        };
+        self.answer.send(result).err().and_then(Result::ok)
+    }
+}
+
+/// Carries out what comes, until the queue is closed and empty.
+pub(super) fn run(mut connection: Connection, mut queue: mpsc::Receiver<Request>) {
+    let mut batch = Vec::new();
+    while queue.blocking_recv_many(&mut batch, BATCH) > 0 {
+        let unwanted = carry_out(&mut connection, &mut batch);
+        if !unwanted.is_empty() {
+            withdraw(&mut connection, &unwanted);
+        }
+    }
+    // The log would be worked off at the next start as well.
+    let _ = open::checkpoint(&connection);
+}
+
+/// Carries out and answers all of a batch; gives back the intents that nobody waits for.
+///
+/// Where the one transaction fails, each operation gets one of its own, so that one that cannot be written spoils no
+/// other. (Savepoints would do that too, but cost every batch a copy of each page that it changes.)
+fn carry_out(connection: &mut Connection, batch: &mut Vec<Request>) -> Vec<CallId> {
+    let together = commit(connection, batch);
+    let one_by_one = together.is_err() && batch.len() > 1;
+    let mut answer = |mut request: Request| {
+        if one_by_one {
+            let alone = commit(connection, slice::from_mut(&mut request));
+            request.answer(&alone)
+        } else {
+            request.answer(&together)
+        }
+    };
+    batch.drain(..).filter_map(&mut answer).collect()
+}
+
+/// Operations in one transaction. After an error none of them is in the store.
+fn commit(connection: &mut Connection, requests: &mut [Request]) -> Result<(), WriteError> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    for request in requests {
+        request.carry_out(&transaction)?;
+    }
+    Ok(transaction.commit()?)
+}
+
+/// Intents of tasks that went away before they were answered: their calls will never be made.
+fn withdraw(connection: &mut Connection, calls: &[CallId]) {
+    let close = |connection: &mut Connection| -> Result<(), WriteError> {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        for &call in calls {
+            let outcome = Outcome::Unsent { message: "given up before it was sent".to_owned() };
+            // The moment is that of the intent: there is no clock here.
+            let at = sql::began(&transaction, call)?;
+            sql::record(&transaction, call, &outcome, at)?;
+        }
+        Ok(transaction.commit()?)
+    };
+    // If it cannot be written they stay in doubt, which is safe.
+    let _ = close(connection);
+}
+
+impl Request {
+    fn carry_out(&mut self, connection: &Connection) -> Result<(), WriteError> {
+        match self {
+            Self::Intend { row, slot } => slot.keep(sql::intend(connection, row).map_err(WriteError::from)),
+            Self::Record { call, outcome, at, slot } => slot.keep(sql::record(connection, *call, outcome, *at)),
+            Self::Adopt { row, slot } => slot.keep(sql::adopt(connection, row).map_err(WriteError::from)),
+            Self::SetPause { pause, slot } => {
+                slot.keep(sql::set_pause(connection, pause.as_ref()).map_err(WriteError::from))
+            }
+            #[cfg(test)]
+            Self::Probe { act, slot } => slot.keep(act(connection).map_err(WriteError::from)),
+        }
+    }
+
+    /// Answers, and gives back the intent that nobody waits for.
+    fn answer(self, committed: &Result<(), WriteError>) -> Option<CallId> {
+        match self {
+            Self::Intend { slot, .. } => slot.send(committed),
+            Self::Adopt { slot, .. } => {
+                slot.send(committed);
+                None
+            }
+            Self::Record { slot, .. } | Self::SetPause { slot, .. } => {
+                slot.send(committed);
+                None
+            }
+            #[cfg(test)]
+            Self::Probe { slot, .. } => {
+                slot.send(committed);
+                None
+            }
+        }
+    }
+}
