@@ -1,0 +1,89 @@
+//! Rollouts: what happens after an update was accepted, by the time that passes.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::clock::{Clock, shown_time};
+
+/// How far a rollout is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Stage {
+    /// Accepted, nothing started; the first quarter of the time.
+    Pending,
+    /// Containers are being replaced.
+    InProgress,
+    /// The new containers run.
+    Completed,
+    /// The new containers do not run.
+    Failed,
+}
+
+impl Stage {
+    /// The contract's word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "PENDING",
+            Self::InProgress => "IN_PROGRESS",
+            Self::Completed => "COMPLETED",
+            Self::Failed => "FAILED",
+        }
+    }
+}
+
+/// How the rollouts of a service end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Ending {
+    /// The new containers run.
+    #[default]
+    Completed,
+    /// They do not: a wrong image, a crash at start.
+    Failed,
+}
+
+/// Why containers are replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reason {
+    Deploying,
+    Scaling,
+}
+
+/// The last rollout of a service.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rollout {
+    pub(super) began: Instant,
+    pub(super) length: Duration,
+    pub(super) ending: Ending,
+    pub(super) reason: Reason,
+}
+
+impl Rollout {
+    /// The stage at a time, and when it began.
+    pub(super) fn stage(&self, now: Instant) -> (Stage, Instant) {
+        let passed = now.duration_since(self.began);
+        let (start, end) = (self.length / 4, self.length);
+        if passed >= end {
+            let stage = match self.ending {
+                Ending::Completed => Stage::Completed,
+                Ending::Failed => Stage::Failed,
+            };
+            (stage, self.began + end)
+        } else if passed >= start {
+            (Stage::InProgress, self.began + start)
+        } else {
+            (Stage::Pending, self.began)
+        }
+    }
+
+    /// The contract's `status.deployment`.
+    pub(super) fn to_json(self, now: Instant, clock: &Clock) -> Value {
+        let (stage, since) = self.stage(now);
+        let reason = match self.reason {
+            Reason::Deploying => "DEPLOYING",
+            Reason::Scaling => "SCALING",
+        };
+        json!({"status": stage.as_str(), "reason": reason, "lastTransitionTime": shown_time(clock.wall(since))})
+    }
+}
