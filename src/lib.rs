@@ -1,6 +1,7 @@
 //! truenorth keeps Northflank services true to the manifests in a folder.
 
 pub mod ledger;
+pub mod manifest;
 pub mod model;
 pub mod northflank;
 pub mod sandbox;

@@ -1,0 +1,66 @@
+//! A problem: what is wrong, where, and what to do about it.
+
+use std::sync::Arc;
+
+use serde::{Serialize, Serializer};
+
+use crate::model::Place;
+
+/// Something that keeps a manifest, a file or the folder from being applied.
+///
+/// Problems are ordered by file, line, column, path and message, so that a run always lists them alike.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Problem {
+    /// Path from the folder's top.
+    #[serde(serialize_with = "text")]
+    pub file: Arc<str>,
+    /// Line, from 1.
+    pub line: u32,
+    /// Column in characters, from 1.
+    pub column: u32,
+    /// The field, as `spec.external.imagePath`; empty for a document or file as a whole.
+    pub path: String,
+    /// What is wrong: a fragment without a full stop.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+    /// The source line, so that the problem can be drawn when the file is gone.
+    #[serde(skip)]
+    pub(super) excerpt: Option<Excerpt>,
+}
+
+/// A bounded piece of one source line, and which bytes of it are at fault.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Excerpt {
+    pub(super) text: String,
+    pub(super) start: usize,
+    pub(super) end: usize,
+}
+
+impl Problem {
+    /// A problem of a file as a whole: it cannot be read, is a pipe, is too large. It stands at 1:1.
+    #[must_use]
+    pub fn of_file(file: &Arc<str>, message: impl Into<String>, hint: Option<String>) -> Self {
+        Self {
+            file: Arc::clone(file),
+            line: 1,
+            column: 1,
+            path: String::new(),
+            message: message.into(),
+            hint,
+            excerpt: None,
+        }
+    }
+
+    /// A problem of a document as a whole, such as a second manifest for the same service. It stands where the
+    /// document begins.
+    #[must_use]
+    pub fn of_document(place: &Place, message: impl Into<String>, hint: Option<String>) -> Self {
+        Self { line: place.line, ..Self::of_file(&place.file, message, hint) }
+    }
+}
+
+/// serde writes an `Arc` only with a feature that all crates of a build would get.
+fn text<S: Serializer>(text: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(text)
+}

@@ -1,0 +1,177 @@
+//! The rules of a manifest's spec: the body of the update call, as the contract of the API has it.
+
+use crate::model::{
+    BuildServiceId, BuildSha, Buildpack, BuildpackConfig, CredentialsId, DeploymentUpdate, Docker, DockerConfig,
+    External, ImagePath, Internal, InvalidField, RuntimeUpdate,
+};
+
+use super::check::{Checker, Field, Hint, Spot};
+use super::node::Node;
+use super::rules::required;
+use super::text::shown;
+
+/// Checks the spec as a whole, and says which of the three forms it has.
+pub(super) fn update(checker: &mut Checker, spec: &Field<'_, '_>) -> Option<DeploymentUpdate> {
+    let [external, internal, buildpack, docker] =
+        checker.fields(&spec.spot, spec.node, ["external", "internal", "buildpack", "docker"])?;
+    one_form(checker, spec, [external.as_ref(), internal.as_ref(), buildpack.as_ref()]);
+    let external = external.and_then(|field| self::external(checker, &field));
+    let internal = internal.and_then(|field| self::internal(checker, &field));
+    let buildpack = buildpack.and_then(|field| self::buildpack(checker, &field));
+    let docker = docker.and_then(|field| self::docker(checker, &field));
+    if checker.failed() {
+        // What is missing here may only be unreadable: the form cannot be told.
+        return None;
+    }
+    match (external, internal, buildpack, docker) {
+        (Some(external), None, None, docker) => Some(DeploymentUpdate::External { docker, external }),
+        (None, Some(internal), buildpack, docker) => Some(DeploymentUpdate::Internal { buildpack, docker, internal }),
+        (None, None, Some(buildpack), Some(docker)) => {
+            Some(DeploymentUpdate::Runtime(RuntimeUpdate::Both { buildpack, docker }))
+        }
+        (None, None, Some(buildpack), None) => Some(DeploymentUpdate::Runtime(RuntimeUpdate::Buildpack { buildpack })),
+        (None, None, None, Some(docker)) => Some(DeploymentUpdate::Runtime(RuntimeUpdate::Docker { docker })),
+        _ => None,
+    }
+}
+
+/// Reports a spec that has none of the forms, or parts of two.
+fn one_form(checker: &mut Checker, spec: &Field<'_, '_>, parts: [Option<&Field<'_, '_>>; 3]) {
+    match parts {
+        [Some(external), Some(internal), _] => {
+            let later = if external.spot.step() > internal.spot.step() { external } else { internal };
+            let hint = "keep external for an image of a registry, internal for a build of Northflank";
+            checker.at_key(&later.spot, "external and internal exclude each other".into(), Hint::Text(hint.into()));
+        }
+        [Some(_), None, Some(buildpack)] => {
+            let hint = "docker says how an external image starts";
+            checker.at_key(&buildpack.spot, "buildpack does not go with external".into(), Hint::Text(hint.into()));
+        }
+        _ => {
+            if matches!(spec.node, Node::Map(entries) if entries.is_empty()) {
+                let hint = "give it external, internal, docker or buildpack";
+                checker.at_value(&spec.spot, "spec is empty".into(), Hint::Text(hint.into()));
+            }
+        }
+    }
+}
+
+fn external(checker: &mut Checker, field: &Field<'_, '_>) -> Option<External> {
+    let [image, credentials] = checker.fields(&field.spot, field.node, ["imagePath", "credentials"])?;
+    let image = required(checker, &field.spot, image, "imagePath").and_then(|field| image_path(checker, &field));
+    let credentials = credentials.map(|field| value(checker, &field, CredentialsId::new, |_| Hint::None));
+    Some(External { credentials: optional(credentials)?, image_path: image? })
+}
+
+fn image_path(checker: &mut Checker, field: &Field<'_, '_>) -> Option<ImagePath> {
+    value(checker, field, ImagePath::new, |text| {
+        Hint::Text(match ImagePath::new(text) {
+            Err(InvalidField::ImageWithoutTag) => format!("did you mean {}:latest?", shown(text)),
+            _ => "write it as nginx:1.27 or ghcr.io/acme/web:1.8.2, with a tag or a digest, without blanks".into(),
+        })
+    })
+}
+
+fn internal(checker: &mut Checker, field: &Field<'_, '_>) -> Option<Internal> {
+    let [id, branch, sha, build] = checker.fields(&field.spot, field.node, ["id", "branch", "buildSHA", "buildId"])?;
+    let id = required(checker, &field.spot, id, "id").and_then(|field| {
+        value(checker, &field, BuildServiceId::new, |text| match BuildServiceId::new(text) {
+            Err(InvalidField::BuildServiceLength) => Hint::Text(format!("this one has {}", characters(text))),
+            _ => Hint::None,
+        })
+    });
+    let branch = branch.map(|field| text(checker, &field));
+    let sha = sha.map(|field| build_sha(checker, &field));
+    let build = build.map(|field| text(checker, &field));
+    Some(Internal { branch: optional(branch)?, build_id: optional(build)?, build_sha: optional(sha)?, id: id? })
+}
+
+fn build_sha(checker: &mut Checker, field: &Field<'_, '_>) -> Option<BuildSha> {
+    let text = checker.text(field)?;
+    let sha = BuildSha::new(text).ok();
+    if sha.is_none() {
+        let message = format!("buildSHA `{}` is no commit: it has {}", shown(text), characters(text));
+        let hint = format!("write the full SHA of {} characters, or latest", BuildSha::CHARS);
+        checker.at_value(&field.spot, message, Hint::Text(hint));
+    }
+    sha
+}
+
+fn docker(checker: &mut Checker, field: &Field<'_, '_>) -> Option<Docker> {
+    let owner = &field.spot;
+    let names = ["configType", "customEntrypoint", "customCommand"];
+    let [config, entrypoint, command] = checker.fields(owner, field.node, names)?;
+    let given = [(names[1], entrypoint.is_some()), (names[2], command.is_some())];
+    let config = required(checker, owner, config, names[0]).and_then(|field| {
+        let config = checker.choice(&field, &DockerConfig::ALL, DockerConfig::as_str)?;
+        commands(checker, owner, &field, (config.as_str(), config.requires()), &given);
+        Some(config)
+    });
+    let entrypoint = entrypoint.map(|field| text(checker, &field));
+    let command = command.map(|field| text(checker, &field));
+    Docker::new(config?, optional(entrypoint)?, optional(command)?).ok()
+}
+
+fn buildpack(checker: &mut Checker, field: &Field<'_, '_>) -> Option<Buildpack> {
+    let owner = &field.spot;
+    let names = ["configType", "customProcess", "customEntrypoint", "customCommand"];
+    let [config, process, entrypoint, command] = checker.fields(owner, field.node, names)?;
+    let given = [(names[1], process.is_some()), (names[2], entrypoint.is_some()), (names[3], command.is_some())];
+    let config = required(checker, owner, config, names[0]).and_then(|field| {
+        let config = checker.choice(&field, &BuildpackConfig::ALL, BuildpackConfig::as_str)?;
+        commands(checker, owner, &field, (config.as_str(), config.requires()), &given);
+        Some(config)
+    });
+    let process = process.map(|field| text(checker, &field));
+    let entrypoint = entrypoint.map(|field| text(checker, &field));
+    let command = command.map(|field| text(checker, &field));
+    Buildpack::new(config?, optional(process)?, optional(entrypoint)?, optional(command)?).ok()
+}
+
+/// Reports what a `configType` requires and does not get.
+fn commands(
+    checker: &mut Checker,
+    owner: &Spot<'_>,
+    field: &Field<'_, '_>,
+    (config, requires): (&str, &[&str]),
+    given: &[(&str, bool)],
+) {
+    for name in requires.iter().filter(|name| !given.contains(&(**name, true))) {
+        checker.required_by(owner, field, format!("configType {config} requires {name}"), name);
+    }
+}
+
+fn text(checker: &mut Checker, field: &Field<'_, '_>) -> Option<String> {
+    checker.text(field).map(str::to_owned)
+}
+
+/// A text that a constructor of the model takes; what it refuses is reported in its words.
+fn value<T>(
+    checker: &mut Checker,
+    field: &Field<'_, '_>,
+    new: fn(&str) -> Result<T, InvalidField>,
+    hint: impl FnOnce(&str) -> Hint,
+) -> Option<T> {
+    let text = checker.text(field)?;
+    new(text)
+        .map_err(|error| {
+            let message = format!("{} `{}` {error}", field.spot.name(), shown(text));
+            checker.at_value(&field.spot, message, hint(text));
+        })
+        .ok()
+}
+
+/// A field that may be left out: absent is fine, there but wrong is not.
+fn optional<T>(field: Option<Option<T>>) -> Option<Option<T>> {
+    match field {
+        None => Some(None),
+        Some(value) => value.map(Some),
+    }
+}
+
+fn characters(text: &str) -> String {
+    match text.chars().count() {
+        1 => "1 character".into(),
+        count => format!("{count} characters"),
+    }
+}

@@ -1,0 +1,116 @@
+//! Suggestions: what somebody may have meant by a field or a word that a manifest does not have.
+
+use super::text::shown;
+
+/// Every map of a manifest with its fields, in the order in which they are shown.
+const LEVELS: [(&str, &[&str]); 8] = [
+    ("", &["apiVersion", "kind", "metadata", "spec", "policy"]),
+    ("metadata", &["projectId", "serviceId", "teamId"]),
+    ("spec", &["external", "internal", "buildpack", "docker"]),
+    ("spec.external", &["imagePath", "credentials"]),
+    ("spec.internal", &["id", "branch", "buildSHA", "buildId"]),
+    ("spec.docker", &["configType", "customEntrypoint", "customCommand"]),
+    ("spec.buildpack", &["configType", "customProcess", "customEntrypoint", "customCommand"]),
+    ("policy", &["suspend"]),
+];
+
+/// How alike two words must be, of 1.
+const NEAR: f32 = 0.6;
+/// How alike a word must be to a field of another map, where the guess is bolder.
+const NEAR_ELSEWHERE: f32 = 0.85;
+/// Longer words are not compared.
+const MAX_WORD: usize = 64;
+
+/// The hint for an unknown field of the map at `level`, such as `spec.external`.
+pub(super) fn field(level: &str, name: &str) -> String {
+    if name == "<<" {
+        return "merge keys are not used in manifests: write the fields out, or use an alias for a whole value".into();
+    }
+    let siblings = LEVELS.iter().find(|(path, _)| *path == level).map_or(&[][..], |(_, fields)| fields);
+    let same = |field: &&&str| field.eq_ignore_ascii_case(name);
+    if let Some(sibling) = siblings.iter().find(same) {
+        return format!("did you mean {sibling}?");
+    }
+    // A field of two letters says too little to be looked for elsewhere.
+    let telling = name.len() > 2;
+    let elsewhere = if telling { places(|field| field.eq_ignore_ascii_case(name)) } else { Vec::new() };
+    if !elsewhere.is_empty() {
+        return format!("did you mean {}?", elsewhere.join(" or "));
+    }
+    if let Some(near) = near(name, siblings, NEAR) {
+        return format!("did you mean {near}?");
+    }
+    let all: Vec<&str> = LEVELS.iter().flat_map(|(_, fields)| *fields).copied().collect();
+    if telling && let Some(near) = near(name, &all, NEAR_ELSEWHERE) {
+        return format!("did you mean {}?", places(|field| field == near).join(" or "));
+    }
+    format!("known here: {}", siblings.join(", "))
+}
+
+/// The hint for a word that is none of those known.
+pub(super) fn word(given: &str, known: &[&str]) -> String {
+    match near(given, known, NEAR) {
+        Some(near) => format!("did you mean {near}?"),
+        None => format!("known: {}", known.join(", ")),
+    }
+}
+
+/// The known word that is most like the given one.
+pub(super) fn near<'k>(given: &str, known: &[&'k str], cutoff: f32) -> Option<&'k str> {
+    if given.len() > MAX_WORD {
+        return None;
+    }
+    let lower: Vec<String> = known.iter().map(|word| word.to_ascii_lowercase()).collect();
+    let lower: Vec<&str> = lower.iter().map(String::as_str).collect();
+    let given = given.to_ascii_lowercase();
+    let best = *similar::get_close_matches(given.as_str(), &lower, 1, cutoff).first()?;
+    known.iter().find(|word| word.eq_ignore_ascii_case(best)).copied()
+}
+
+/// The hint for text that should be `true` or `false`.
+pub(super) fn truth(given: &str) -> String {
+    match given.to_ascii_lowercase().as_str() {
+        "yes" | "on" | "y" | "true" | "1" => "write true, without quotes".into(),
+        "no" | "off" | "n" | "false" | "0" => "write false, without quotes".into(),
+        _ => format!("write true or false instead of {}", shown(given)),
+    }
+}
+
+fn places(wanted: impl Fn(&str) -> bool) -> Vec<String> {
+    let of_level = |(level, fields): &(&str, &[&str])| {
+        let found = fields.iter().find(|field| wanted(field))?;
+        Some(if level.is_empty() { (*found).to_owned() } else { format!("{level}.{found}") })
+    };
+    LEVELS.iter().filter_map(of_level).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_is_told_its_name_or_its_place() {
+        for (level, name, hint) in [
+            ("spec.external", "imagepath", "did you mean imagePath?"),
+            ("spec.external", "image", "did you mean imagePath?"),
+            ("spec.internal", "buildSha", "did you mean buildSHA?"),
+            ("spec", "imagePath", "did you mean spec.external.imagePath?"),
+            ("spec", "customCommand", "did you mean spec.docker.customCommand or spec.buildpack.customCommand?"),
+            ("spec", "imagePaths", "did you mean spec.external.imagePath?"),
+            ("", "projectId", "did you mean metadata.projectId?"),
+            ("metadata", "service", "did you mean serviceId?"),
+            ("metadata", "id", "known here: projectId, serviceId, teamId"),
+            ("policy", "colour", "known here: suspend"),
+        ] {
+            assert_eq!(field(level, name), hint, "{level} {name}");
+        }
+        assert!(field("spec", "<<").starts_with("merge keys"));
+    }
+
+    #[test]
+    fn a_word_is_told_the_near_one() {
+        assert_eq!(word("CustomComand", &["default", "customCommand"]), "did you mean customCommand?");
+        assert_eq!(word("x", &["default", "customCommand"]), "known: default, customCommand");
+        assert_eq!(word(&"x".repeat(100_000), &["default"]), "known: default");
+    }
+}

@@ -1,0 +1,369 @@
+//! Problems stand where the fault is, and say what to do.
+
+use super::*;
+
+/// The problems of a manifest with this spec; lines count from the spec's first.
+fn spec(text: &str) -> Vec<String> {
+    let parsed = yaml(format!("{HEAD}{text}"));
+    assert_eq!(parsed.manifests, []);
+    lines(&parsed)
+}
+
+#[test]
+fn every_rule_of_an_image_has_its_words() {
+    assert_eq!(
+        spec("  external:\n    imagePath: nginx\n    credentials: a_b\n"),
+        [
+            "6:16 spec.external.imagePath: imagePath `nginx` names no tag or digest (did you mean nginx:latest?)",
+            "7:18 spec.external.credentials: credentials `a_b` is no credentials id: letters, digits and dashes only",
+        ]
+    );
+    assert_eq!(spec("  external: {}\n"), ["5:3 spec.external.imagePath: imagePath is missing"]);
+    assert!(spec("  external: {imagePath: 'a b:1'}\n")[0].contains("imagePath `a b:1` is no image path (write it as"));
+}
+
+#[test]
+fn every_rule_of_a_build_has_its_words() {
+    let sha = "4".repeat(39);
+    assert_eq!(
+        spec(&format!("  internal:\n    id: ab\n    branch: ~\n    buildSHA: a{sha}a\n    buildId: [a]\n")),
+        [
+            "6:9 spec.internal.id: id `ab` is no build service id: it has 3 to 54 characters (this one has 2 characters)"
+                .to_owned(),
+            "7:13 spec.internal.branch: branch has no value (give it a value, or leave it out)".to_owned(),
+            format!(
+                "8:15 spec.internal.buildSHA: buildSHA `a{sha}a` is no commit: it has 41 characters (write the full SHA \
+                 of 40 characters, or latest)"
+            ),
+            "9:14 spec.internal.buildId: buildId must be text, found a list (write it as one text, as in a shell)"
+                .to_owned(),
+        ]
+    );
+}
+
+#[test]
+fn a_number_or_truth_in_place_of_text_is_to_be_quoted_as_it_stands() {
+    let sha = "1".repeat(40);
+    let exponent = "12345e10";
+    for (value, found) in [
+        ("8080", "a number"),
+        ("0x1F", "a number"),
+        ("1e5", "a number"),
+        (exponent, "a number"),
+        (&sha, "a number"),
+        ("True", "true"),
+        ("-.inf", "a number"),
+    ] {
+        assert_eq!(
+            spec(&format!("  internal:\n    id: abc\n    buildSHA: {value} # why\n")),
+            [format!("7:15 spec.internal.buildSHA: buildSHA must be text, found {found} (quote it: write '{value}')")]
+        );
+    }
+    let parsed = json(
+        r#"{"apiVersion": "truenorth/v1", "kind": 1, "metadata": {"projectId": "a", "serviceId": "b"},
+        "spec": {"docker": {"configType": "customCommand", "customCommand": 8080}}}"#,
+    );
+    assert_eq!(
+        lines(&parsed),
+        [
+            r#"1:40 kind: kind must be text, found a number (quote it: write "1")"#,
+            r#"2:77 spec.docker.customCommand: customCommand must be text, found a number (quote it: write "8080")"#,
+        ]
+    );
+    assert_eq!(parsed.claimed.iter().map(ToString::to_string).collect::<Vec<_>>(), ["a/b"]);
+}
+
+#[test]
+fn every_rule_of_a_runtime_has_its_words() {
+    assert_eq!(
+        spec("  docker:\n    configType: customEntrypointCustomCommand\n  buildpack: {configType: customProces}\n"),
+        [
+            "6:17 spec.docker.customCommand: configType customEntrypointCustomCommand requires customCommand (add customCommand)",
+            "6:17 spec.docker.customEntrypoint: configType customEntrypointCustomCommand requires customEntrypoint (add \
+             customEntrypoint)",
+            "7:27 spec.buildpack.configType: configType `customProces` does not exist (did you mean customProcess?)",
+        ]
+    );
+    assert_eq!(spec("  docker: {}\n"), ["5:3 spec.docker.configType: configType is missing"]);
+    assert_eq!(spec("  docker:\n"), ["5:3 spec.docker: docker has no value (give it a value, or leave it out)"]);
+}
+
+#[test]
+fn the_forms_exclude_each_other() {
+    let (external, internal) = ("  external: {imagePath: 'a:1'}\n", "  internal: {id: abc}\n");
+    let hint = "(keep external for an image of a registry, internal for a build of Northflank)";
+    assert_eq!(
+        spec(&format!("{external}{internal}")),
+        [format!("6:3 spec.internal: external and internal exclude each other {hint}")]
+    );
+    assert_eq!(
+        spec(&format!("{internal}{external}")),
+        [format!("6:3 spec.external: external and internal exclude each other {hint}")]
+    );
+    assert_eq!(
+        spec(&format!("{external}  buildpack: {{configType: default}}\n")),
+        ["6:3 spec.buildpack: buildpack does not go with external (docker says how an external image starts)"]
+    );
+    let hint = "(give it external, internal, docker or buildpack)";
+    assert_eq!(spec("  {}\n"), [format!("5:3 spec: spec is empty {hint}")]);
+    assert_eq!(spec(""), ["4:1 spec: spec has no value (give it a value)"]);
+    assert_eq!(spec("  - a\n"), ["5:3 spec: spec must be a map of fields, found a list"]);
+}
+
+#[test]
+fn unknown_and_double_fields_are_shown_at_their_keys() {
+    assert_eq!(
+        spec(
+            "  imagePath: a:1\n  docker:\n    configType: default\n    customcommand: x\n    configType: default\nspecs: 1\n<<: {a: b}\n8: x\n"
+        ),
+        [
+            "5:3 spec.imagePath: unknown field `imagePath` (did you mean spec.external.imagePath?)",
+            "8:5 spec.docker.customcommand: unknown field `customcommand` (did you mean customCommand?)",
+            "9:5 spec.docker.configType: configType is given twice (the first one is on line 7; keep one of them)",
+            "10:1 specs: unknown field `specs` (did you mean spec?)",
+            "11:1 <<: unknown field `<<` (merge keys are not used in manifests: write the fields out, or use an alias for \
+             a whole value)",
+            "12:1 ?: a field's name is text, found a number",
+        ]
+    );
+    let text = "{\"apiVersion\": \"truenorth/v1\", \"kind\": \"ServiceDeployment\", \"kind\": \"ServiceDeployment\",\n \"metadata\": \
+                {\"projectId\": \"a\", \"serviceId\": \"b\"}, \"spec\": {\"docker\": {\"configType\": \"default\"}}}";
+    assert_eq!(lines(&json(text)), ["1:61 kind: kind is given twice (the first one is on line 1; keep one of them)"]);
+}
+
+#[test]
+fn the_head_of_a_manifest_is_checked() {
+    let good = "metadata: {projectId: shop, serviceId: web}\nspec: {docker: {configType: default}}\n";
+    let problems = |head: &str| lines(&yaml(format!("{head}{good}")));
+    assert_eq!(
+        problems("apiVersion: truenorth/v2\nkind: Servicedeployment\n"),
+        [
+            "1:13 apiVersion: apiVersion is `truenorth/v2`, expected truenorth/v1 (did you mean truenorth/v1?)",
+            "2:7 kind: kind is `Servicedeployment`, expected ServiceDeployment (did you mean ServiceDeployment?)",
+        ]
+    );
+    assert_eq!(problems("kind: ServiceDeployment\n"), ["1:1 apiVersion: apiVersion is missing"]);
+    let ignore = "(if this is no manifest of truenorth, name the file in .truenorthignore)";
+    assert_eq!(
+        problems("apiVersion: apps/v1\nkind: Deployment\n"),
+        [format!("1:1 : this is Deployment of apps/v1, expected ServiceDeployment of truenorth/v1 {ignore}")]
+    );
+    assert_eq!(
+        lines(&yaml("services:\n  web: {}\n")),
+        [format!("1:1 : this is no manifest: apiVersion and kind are missing {ignore}")]
+    );
+    assert_eq!(lines(&yaml("- a\n")), [format!("1:1 : a manifest is a map of fields, found a list {ignore}")]);
+    assert_eq!(
+        lines(&yaml(
+            "apiVersion: truenorth/v1\nkind: ServiceDeployment\nmetadata: {projectId: a/b, serviceId: '', team: x}\npolicy: \
+             {suspend: yes}\n"
+        )),
+        [
+            "1:1 spec: spec is missing",
+            "3:23 metadata.projectId: projectId `a/b` holds a slash, a control character, or a blank at its start or end",
+            "3:39 metadata.serviceId: serviceId is empty",
+            "3:43 metadata.team: unknown field `team` (did you mean teamId?)",
+            "4:19 policy.suspend: suspend must be true or false, found text (write true, without quotes)",
+        ]
+    );
+}
+
+#[test]
+fn texts_that_are_no_yaml_are_shown_where_they_break() {
+    for (text, expected) in [
+        ("a: b\n\tc: d\n", "2:1 : a tab in the indentation (YAML wants spaces for indentation)"),
+        ("a:\r\n  b: c\r\n  \td: e\r\n", "3:3 : a tab in the indentation (YAML wants spaces for indentation)"),
+        ("a: \"b\nc: d\n", "1:4 : the quote that opens here is never closed"),
+        (
+            "a: b: c\n",
+            "1:5 : a colon in a place where no field can begin (quote a value that holds `: `, or check the indentation)",
+        ),
+        ("a: @b\n", "1:4 : a value cannot begin with `@` (quote the value)"),
+        ("a: *b\n", "1:4 : the alias names no anchor that stands before it"),
+        (
+            "a: 'it's'\n",
+            "1:8 : more follows after the closing quote (inside single quotes a quote is written twice: '')",
+        ),
+        ("a: 1\nb:\n  c: 1\n d: 2\n", "4:2 : expected a field here (check the indentation of this line)"),
+        (
+            "a: é\u{2028}\n",
+            "1:5 : the invisible character U+2028 means different things to different YAML readers (remove it, or write \\u2028 inside double quotes)",
+        ),
+        ("a: b\n... c\n", "2:5 : more follows after the `...` that ends the document"),
+        ("a: {b: c\nd: e", "2:2 : this is no YAML: while parsing a flow mapping, did not find expected ',' or '}'"),
+    ] {
+        assert_eq!(lines(&yaml(text)).first().map(String::as_str), Some(expected), "{text:?}");
+    }
+    for (text, expected) in [
+        ("{\"a\": [1,]}", "1:10 : this is no JSON: a comma before the closing bracket (remove the comma)"),
+        ("{}\n{}", "2:1 : more follows after the document (a JSON file holds one document)"),
+        ("{\"é\": x}", "1:7 : this is no JSON: expected value"),
+        ("# c\n{}", "1:1 : this is no JSON: expected value"),
+    ] {
+        assert_eq!(lines(&json(text)), [expected], "{text:?}");
+    }
+}
+
+#[test]
+fn a_bad_document_hides_no_other() {
+    let good = format!("{HEAD}  docker: {{configType: default}}\n");
+    let bad = good.replace("default", "defualt");
+    let parsed = yaml(format!("{good}---\na: 'b\n---\n{bad}---\n{}", good.replace("checkout", "search")));
+    let keys: Vec<_> = parsed.manifests.iter().map(|(key, _)| key.to_string()).collect();
+    assert_eq!(keys, ["shop/checkout", "shop/search"]);
+    assert_eq!(parsed.claimed.iter().map(ToString::to_string).collect::<Vec<_>>(), ["shop/checkout"]);
+    assert_eq!(
+        lines(&parsed),
+        [
+            "7:4 : the quote that opens here is never closed",
+            "13:24 spec.docker.configType: configType `defualt` does not exist (did you mean default?)",
+        ]
+    );
+}
+
+#[test]
+fn an_alias_is_shown_where_its_value_stands() {
+    let text = "  external:\n    imagePath: &image nginx\n    credentials: *image\n  docker: {configType: &type [a], customCommand: *type}\n";
+    assert_eq!(
+        spec(text),
+        [
+            "6:23 spec.external.imagePath: imagePath `nginx` names no tag or digest (did you mean nginx:latest?)",
+            "8:30 spec.docker.configType: configType must be text, found a list (write it as one text, as in a shell)",
+            "8:30 spec.docker.customCommand: customCommand must be text, found a list (write it as one text, as in a shell)",
+        ]
+    );
+}
+
+#[test]
+fn a_tag_is_refused_where_it_stands() {
+    let hint = "(remove the tag, and quote text)";
+    for tag in ["!!str", "!", "!a", "!<tag:yaml.org,2002:str>", "!!int"] {
+        let found = spec(&format!("  docker: {{configType: {tag} default}}\n"));
+        assert_eq!(found, [format!("5:24 : tags are not used in manifests {hint}")], "{tag}");
+    }
+    let text = "  docker: {configType: customCommand, customCommand: 'test ! -e a && echo *'}\n";
+    only(yaml(format!("{HEAD}{text}")));
+}
+
+/// The first problem of a text, drawn.
+fn drawn(parsed: &Parsed) -> String {
+    format!("\n{}\n", draw(&parsed.problems[0], "manifests/a.yaml", false))
+}
+
+#[test]
+fn a_problem_is_drawn_with_its_line_a_caret_and_a_hint() {
+    let text = format!("{HEAD}  external:\r\n    imagePath: nginx # 日本\r\n").replace(":\n", ":\r\n");
+    assert_eq!(
+        drawn(&yaml(text)),
+        "
+error: imagePath `nginx` names no tag or digest
+ --> manifests/a.yaml:6:16
+  |
+6 |     imagePath: nginx # 日本
+  |                ^^^^^
+  |
+  = hint: did you mean nginx:latest?
+"
+    );
+    let text = format!("{HEAD}  docker: {{configType: default, 日本: 1, customCommand: 8080}}\n");
+    let parsed = yaml(text);
+    assert_eq!(
+        lines(&parsed)[1],
+        "5:55 spec.docker.customCommand: customCommand must be text, found a number (quote it: write '8080')"
+    );
+    assert_eq!(
+        format!("\n{}\n", draw(&parsed.problems[1], "a.yaml", false)),
+        "
+error: customCommand must be text, found a number
+ --> a.yaml:5:55
+  |
+5 |   docker: {configType: default, 日本: 1, customCommand: 8080}
+  |                                                         ^^^^
+  |
+  = hint: quote it: write '8080'
+"
+    );
+}
+
+#[test]
+fn a_json_problem_is_drawn_too() {
+    let text = "{\n\t\"apiVersion\": \"truenorth/v1\",\n\t\"kind\": \"ServiceDeployment\",\n\t\"metadata\": {\"projectId\": \"shop\", \
+                \"serviceId\": \"\\ud83d\\ude00\"},\n\t\"spec\": {\"docker\":\n\t\t{\"configType\" : \"none\"}}\n}\n";
+    assert_eq!(
+        drawn(&json(text)),
+        "
+error: configType `none` does not exist
+ --> manifests/a.yaml:6:19
+  |
+6 |         {\"configType\" : \"none\"}}
+  |                         ^^^^^^
+  |
+  = hint: known: default, customEntrypoint, customCommand, customEntrypointCustomCommand
+"
+    );
+}
+
+#[test]
+fn a_problem_of_a_file_or_document_is_drawn_without_a_line() {
+    let file = Arc::from("shop/a.yaml");
+    let problem = Problem::of_file(&file, "the file is a pipe", Some("remove it".into()));
+    let place = Place { file, line: 7 };
+    assert_eq!(
+        format!("\n{}\n", draw(&problem, "m/shop/a.yaml", false)),
+        "
+error: the file is a pipe
+--> m/shop/a.yaml:1:1
+ = hint: remove it
+"
+    );
+    assert_eq!(Problem::of_document(&place, "twice", None).line, 7);
+    assert!(draw(&problem, "a", true).contains("\u{1b}["));
+}
+
+#[test]
+fn of_a_long_line_the_piece_at_fault_is_drawn() {
+    let text = format!(
+        "{HEAD}  docker: {{configType: 'x', customCommand: '{}', customEntrypoint: 8080, {}: 1}}\n",
+        "é ".repeat(2000),
+        "k".repeat(900)
+    );
+    let parsed = yaml(text);
+    let [_, number, unknown] = parsed.problems.as_slice() else { panic!("{:?}", lines(&parsed)) };
+    let drawing = draw(number, "a.yaml", false);
+    assert!(drawing.contains("a.yaml:5:4066"), "{drawing}");
+    assert!(drawing.lines().all(|line| line.chars().count() < 400), "{drawing}");
+    assert!(drawing.contains("customEntrypoint: 8080"), "{drawing}");
+    assert!(unknown.message.chars().count() < 120 && unknown.path.chars().count() < 120);
+}
+
+#[test]
+fn a_problem_serialises_to_what_the_design_shows() {
+    let parsed = yaml(format!("{HEAD}  external: {{imagePath: nginx}}\n"));
+    assert_eq!(
+        serde_json::to_value(&parsed.problems[0]).expect("is JSON"),
+        serde_json::json!({"file": "shop/checkout.yaml", "line": 5, "column": 25, "path": "spec.external.imagePath",
+            "message": "imagePath `nginx` names no tag or digest", "hint": "did you mean nginx:latest?"})
+    );
+}
+
+#[test]
+fn what_messages_repeat_of_the_input_is_bounded_and_escaped() {
+    let parsed = yaml(format!("{HEAD}  external: {{imagePath: \"\\e[31m\\u202e{}\"}}\n", "x".repeat(500)));
+    let message = &parsed.problems[0].message;
+    assert!(message.starts_with("imagePath `\\u{1b}[31m\\u{202e}xxx") && message.chars().count() < 150, "{message}");
+}
+
+#[test]
+fn a_files_name_says_its_format() {
+    for (name, format) in [
+        ("a/b.yaml", Some(Format::Yaml)),
+        ("b.yml", Some(Format::Yaml)),
+        ("b.json", Some(Format::Json)),
+        ("b.YAML", None),
+        (".yaml", None),
+        ("yaml", None),
+        ("b.yaml.bak", None),
+    ] {
+        assert_eq!(Format::of(Path::new(name)), format, "{name}");
+    }
+}
