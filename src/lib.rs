@@ -4,4 +4,5 @@ pub mod ledger;
 pub mod manifest;
 pub mod model;
 pub mod northflank;
+pub mod plan;
 pub mod sandbox;

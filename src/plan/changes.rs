@@ -1,0 +1,73 @@
+//! What an update changes, field by field, against the content that was applied last.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use regex::Regex;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::model::DeploymentUpdate;
+
+/// One field that an update changes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Change {
+    /// The field in the body of the update, such as `external.imagePath`.
+    pub path: String,
+    /// What was applied last; nothing where the field was not sent.
+    pub from: Option<String>,
+    /// What is desired; nothing where the field is no longer sent.
+    pub to: Option<String>,
+}
+
+/// The fields in which `desired` differs from `applied`, by path. `applied` is the body of the last accepted update as
+/// the ledger has it, `None` where there is none. Parts of a command that look like a password are not shown.
+#[must_use]
+pub fn changes(applied: Option<&Value>, desired: &DeploymentUpdate) -> Vec<Change> {
+    let mut fields: BTreeMap<String, (Option<String>, Option<String>)> = BTreeMap::new();
+    if let Some(applied) = applied {
+        leaves("", applied, &mut |path, text| fields.entry(path).or_default().0 = Some(text));
+    }
+    if let Ok(desired) = serde_json::to_value(desired) {
+        leaves("", &desired, &mut |path, text| fields.entry(path).or_default().1 = Some(text));
+    }
+    fields
+        .into_iter()
+        .filter(|(_, (from, to))| from != to)
+        .map(|(path, (from, to))| Change { path, from: from.map(masked), to: to.map(masked) })
+        .collect()
+}
+
+/// Gives every leaf below `value` with its path.
+fn leaves(path: &str, value: &Value, give: &mut impl FnMut(String, String)) {
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+                leaves(&path, value, give);
+            }
+        }
+        Value::String(text) => give(path.to_owned(), text.clone()),
+        other => give(path.to_owned(), other.to_string()),
+    }
+}
+
+/// Hides what follows a name like `--password` or `API_KEY=`, and the user of a URL: a plan ends up in build logs.
+fn masked(text: String) -> String {
+    #[allow(clippy::expect_used, reason = "a constant pattern that a test uses")]
+    static SECRET: LazyLock<Regex> = LazyLock::new(|| {
+        Regex::new(
+            r"(?i)([\w-]*(?:passw(?:or)?d|secret|token|api[-_]?key|private[-_]?key)[\w-]*(?:\s*[=:]\s*|\s+))[^\s,;&]+|(://)[^/\s@]+@",
+        )
+        .expect("a valid pattern")
+    });
+    if !SECRET.is_match(&text) {
+        return text;
+    }
+    SECRET
+        .replace_all(&text, |found: &regex::Captures<'_>| match (found.get(1), found.get(2)) {
+            (Some(name), _) => format!("{}***", name.as_str()),
+            (None, _) => "://***@".to_owned(),
+        })
+        .into_owned()
+}
