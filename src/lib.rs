@@ -1,5 +1,6 @@
 //! truenorth keeps Northflank services true to the manifests in a folder.
 
+pub mod engine;
 pub mod ledger;
 pub mod manifest;
 pub mod model;

@@ -1,0 +1,102 @@
+//! The gate before all calls: closed while the rate limit is used up, the token is refused, or the ledger cannot be
+//! written.
+
+use jiff::Timestamp;
+
+use super::{Ending, Pace, later};
+
+/// Whether calls may be made at all.
+///
+/// The rate limit opens by time alone. A block opens by proof: when its time is over, one call at a time is let through
+/// until one shows that the cause is gone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Gate {
+    limited: Option<Pause>,
+    blocked: Option<(Block, Pause)>,
+}
+
+/// What stops all calls beside the rate limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Block {
+    /// The API refused the token.
+    Denied,
+    /// The ledger could not record what is about to be sent.
+    Unwritable,
+}
+
+/// Until when, and what was said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pause {
+    /// When calls may be tried again.
+    pub until: Timestamp,
+    /// What went wrong.
+    pub reason: String,
+}
+
+impl Gate {
+    /// The pause for the rate limit, if there is one at this time.
+    #[must_use]
+    pub fn limited(&self, now: Timestamp) -> Option<&Pause> {
+        self.limited.as_ref().filter(|pause| pause.until > now)
+    }
+
+    /// What blocks all calls until a call proves that it is gone.
+    #[must_use]
+    pub fn blocked(&self) -> Option<(Block, &Pause)> {
+        self.blocked.as_ref().map(|(block, pause)| (*block, pause))
+    }
+
+    /// How many calls may be in flight.
+    pub(super) fn room(&self, now: Timestamp, concurrency: usize) -> usize {
+        if self.opens(now).is_some() {
+            0
+        } else if self.blocked.is_some() {
+            1
+        } else {
+            concurrency.max(1)
+        }
+    }
+
+    /// When a gate that is closed now opens.
+    pub(super) fn opens(&self, now: Timestamp) -> Option<Timestamp> {
+        let blocked = self.blocked.as_ref().map(|(_, pause)| pause.until).filter(|until| *until > now);
+        self.limited(now).map(|pause| pause.until).max(blocked)
+    }
+
+    /// Takes what the end of a call shows.
+    pub(super) fn note(&mut self, ending: &Ending, now: Timestamp, pace: &Pace) {
+        match ending {
+            Ending::Accepted | Ending::Rejected { .. } => self.blocked = None,
+            Ending::Transient { .. } => self.clear(Block::Unwritable),
+            Ending::Limited { error, wait } => {
+                self.clear(Block::Unwritable);
+                self.limit(later(now, *wait), error.clone());
+            }
+            Ending::Denied { error } => self.block(Block::Denied, later(now, pace.denied_retry), error),
+            Ending::Unrecorded { error } => self.block(Block::Unwritable, later(now, pace.unwritable_retry), error),
+            Ending::Withdrawn => {}
+        }
+    }
+
+    /// Pauses for the rate limit; the longer of two pauses holds.
+    pub(super) fn limit(&mut self, until: Timestamp, reason: String) {
+        if self.limited.as_ref().is_none_or(|pause| pause.until < until) {
+            self.limited = Some(Pause { until, reason });
+        }
+    }
+
+    /// A new token may be good.
+    pub(super) fn token_replaced(&mut self) {
+        self.clear(Block::Denied);
+    }
+
+    fn block(&mut self, block: Block, until: Timestamp, reason: &str) {
+        self.blocked = Some((block, Pause { until, reason: reason.to_owned() }));
+    }
+
+    fn clear(&mut self, block: Block) {
+        if self.blocked.as_ref().is_some_and(|(is, _)| *is == block) {
+            self.blocked = None;
+        }
+    }
+}
