@@ -7,3 +7,4 @@ pub mod model;
 pub mod northflank;
 pub mod plan;
 pub mod sandbox;
+pub mod source;

@@ -1,0 +1,81 @@
+//! Reads one file: bounded, without waiting on a FIFO, and only if it is a plain file.
+
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::{self, Read as _};
+use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use rustix::fs::OFlags;
+
+use super::stamp::Stamp;
+use crate::manifest::{self, Format, MAX_BYTES, Parsed, Problem};
+use crate::model::Digest;
+
+/// What a file holds.
+#[derive(Debug)]
+pub(super) struct Contents {
+    /// Of its bytes.
+    pub(super) digest: Digest,
+    /// Its manifests and their problems.
+    pub(super) parsed: Parsed,
+}
+
+/// Reads and parses a file. `buffer` is used again from file to file.
+pub(super) fn read(
+    path: &Path,
+    file: &Arc<str>,
+    format: Format,
+    buffer: &mut Vec<u8>,
+) -> io::Result<Result<(Stamp, Arc<Contents>), Problem>> {
+    let read_at = SystemTime::now();
+    let opened = match open(path) {
+        Ok(opened) => opened,
+        // A socket cannot be opened at all.
+        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::NXIO.raw_os_error()) => {
+            return Ok(Err(no_plain_file(file, "a socket or a device")));
+        }
+        Err(error) => return Err(error),
+    };
+    let metadata = opened.metadata()?;
+    if !metadata.is_file() {
+        return Ok(Err(no_plain_file(file, kind(&metadata))));
+    }
+    buffer.clear();
+    opened.take(MAX_BYTES as u64 + 1).read_to_end(buffer)?;
+    if buffer.len() > MAX_BYTES {
+        let message =
+            format!("the file is larger than {} KiB, the most that a file of manifests may have", MAX_BYTES / 1024);
+        return Ok(Err(Problem::of_file(file, message, Some("split it into several files".to_owned()))));
+    }
+    let parsed = manifest::parse(file, format, buffer);
+    let contents = Contents { digest: Digest::of_bytes(buffer), parsed };
+    Ok(Ok((Stamp::of(&metadata, read_at), Arc::new(contents))))
+}
+
+/// The problem of something that is no plain file.
+pub(super) fn no_plain_file(file: &Arc<str>, kind: &str) -> Problem {
+    let hint = "remove it, or name it in .truenorthignore".to_owned();
+    Problem::of_file(file, format!("this is {kind}, not a file of manifests"), Some(hint))
+}
+
+/// Opens without waiting for a writer at the other end of a FIFO.
+fn open(path: &Path) -> io::Result<File> {
+    #[allow(clippy::cast_possible_wrap, reason = "flags are a bit set")]
+    let flags = (OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW).bits() as i32;
+    OpenOptions::new().read(true).custom_flags(flags).open(path)
+}
+
+fn kind(metadata: &Metadata) -> &'static str {
+    let kind = metadata.file_type();
+    if kind.is_fifo() {
+        "a FIFO"
+    } else if kind.is_dir() {
+        "a folder"
+    } else if kind.is_socket() {
+        "a socket"
+    } else {
+        "a device"
+    }
+}

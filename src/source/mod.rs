@@ -1,0 +1,201 @@
+//! Disk in: reads a folder into a [`Snapshot`], what all valid manifests say at one moment.
+//!
+//! A look takes what `walk` finds, reads and parses it in parallel, and remembers each file's stamp, so that the next
+//! look reads only what changed. It starts over when the folder changed under it: a file vanished half-way, a link on
+//! the way to the folder was swapped, or the checkout moved on. What could not be read is a problem, never an absence.
+
+mod file;
+mod stamp;
+mod walk;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use sha2::{Digest as _, Sha256};
+use thiserror::Error;
+
+use crate::manifest::Problem;
+use crate::model::{Desired, Digest, Place, Revision, ServiceKey};
+
+use file::Contents;
+use stamp::Stamp;
+use walk::{Found, Walked};
+
+/// Most files, folders and links that a folder may hold.
+pub const MAX_ENTRIES: usize = 100_000;
+
+/// Looks that may be broken off by changes before a read gives up.
+const MAX_TRIES: usize = 10;
+
+/// A folder of manifests, and what is remembered of its files.
+#[derive(Debug)]
+pub struct Folder {
+    path: PathBuf,
+    seen: BTreeMap<Arc<str>, (Stamp, Arc<Contents>)>,
+}
+
+/// What the folder says at one moment.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// Which moment.
+    pub revision: Revision,
+    /// What valid manifests say, by service.
+    pub desired: BTreeMap<ServiceKey, Desired>,
+    /// Everything that is wrong in the folder, by place.
+    pub problems: Vec<Problem>,
+    /// Services that a manifest with a problem names.
+    claimed: BTreeSet<ServiceKey>,
+}
+
+impl Snapshot {
+    /// Whether the snapshot proves that no manifest names a service any more. It does not where a manifest with
+    /// problems names it, or where the file that named it last, or a folder above that, has a problem.
+    #[must_use]
+    pub fn proves_absence(&self, key: &ServiceKey, last: &str) -> bool {
+        let unread = |problem: &Problem| {
+            last.strip_prefix(&*problem.file).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        !self.desired.contains_key(key) && !self.claimed.contains(key) && !self.problems.iter().any(unread)
+    }
+}
+
+/// Why a folder could not be read at all.
+#[derive(Debug, Error)]
+pub enum Unreadable {
+    /// It cannot be opened, or is no folder.
+    #[error("cannot read the manifests folder `{}` (--manifests)", path.display())]
+    Folder {
+        /// As it was given.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        source: io::Error,
+    },
+    /// It holds more than [`MAX_ENTRIES`].
+    #[error("the manifests folder `{}` holds more than {MAX_ENTRIES} files and folders", path.display())]
+    TooLarge {
+        /// As it was given.
+        path: PathBuf,
+    },
+    /// It changed during each of several reads.
+    #[error("the manifests folder `{}` changed during each of {MAX_TRIES} reads", path.display())]
+    Unsteady {
+        /// As it was given.
+        path: PathBuf,
+    },
+}
+
+/// Why one look has to begin again or give up.
+enum Broken {
+    Changed,
+    TooLarge,
+    Folder(io::Error),
+}
+
+impl Folder {
+    /// A folder, not read yet.
+    #[must_use]
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), seen: BTreeMap::new() }
+    }
+
+    /// Its path as it was given.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Reads what changed since the last look, and says what the folder says now. Blocks on the disk.
+    ///
+    /// # Errors
+    /// Where the folder as a whole cannot be read; a single file or subfolder that cannot is a problem instead.
+    pub fn look(&mut self) -> Result<Snapshot, Unreadable> {
+        let path = || self.path.clone();
+        for _ in 0..MAX_TRIES {
+            match look_once(&self.path, &self.seen) {
+                Ok((snapshot, seen)) => {
+                    self.seen = seen;
+                    return Ok(snapshot);
+                }
+                Err(Broken::Changed) => {}
+                Err(Broken::TooLarge) => return Err(Unreadable::TooLarge { path: path() }),
+                Err(Broken::Folder(source)) => return Err(Unreadable::Folder { path: path(), source }),
+            }
+        }
+        Err(Unreadable::Unsteady { path: path() })
+    }
+}
+
+type Seen = BTreeMap<Arc<str>, (Stamp, Arc<Contents>)>;
+
+fn look_once(path: &Path, seen: &Seen) -> Result<(Snapshot, Seen), Broken> {
+    let root = path.canonicalize().map_err(Broken::Folder)?;
+    let Walked { mut found, mut problems } = walk::walk(&root, seen)?;
+    if path.canonicalize().map_err(Broken::Folder)? != root {
+        return Err(Broken::Changed);
+    }
+    found.sort_unstable_by(|a, b| a.file.cmp(&b.file));
+    drop_second_paths(&mut found);
+
+    let revision = Revision::Tree(tree_digest(&found));
+    let mut named: BTreeMap<ServiceKey, Vec<Desired>> = BTreeMap::new();
+    let mut claimed = BTreeSet::new();
+    for Found { contents, .. } in &found {
+        problems.extend(contents.parsed.problems.iter().cloned());
+        claimed.extend(contents.parsed.claimed.iter().cloned());
+        for (key, desired) in &contents.parsed.manifests {
+            named.entry(key.clone()).or_default().push(desired.clone());
+        }
+    }
+    let mut desired = BTreeMap::new();
+    for (key, mut all) in named {
+        match (all.pop(), all.is_empty()) {
+            (Some(only), true) => {
+                desired.insert(key, only);
+            }
+            (Some(last), false) => {
+                all.push(last);
+                problems.extend(named_twice(&key, &all));
+                claimed.insert(key);
+            }
+            (None, _) => {}
+        }
+    }
+    problems.sort();
+    let seen = found.into_iter().map(|found| (found.file, (found.stamp, found.contents))).collect();
+    Ok((Snapshot { revision, desired, problems, claimed }, seen))
+}
+
+/// A file that is reached by a link too, or by two links, counts once, under its first path.
+fn drop_second_paths(found: &mut Vec<Found>) {
+    let mut inodes = BTreeSet::new();
+    found.retain(|found| inodes.insert((found.stamp.inode(), found.contents.digest)));
+}
+
+/// The identity of a folder outside a checkout: SHA-256 over each file's path and digest, in order.
+fn tree_digest(found: &[Found]) -> Digest {
+    let mut tree = Sha256::new();
+    for found in found {
+        tree.update((found.file.len() as u64).to_be_bytes());
+        tree.update(found.file.as_bytes());
+        tree.update(found.contents.digest.as_bytes());
+    }
+    Digest::from_bytes(tree.finalize().into())
+}
+
+/// A problem for each manifest of a service that has several, naming another place.
+fn named_twice(key: &ServiceKey, all: &[Desired]) -> Vec<Problem> {
+    let other = |place: &Place| all.iter().map(|desired| &desired.place).find(|other| *other != place);
+    all.iter()
+        .map(|Desired { place, .. }| {
+            let other = other(place).map_or_else(|| "another document".to_owned(), ToString::to_string);
+            let message = format!("`{key}` has a second manifest at {other}; neither is applied");
+            Problem::of_document(place, message, Some("keep one of them".to_owned()))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

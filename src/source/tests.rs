@@ -1,0 +1,207 @@
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use tempfile::TempDir;
+
+use super::*;
+
+fn manifest(service: &str, tag: &str) -> String {
+    format!(
+        "apiVersion: truenorth/v1\nkind: ServiceDeployment\nmetadata:\n  projectId: shop\n  serviceId: {service}\n\
+         spec:\n  external:\n    imagePath: nginx:{tag}\n"
+    )
+}
+
+struct Tree(TempDir);
+
+impl Tree {
+    fn new() -> Self {
+        Self(TempDir::new().unwrap())
+    }
+
+    fn path(&self, file: &str) -> PathBuf {
+        self.0.path().join(file)
+    }
+
+    fn write(&self, file: &str, content: &str) {
+        let path = self.path(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+
+    fn look(&self) -> Snapshot {
+        Folder::new(self.0.path()).look().unwrap()
+    }
+}
+
+fn services(snapshot: &Snapshot) -> Vec<String> {
+    snapshot.desired.keys().map(|key| key.service.to_string()).collect()
+}
+
+fn problems(snapshot: &Snapshot) -> Vec<(String, String)> {
+    let shown = |problem: &Problem| (problem.file.to_string(), problem.message.clone());
+    snapshot.problems.iter().map(shown).collect()
+}
+
+#[test]
+fn manifests_are_found_in_subfolders_and_hidden_ones_are_not() {
+    let tree = Tree::new();
+    tree.write("a.yaml", &manifest("a", "1"));
+    tree.write("deep/er/b.yml", &manifest("b", "1"));
+    tree.write(".hidden/c.yaml", &manifest("c", "1"));
+    tree.write(".d.yaml", &manifest("d", "1"));
+    let snapshot = tree.look();
+    assert_eq!(services(&snapshot), ["a", "b"]);
+    assert_eq!(problems(&snapshot), []);
+}
+
+#[test]
+fn what_is_no_manifest_is_a_problem_unless_it_is_ignored() {
+    let tree = Tree::new();
+    tree.write("a.yaml", &manifest("a", "1"));
+    tree.write("notes.txt", "hello");
+    tree.write("sub/more.md", "hello");
+    let found = problems(&tree.look());
+    assert_eq!(found.iter().map(|(file, _)| file.as_str()).collect::<Vec<_>>(), ["notes.txt", "sub/more.md"]);
+    tree.write(".truenorthignore", "*.txt\n/sub/\n");
+    assert_eq!(problems(&tree.look()), []);
+}
+
+#[test]
+fn links_are_followed_inside_the_folder_only() {
+    let (tree, outside) = (Tree::new(), Tree::new());
+    outside.write("secret.yaml", "token: abc");
+    tree.write("..2026/a.yaml", &manifest("a", "1"));
+    symlink("..2026", tree.path("..data")).unwrap();
+    symlink("..data/a.yaml", tree.path("a.yaml")).unwrap();
+    symlink(outside.path("secret.yaml"), tree.path("out.yaml")).unwrap();
+    symlink(outside.0.path(), tree.path("out")).unwrap();
+    symlink("nothing.yaml", tree.path("dangling.yaml")).unwrap();
+    symlink(".", tree.path("circle")).unwrap();
+    symlink("self.yaml", tree.path("self.yaml")).unwrap();
+    let snapshot = tree.look();
+    assert_eq!(services(&snapshot), ["a"]);
+    let found = problems(&snapshot);
+    let of = |name: &str| found.iter().find(|(file, _)| file == name).map(|(_, message)| message.as_str());
+    assert_eq!(of("out.yaml"), Some("the link leads out of the manifests folder"));
+    assert_eq!(of("out"), Some("the link leads out of the manifests folder"));
+    assert_eq!(of("dangling.yaml"), Some("the link leads to nothing"));
+    assert!(of("circle").unwrap().starts_with("the link runs in a circle"));
+    assert!(of("self.yaml").is_some());
+    assert_eq!(found.len(), 5, "{found:?}");
+}
+
+#[test]
+fn a_file_that_is_reached_twice_counts_once() {
+    let tree = Tree::new();
+    tree.write("a.yaml", &manifest("a", "1"));
+    symlink("a.yaml", tree.path("b.yaml")).unwrap();
+    let snapshot = tree.look();
+    assert_eq!((services(&snapshot), problems(&snapshot)), (vec!["a".to_owned()], vec![]));
+}
+
+#[test]
+fn two_manifests_of_one_service_are_both_a_problem_and_neither_counts() {
+    let tree = Tree::new();
+    tree.write("a.yaml", &manifest("web", "1"));
+    tree.write("b.yaml", &manifest("web", "2"));
+    tree.write("c.yaml", &manifest("other", "1"));
+    let snapshot = tree.look();
+    assert_eq!(services(&snapshot), ["other"]);
+    let found = problems(&snapshot);
+    assert_eq!(found.len(), 2);
+    assert!(found[0].0 == "a.yaml" && found[0].1.contains("b.yaml:1"), "{found:?}");
+    assert!(found[1].0 == "b.yaml" && found[1].1.contains("a.yaml:1"), "{found:?}");
+    assert!(!snapshot.proves_absence(&"shop/web".parse().unwrap(), "a.yaml"));
+}
+
+#[test]
+fn absence_is_proven_only_where_all_that_could_name_a_service_was_read() {
+    let tree = Tree::new();
+    tree.write("sub/bad.yaml", "{");
+    let snapshot = tree.look();
+    let key = "shop/web".parse().unwrap();
+    assert!(!snapshot.proves_absence(&key, "sub/bad.yaml"));
+    assert!(snapshot.proves_absence(&key, "sub/bad.yaml.yaml"));
+    assert!(snapshot.proves_absence(&key, "gone.yaml"));
+}
+
+#[test]
+fn pipes_and_sockets_and_large_files_are_problems() {
+    let tree = Tree::new();
+    rustix::fs::mknodat(rustix::fs::CWD, tree.path("pipe.yaml"), rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(tree.path("socket.yaml")).unwrap();
+    tree.write("large.yaml", &" ".repeat(2 << 20));
+    fs::create_dir(tree.path("folder.yaml")).unwrap();
+    let found = problems(&tree.look());
+    let names: Vec<_> = found.iter().map(|(file, _)| file.as_str()).collect();
+    assert_eq!(names, ["large.yaml", "pipe.yaml", "socket.yaml"]);
+    assert!(found[0].1.contains("1024 KiB") && found[1].1.contains("FIFO") && found[2].1.contains("socket"));
+}
+
+#[test]
+fn an_unreadable_folder_is_a_problem_of_its_own_and_of_nothing_else() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let tree = Tree::new();
+    tree.write("a.yaml", &manifest("a", "1"));
+    tree.write("closed/b.yaml", &manifest("b", "1"));
+    fs::set_permissions(tree.path("closed"), fs::Permissions::from_mode(0)).unwrap();
+    let snapshot = tree.look();
+    fs::set_permissions(tree.path("closed"), fs::Permissions::from_mode(0o700)).unwrap();
+    if rustix::process::geteuid().is_root() {
+        // Nothing is closed to root.
+        assert_eq!(services(&snapshot), ["a", "b"]);
+        return;
+    }
+    assert_eq!(services(&snapshot), ["a"]);
+    assert_eq!(problems(&snapshot)[0].0, "closed");
+    assert!(!snapshot.proves_absence(&"shop/b".parse().unwrap(), "closed/b.yaml"));
+}
+
+#[test]
+fn a_missing_folder_or_a_file_is_unreadable_not_empty() {
+    let tree = Tree::new();
+    tree.write("file", "");
+    for path in ["missing", "file"] {
+        assert!(matches!(Folder::new(tree.path(path)).look(), Err(Unreadable::Folder { .. })), "{path}");
+    }
+}
+
+#[test]
+fn the_folder_may_be_a_link_and_hidden() {
+    let tree = Tree::new();
+    tree.write(".worktrees/1/a.yaml", &manifest("a", "1"));
+    symlink(".worktrees/1", tree.path("current")).unwrap();
+    let snapshot = Folder::new(tree.path("current")).look().unwrap();
+    assert_eq!(services(&snapshot), ["a"]);
+}
+
+#[test]
+fn the_revision_follows_content_and_names_only() {
+    let tree = Tree::new();
+    tree.write("a.yaml", &manifest("a", "1"));
+    let first = tree.look().revision;
+    tree.write("a.yaml", &manifest("a", "1"));
+    assert_eq!(tree.look().revision, first);
+    tree.write("a.yaml", &manifest("a", "2"));
+    let second = tree.look().revision;
+    assert_ne!(second, first);
+    fs::rename(tree.path("a.yaml"), tree.path("b.yaml")).unwrap();
+    assert_ne!(tree.look().revision, second);
+}
+
+#[test]
+fn a_second_look_sees_every_change() {
+    let tree = Tree::new();
+    tree.write("a.yaml", &manifest("a", "1"));
+    tree.write("b.yaml", &manifest("b", "1"));
+    let mut folder = Folder::new(tree.0.path());
+    let first = folder.look().unwrap();
+    // Same length, at once: only a stamp that is not trusted too early sees it.
+    tree.write("a.yaml", &manifest("a", "2"));
+    fs::remove_file(tree.path("b.yaml")).unwrap();
+    tree.write("c.yaml", &manifest("c", "1"));
+    let second = folder.look().unwrap();
+    assert_eq!(services(&second), ["a", "c"]);
+    assert_ne!(first.desired.values().next(), second.desired.values().next());
+}

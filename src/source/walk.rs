@@ -1,0 +1,209 @@
+//! Finds the files below a folder and reads them, in parallel.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
+
+use ignore::{DirEntry, WalkBuilder, WalkState};
+
+use super::file::{self, Contents};
+use super::stamp::Stamp;
+use super::{Broken, MAX_ENTRIES};
+use crate::manifest::{Format, Problem};
+
+/// The name of the files that say what to leave out, in gitignore syntax.
+const IGNORE_FILE: &str = ".truenorthignore";
+
+/// Most threads that read; beyond a few, the kernel's own locks are the limit.
+const MAX_THREADS: usize = 8;
+
+/// A file that was read, or is known from the look before.
+pub(super) struct Found {
+    pub(super) file: Arc<str>,
+    pub(super) stamp: Stamp,
+    pub(super) contents: Arc<Contents>,
+}
+
+/// All of a folder, in no order.
+pub(super) struct Walked {
+    pub(super) found: Vec<Found>,
+    pub(super) problems: Vec<Problem>,
+}
+
+enum Visit {
+    Found(Found),
+    Problem(Problem),
+    Broken(Broken),
+}
+
+/// Reads everything below `root`, a path without links, but for what `seen` knows already.
+pub(super) fn walk(root: &Path, seen: &BTreeMap<Arc<str>, (Stamp, Arc<Contents>)>) -> Result<Walked, Broken> {
+    // The walker below would report the root's own failure as one entry's.
+    root.read_dir().map_err(Broken::Folder)?;
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS);
+    let (sender, visits) = mpsc::channel();
+    let entries = AtomicUsize::new(0);
+    WalkBuilder::new(root)
+        .standard_filters(false)
+        .hidden(true)
+        .follow_links(true)
+        .add_custom_ignore_filename(IGNORE_FILE)
+        .threads(threads)
+        .build_parallel()
+        .run(|| {
+            let (sender, entries, mut buffer) = (sender.clone(), &entries, Vec::new());
+            Box::new(move |entry| {
+                if entries.fetch_add(1, Ordering::Relaxed) > MAX_ENTRIES {
+                    let _ = sender.send(Visit::Broken(Broken::TooLarge));
+                    return WalkState::Quit;
+                }
+                // The receiver outlives the walk, so no visit is lost.
+                let give = |visit| drop(sender.send(visit));
+                match entry {
+                    Ok(entry) => {
+                        entry.error().into_iter().map(|error| ignore_problem(root, &entry, error)).for_each(give);
+                        let (state, visit) = visit(root, &entry, seen, &mut buffer);
+                        visit.into_iter().for_each(give);
+                        state
+                    }
+                    Err(error) => {
+                        failed(root, &error).into_iter().for_each(give);
+                        WalkState::Continue
+                    }
+                }
+            })
+        });
+    drop(sender);
+
+    let mut walked = Walked { found: Vec::new(), problems: Vec::new() };
+    for visit in visits {
+        match visit {
+            Visit::Found(found) => walked.found.push(found),
+            Visit::Problem(problem) => walked.problems.push(problem),
+            Visit::Broken(broken) => return Err(broken),
+        }
+    }
+    Ok(walked)
+}
+
+fn visit(
+    root: &Path,
+    entry: &DirEntry,
+    seen: &BTreeMap<Arc<str>, (Stamp, Arc<Contents>)>,
+    buffer: &mut Vec<u8>,
+) -> (WalkState, Option<Visit>) {
+    let problem = |problem| (WalkState::Skip, Some(Visit::Problem(problem)));
+    let file = shown(root, entry.path());
+    if entry.depth() == 0 {
+        return (WalkState::Continue, None);
+    }
+    let mut path = entry.path().to_owned();
+    if entry.path_is_symlink() {
+        match path.canonicalize() {
+            Ok(target) if target.starts_with(root) => path = target,
+            Ok(_) => return problem(link_out(&file)),
+            Err(error) => return (WalkState::Skip, failed_io(&file, &error)),
+        }
+    }
+    let Some(kind) = entry.file_type() else { return (WalkState::Continue, None) };
+    if kind.is_dir() {
+        return (WalkState::Continue, None);
+    }
+    let Some(format) = Format::of(entry.path()) else {
+        let hint = "move it elsewhere, or name it in .truenorthignore".to_owned();
+        let message = "the file is no manifest: expected .yaml, .yml or .json".to_owned();
+        return problem(Problem::of_file(&file, message, Some(hint)));
+    };
+    let visit = match known(&path, &file, seen) {
+        Some(found) => Ok(Ok(found)),
+        None => file::read(&path, &file, format, buffer),
+    };
+    let visit = match visit {
+        Ok(Ok((stamp, contents))) => Some(Visit::Found(Found { file, stamp, contents })),
+        Ok(Err(problem)) => Some(Visit::Problem(problem)),
+        Err(error) => failed_io(&file, &error),
+    };
+    (WalkState::Continue, visit)
+}
+
+/// A folder's ignore file, or a line of it, that cannot be understood. What it was to leave out is read.
+fn ignore_problem(root: &Path, folder: &DirEntry, error: &ignore::Error) -> Visit {
+    let file = shown(root, &folder.path().join(IGNORE_FILE));
+    Visit::Problem(Problem::of_file(&file, format!("the file cannot be understood: {error}"), None))
+}
+
+/// What the look before read, where the file's stamp still holds.
+fn known(
+    path: &Path,
+    file: &Arc<str>,
+    seen: &BTreeMap<Arc<str>, (Stamp, Arc<Contents>)>,
+) -> Option<(Stamp, Arc<Contents>)> {
+    let (stamp, contents) = seen.get(file)?;
+    let metadata = path.symlink_metadata().ok()?;
+    stamp.holds_for(&metadata).then(|| (*stamp, Arc::clone(contents)))
+}
+
+/// What a failed step of the walk means.
+fn failed(root: &Path, error: &ignore::Error) -> Option<Visit> {
+    match error {
+        ignore::Error::WithDepth { err, .. } | ignore::Error::WithLineNumber { err, .. } => failed(root, err),
+        ignore::Error::WithPath { path, err } => match &**err {
+            ignore::Error::Io(source) => failed_at(root, path, source),
+            inner => failed(root, inner),
+        },
+        ignore::Error::Loop { ancestor, child } => {
+            let file = shown(root, child);
+            let message = format!("the link runs in a circle: it leads back to `{}`", circle_start(root, ancestor));
+            let hint = "remove the link, or name it in .truenorthignore".to_owned();
+            Some(Visit::Problem(Problem::of_file(&file, message, Some(hint))))
+        }
+        ignore::Error::Io(source) => failed_at(root, root, source),
+        other => Some(Visit::Problem(Problem::of_file(&".".into(), other.to_string(), None))),
+    }
+}
+
+fn failed_at(root: &Path, path: &Path, error: &io::Error) -> Option<Visit> {
+    if path == root {
+        return Some(Visit::Broken(Broken::Folder(io::Error::new(error.kind(), error.to_string()))));
+    }
+    let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+    if hidden {
+        return None;
+    }
+    let file = shown(root, path);
+    let dangling = error.kind() == io::ErrorKind::NotFound && path.symlink_metadata().is_ok();
+    if dangling {
+        let hint = "remove the link, or name it in .truenorthignore".to_owned();
+        return Some(Visit::Problem(Problem::of_file(&file, "the link leads to nothing".to_owned(), Some(hint))));
+    }
+    failed_io(&file, error)
+}
+
+/// What it means that a file or folder could not be read: gone is no problem of the folder but of the moment.
+fn failed_io(file: &Arc<str>, error: &io::Error) -> Option<Visit> {
+    if error.kind() == io::ErrorKind::NotFound {
+        return Some(Visit::Broken(Broken::Changed));
+    }
+    let hint = match error.kind() {
+        io::ErrorKind::PermissionDenied => Some("let the user that runs truenorth read it".to_owned()),
+        _ => None,
+    };
+    Some(Visit::Problem(Problem::of_file(file, format!("it cannot be read: {error}"), hint)))
+}
+
+fn link_out(file: &Arc<str>) -> Problem {
+    let hint = "copy what it leads to into the folder, or name the link in .truenorthignore".to_owned();
+    Problem::of_file(file, "the link leads out of the manifests folder".to_owned(), Some(hint))
+}
+
+/// Where a circle of links begins; the folder itself is `.`.
+fn circle_start(root: &Path, ancestor: &Path) -> Arc<str> {
+    if ancestor == root { ".".into() } else { shown(root, ancestor) }
+}
+
+/// A path as reports show it: from the folder's top, with what is no UTF-8 replaced.
+fn shown(root: &Path, path: &Path) -> Arc<str> {
+    path.strip_prefix(root).unwrap_or(path).to_string_lossy().into()
+}
