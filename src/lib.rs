@@ -1,6 +1,50 @@
 //! truenorth keeps Northflank services true to the manifests in a folder.
+//!
+//! This is the library behind the `truenorth` binary; its README says what the program is for. This page says how it
+//! is built, for whoever wants to change it.
+//!
+//! # The four moves of a pass
+//! 1. **Observe.** [`source`] reads the folder into a snapshot: what all valid [`manifest`]s say at one moment, and what
+//!    is wrong in it. [`ledger`] says what the API accepted last.
+//! 2. **Plan.** [`plan`] turns both into steps: update, unchanged, suspended, orphaned. A pure function.
+//! 3. **Execute.** [`engine`] says which call is due and when; [`daemon`] makes it with the client in [`northflank`].
+//!    The intent is on disk before the call.
+//! 4. **Record.** How the call ended is on disk after it, and goes back into the engine.
+//!
+//! A trigger (start, event, timer, signal) only ever says "look again"; all take this one path.
+//!
+//! # The modules, in reading order
+//! | module | what it is | may not |
+//! |---|---|---|
+//! | [`model`] | the nouns: service key, deployment update, digest, revision, applied | do I/O, read a clock |
+//! | [`manifest`] | bytes to manifests, or to problems with line and column | do I/O |
+//! | [`source`] | a folder to a snapshot | know the ledger or the API |
+//! | [`plan`] | desired × applied to steps; differences; the report | do I/O, read a clock |
+//! | [`engine`] | the state machine: queue, backoff, pauses | do I/O, read a clock, roll dice |
+//! | [`ledger`] | what was sent and accepted, in SQLite | know the API |
+//! | [`northflank`] | the API client, errors and what follows from them | retry |
+//! | [`daemon`] | the driver: carries out what the engine decides | decide |
+//! | [`sandbox`] | a stand-in for the API, checked against its contract | know any of the above |
+//! | [`cli`] | arguments, settings, what is printed, exit codes | |
+//!
+//! Arrows point down: `cli → daemon → engine → plan → model` and `source → manifest → model`. A test greps for it.
+//!
+//! # Invariants, each with a test that fails without it
+//! 1. *Level, not edge*: an event never says what changed.
+//! 2. *Planning is pure*, and planning again after applying a plan gives nothing.
+//! 3. *The engine has no I/O*: events and the time go in, calls and the next wake-up come out.
+//! 4. *One call in flight per service, the newest content wins*, and new content ends a wait.
+//! 5. *Unreadable is not empty*: absence never causes a call; nothing is ever deleted.
+//! 6. *One snapshot, one revision*: what is applied was read while the folder held still.
+//! 7. *Intent before, record after*: a crash anywhere repeats at most one call a service.
+//! 8. *One bad manifest stops only itself.*
+//! 9. *Everything has a limit and a way out.*
+//! 10. *Secrets reach no sink.*
 
+pub mod cli;
+pub mod daemon;
 pub mod engine;
+pub mod error;
 pub mod ledger;
 pub mod manifest;
 pub mod model;

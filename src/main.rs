@@ -1,3 +1,7 @@
 //! The `truenorth` binary; everything it does is in the library.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    truenorth::cli::main(std::env::args_os()).into()
+}

@@ -1,0 +1,226 @@
+//! Arguments as they are typed. What they mean together is decided in `settings`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::FalseyValueParser;
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use jiff::SignedDuration;
+
+const AFTER_HELP: &str = "\
+Exit codes:
+  0   converged, or nothing to do
+  1   not converged: a problem in the folder, a failed or stalled service, the deadline
+  2   only `plan --exit-code`: changes are pending
+  64  the command line cannot be understood
+  78  configuration: no token, a bad URL, an unreadable folder, a ledger in use; nothing was sent
+
+The API token is read from --token-file, else from NORTHFLANK_API_TOKEN, else from the systemd credential
+northflank-api-token. Try it without an account: `truenorth --reconcile-once --sandbox --manifests examples/shop`.";
+
+/// Keeps Northflank services true to the manifests in a folder.
+///
+/// Reads the manifests, compares each one's digest with the last update that the API accepted, and sends the "update
+/// service deployment" call for every service that differs.
+#[derive(Debug, Parser)]
+#[command(name = "truenorth", version, after_help = AFTER_HELP, args_conflicts_with_subcommands = true)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    pub(super) command: Option<Command>,
+    #[command(flatten)]
+    pub(super) run: RunArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Say what a pass would do, with the differences; sends nothing
+    Plan(PlanArgs),
+    /// Check every manifest in the folder; offline, needs no token
+    Validate(ValidateArgs),
+    /// Print the JSON Schema of a manifest, for editors and CI
+    Schema,
+    /// Run the stand-in for the Northflank API alone, to try truenorth or other clients against
+    Sandbox(SandboxArgs),
+    /// Print completions for a shell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Args, Debug)]
+pub(super) struct RunArgs {
+    /// Make one pass to its end, then exit
+    #[arg(long, env = "TRUENORTH_RECONCILE_ONCE", action = ArgAction::SetTrue, value_parser = FalseyValueParser::new())]
+    pub(super) reconcile_once: bool,
+    #[command(flatten)]
+    pub(super) folder: FolderArgs,
+    #[command(flatten)]
+    pub(super) state: StateArgs,
+    #[command(flatten)]
+    pub(super) api: ApiArgs,
+    /// Update calls in flight at once
+    #[arg(long, value_name = "N", env = "TRUENORTH_CONCURRENCY", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(super) concurrency: u16,
+    /// With --reconcile-once: when to stop retrying
+    #[arg(long, value_name = "DURATION", env = "TRUENORTH_DEADLINE", default_value = "5m", value_parser = duration)]
+    pub(super) deadline: Duration,
+    /// What to print on stdout at the end of the pass
+    #[arg(long, value_name = "FORMAT", env = "TRUENORTH_OUTPUT", default_value = "text")]
+    pub(super) output: Output,
+    #[command(flatten)]
+    pub(super) log: LogArgs,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct FolderArgs {
+    /// Folder of manifests, read with its subfolders
+    #[arg(long, value_name = "DIR", env = "TRUENORTH_MANIFESTS", default_value = "manifests")]
+    pub(super) manifests: PathBuf,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct StateArgs {
+    /// Folder of the ledger, which remembers what was applied
+    ///
+    /// Default: systemd's STATE_DIRECTORY, else $XDG_STATE_HOME/truenorth, else ~/.local/state/truenorth.
+    #[arg(long, value_name = "DIR", env = "TRUENORTH_STATE_DIR")]
+    pub(super) state_dir: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct ApiArgs {
+    /// Where the API is: https, or http on loopback only
+    #[arg(long, value_name = "URL", env = "NORTHFLANK_API_URL", default_value = "https://api.northflank.com")]
+    pub(super) api_url: String,
+    /// File that holds the API token; read again when the API refuses the token
+    #[arg(long, value_name = "FILE", env = "TRUENORTH_TOKEN_FILE")]
+    pub(super) token_file: Option<PathBuf>,
+    /// Use an in-process stand-in for the API, and a throw-away ledger unless --state-dir is given
+    #[arg(long, env = "TRUENORTH_SANDBOX", action = ArgAction::SetTrue, value_parser = FalseyValueParser::new())]
+    pub(super) sandbox: bool,
+    /// Time for one API call, from connecting to the end of its answer
+    #[arg(long, value_name = "DURATION", env = "TRUENORTH_REQUEST_TIMEOUT", default_value = "30s", value_parser = duration)]
+    pub(super) request_timeout: Duration,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct LogArgs {
+    /// How to write logs, on stderr
+    #[arg(long, value_name = "FORMAT", env = "TRUENORTH_LOG_FORMAT", default_value = "text")]
+    pub(super) log_format: LogFormat,
+    /// Least level to log: error, warn, info, debug, trace
+    ///
+    /// Default: info; warn where --reconcile-once runs on a terminal, which shows its progress instead.
+    #[arg(long, value_name = "LEVEL", env = "TRUENORTH_LOG_LEVEL")]
+    pub(super) log_level: Option<LogLevel>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct PlanArgs {
+    #[command(flatten)]
+    pub(super) folder: FolderArgs,
+    #[command(flatten)]
+    pub(super) state: StateArgs,
+    /// Exit with 2 where changes are pending
+    #[arg(long)]
+    pub(super) exit_code: bool,
+    /// What to print on stdout
+    #[arg(long, value_name = "FORMAT", env = "TRUENORTH_OUTPUT", default_value = "text")]
+    pub(super) output: Output,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct ValidateArgs {
+    #[command(flatten)]
+    pub(super) folder: FolderArgs,
+    /// What to print on stdout
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(super) output: ValidateOutput,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct SandboxArgs {
+    /// Address to listen on; port 0 takes a free one
+    #[arg(long, value_name = "ADDR", env = "TRUENORTH_SANDBOX_LISTEN", default_value = "127.0.0.1:9096")]
+    pub(super) listen: SocketAddr,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Output {
+    /// Lines for people
+    Text,
+    /// One JSON object
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum ValidateOutput {
+    /// Problems with their source lines
+    Text,
+    /// One JSON object
+    Json,
+    /// Workflow annotations of GitHub Actions
+    Github,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum LogFormat {
+    /// A line for people
+    Text,
+    /// A JSON object a line
+    Json,
+    /// To systemd's journal, with fields
+    Journald,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum LogLevel {
+    /// Someone must act
+    Error,
+    /// It will be tried again
+    Warn,
+    /// Each step taken
+    Info,
+    /// Each decision
+    Debug,
+    /// Everything
+    Trace,
+}
+
+/// The longest duration that an option takes.
+const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// Reads a duration such as `30s`, `1m30s` or `100ms`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let read: SignedDuration =
+        text.parse().map_err(|_| "expected a number with a unit, such as 30s, 1m30s or 100ms".to_owned())?;
+    let duration = Duration::try_from(read).map_err(|_| "must not be negative".to_owned())?;
+    match duration {
+        Duration::ZERO => Err("must be longer than nothing".to_owned()),
+        longer if longer > LONGEST => Err("must be at most 7 days (168h)".to_owned()),
+        duration => Ok(duration),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_need_a_unit_and_have_bounds() {
+        assert_eq!(duration("1m30s"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("100ms"), Ok(Duration::from_millis(100)));
+        for text in ["", "5", "0s", "-1s", "169h", "1y", "soon"] {
+            assert!(duration(text).is_err(), "{text:?} was accepted");
+        }
+    }
+}

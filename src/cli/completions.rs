@@ -1,0 +1,22 @@
+//! `truenorth completions` and `truenorth schema`: what shells and editors want to know.
+
+use clap::CommandFactory as _;
+
+use super::args::Arguments;
+use super::exit::Exit;
+use crate::manifest;
+
+/// Prints completions for a shell.
+pub(super) fn run(shell: clap_complete::Shell) -> anyhow::Result<Exit> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "truenorth", &mut script);
+    std::io::Write::write_all(&mut std::io::stdout(), &script)?;
+    Ok(Exit::Converged)
+}
+
+/// Prints the JSON Schema of a manifest.
+pub(super) fn schema() -> anyhow::Result<Exit> {
+    let text = serde_json::to_string_pretty(&manifest::schema())?;
+    std::io::Write::write_all(&mut std::io::stdout(), format!("{text}\n").as_bytes())?;
+    Ok(Exit::Converged)
+}

@@ -1,0 +1,91 @@
+//! The command line: arguments as typed (`args`), settings as resolved (`settings`), one file a subcommand.
+
+mod args;
+mod completions;
+mod exit;
+mod logging;
+mod once;
+mod plan;
+mod print;
+mod progress;
+mod sandbox;
+mod settings;
+mod validate;
+
+use std::ffi::OsString;
+
+use anstyle::{AnsiColor, Style};
+use clap::Parser as _;
+
+use args::{Arguments, Command};
+pub use exit::Exit;
+
+/// Parses the arguments and runs the command that they name.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version go to stdout and are no failure. Nothing can be done where printing fails.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage } else { Exit::Converged };
+        }
+    };
+    let ended = match arguments.command {
+        Some(Command::Plan(args)) => plan::run(&args),
+        Some(Command::Validate(args)) => validate::run(&args),
+        Some(Command::Schema) => completions::schema(),
+        Some(Command::Sandbox(args)) => sandbox::run(&args),
+        Some(Command::Completions { shell }) => completions::run(shell),
+        None => once::run(&arguments.run),
+    };
+    ended.unwrap_or_else(|error| failed(&error))
+}
+
+/// A failure that ends a command before anything was sent: the configuration is at fault.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+struct Misconfigured {
+    message: String,
+}
+
+/// Marks an error as one of the configuration: exit 78.
+fn configuration(error: impl std::error::Error + Send + Sync + 'static) -> anyhow::Error {
+    misconfigured(crate::error::chain(&error))
+}
+
+/// A ledger that cannot be opened, with the way out: exit 78.
+fn ledger_error(error: &crate::ledger::OpenError) -> anyhow::Error {
+    let hint = error.hint().map_or_else(String::new, |hint| format!("; hint: {hint}"));
+    misconfigured(crate::error::chain(error) + &hint)
+}
+
+/// A pass that cannot begin: exit 78.
+fn observe_error(error: crate::daemon::ObserveError) -> anyhow::Error {
+    match error {
+        crate::daemon::ObserveError::Open(error) => ledger_error(&error),
+        error => configuration(error),
+    }
+}
+
+/// A mistake in the configuration that is no error of a call: exit 78.
+fn misconfigured(message: impl Into<String>) -> anyhow::Error {
+    anyhow::Error::new(Misconfigured { message: message.into() })
+}
+
+/// Tells an error on stderr and picks the exit code.
+fn failed(error: &anyhow::Error) -> Exit {
+    // A reader that went away, as in `truenorth schema | head`, wants no words.
+    let broken_pipe = error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
+        .any(|error| error.kind() == std::io::ErrorKind::BrokenPipe);
+    if !broken_pipe {
+        let style = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
+        let text = crate::error::chain(error.as_ref());
+        let _ = std::io::Write::write_all(
+            &mut anstream::stderr(),
+            format!("{style}error:{style:#} {}\n", text.replace("; hint: ", "\n  hint: ")).as_bytes(),
+        );
+    }
+    if error.downcast_ref::<Misconfigured>().is_some() { Exit::Configuration } else { Exit::NotConverged }
+}

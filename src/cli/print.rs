@@ -1,0 +1,51 @@
+//! What every command prints alike. Colours are taken out where stdout is no terminal, or `NO_COLOR` says so.
+
+use std::io::{self, Write as _};
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::manifest::{self, Problem};
+use crate::plan::{self, Report};
+
+use super::args::Output;
+
+/// One JSON object on stdout.
+pub(super) fn json(value: &impl Serialize) -> io::Result<()> {
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    serde_json::to_writer(&mut out, value)?;
+    writeln!(out)?;
+    out.flush()
+}
+
+/// A report on stdout.
+pub(super) fn report(report: &Report, folder: &Path, output: Output) -> io::Result<()> {
+    match output {
+        Output::Json => json(report),
+        Output::Text => {
+            problems(&report.problems, folder)?;
+            let mut out = anstream::stdout().lock();
+            out.write_all(plan::render(report).as_bytes())
+        }
+    }
+}
+
+/// Problems with their source lines, each followed by an empty line.
+pub(super) fn problems(problems: &[Problem], folder: &Path) -> io::Result<()> {
+    let mut out = anstream::stdout().lock();
+    for problem in problems {
+        let drawn = manifest::draw(problem, &shown_file(folder, &problem.file), true);
+        writeln!(out, "{}\n", drawn.trim_end())?;
+    }
+    Ok(())
+}
+
+/// A file of the folder as seen from where truenorth runs, so that terminals and editors can open it.
+pub(super) fn shown_file(folder: &Path, file: &str) -> String {
+    folder.join(file).to_string_lossy().into_owned()
+}
+
+/// `1 problem`, `2 problems`.
+pub(super) fn counted(count: usize, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+}

@@ -1,0 +1,55 @@
+//! How far a pass is, on a terminal, once it takes longer than a second.
+
+use std::io::IsTerminal as _;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use jiff::Timestamp;
+
+use crate::daemon::{Progress, Waiting};
+
+/// How long a pass stays silent.
+const SILENT: Duration = Duration::from_secs(1);
+
+/// The line at the bottom of the terminal; nothing where stderr is no terminal.
+pub(super) struct ProgressLine {
+    began: Instant,
+    bar: Option<ProgressBar>,
+}
+
+impl ProgressLine {
+    pub(super) fn new() -> Self {
+        Self { began: Instant::now(), bar: std::io::stderr().is_terminal().then(ProgressBar::hidden) }
+    }
+
+    /// Shows how far the pass is.
+    pub(super) fn show(&self, progress: &Progress) {
+        let Some(bar) = &self.bar else { return };
+        if self.began.elapsed() < SILENT {
+            return;
+        }
+        if bar.is_hidden() {
+            bar.set_draw_target(ProgressDrawTarget::stderr());
+            if let Ok(style) = ProgressStyle::with_template("{bar:20} {pos}/{len} updates, {msg} ({elapsed})") {
+                bar.set_style(style);
+            }
+        }
+        bar.set_length(progress.due as u64);
+        bar.set_position(progress.ended as u64);
+        bar.set_message(match &progress.waiting {
+            Waiting::Calls(calls) => format!("{calls} in flight"),
+            Waiting::Retries(services) => format!("{services} waiting to be tried again"),
+            Waiting::RateLimit { until } => {
+                let left = until.duration_since(Timestamp::now()).as_secs().max(0);
+                format!("waiting {left} s for the rate limit")
+            }
+        });
+    }
+
+    /// Takes the line away.
+    pub(super) fn clear(self) {
+        if let Some(bar) = self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}

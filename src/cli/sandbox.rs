@@ -1,0 +1,32 @@
+//! `truenorth sandbox`: the stand-in for the API alone, until it is stopped.
+
+use std::io::Write as _;
+
+use anyhow::Context as _;
+
+use super::args::SandboxArgs;
+use super::configuration;
+use super::exit::Exit;
+use crate::daemon::{Stop, Stopping};
+use crate::sandbox::{Options, Sandbox};
+
+pub(super) fn run(args: &SandboxArgs) -> anyhow::Result<Exit> {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
+    runtime.block_on(serve(args))
+}
+
+async fn serve(args: &SandboxArgs) -> anyhow::Result<Exit> {
+    let mut stop = Stop::on_signals().context("cannot catch signals")?;
+    let sandbox = Sandbox::start(args.listen, Options::default()).await.map_err(configuration)?;
+    writeln!(std::io::stdout(), "{}", sandbox.url())?;
+    writeln!(
+        anstream::stderr(),
+        "a stand-in for the Northflank API; every token is good and every service exists. Try:\n  \
+         NORTHFLANK_API_TOKEN=any truenorth --reconcile-once --api-url {}",
+        sandbox.url()
+    )?;
+    stop.reached(Stopping::Gracefully).await;
+    sandbox.stop().await;
+    Ok(Exit::Converged)
+}

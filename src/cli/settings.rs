@@ -1,0 +1,74 @@
+//! Settings: what the arguments and the environment mean together. The environment comes as a function, so that tests
+//! never touch the real one.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use super::args::{ApiArgs, StateArgs};
+use crate::northflank::{ApiUrl, TokenSource};
+
+/// The environment, a variable at a time.
+pub(super) type Variable<'a> = &'a dyn Fn(&str) -> Option<OsString>;
+
+/// The process's own environment.
+pub(super) fn environment(name: &str) -> Option<OsString> {
+    std::env::var_os(name)
+}
+
+/// The ledger's folder.
+pub(super) fn state_dir(args: &StateArgs, variable: Variable<'_>) -> anyhow::Result<PathBuf> {
+    let set = |name: &str| variable(name).filter(|value| !value.is_empty());
+    if let Some(dir) = &args.state_dir {
+        return Ok(dir.clone());
+    }
+    // systemd joins several folders by colons; the unit names one.
+    if let Some(dirs) = set("STATE_DIRECTORY").and_then(|dirs| dirs.into_string().ok()) {
+        return Ok(dirs.split(':').next().unwrap_or_default().into());
+    }
+    // A relative path is to be ignored, says the XDG base directory specification.
+    if let Some(dir) = set("XDG_STATE_HOME").map(PathBuf::from).filter(|dir| dir.is_absolute()) {
+        return Ok(dir.join("truenorth"));
+    }
+    match set("HOME") {
+        Some(home) => Ok(PathBuf::from(home).join(".local/state/truenorth")),
+        None => Err(super::misconfigured("there is no folder for the ledger; hint: name one with --state-dir")),
+    }
+}
+
+/// Where the API is. A bad URL is a matter of configuration (78), as it comes from a file or a variable as a rule.
+pub(super) fn api_url(args: &ApiArgs) -> anyhow::Result<ApiUrl> {
+    args.api_url
+        .parse()
+        .map_err(|error| super::misconfigured(format!("the API's URL (--api-url, NORTHFLANK_API_URL) {error}")))
+}
+
+/// Where the token comes from.
+pub(super) fn token_source(args: &ApiArgs, variable: Variable<'_>) -> anyhow::Result<TokenSource> {
+    TokenSource::choose(args.token_file.as_deref(), variable).map_err(super::configuration)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dir(given: Option<&str>, variables: &[(&str, &str)]) -> Option<String> {
+        let args = StateArgs { state_dir: given.map(PathBuf::from) };
+        let variable = |name: &str| variables.iter().find(|(set, _)| *set == name).map(|(_, value)| value.into());
+        state_dir(&args, &variable).ok().map(|dir| dir.to_string_lossy().into_owned())
+    }
+
+    #[test]
+    fn the_state_folder_is_the_first_that_is_named() {
+        let home = ("HOME", "/home/a");
+        let (xdg, systemd) = (("XDG_STATE_HOME", "/x"), ("STATE_DIRECTORY", "/var/lib/truenorth:/other"));
+        assert_eq!(dir(Some("here"), &[home, xdg, systemd]).as_deref(), Some("here"));
+        assert_eq!(dir(None, &[home, xdg, systemd]).as_deref(), Some("/var/lib/truenorth"));
+        assert_eq!(dir(None, &[home, xdg]).as_deref(), Some("/x/truenorth"));
+        assert_eq!(
+            dir(None, &[home, ("XDG_STATE_HOME", "relative")]).as_deref(),
+            Some("/home/a/.local/state/truenorth")
+        );
+        assert_eq!(dir(None, &[home, ("STATE_DIRECTORY", "")]).as_deref(), Some("/home/a/.local/state/truenorth"));
+        assert_eq!(dir(None, &[]), None);
+    }
+}

@@ -1,0 +1,75 @@
+//! `truenorth validate`: reads the folder and says what is wrong in it. Offline.
+
+use std::io::Write as _;
+
+use serde::Serialize;
+
+use super::args::{ValidateArgs, ValidateOutput};
+use super::exit::Exit;
+use super::print;
+use crate::manifest::Problem;
+use crate::model::Revision;
+use crate::source::Folder;
+
+/// What `--output json` prints.
+#[derive(Serialize)]
+struct Validation<'a> {
+    revision: &'a Revision,
+    valid: bool,
+    manifests: usize,
+    problems: &'a [Problem],
+}
+
+pub(super) fn run(args: &ValidateArgs) -> anyhow::Result<Exit> {
+    let mut folder = Folder::new(&args.folder.manifests);
+    let snapshot = folder.look().map_err(super::configuration)?;
+    let valid = snapshot.problems.is_empty();
+    match args.output {
+        ValidateOutput::Json => print::json(&Validation {
+            revision: &snapshot.revision,
+            valid,
+            manifests: snapshot.desired.len(),
+            problems: &snapshot.problems,
+        })?,
+        ValidateOutput::Github => {
+            let mut out = anstream::stdout().lock();
+            for problem in &snapshot.problems {
+                writeln!(out, "{}", annotation(problem, &print::shown_file(folder.path(), &problem.file)))?;
+            }
+        }
+        ValidateOutput::Text => {
+            print::problems(&snapshot.problems, folder.path())?;
+            let mut out = anstream::stdout().lock();
+            let manifests = print::counted(snapshot.desired.len(), "valid manifest");
+            match snapshot.problems.len() {
+                0 => writeln!(out, "{manifests}  {}", snapshot.revision)?,
+                problems => {
+                    writeln!(out, "{}, {manifests}  {}", print::counted(problems, "problem"), snapshot.revision)?
+                }
+            }
+        }
+    }
+    Ok(if valid { Exit::Converged } else { Exit::NotConverged })
+}
+
+/// A workflow command that shows a problem at its line of a pull request.
+/// <https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands>
+fn annotation(problem: &Problem, file: &str) -> String {
+    let escaped = |text: &str| text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
+    let property = |text: &str| escaped(text).replace(':', "%3A").replace(',', "%2C");
+    let mut message = match problem.path.as_str() {
+        "" => problem.message.clone(),
+        path => format!("{path}: {}", problem.message),
+    };
+    if let Some(hint) = &problem.hint {
+        message.push_str("\nhint: ");
+        message.push_str(hint);
+    }
+    format!(
+        "::error file={},line={},col={},title=truenorth::{}",
+        property(file),
+        problem.line,
+        problem.column,
+        escaped(&message)
+    )
+}

@@ -1,0 +1,111 @@
+//! The first move of a pass: what the folder says, what the ledger knows, and what follows from both.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use thiserror::Error;
+
+use crate::ledger::{OpenError, ReadError, Reader};
+use crate::model::{Known, ServiceKey};
+use crate::plan::{self, Change, Outcome, ServiceReport, Step};
+use crate::source::{Folder, Snapshot, Unreadable};
+
+/// What a pass knows before it sends anything.
+#[derive(Debug)]
+pub struct Observation {
+    /// What the folder says.
+    pub snapshot: Snapshot,
+    /// What the ledger knows.
+    pub known: BTreeMap<ServiceKey, Known>,
+    /// What follows.
+    pub steps: BTreeMap<ServiceKey, Step>,
+    /// What each update changes.
+    changes: BTreeMap<ServiceKey, Vec<Change>>,
+}
+
+/// Why a pass cannot begin. Nothing was sent.
+#[derive(Debug, Error)]
+pub enum ObserveError {
+    /// The folder cannot be read.
+    #[error(transparent)]
+    Folder(#[from] Unreadable),
+    /// The ledger cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The ledger cannot be read.
+    #[error("cannot read the ledger")]
+    Ledger(#[from] ReadError),
+}
+
+/// Observes with the ledger in a state folder, which may be in use; an absent one knows nothing. Blocks on the disk.
+///
+/// # Errors
+/// The folder or the ledger cannot be read.
+pub fn observe(folder: &mut Folder, state_dir: &Path) -> Result<Observation, ObserveError> {
+    let snapshot = folder.look()?;
+    Observation::new(snapshot, Reader::open(state_dir)?.as_ref())
+}
+
+impl Observation {
+    pub(super) fn new(snapshot: Snapshot, ledger: Option<&Reader>) -> Result<Self, ObserveError> {
+        let mut known: BTreeMap<_, _> = match ledger {
+            Some(ledger) => ledger.known()?.into_iter().collect(),
+            None => BTreeMap::new(),
+        };
+        let mut steps = plan::plan(&snapshot.desired, &known);
+        let mut changes = BTreeMap::new();
+        let mut unproven = Vec::new();
+        for (key, step) in &steps {
+            let applied = match (step, ledger) {
+                (Step::Update(_) | Step::Orphaned, Some(ledger)) => ledger.applied(key)?,
+                (Step::Update(_) | Step::Orphaned, None) | (Step::Unchanged | Step::Suspended, _) => None,
+            };
+            match (step, snapshot.desired.get(key)) {
+                (Step::Update(_), Some(desired)) => {
+                    let spec = applied.and_then(|applied| serde_json::from_str(&applied.spec).ok());
+                    changes.insert(key.clone(), plan::changes(spec.as_ref(), &desired.update));
+                }
+                (Step::Orphaned, _) => {
+                    let last = applied.map(|applied| applied.place.file).unwrap_or_default();
+                    if !snapshot.proves_absence(key, &last) {
+                        unproven.push(key.clone());
+                    }
+                }
+                (Step::Update(_) | Step::Unchanged | Step::Suspended, _) => {}
+            }
+        }
+        // Of these only their problem is known; to call them orphaned would be a guess.
+        for key in unproven {
+            steps.remove(&key);
+            known.remove(&key);
+        }
+        Ok(Self { snapshot, known, steps, changes })
+    }
+
+    /// A line for each service; how it ended, after how many attempts and with which error, says `ended`.
+    pub(super) fn services(
+        &self,
+        ended: impl Fn(&ServiceKey, Step) -> (Outcome, u32, Option<String>),
+    ) -> Vec<ServiceReport> {
+        self.steps
+            .iter()
+            .map(|(key, step)| {
+                let (outcome, attempts, error) = ended(key, *step);
+                let desired = self.snapshot.desired.get(key);
+                ServiceReport {
+                    service: key.clone(),
+                    outcome,
+                    digest: desired.map(|desired| desired.digest),
+                    manifest: desired.map(|desired| desired.place.clone()),
+                    cause: match step {
+                        Step::Update(cause) => Some(*cause),
+                        Step::Unchanged | Step::Suspended | Step::Orphaned => None,
+                    },
+                    changes: self.changes.get(key).cloned().unwrap_or_default(),
+                    attempts,
+                    error,
+                }
+            })
+            .collect()
+    }
+}
