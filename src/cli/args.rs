@@ -92,7 +92,14 @@ pub(super) struct StateArgs {
 #[derive(Args, Debug)]
 pub(super) struct ApiArgs {
     /// Where the API is: https, or http on loopback only
-    #[arg(long, value_name = "URL", env = "NORTHFLANK_API_URL", default_value = "https://api.northflank.com")]
+    // Its value stays out of the help text: a URL that is refused may be one with a password.
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "NORTHFLANK_API_URL",
+        hide_env_values = true,
+        default_value = "https://api.northflank.com"
+    )]
     pub(super) api_url: String,
     /// File that holds the API token; read again when the API refuses the token
     #[arg(long, value_name = "FILE", env = "TRUENORTH_TOKEN_FILE")]
@@ -124,7 +131,7 @@ pub(super) struct PlanArgs {
     #[command(flatten)]
     pub(super) state: StateArgs,
     /// Exit with 2 where changes are pending
-    #[arg(long)]
+    #[arg(long, env = "TRUENORTH_EXIT_CODE", action = ArgAction::SetTrue, value_parser = FalseyValueParser::new())]
     pub(super) exit_code: bool,
     /// What to print on stdout
     #[arg(long, value_name = "FORMAT", env = "TRUENORTH_OUTPUT", default_value = "text")]
@@ -136,7 +143,7 @@ pub(super) struct ValidateArgs {
     #[command(flatten)]
     pub(super) folder: FolderArgs,
     /// What to print on stdout
-    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    #[arg(long, value_name = "FORMAT", env = "TRUENORTH_OUTPUT", default_value = "text")]
     pub(super) output: ValidateOutput,
 }
 
