@@ -40,9 +40,14 @@ pub(super) fn problems(problems: &[Problem], folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// A file of the folder as seen from where truenorth runs, so that terminals and editors can open it.
+/// A file of the folder as seen from where truenorth runs, so that terminals and editors can open it. What in its name
+/// would steer a terminal is escaped.
 pub(super) fn shown_file(folder: &Path, file: &str) -> String {
-    folder.join(file).to_string_lossy().into_owned()
+    let mut shown = String::new();
+    for c in folder.join(file).to_string_lossy().chars() {
+        if c.is_control() { shown.extend(c.escape_default()) } else { shown.push(c) }
+    }
+    shown
 }
 
 /// `1 problem`, `2 problems`.
