@@ -1,15 +1,21 @@
 //! The real binary against the sandbox, by subject:
 //!
-//! - `once`: `--reconcile-once`, its exit codes, its output
-//! - `commands`: plan, validate, schema, completions, sandbox
-//! - `problems`: what is wrong in a folder, and how it is told
+//! - `once`: `--reconcile-once`, what it sends and what it says
+//! - `faults`: `--reconcile-once` against an API that fails
+//! - `commands`: plan, validate, schema, completions, sandbox, help
+//! - `exit_codes`: what cannot be understood, and what cannot be begun
 //! - `ledger`: one truenorth a ledger; ledgers that cannot be used
 //! - `recovery`: killed in the middle, again and again
 //! - `signals`: stopped in the middle
-//! - `secrets`: the token in no output and no file
-//! - `readme`: every command of the README
 //! - `tidy`: what the modules may know of each other
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
+
+mod commands;
+mod exit_codes;
+mod faults;
+mod ledger;
 mod once;
+mod signals;
 mod support;
 mod tidy;

@@ -1,0 +1,58 @@
+//! The sandbox in the test's own process.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use tokio::runtime::{Builder, Runtime};
+use truenorth::sandbox::{Options, Sandbox, Services, TokenRule, World};
+
+/// A sandbox on a runtime of its own, so that tests of processes need none.
+pub(crate) struct Api {
+    sandbox: Sandbox,
+    _runtime: Runtime,
+}
+
+impl Api {
+    /// Every token is good, every service exists, rollouts end at once.
+    pub(crate) fn new() -> Self {
+        Self::with(Options { rollout: Duration::ZERO, ..Options::default() })
+    }
+
+    /// Only these services exist.
+    pub(crate) fn of_services(services: &[&str]) -> Self {
+        let services = services.iter().copied().map(Into::into).collect();
+        Self::with(Options { services: Services::Only(services), ..Options::default() })
+    }
+
+    /// Only this token is good.
+    pub(crate) fn of_token(token: &str) -> Self {
+        Self::with(Options { token: TokenRule::Exactly(SecretString::from(token)), ..Options::default() })
+    }
+
+    /// Each answer takes this long.
+    pub(crate) fn of_latency(latency: Duration) -> Self {
+        Self::with(Options { latency, ..Options::default() })
+    }
+
+    pub(crate) fn with(options: Options) -> Self {
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        let sandbox = runtime.block_on(Sandbox::start(address, options)).unwrap();
+        Self { sandbox, _runtime: runtime }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        self.sandbox.url()
+    }
+
+    pub(crate) fn world(&self) -> World {
+        self.sandbox.world()
+    }
+
+    /// How many calls came for a service, accepted or not.
+    pub(crate) fn calls_of(&self, service: &str) -> usize {
+        let target = service.into();
+        self.world().calls().iter().filter(|call| call.target.as_ref() == Some(&target)).count()
+    }
+}
