@@ -4,6 +4,7 @@
 //! - `faults`: `--reconcile-once` against an API that fails
 //! - `commands`: plan, validate, schema, completions, sandbox, help
 //! - `exit_codes`: what cannot be understood, and what cannot be begun
+//! - `problems`: what is wrong in a folder, and how it is told
 //! - `ledger`: one truenorth a ledger; ledgers that cannot be used
 //! - `recovery`: killed in the middle, again and again
 //! - `signals`: stopped in the middle
@@ -16,6 +17,7 @@ mod exit_codes;
 mod faults;
 mod ledger;
 mod once;
+mod problems;
 mod signals;
 mod support;
 mod tidy;
