@@ -8,6 +8,7 @@
 //! - `ledger`: one truenorth a ledger; ledgers that cannot be used
 //! - `recovery`: killed in the middle, again and again
 //! - `signals`: stopped in the middle
+//! - `secrets`: the token in no output and no file
 //! - `tidy`: what the modules may know of each other
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
@@ -18,6 +19,7 @@ mod faults;
 mod ledger;
 mod once;
 mod problems;
+mod secrets;
 mod signals;
 mod support;
 mod tidy;
