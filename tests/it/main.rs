@@ -9,6 +9,7 @@
 //! - `recovery`: killed in the middle, again and again
 //! - `signals`: stopped in the middle
 //! - `secrets`: the token in no output and no file
+//! - `readme`: every command of the README
 //! - `tidy`: what the modules may know of each other
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
@@ -19,6 +20,7 @@ mod faults;
 mod ledger;
 mod once;
 mod problems;
+mod readme;
 mod secrets;
 mod signals;
 mod support;
