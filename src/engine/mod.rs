@@ -339,10 +339,14 @@ impl Engine {
     }
 
     /// When [`Engine::next_call`] may have something that it does not have now, unless something happens before.
-    /// `None` where only an event can change anything.
+    /// `None` where only an event can change anything. After `next_call` had nothing, it is always later than `now`.
     #[must_use]
     pub fn next_wake(&self, now: Timestamp) -> Option<Timestamp> {
         let opens = self.gate.opens(now);
+        if opens.is_none() && self.in_flight >= self.gate.room(now, self.pace.concurrency) {
+            // Only the end of a call makes room; to wake for a retry that has none would be a busy loop.
+            return None;
+        }
         if self.agenda.is_queued() {
             return opens;
         }

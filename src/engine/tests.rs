@@ -118,6 +118,19 @@ fn a_transient_failure_backs_off_without_end_and_others_go_on() {
 }
 
 #[test]
+fn a_retry_without_room_wakes_nobody_until_a_call_ends() {
+    let mut engine = Engine::new(Pace { concurrency: 1, ..Pace::default() }, []);
+    engine.observe(folder([("a", "1"), ("b", "1")]));
+    assert_eq!(calls(&mut engine, at(0)), ["a"]);
+    engine.finish(&key("a"), transient(Delivery::Excluded), at(0), JITTER);
+    assert_eq!(calls(&mut engine, at(0)), ["b"]);
+    assert_eq!(calls(&mut engine, at(5)), [""; 0]);
+    assert_eq!(engine.next_wake(at(5)), None);
+    engine.finish(&key("b"), Ending::Accepted, at(6), JITTER);
+    assert_eq!(calls(&mut engine, at(6)), ["a"]);
+}
+
+#[test]
 fn the_api_may_ask_for_a_longer_wait() {
     let mut engine = Engine::new(Pace::default(), []);
     engine.observe(folder([("web", "1")]));
