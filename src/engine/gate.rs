@@ -8,11 +8,12 @@ use super::{Ending, Pace, later};
 /// Whether calls may be made at all.
 ///
 /// The rate limit opens by time alone. A block opens by proof: when its time is over, one call at a time is let through
-/// until one shows that the cause is gone.
+/// until one shows that the cause is gone. Blocks are kept apart: a full disk says nothing of the token.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Gate {
     limited: Option<Pause>,
-    blocked: Option<(Block, Pause)>,
+    denied: Option<Pause>,
+    unwritable: Option<Pause>,
 }
 
 /// What stops all calls beside the rate limit.
@@ -40,17 +41,19 @@ impl Gate {
         self.limited.as_ref().filter(|pause| pause.until > now)
     }
 
-    /// What blocks all calls until a call proves that it is gone.
+    /// What blocks all calls until a call proves that it is gone; of two blocks the one that lasts longer.
     #[must_use]
     pub fn blocked(&self) -> Option<(Block, &Pause)> {
-        self.blocked.as_ref().map(|(block, pause)| (*block, pause))
+        let denied = self.denied.as_ref().map(|pause| (Block::Denied, pause));
+        let unwritable = self.unwritable.as_ref().map(|pause| (Block::Unwritable, pause));
+        denied.into_iter().chain(unwritable).max_by_key(|(_, pause)| pause.until)
     }
 
     /// How many calls may be in flight.
     pub(super) fn room(&self, now: Timestamp, concurrency: usize) -> usize {
         if self.opens(now).is_some() {
             0
-        } else if self.blocked.is_some() {
+        } else if self.blocked().is_some() {
             1
         } else {
             concurrency.max(1)
@@ -59,21 +62,26 @@ impl Gate {
 
     /// When a gate that is closed now opens.
     pub(super) fn opens(&self, now: Timestamp) -> Option<Timestamp> {
-        let blocked = self.blocked.as_ref().map(|(_, pause)| pause.until).filter(|until| *until > now);
+        let blocked = self.blocked().map(|(_, pause)| pause.until).filter(|until| *until > now);
         self.limited(now).map(|pause| pause.until).max(blocked)
     }
 
     /// Takes what the end of a call shows.
     pub(super) fn note(&mut self, ending: &Ending, now: Timestamp, pace: &Pace) {
+        let block = |wait, error: &String| Some(Pause { until: later(now, wait), reason: error.clone() });
+        // A call that was made had its intent recorded.
         match ending {
-            Ending::Accepted | Ending::Rejected { .. } => self.blocked = None,
-            Ending::Transient { .. } => self.clear(Block::Unwritable),
+            Ending::Accepted | Ending::Rejected { .. } => (self.denied, self.unwritable) = (None, None),
+            Ending::Transient { .. } => self.unwritable = None,
             Ending::Limited { error, wait } => {
-                self.clear(Block::Unwritable);
+                self.unwritable = None;
                 self.limit(later(now, *wait), error.clone());
             }
-            Ending::Denied { error } => self.block(Block::Denied, later(now, pace.denied_retry), error),
-            Ending::Unrecorded { error } => self.block(Block::Unwritable, later(now, pace.unwritable_retry), error),
+            Ending::Denied { error } => {
+                self.unwritable = None;
+                self.denied = block(pace.denied_retry, error);
+            }
+            Ending::Unrecorded { error } => self.unwritable = block(pace.unwritable_retry, error),
             Ending::Withdrawn => {}
         }
     }
@@ -87,16 +95,6 @@ impl Gate {
 
     /// A new token may be good.
     pub(super) fn token_replaced(&mut self) {
-        self.clear(Block::Denied);
-    }
-
-    fn block(&mut self, block: Block, until: Timestamp, reason: &str) {
-        self.blocked = Some((block, Pause { until, reason: reason.to_owned() }));
-    }
-
-    fn clear(&mut self, block: Block) {
-        if self.blocked.as_ref().is_some_and(|(is, _)| *is == block) {
-            self.blocked = None;
-        }
+        self.denied = None;
     }
 }

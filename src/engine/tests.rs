@@ -263,6 +263,21 @@ fn a_ledger_that_cannot_be_written_pauses_all_calls() {
 }
 
 #[test]
+fn a_full_disk_does_not_make_a_refused_token_forgotten() {
+    let mut engine = Engine::new(Pace::default(), []);
+    engine.observe(folder([("a", "1"), ("b", "1")]));
+    assert_eq!(calls(&mut engine, at(0)), ["a", "b"]);
+    engine.finish(&key("a"), Ending::Denied { error: "unknown token".to_owned() }, at(0), JITTER);
+    engine.finish(&key("b"), Ending::Unrecorded { error: "disk full".to_owned() }, at(1), JITTER);
+    assert!(matches!(engine.gate().blocked(), Some((Block::Denied, _))));
+    assert_eq!(engine.next_wake(at(1)), Some(at(60)));
+    assert_eq!(calls(&mut engine, at(59)), [""; 0]);
+    assert_eq!(calls(&mut engine, at(60)), ["b"]);
+    engine.finish(&key("b"), transient(Delivery::Excluded), at(60), JITTER);
+    assert_eq!(calls(&mut engine, at(62)), ["a"], "the disk is well; the token is still to be proven, by one call");
+}
+
+#[test]
 fn a_kept_pause_holds_before_the_first_call() {
     let mut engine = Engine::new(Pace::default(), []);
     engine.pause(at(30), "from before the restart".to_owned());
