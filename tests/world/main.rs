@@ -1,0 +1,97 @@
+//! A simulated world: the real engine and the real plan, and around them a folder that changes, a ledger on a disk that
+//! fills up, an API that fails in every way that it can, a process that is killed, and a clock that jumps from event to
+//! event. All of it follows from one seed: the same number, the same world.
+//!
+//! - `simulation`: the settings of a seed, what befalls the world, the loop
+//! - `process`: the driver, as `truenorth::daemon` is one
+//! - `folder`, `disk`, `api`, `clock`, `content`: what is around it
+//! - `checks`: what must hold at every step
+//! - `plan`, `ledger`: the plan on its own; the world's disk beside the real ledger
+//!
+//! `TRUENORTH_SEEDS=100000` runs more worlds; `TRUENORTH_SEED=42` runs one, and tells all that happens in it.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "all of it is a test")]
+
+mod api;
+mod checks;
+mod clock;
+mod content;
+mod disk;
+mod folder;
+mod ledger;
+mod plan;
+mod process;
+mod simulation;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use simulation::{Simulation, Tally, Telling};
+
+/// Worlds in a plain run.
+const SEEDS: u64 = 2000;
+
+/// What a plain run must have met, or the world has become too kind to show anything.
+const MET: [&str; 17] = [
+    "accepted",
+    "refused",
+    "denied",
+    "limited",
+    "not delivered",
+    "lost before",
+    "lost after",
+    "repeats",
+    "retries",
+    "calls in doubt",
+    "commits that failed",
+    "starts",
+    "stops",
+    "left behind",
+    "crashes",
+    "arrived after the end",
+    "changes",
+];
+
+#[test]
+fn in_every_world_the_invariants_hold_and_all_converges() {
+    if let Some(seed) = number("TRUENORTH_SEED") {
+        let mut world = Simulation::new(seed, Telling::All);
+        let held = world.run();
+        println!("{}\n{:#?}", world.told.join("\n"), world.tally);
+        held.unwrap();
+        return;
+    }
+    let seeds = number("TRUENORTH_SEEDS").unwrap_or(SEEDS);
+    let mut met = Tally::new();
+    for seed in 0..seeds {
+        let mut world = Simulation::new(seed, Telling::Nothing);
+        match catch_unwind(AssertUnwindSafe(|| world.run())) {
+            Ok(Ok(())) => {}
+            Ok(Err(broken)) => fail(seed, &broken.0),
+            Err(_) => fail(seed, "a panic, see above"),
+        }
+        for (what, times) in world.tally {
+            *met.entry(what).or_default() += times;
+        }
+    }
+    println!("{seeds} worlds: {met:#?}");
+    if seeds >= SEEDS {
+        for what in MET {
+            assert!(met.get(what).is_some_and(|times| *times >= 20), "too few {what}: {met:#?}");
+        }
+    }
+}
+
+/// Runs the world of a seed again, with its story, and fails.
+fn fail(seed: u64, why: &str) -> ! {
+    let mut world = Simulation::new(seed, Telling::All);
+    let _ = catch_unwind(AssertUnwindSafe(|| world.run()));
+    let told = &world.told[world.told.len().saturating_sub(40)..];
+    panic!(
+        "in the world of seed {seed}: {why}\n…\n{}\nall of it: TRUENORTH_SEED={seed} cargo test --test world -- --nocapture",
+        told.join("\n")
+    );
+}
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok().map(|text| text.parse().expect("a number"))
+}

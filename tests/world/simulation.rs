@@ -1,0 +1,406 @@
+//! The world as a whole: its settings from a seed, what befalls it, and the loop from event to event.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use fastrand::Rng;
+
+use crate::api::{Answer, Api, Quota, Request, Token, Weather};
+use crate::checks::{Broken, Held, Record, hold};
+use crate::clock::{Future, Moment};
+use crate::content::{Name, SERVICES};
+use crate::disk::{CallId, Disk, Space};
+use crate::folder::{Folder, Manifest};
+use crate::process::{Life, Process};
+
+/// How long after the last fault all must be well: the design's 15 min, and 10 for services that were refused.
+const CONVERGES_WITHIN: Duration = Duration::from_secs(25 * 60);
+
+/// A limit of calls that no world comes near.
+const PLENTY: u32 = 100_000;
+
+/// What happens.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// It is decided what befalls the world next.
+    Fate,
+    /// Something befalls it.
+    Befall(Act),
+    /// The last fault ends, and the folder changes no more.
+    Calm,
+    TokenFile(Token),
+    Start(Life),
+    GraceOver(Life),
+    Look(Life),
+    Resync(Life),
+    Wake(Life),
+    Committed(Life),
+    RecordAgain(Life, CallId),
+    Arrived(CallId),
+    Answered(CallId, Answer, Option<Quota>),
+}
+
+/// What can befall the world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Act {
+    Change,
+    Burst,
+    Unreadable,
+    Weather,
+    Slow,
+    DiskFull,
+    Token,
+    Forbid,
+    Missing,
+    Look,
+    RetryAll,
+    ReadToken,
+    Stop,
+    Crash,
+}
+
+const ACTS: [Act; 12] = [
+    Act::Unreadable,
+    Act::Weather,
+    Act::Slow,
+    Act::DiskFull,
+    Act::Token,
+    Act::Forbid,
+    Act::Missing,
+    Act::Look,
+    Act::RetryAll,
+    Act::ReadToken,
+    Act::Stop,
+    Act::Crash,
+];
+
+/// What a seed decides at the beginning.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) services: usize,
+    pub(crate) concurrency: usize,
+    limit: u32,
+    window: Duration,
+    refusals: usize,
+    /// Each seed knows some kinds of trouble only, so that each kind is also met alone.
+    acts: Vec<Act>,
+    acts_number: u32,
+    pause_between: Duration,
+}
+
+impl Settings {
+    fn of(chance: &mut Rng) -> Self {
+        let mut acts: Vec<_> = ACTS.into_iter().filter(|_| chance.u8(0..5) < 2).collect();
+        acts.extend([Act::Change; 3]);
+        acts.push(Act::Burst);
+        let (limit, window) = match chance.u8(0..3) {
+            0 => (chance.u32(2..12), Duration::from_secs(chance.u64(20..240))),
+            _ => (PLENTY, Duration::from_secs(3600)),
+        };
+        Self {
+            services: chance.usize(1..=SERVICES),
+            concurrency: chance.usize(1..=4),
+            limit,
+            window,
+            refusals: chance.usize(0..4),
+            acts,
+            acts_number: chance.u32(5..80),
+            pause_between: Duration::from_secs(chance.u64(1..90)),
+        }
+    }
+}
+
+/// Whether a world tells what happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Telling {
+    Nothing,
+    All,
+}
+
+/// How often what happened: shows that a run of seeds met everything.
+pub(crate) type Tally = BTreeMap<&'static str, u64>;
+
+#[derive(Debug)]
+pub(crate) struct Simulation {
+    pub(crate) settings: Settings,
+    pub(crate) chance: Rng,
+    pub(crate) now: Moment,
+    pub(crate) future: Future<Event>,
+    pub(crate) folder: Folder,
+    pub(crate) disk: Disk,
+    pub(crate) api: Api,
+    pub(crate) record: Record,
+    pub(crate) requests: BTreeMap<CallId, Request>,
+    pub(crate) process: Option<Process>,
+    /// What the file with the token says.
+    pub(crate) token_file: Token,
+    /// Looks and calls so far, over all lives.
+    pub(crate) looks: u64,
+    pub(crate) calls: u64,
+    acts_left: u32,
+    calm: bool,
+    telling: Telling,
+    pub(crate) told: Vec<String>,
+    pub(crate) tally: Tally,
+}
+
+impl Simulation {
+    pub(crate) fn new(seed: u64, telling: Telling) -> Self {
+        let mut chance = Rng::with_seed(seed);
+        let settings = Settings::of(&mut chance);
+        let mut future = Future::new();
+        future.at(Moment::default(), Event::Start(1));
+        future.at(Moment::default(), Event::Fate);
+        Self {
+            folder: Folder::new(settings.services, &mut chance),
+            disk: Disk::new(settings.services),
+            api: Api::new(settings.services, settings.limit, settings.window, settings.refusals, &mut chance),
+            record: Record::new(settings.services),
+            requests: BTreeMap::new(),
+            process: None,
+            token_file: Token(0),
+            looks: 0,
+            calls: 0,
+            acts_left: settings.acts_number,
+            calm: false,
+            telling,
+            told: Vec::new(),
+            tally: Tally::new(),
+            now: Moment::default(),
+            future,
+            chance,
+            settings,
+        }
+    }
+
+    /// Lets the world run to its end.
+    pub(crate) fn run(&mut self) -> Held {
+        if self.telling == Telling::All {
+            self.told.push(format!("{:?}", self.settings));
+        }
+        let mut end = Moment::NEVER;
+        while let Some((at, event)) = self.future.next()
+            && at <= end
+        {
+            self.now = at;
+            if let Event::Calm = event {
+                end = self.now.after(CONVERGES_WITHIN).after(self.windows());
+            }
+            self.happen(event)?;
+        }
+        self.now = end;
+        self.converged()?;
+        self.rests()
+    }
+
+    /// How long the rate limit may hold back one call for each service.
+    fn windows(&self) -> Duration {
+        match self.settings.limit {
+            PLENTY => Duration::ZERO,
+            limit => (u32::try_from(self.settings.services).unwrap() / limit + 2) * self.settings.window,
+        }
+    }
+
+    fn happen(&mut self, event: Event) -> Held {
+        match event {
+            Event::Fate => {
+                self.decide();
+                Ok(())
+            }
+            Event::Befall(_) if self.calm => Ok(()),
+            Event::Befall(act) => self.befall(act),
+            Event::Calm => self.calm_down(),
+            Event::TokenFile(token) => {
+                self.token_file = token.max(self.token_file);
+                Ok(())
+            }
+            Event::Start(life) => self.start(life),
+            Event::Arrived(call) => self.arrived(call),
+            Event::Answered(call, answer, quota) => self.answered(call, answer, quota),
+            Event::GraceOver(life)
+            | Event::Look(life)
+            | Event::Resync(life)
+            | Event::Wake(life)
+            | Event::Committed(life)
+            | Event::RecordAgain(life, _)
+                if self.process.as_ref().is_none_or(|process| process.life != life) =>
+            {
+                Ok(())
+            }
+            Event::GraceOver(_) => {
+                self.say(|| "the process leaves calls behind".to_owned());
+                self.count("left behind");
+                self.leave()
+            }
+            Event::Look(_) => self.look(),
+            Event::Resync(_) => self.resync(),
+            Event::Wake(_) => self.wake(),
+            Event::Committed(_) => self.committed(),
+            Event::RecordAgain(_, call) => {
+                self.record_again(call);
+                Ok(())
+            }
+        }
+    }
+
+    /// Decides what befalls the world next, and when.
+    fn decide(&mut self) {
+        if self.acts_left == 0 {
+            self.future.at(self.now, Event::Calm);
+            return;
+        }
+        self.acts_left -= 1;
+        // Often close together, because that is where it hurts.
+        let pause = match self.chance.u8(0..3) {
+            0 => Duration::from_millis(self.chance.u64(0..1500)),
+            _ => self.settings.pause_between.mul_f64(self.chance.f64() * 2.0),
+        };
+        self.future.at(self.now.after(pause), Event::Fate);
+        let act = self.settings.acts[self.chance.usize(0..self.settings.acts.len())];
+        if !matches!(act, Act::Crash | Act::Stop) {
+            self.future.at(self.now, Event::Befall(act));
+        }
+        match act {
+            // What is switched on is switched off again.
+            Act::Unreadable | Act::Slow | Act::DiskFull | Act::Forbid => {
+                let long = [500, 5_000, 60_000, 300_000][self.chance.usize(0..4)];
+                let off = Duration::from_millis(self.chance.u64(1..long));
+                self.future.at(self.now.after(off), Event::Befall(act));
+            }
+            // Into the middle of some work, as a rule.
+            Act::Crash | Act::Stop => {
+                self.future.at(self.now, Event::Befall(Act::Burst));
+                let life = self.process.as_ref().map_or(0, |process| process.life);
+                self.future.at(self.now, Event::Look(life));
+                let most = if self.api.slow { 30_000_000 } else { 200_000 };
+                let soon = Duration::from_micros(self.chance.u64(0..most));
+                self.future.at(self.now.after(soon), Event::Befall(act));
+            }
+            Act::Change | Act::Burst | Act::Weather | Act::Token | Act::Missing => {}
+            Act::Look | Act::RetryAll | Act::ReadToken => {}
+        }
+    }
+
+    fn befall(&mut self, act: Act) -> Held {
+        if !matches!(act, Act::Change | Act::Burst) {
+            self.say(|| format!("{act:?}"));
+        }
+        let some = Name(self.chance.usize(0..self.settings.services));
+        match act {
+            Act::Change => self.change(1),
+            Act::Burst => self.change(6),
+            Act::Unreadable => self.folder.readable = !self.folder.readable,
+            Act::Weather => {
+                self.api.weather = match self.chance.u8(0..10) {
+                    0..3 => Weather::Calm,
+                    3 => Weather::Outage,
+                    _ => Weather::Stormy(self.chance.u8(1..10)),
+                }
+            }
+            Act::Slow => self.api.slow = !self.api.slow,
+            Act::DiskFull => {
+                self.disk.space = match self.disk.space {
+                    Space::There => Space::Full,
+                    Space::Full => Space::There,
+                }
+            }
+            Act::Token => {
+                self.api.token = Token(self.api.token.0 + 1);
+                let most = [200, 5_000, 90_000][self.chance.usize(0..3)];
+                let late = Duration::from_millis(self.chance.u64(0..most));
+                self.future.at(self.now.after(late), Event::TokenFile(self.api.token));
+            }
+            Act::Forbid => toggle(&mut self.api.forbidden, some),
+            Act::Missing => toggle(&mut self.api.missing, some),
+            Act::Look => return self.look(),
+            Act::RetryAll => return self.retry_all(),
+            Act::ReadToken => return self.read_token(),
+            Act::Stop => return self.stop(),
+            Act::Crash => return self.crash(),
+        }
+        Ok(())
+    }
+
+    /// Changes manifests. The watcher says so soon, or not at all; then the next resync finds it.
+    fn change(&mut self, times: u8) {
+        for _ in 0..times {
+            let (name, manifest) = self.folder.change(&mut self.chance);
+            self.count("changes");
+            self.say(|| format!("{name}: the folder says {manifest:?}"));
+        }
+        if let (Some(process), true) = (&self.process, self.chance.u8(0..10) > 0) {
+            let debounce = Duration::from_millis(self.chance.u64(1..2000));
+            self.future.at(self.now.after(debounce), Event::Look(process.life));
+        }
+    }
+
+    fn calm_down(&mut self) -> Held {
+        self.say(|| "all faults end".to_owned());
+        self.calm = true;
+        self.api.calm_down();
+        self.disk.space = Space::There;
+        self.folder.readable = true;
+        self.future.at(self.now, Event::TokenFile(self.api.token));
+        Ok(())
+    }
+
+    /// After a calm time the API has what the folder says, and nothing is left to do.
+    fn converged(&mut self) -> Held {
+        let Some(process) = &self.process else { return Err(Broken("converged: no process".to_owned())) };
+        let desired = self.folder.look().desired();
+        let steps = truenorth::plan::plan(&desired, &self.disk.all_known().collect());
+        for (name, manifest) in self.folder.services() {
+            let Manifest::Valid(wanted) = manifest else { continue };
+            if wanted.suspend || self.api.refuses(name, wanted.version) {
+                continue;
+            }
+            let live = self.api.live(name);
+            hold!(
+                live == Some(wanted.version),
+                "converged: {name} has {live:?}, the folder says {}; {:?}",
+                wanted.version,
+                process.engine.phase(name.key())
+            );
+            let step = steps.get(name.key());
+            hold!(step == Some(&truenorth::plan::Step::Unchanged), "converged: the plan says {step:?} for {name}");
+        }
+        Ok(())
+    }
+
+    /// From there on nothing is sent, whatever makes it look, except what is refused.
+    fn rests(&mut self) -> Held {
+        let accepted = self.tally.get("accepted").copied();
+        let end = self.now.after(Duration::from_secs(150)).after(self.windows());
+        self.crash()?;
+        while let Some((at, event)) = self.future.next()
+            && at <= end
+        {
+            self.now = at;
+            self.happen(event)?;
+        }
+        self.now = end;
+        hold!(self.tally.get("accepted").copied() == accepted, "at rest: a restart makes calls");
+        self.converged()?;
+        let Some(process) = &self.process else { return Err(Broken("at rest: no process".to_owned())) };
+        hold!(process.engine.is_settled(), "at rest: the engine is not settled");
+        Ok(())
+    }
+
+    /// Tells what happens, where somebody listens.
+    pub(crate) fn say(&mut self, what: impl FnOnce() -> String) {
+        if self.telling == Telling::All {
+            let line = format!("{} {}", self.now, what());
+            self.told.push(line);
+        }
+    }
+
+    pub(crate) fn count(&mut self, what: &'static str) {
+        *self.tally.entry(what).or_default() += 1;
+    }
+}
+
+fn toggle(names: &mut std::collections::BTreeSet<Name>, name: Name) {
+    if !names.remove(&name) {
+        names.insert(name);
+    }
+}
