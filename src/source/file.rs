@@ -9,6 +9,7 @@ use std::time::SystemTime;
 
 use rustix::fs::OFlags;
 
+use super::checkout::{BlobId, blob_id};
 use super::stamp::Stamp;
 use crate::manifest::{self, Format, MAX_BYTES, Parsed, Problem};
 use crate::model::Digest;
@@ -18,6 +19,8 @@ use crate::model::Digest;
 pub(super) struct Contents {
     /// Of its bytes.
     pub(super) digest: Digest,
+    /// What git calls its bytes.
+    pub(super) blob: BlobId,
     /// Its manifests and their problems.
     pub(super) parsed: Parsed,
 }
@@ -50,7 +53,7 @@ pub(super) fn read(
         return Ok(Err(Problem::of_file(file, message, Some("split it into several files".to_owned()))));
     }
     let parsed = manifest::parse(file, format, buffer);
-    let contents = Contents { digest: Digest::of_bytes(buffer), parsed };
+    let contents = Contents { digest: Digest::of_bytes(buffer), blob: blob_id(buffer), parsed };
     Ok(Ok((Stamp::of(&metadata, read_at), Arc::new(contents))))
 }
 

@@ -4,8 +4,10 @@
 //! look reads only what changed. It starts over when the folder changed under it: a file vanished half-way, a link on
 //! the way to the folder was swapped, or the checkout moved on. What could not be read is a problem, never an absence.
 
+mod checkout;
 mod file;
 mod stamp;
+mod standing;
 mod walk;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,14 +15,16 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
 use crate::manifest::Problem;
-use crate::model::{Desired, Digest, Place, Revision, ServiceKey};
+use crate::model::{Desired, Place, Revision, ServiceKey};
 
+use checkout::Committed;
 use file::Contents;
 use stamp::Stamp;
+pub use standing::Lock;
+use standing::{Patience, Standing};
 use walk::{Found, Walked};
 
 /// Most files, folders and links that a folder may hold.
@@ -29,12 +33,16 @@ pub const MAX_ENTRIES: usize = 100_000;
 /// Looks that may be broken off by changes before a read gives up.
 const MAX_TRIES: usize = 10;
 
-/// A folder of manifests, and what is remembered of its files.
+/// A folder of manifests, and what is remembered of it from look to look.
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
-    seen: BTreeMap<Arc<str>, (Stamp, Arc<Contents>)>,
+    seen: Seen,
+    committed: Option<Committed>,
+    patience: Patience,
 }
+
+type Seen = BTreeMap<Arc<str>, (Stamp, Arc<Contents>)>;
 
 /// What the folder says at one moment.
 #[derive(Clone, Debug)]
@@ -45,6 +53,8 @@ pub struct Snapshot {
     pub desired: BTreeMap<ServiceKey, Desired>,
     /// Everything that is wrong in the folder, by place.
     pub problems: Vec<Problem>,
+    /// Whether git held its lock on the checkout all the time.
+    pub lock: Lock,
     /// Services that a manifest with a problem names.
     claimed: BTreeSet<ServiceKey>,
 }
@@ -98,7 +108,7 @@ impl Folder {
     /// A folder, not read yet.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), seen: BTreeMap::new() }
+        Self { path: path.into(), seen: Seen::new(), committed: None, patience: Patience::default() }
     }
 
     /// Its path as it was given.
@@ -107,42 +117,47 @@ impl Folder {
         &self.path
     }
 
-    /// Reads what changed since the last look, and says what the folder says now. Blocks on the disk.
+    /// Reads what changed since the last look, and says what the folder says now. Blocks on the disk, and for up to
+    /// 30 s while git holds its lock on the checkout.
     ///
     /// # Errors
     /// Where the folder as a whole cannot be read; a single file or subfolder that cannot is a problem instead.
     pub fn look(&mut self) -> Result<Snapshot, Unreadable> {
-        let path = || self.path.clone();
         for _ in 0..MAX_TRIES {
-            match look_once(&self.path, &self.seen) {
-                Ok((snapshot, seen)) => {
-                    self.seen = seen;
-                    return Ok(snapshot);
-                }
+            match self.look_once() {
+                Ok(snapshot) => return Ok(snapshot),
                 Err(Broken::Changed) => {}
-                Err(Broken::TooLarge) => return Err(Unreadable::TooLarge { path: path() }),
-                Err(Broken::Folder(source)) => return Err(Unreadable::Folder { path: path(), source }),
+                Err(Broken::TooLarge) => return Err(Unreadable::TooLarge { path: self.path.clone() }),
+                Err(Broken::Folder(source)) => return Err(Unreadable::Folder { path: self.path.clone(), source }),
             }
         }
-        Err(Unreadable::Unsteady { path: path() })
+        Err(Unreadable::Unsteady { path: self.path.clone() })
+    }
+
+    /// One read, which counts only if the folder stood still from before the first byte until after the last.
+    fn look_once(&mut self) -> Result<Snapshot, Broken> {
+        let (before, lock) = Standing::free(&self.path, &mut self.patience)?;
+        let mut walked = walk::walk(&before.root, &self.seen)?;
+        let steady = walked.holds() && before.is_like(&Standing::now(&self.path)?, lock);
+        // Even of a read that does not count, what was parsed is parsed.
+        let remember = |found: &Found| (found.file.clone(), (found.stamp, Arc::clone(&found.contents)));
+        self.seen = walked.found.iter().map(remember).collect();
+        if !steady {
+            return Err(Broken::Changed);
+        }
+        walked.found.sort_unstable_by(|a, b| a.file.cmp(&b.file));
+        let revision = before.revision(&walked.found, &mut self.committed);
+        drop_second_paths(&mut walked.found);
+        Ok(snapshot(revision, lock, walked))
     }
 }
 
-type Seen = BTreeMap<Arc<str>, (Stamp, Arc<Contents>)>;
-
-fn look_once(path: &Path, seen: &Seen) -> Result<(Snapshot, Seen), Broken> {
-    let root = path.canonicalize().map_err(Broken::Folder)?;
-    let Walked { mut found, mut problems } = walk::walk(&root, seen)?;
-    if path.canonicalize().map_err(Broken::Folder)? != root {
-        return Err(Broken::Changed);
-    }
-    found.sort_unstable_by(|a, b| a.file.cmp(&b.file));
-    drop_second_paths(&mut found);
-
-    let revision = Revision::Tree(tree_digest(&found));
-    let mut named: BTreeMap<ServiceKey, Vec<Desired>> = BTreeMap::new();
+/// Puts together what the files of a folder say.
+fn snapshot(revision: Revision, lock: Lock, walked: Walked) -> Snapshot {
+    let mut problems = walked.problems;
     let mut claimed = BTreeSet::new();
-    for Found { contents, .. } in &found {
+    let mut named: BTreeMap<ServiceKey, Vec<Desired>> = BTreeMap::new();
+    for Found { contents, .. } in &walked.found {
         problems.extend(contents.parsed.problems.iter().cloned());
         claimed.extend(contents.parsed.claimed.iter().cloned());
         for (key, desired) in &contents.parsed.manifests {
@@ -150,39 +165,23 @@ fn look_once(path: &Path, seen: &Seen) -> Result<(Snapshot, Seen), Broken> {
         }
     }
     let mut desired = BTreeMap::new();
-    for (key, mut all) in named {
-        match (all.pop(), all.is_empty()) {
-            (Some(only), true) => {
-                desired.insert(key, only);
-            }
-            (Some(last), false) => {
-                all.push(last);
-                problems.extend(named_twice(&key, &all));
+    for (key, mut manifests) in named {
+        match manifests.len() {
+            1 => desired.extend(manifests.pop().map(|only| (key, only))),
+            _ => {
+                problems.extend(named_twice(&key, &manifests));
                 claimed.insert(key);
             }
-            (None, _) => {}
         }
     }
     problems.sort();
-    let seen = found.into_iter().map(|found| (found.file, (found.stamp, found.contents))).collect();
-    Ok((Snapshot { revision, desired, problems, claimed }, seen))
+    Snapshot { revision, desired, problems, lock, claimed }
 }
 
 /// A file that is reached by a link too, or by two links, counts once, under its first path.
 fn drop_second_paths(found: &mut Vec<Found>) {
     let mut inodes = BTreeSet::new();
     found.retain(|found| inodes.insert((found.stamp.inode(), found.contents.digest)));
-}
-
-/// The identity of a folder outside a checkout: SHA-256 over each file's path and digest, in order.
-fn tree_digest(found: &[Found]) -> Digest {
-    let mut tree = Sha256::new();
-    for found in found {
-        tree.update((found.file.len() as u64).to_be_bytes());
-        tree.update(found.file.as_bytes());
-        tree.update(found.contents.digest.as_bytes());
-    }
-    Digest::from_bytes(tree.finalize().into())
 }
 
 /// A problem for each manifest of a service that has several, naming another place.

@@ -45,7 +45,12 @@ impl Stamp {
 
     /// Whether a file with this metadata is surely the one that was read.
     pub(super) fn holds_for(&self, metadata: &Metadata) -> bool {
-        self.settled == Settled::Yes && *self == Self { settled: Settled::Yes, ..Self::of(metadata, UNIX_EPOCH) }
+        self.settled == Settled::Yes && self.is_like(metadata)
+    }
+
+    /// Whether nothing that the system says of the file changed.
+    pub(super) fn is_like(&self, metadata: &Metadata) -> bool {
+        *self == Self { settled: self.settled, ..Self::of(metadata, UNIX_EPOCH) }
     }
 
     /// Which file it is, whatever its path.

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
+use std::time::SystemTime;
 
 use ignore::{DirEntry, WalkBuilder, WalkState};
 
@@ -14,14 +15,17 @@ use super::{Broken, MAX_ENTRIES};
 use crate::manifest::{Format, Problem};
 
 /// The name of the files that say what to leave out, in gitignore syntax.
-const IGNORE_FILE: &str = ".truenorthignore";
+pub(super) const IGNORE_FILE: &str = ".truenorthignore";
 
 /// Most threads that read; beyond a few, the kernel's own locks are the limit.
 const MAX_THREADS: usize = 8;
 
 /// A file that was read, or is known from the look before.
 pub(super) struct Found {
+    /// As reports show it.
     pub(super) file: Arc<str>,
+    /// Where it is, without links.
+    pub(super) path: PathBuf,
     pub(super) stamp: Stamp,
     pub(super) contents: Arc<Contents>,
 }
@@ -30,10 +34,22 @@ pub(super) struct Found {
 pub(super) struct Walked {
     pub(super) found: Vec<Found>,
     pub(super) problems: Vec<Problem>,
+    /// The folders, with their stamps from before they were listed.
+    folders: Vec<(PathBuf, Stamp)>,
+}
+
+impl Walked {
+    /// Whether every file and folder still is as it was when it was read.
+    pub(super) fn holds(&self) -> bool {
+        let folders = self.folders.iter().map(|(path, stamp)| (path, stamp));
+        let files = self.found.iter().map(|found| (&found.path, &found.stamp));
+        folders.chain(files).all(|(path, stamp)| path.symlink_metadata().is_ok_and(|now| stamp.is_like(&now)))
+    }
 }
 
 enum Visit {
     Found(Found),
+    Folder(PathBuf, Stamp),
     Problem(Problem),
     Broken(Broken),
 }
@@ -69,7 +85,7 @@ pub(super) fn walk(root: &Path, seen: &BTreeMap<Arc<str>, (Stamp, Arc<Contents>)
                         state
                     }
                     Err(error) => {
-                        failed(root, &error).into_iter().for_each(give);
+                        failed(root, root, &error).into_iter().for_each(give);
                         WalkState::Continue
                     }
                 }
@@ -77,10 +93,11 @@ pub(super) fn walk(root: &Path, seen: &BTreeMap<Arc<str>, (Stamp, Arc<Contents>)
         });
     drop(sender);
 
-    let mut walked = Walked { found: Vec::new(), problems: Vec::new() };
+    let mut walked = Walked { found: Vec::new(), problems: Vec::new(), folders: Vec::new() };
     for visit in visits {
         match visit {
             Visit::Found(found) => walked.found.push(found),
+            Visit::Folder(path, stamp) => walked.folders.push((path, stamp)),
             Visit::Problem(problem) => walked.problems.push(problem),
             Visit::Broken(broken) => return Err(broken),
         }
@@ -96,9 +113,6 @@ fn visit(
 ) -> (WalkState, Option<Visit>) {
     let problem = |problem| (WalkState::Skip, Some(Visit::Problem(problem)));
     let file = shown(root, entry.path());
-    if entry.depth() == 0 {
-        return (WalkState::Continue, None);
-    }
     let mut path = entry.path().to_owned();
     if entry.path_is_symlink() {
         match path.canonicalize() {
@@ -109,7 +123,11 @@ fn visit(
     }
     let Some(kind) = entry.file_type() else { return (WalkState::Continue, None) };
     if kind.is_dir() {
-        return (WalkState::Continue, None);
+        let visit = match path.symlink_metadata() {
+            Ok(metadata) => Some(Visit::Folder(path, Stamp::of(&metadata, SystemTime::now()))),
+            Err(error) => failed_io(&file, &error),
+        };
+        return (WalkState::Continue, visit);
     }
     let Some(format) = Format::of(entry.path()) else {
         let hint = "move it elsewhere, or name it in .truenorthignore".to_owned();
@@ -121,7 +139,7 @@ fn visit(
         None => file::read(&path, &file, format, buffer),
     };
     let visit = match visit {
-        Ok(Ok((stamp, contents))) => Some(Visit::Found(Found { file, stamp, contents })),
+        Ok(Ok((stamp, contents))) => Some(Visit::Found(Found { file, path, stamp, contents })),
         Ok(Err(problem)) => Some(Visit::Problem(problem)),
         Err(error) => failed_io(&file, &error),
     };
@@ -145,22 +163,18 @@ fn known(
     stamp.holds_for(&metadata).then(|| (*stamp, Arc::clone(contents)))
 }
 
-/// What a failed step of the walk means.
-fn failed(root: &Path, error: &ignore::Error) -> Option<Visit> {
+/// What a failed step of the walk means; `at` is the path that it is about, once it is known.
+fn failed(root: &Path, at: &Path, error: &ignore::Error) -> Option<Visit> {
     match error {
-        ignore::Error::WithDepth { err, .. } | ignore::Error::WithLineNumber { err, .. } => failed(root, err),
-        ignore::Error::WithPath { path, err } => match &**err {
-            ignore::Error::Io(source) => failed_at(root, path, source),
-            inner => failed(root, inner),
-        },
+        ignore::Error::WithDepth { err, .. } | ignore::Error::WithLineNumber { err, .. } => failed(root, at, err),
+        ignore::Error::WithPath { path, err } => failed(root, path, err),
+        ignore::Error::Io(source) => failed_at(root, at, source),
         ignore::Error::Loop { ancestor, child } => {
-            let file = shown(root, child);
             let message = format!("the link runs in a circle: it leads back to `{}`", circle_start(root, ancestor));
             let hint = "remove the link, or name it in .truenorthignore".to_owned();
-            Some(Visit::Problem(Problem::of_file(&file, message, Some(hint))))
+            Some(Visit::Problem(Problem::of_file(&shown(root, child), message, Some(hint))))
         }
-        ignore::Error::Io(source) => failed_at(root, root, source),
-        other => Some(Visit::Problem(Problem::of_file(&".".into(), other.to_string(), None))),
+        other => Some(Visit::Problem(Problem::of_file(&shown(root, at), other.to_string(), None))),
     }
 }
 
