@@ -52,3 +52,4 @@ pub mod northflank;
 pub mod plan;
 pub mod sandbox;
 pub mod source;
+pub mod status;

@@ -40,6 +40,8 @@ pub(super) enum Command {
     Validate(ValidateArgs),
     /// Print the JSON Schema of a manifest, for editors and CI
     Schema,
+    /// Show every service: its state, what was applied, and what it waits for; from the ledger, beside a running daemon
+    Status(StatusArgs),
     /// Run the stand-in for the Northflank API alone, to try truenorth or other clients against
     Sandbox(SandboxArgs),
     /// Print completions for a shell
@@ -66,11 +68,27 @@ pub(super) struct RunArgs {
     /// With --reconcile-once: when to stop retrying
     #[arg(long, value_name = "DURATION", env = "TRUENORTH_DEADLINE", default_value = "5m", value_parser = duration)]
     pub(super) deadline: Duration,
-    /// What to print on stdout at the end of the pass
+    /// Daemon: look at the folder this often without an event
+    #[arg(long, value_name = "DURATION", env = "TRUENORTH_RESYNC", default_value = "1m", value_parser = duration)]
+    pub(super) resync: Duration,
+    /// Daemon: quiet time after a change before the folder is read; 20 times as long under constant change
+    #[arg(long, value_name = "DURATION", env = "TRUENORTH_DEBOUNCE", default_value = "100ms", value_parser = duration)]
+    pub(super) debounce: Duration,
+    /// Daemon: address of /healthz, /readyz, /metrics and /status, or off
+    #[arg(long, value_name = "ADDR", env = "TRUENORTH_LISTEN", default_value = "127.0.0.1:9095", value_parser = listen)]
+    pub(super) listen: Listen,
+    /// With --reconcile-once: what to print on stdout at the end of the pass
     #[arg(long, value_name = "FORMAT", env = "TRUENORTH_OUTPUT", default_value = "text")]
     pub(super) output: Output,
     #[command(flatten)]
     pub(super) log: LogArgs,
+}
+
+/// Where the status server listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Listen {
+    Off,
+    At(SocketAddr),
 }
 
 #[derive(Args, Debug)]
@@ -101,7 +119,7 @@ pub(super) struct ApiArgs {
         default_value = "https://api.northflank.com"
     )]
     pub(super) api_url: String,
-    /// File that holds the API token; read again when the API refuses the token
+    /// File that holds the API token; read again on SIGHUP, and when the API refuses the token
     #[arg(long, value_name = "FILE", env = "TRUENORTH_TOKEN_FILE")]
     pub(super) token_file: Option<PathBuf>,
     /// Use an in-process stand-in for the API, and a throw-away ledger unless --state-dir is given
@@ -139,6 +157,17 @@ pub(super) struct PlanArgs {
 }
 
 #[derive(Args, Debug)]
+pub(super) struct StatusArgs {
+    #[command(flatten)]
+    pub(super) folder: FolderArgs,
+    #[command(flatten)]
+    pub(super) state: StateArgs,
+    /// What to print on stdout
+    #[arg(long, value_name = "FORMAT", env = "TRUENORTH_OUTPUT", default_value = "text")]
+    pub(super) output: Output,
+}
+
+#[derive(Args, Debug)]
 pub(super) struct ValidateArgs {
     #[command(flatten)]
     pub(super) folder: FolderArgs,
@@ -152,6 +181,12 @@ pub(super) struct SandboxArgs {
     /// Address to listen on; port 0 takes a free one
     #[arg(long, value_name = "ADDR", env = "TRUENORTH_SANDBOX_LISTEN", default_value = "127.0.0.1:9096")]
     pub(super) listen: SocketAddr,
+    /// Calls that the rate limit allows in an hour
+    #[arg(long, value_name = "N", env = "TRUENORTH_SANDBOX_LIMIT", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) limit: u32,
+    /// Time that each answer takes
+    #[arg(long, value_name = "DURATION", env = "TRUENORTH_SANDBOX_LATENCY", value_parser = duration)]
+    pub(super) latency: Option<Duration>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -194,6 +229,17 @@ pub(super) enum LogLevel {
     Debug,
     /// Everything
     Trace,
+}
+
+/// Reads an address with its port, or `off`.
+fn listen(text: &str) -> Result<Listen, String> {
+    match text {
+        "off" => Ok(Listen::Off),
+        text => text
+            .parse()
+            .map(Listen::At)
+            .map_err(|_| "expected an IP address with a port, such as 127.0.0.1:9095, or off".to_owned()),
+    }
 }
 
 /// The longest duration that an option takes.

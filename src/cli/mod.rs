@@ -2,6 +2,7 @@
 
 mod args;
 mod completions;
+mod daemon;
 mod exit;
 mod logging;
 mod once;
@@ -10,6 +11,8 @@ mod print;
 mod progress;
 mod sandbox;
 mod settings;
+mod status;
+mod target;
 mod validate;
 
 use std::ffi::OsString;
@@ -36,7 +39,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Some(Command::Schema) => completions::schema(),
         Some(Command::Sandbox(args)) => sandbox::run(&args),
         Some(Command::Completions { shell }) => completions::run(shell),
-        None => once::run(&arguments.run),
+        Some(Command::Status(args)) => status::run(&args),
+        None if arguments.run.reconcile_once => once::run(&arguments.run),
+        None => daemon::run(&arguments.run),
     };
     ended.unwrap_or_else(|error| failed(&error))
 }

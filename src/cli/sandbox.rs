@@ -18,7 +18,9 @@ pub(super) fn run(args: &SandboxArgs) -> anyhow::Result<Exit> {
 
 async fn serve(args: &SandboxArgs) -> anyhow::Result<Exit> {
     let mut stop = Stop::on_signals().context("cannot catch signals")?;
-    let sandbox = Sandbox::start(args.listen, Options::default()).await.map_err(configuration)?;
+    let latency = args.latency.unwrap_or_default();
+    let options = Options { limit: args.limit, latency, ..Options::default() };
+    let sandbox = Sandbox::start(args.listen, options).await.map_err(configuration)?;
     writeln!(std::io::stdout(), "{}", sandbox.url())?;
     writeln!(
         anstream::stderr(),

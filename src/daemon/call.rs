@@ -21,7 +21,7 @@ pub(super) struct Ended {
     pub(super) ending: Ending,
     /// What the answer said of the rate limit.
     pub(super) quota: Option<Quota>,
-    /// Whether a call was begun at all.
+    /// Whether a call was begun at all, and how long it took.
     pub(super) begun: Begun,
     /// Which token it was made with.
     pub(super) token: TokenNumber,
@@ -29,7 +29,7 @@ pub(super) struct Ended {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Begun {
-    Yes,
+    Yes(Duration),
     No,
 }
 
@@ -68,9 +68,9 @@ pub(super) async fn make(
         }
     };
     let answer = client.update_deployment(&call.key, &call.update).await;
-    let (outcome, ending, quota) = match answer {
-        Ok(answer) => (Outcome::Accepted { status: answer.status }, Ending::Accepted, answer.quota),
-        Err(error) => (outcome(&error), ending(&error), error.quota()),
+    let (outcome, ending, quota, elapsed) = match answer {
+        Ok(answer) => (Outcome::Accepted { status: answer.status }, Ending::Accepted, answer.quota, answer.elapsed),
+        Err(error) => (outcome(&error), ending(&error), error.quota(), error.elapsed()),
     };
     log(&call, &ending);
     loop {
@@ -83,7 +83,7 @@ pub(super) async fn make(
             }
         }
     }
-    Ended { key: call.key, ending, quota, begun: Begun::Yes, token }
+    Ended { key: call.key, ending, quota, begun: Begun::Yes(elapsed), token }
 }
 
 fn outcome(error: &CallError) -> Outcome {

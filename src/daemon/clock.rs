@@ -15,11 +15,6 @@ impl Clock {
         Self { started: Instant::now(), wall: Timestamp::now() }
     }
 
-    /// When it was started.
-    pub(super) fn began(&self) -> Timestamp {
-        self.wall
-    }
-
     /// Now, for the engine.
     pub(super) fn now(&self) -> Timestamp {
         self.wall.checked_add(self.started.elapsed()).unwrap_or(Timestamp::MAX)

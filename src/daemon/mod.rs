@@ -1,17 +1,24 @@
 //! The driver: carries out what the engine decides. It owns the clock, the random numbers, the ledger and the client.
 //!
-//! [`reconcile_once`] makes one pass to its end; [`plan`] says what a pass would do and sends nothing. Both begin with
-//! the same observation.
+//! [`run`] does so for months, [`reconcile_once`] for one pass to its end; [`plan`] says what a pass would do and sends
+//! nothing.
 
 mod call;
 mod clock;
+mod driver;
+mod looks;
 mod observe;
 mod pass;
+mod run;
 mod stop;
+mod systemd;
+mod view;
 
+pub use driver::Api;
 pub use observe::{Observation, ObserveError, observe};
 pub use pass::{PassError, PassSettings, Progress, Waiting, reconcile_once};
-pub use stop::{Stop, Stopping};
+pub use run::{DaemonSettings, RunError, run};
+pub use stop::{Request, Stop, Stopping};
 
 use crate::plan::{ApiUse, Outcome, Report, ServiceReport};
 

@@ -1,11 +1,11 @@
-//! Stop signals: the first SIGINT or SIGTERM asks for a graceful end, the second ends at once.
+//! Signals, and what they ask for. Of SIGINT and SIGTERM the first asks for a graceful end, the second ends at once.
 
 use std::io;
 
 use futures_util::StreamExt as _;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook_tokio::Signals;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 /// How far a stop was asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,11 +19,23 @@ pub enum Stopping {
     AtOnce,
 }
 
+/// What else a signal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// SIGHUP: read the token again, and look at the folder.
+    Reload,
+    /// SIGUSR1: look now, and try again what waits.
+    LookNow,
+}
+
 /// Tells every part of the process how far a stop was asked for.
 #[derive(Clone, Debug)]
 pub struct Stop {
     asked: watch::Receiver<Stopping>,
 }
+
+/// Most requests that wait to be taken up; another one asks for nothing that they do not.
+const WAITING: usize = 8;
 
 impl Stop {
     /// A stop that is asked for by whoever holds the sender.
@@ -38,18 +50,38 @@ impl Stop {
     /// # Errors
     /// The signals cannot be caught.
     pub fn on_signals() -> io::Result<Self> {
-        let mut signals = Signals::new([SIGINT, SIGTERM])?;
+        // Whoever does not take requests leaves the other signals as they are.
+        Ok(Self::catch(Signals::new([SIGINT, SIGTERM])?).0)
+    }
+
+    /// The same, with the requests that SIGHUP and SIGUSR1 make.
+    ///
+    /// # Errors
+    /// The signals cannot be caught.
+    pub fn and_requests_on_signals() -> io::Result<(Self, mpsc::Receiver<Request>)> {
+        Ok(Self::catch(Signals::new([SIGINT, SIGTERM, SIGHUP, SIGUSR1])?))
+    }
+
+    fn catch(mut signals: Signals) -> (Self, mpsc::Receiver<Request>) {
         let (sender, stop) = Self::channel();
+        let (requests, waiting) = mpsc::channel(WAITING);
+        // The task holds the sender as long as the process lives: signals never end.
         tokio::spawn(async move {
-            for stopping in [Stopping::Gracefully, Stopping::AtOnce] {
-                if signals.next().await.is_none() || sender.send(stopping).is_err() {
-                    return;
+            while let Some(signal) = signals.next().await {
+                match signal {
+                    // A full queue holds the same request already, or one that looks as well.
+                    SIGHUP => drop(requests.try_send(Request::Reload)),
+                    SIGUSR1 => drop(requests.try_send(Request::LookNow)),
+                    _ => sender.send_modify(|asked| {
+                        *asked = match *asked {
+                            Stopping::No => Stopping::Gracefully,
+                            Stopping::Gracefully | Stopping::AtOnce => Stopping::AtOnce,
+                        };
+                    }),
                 }
             }
-            // A sender that is gone would look like a stop that can never come: stay.
-            sender.closed().await;
         });
-        Ok(stop)
+        (stop, waiting)
     }
 
     /// What was asked for so far.

@@ -9,6 +9,7 @@ mod file;
 mod stamp;
 mod standing;
 mod walk;
+mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -26,6 +27,7 @@ use stamp::Stamp;
 pub use standing::Lock;
 use standing::{Patience, Standing};
 use walk::{Found, Walked};
+pub use watch::{Mounts, Watch, Watching};
 
 /// Most files, folders and links that a folder may hold.
 pub const MAX_ENTRIES: usize = 100_000;

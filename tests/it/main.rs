@@ -9,12 +9,14 @@
 //! - `recovery`: killed in the middle, again and again
 //! - `signals`: stopped in the middle
 //! - `secrets`: the token in no output and no file
+//! - `daemon`: watches, retries, survives, says what it does
 //! - `readme`: every command of the README
 //! - `tidy`: what the modules may know of each other
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 mod commands;
+mod daemon;
 mod exit_codes;
 mod faults;
 mod ledger;

@@ -1,0 +1,87 @@
+//! What a pass costs: reading and planning 10,000 manifests, and 1,000 changed services against an API of 20 ms.
+
+#![allow(missing_docs, clippy::unwrap_used, reason = "a bench")]
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use jiff::Timestamp;
+use tempfile::TempDir;
+use truenorth::daemon::{Api, PassSettings, Stop, reconcile_once};
+use truenorth::engine::Pace;
+use truenorth::ledger::Ledger;
+use truenorth::northflank::{Client, Settings, Token, TokenSource};
+use truenorth::sandbox::{Options, Sandbox};
+use truenorth::source::Folder;
+
+fn write_manifests(folder: &Path, count: usize, tag: &str) {
+    for number in 0..count {
+        let project = folder.join(format!("project-{}", number / 100));
+        std::fs::create_dir_all(&project).unwrap();
+        let text = format!(
+            "apiVersion: truenorth/v1\nkind: ServiceDeployment\nmetadata:\n  projectId: project-{}\n  serviceId: \
+             service-{number}\nspec:\n  external:\n    imagePath: ghcr.io/acme/service-{number}:{tag}\n    \
+             credentials: ghcr\n",
+            number / 100
+        );
+        std::fs::write(project.join(format!("{number}.yaml")), text).unwrap();
+    }
+}
+
+/// A first look, and one that finds every file as it was.
+fn look(criterion: &mut Criterion) {
+    let folder = TempDir::new().unwrap();
+    write_manifests(folder.path(), 10_000, "1");
+    let mut group = criterion.benchmark_group("look at 10,000 manifests");
+    group.sample_size(20);
+    group.bench_function("first", |bencher| bencher.iter(|| Folder::new(folder.path()).look().unwrap()));
+    let mut known = Folder::new(folder.path());
+    // Files that were written just now are read again until their times are trusted.
+    std::thread::sleep(Duration::from_secs(3));
+    known.look().unwrap();
+    group.bench_function("again", |bencher| bencher.iter(|| known.look().unwrap()));
+    group.finish();
+}
+
+/// 1,000 updates at 64 in flight against 20 ms; the ideal is 1000 · 20 ms / 64 = 312.5 ms.
+fn updates(criterion: &mut Criterion) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let options = Options { limit: u32::MAX, latency: Duration::from_millis(20), ..Options::default() };
+    let sandbox = runtime.block_on(Sandbox::start(SocketAddr::from(([127, 0, 0, 1], 0)), options)).unwrap();
+    let (folder, state) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let mut round = 0;
+    let mut group = criterion.benchmark_group("1,000 updates of 20 ms, 64 in flight");
+    group.sample_size(10);
+    group.bench_function("pass", |bencher| {
+        bencher.iter_custom(|times| {
+            let mut total = Duration::ZERO;
+            for _ in 0..times {
+                round += 1;
+                write_manifests(folder.path(), 1_000, &round.to_string());
+                let began = Instant::now();
+                runtime.block_on(pass(&sandbox.url(), folder.path(), state.path()));
+                total += began.elapsed();
+            }
+            total
+        });
+    });
+    group.finish();
+    runtime.block_on(sandbox.stop());
+}
+
+async fn pass(url: &str, folder: &Path, state: &Path) {
+    let token = Token::new("bench").unwrap();
+    let client = Client::new(Settings::new(url.parse().unwrap(), Duration::from_secs(30)), token.clone()).unwrap();
+    let ledger = Ledger::open(&state.join("state"), Timestamp::now()).unwrap();
+    let settings =
+        PassSettings { concurrency: 64, deadline: Duration::from_secs(60), backoff: Pace::default().backoff };
+    let api = Api { client, tokens: TokenSource::Environment(token) };
+    let (_sender, stop) = Stop::channel();
+    let report = reconcile_once(Folder::new(folder), ledger, api, settings, stop, |_| {}).await.unwrap();
+    assert!(report.converged && report.api.calls == 1_000);
+}
+
+criterion_group!(benches, look, updates);
+criterion_main!(benches);

@@ -1,0 +1,54 @@
+//! `truenorth` without a command: the daemon.
+
+use anyhow::Context as _;
+
+use super::args::{Listen, LogLevel, RunArgs};
+use super::exit::Exit;
+use super::target::Target;
+use super::{logging, misconfigured};
+use crate::daemon::{DaemonSettings, Stop, run as run_daemon};
+use crate::engine::Pace;
+use crate::error::chain;
+use crate::status::{Meters, Server, desk};
+
+pub(super) fn run(args: &RunArgs) -> anyhow::Result<Exit> {
+    logging::start(&args.log, LogLevel::Info)?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
+    let ended = runtime.block_on(daemon(args));
+    // A look that waits for git's lock is not waited for.
+    runtime.shutdown_background();
+    ended
+}
+
+async fn daemon(args: &RunArgs) -> anyhow::Result<Exit> {
+    let signals = Stop::and_requests_on_signals().context("cannot catch signals")?;
+    let target = Target::of(args).await?;
+    let (api, ledger) = target.open()?;
+    let (desk, queries) = desk();
+    let meters = Meters::new();
+    let server = match args.listen {
+        Listen::Off => None,
+        Listen::At(address) => {
+            let started = Server::start(address, desk.clone(), meters.clone()).await;
+            let server =
+                started.map_err(|error| misconfigured(format!("{}; hint: {}", chain(&error), error.hint())))?;
+            tracing::info!(address = %server.address(), "status server listens");
+            Some(server)
+        }
+    };
+    let settings = DaemonSettings {
+        pace: Pace { concurrency: args.concurrency.into(), ..Pace::default() },
+        resync: args.resync,
+        debounce: args.debounce,
+    };
+    let folder = args.folder.manifests.clone();
+    let ended = run_daemon(folder, ledger, api, settings, signals, queries, meters).await;
+    // Without the desk the loop would see a closed queue for ever.
+    drop(desk);
+    if let Some(server) = server {
+        server.stop().await;
+    }
+    target.end().await;
+    ended.map(|()| Exit::Converged).map_err(Into::into)
+}

@@ -1,0 +1,117 @@
+//! `truenorth status`: what the ledger and the folder say of every service, beside a running daemon or without one.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+
+use jiff::Timestamp;
+
+use super::args::{Output, StatusArgs};
+use super::exit::Exit;
+use super::{ledger_error, misconfigured, observe_error, print, settings};
+use crate::daemon;
+use crate::error::chain;
+use crate::ledger::{End, Outcome, Reader};
+use crate::model::{Cause, Known};
+use crate::plan::{ApiUse, Step};
+use crate::source::Folder;
+use crate::status::{Look, Paused, ServiceStatus, Status};
+
+pub(super) fn run(args: &StatusArgs) -> anyhow::Result<Exit> {
+    let state_dir = settings::state_dir(&args.state, &settings::environment)?;
+    let mut folder = Folder::new(&args.folder.manifests);
+    let observation = daemon::observe(&mut folder, &state_dir).map_err(observe_error)?;
+    let reader = Reader::open(&state_dir).map_err(|error| ledger_error(&error))?;
+    let status = status(observation, reader.as_ref())
+        .map_err(|error| misconfigured(format!("cannot read the ledger: {}", chain(&error))))?;
+    match args.output {
+        Output::Json => print::json(&status)?,
+        Output::Text => {
+            print::problems(&status.problems, folder.path())?;
+            anstream::stdout().write_all(table(&status).as_bytes())?;
+        }
+    }
+    Ok(Exit::Converged)
+}
+
+fn status(observation: daemon::Observation, ledger: Option<&Reader>) -> Result<Status, crate::ledger::ReadError> {
+    let now = Timestamp::now();
+    let mut services = Vec::with_capacity(observation.steps.len());
+    for (key, step) in &observation.steps {
+        let desired = observation.snapshot.desired.get(key);
+        let newest = match (step, ledger) {
+            (Step::Update(_), Some(ledger)) => ledger.history(Some(key), 1)?.pop(),
+            (Step::Update(_) | Step::Unchanged | Step::Suspended | Step::Orphaned, _) => None,
+        };
+        let newest = newest.filter(|newest| desired.is_some_and(|desired| desired.digest == newest.digest));
+        let error = newest.as_ref().and_then(|newest| match &newest.end {
+            End::Recorded { outcome: Outcome::Accepted { .. }, .. } | End::Adopted { .. } => None,
+            End::Recorded { outcome: Outcome::Rejected { message, .. }, .. }
+            | End::Recorded { outcome: Outcome::Unsent { message }, .. }
+            | End::Recorded { outcome: Outcome::Unknown { message, .. }, .. } => Some(message.clone()),
+            End::Open => Some("a call is being made, or its process is gone".to_owned()),
+            End::Interrupted { .. } => Some("the process ended before the answer came".to_owned()),
+        });
+        services.push(ServiceStatus {
+            service: key.clone(),
+            state: match step {
+                Step::Update(Cause::InDoubt) => "in-doubt",
+                Step::Update(Cause::New | Cause::Changed) => "queued",
+                Step::Unchanged => "unchanged",
+                Step::Suspended => "suspended",
+                Step::Orphaned => "orphaned",
+            },
+            desired: desired.map(|desired| desired.digest),
+            applied: observation.known.get(key).and_then(Known::digest),
+            manifest: desired.map(|desired| desired.place.clone()),
+            attempts: newest.map_or(0, |newest| newest.attempt),
+            since: None,
+            next_attempt: None,
+            error,
+        });
+    }
+    let pause = match ledger {
+        Some(ledger) => ledger.pause()?.filter(|pause| pause.until > now),
+        None => None,
+    };
+    let converged = observation.snapshot.problems.is_empty()
+        && observation.steps.values().all(|step| !matches!(step, Step::Update(_)));
+    let holder = match ledger {
+        Some(ledger) => ledger.holder()?,
+        None => None,
+    };
+    let watching = match holder.map(|holder| holder.pid) {
+        None => "no truenorth has the ledger open".to_owned(),
+        Some(None) => "another process has the ledger open".to_owned(),
+        Some(Some(pid)) => format!("process {pid} has the ledger open"),
+    };
+    Ok(Status {
+        version: env!("CARGO_PKG_VERSION"),
+        since: None,
+        revision: Some(observation.snapshot.revision),
+        converged,
+        look: Look { succeeded: Some(now), age_seconds: Some(0.0), error: None, watching },
+        paused: pause.map(|pause| Paused { by: "rate-limit", until: pause.until, reason: pause.reason }),
+        services,
+        problems: observation.snapshot.problems,
+        api: ApiUse::default(),
+    })
+}
+
+/// A line a service, and who works on it.
+fn table(status: &Status) -> String {
+    let mut text = String::new();
+    let names: Vec<String> = status.services.iter().map(|service| service.service.to_string()).collect();
+    let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
+    for (service, name) in status.services.iter().zip(&names) {
+        let place = service.manifest.as_ref().map(ToString::to_string).unwrap_or_default();
+        let error = service.error.as_deref().unwrap_or_default();
+        let line = format!("{name:<width$}  {:<11}  {place}  {error}", service.state);
+        let _ = writeln!(text, "{}", line.trim_end());
+    }
+    if let Some(paused) = &status.paused {
+        let _ = writeln!(text, "all calls wait until {}: {}", paused.until, paused.reason);
+    }
+    let revision = status.revision.as_ref().map(ToString::to_string).unwrap_or_default();
+    let _ = writeln!(text, "{}; {}  {revision}", print::counted(names.len(), "service"), status.look.watching);
+    text
+}

@@ -1,0 +1,79 @@
+//! What a pass and the daemon act on.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use jiff::Timestamp;
+use tempfile::TempDir;
+
+use super::args::RunArgs;
+use super::{configuration, ledger_error, settings};
+use crate::daemon::Api;
+use crate::ledger::Ledger;
+use crate::northflank::{Client, Settings, Token, TokenSource};
+use crate::sandbox::{self, Sandbox};
+
+/// The API with a token and a lasting ledger, or the sandbox with a throw-away one.
+pub(super) struct Target {
+    client: Settings,
+    tokens: TokenSource,
+    state_dir: PathBuf,
+    sandbox: Option<Sandbox>,
+    /// Removed when dropped.
+    throw_away: Option<TempDir>,
+}
+
+impl Target {
+    pub(super) async fn of(args: &RunArgs) -> anyhow::Result<Self> {
+        if args.api.sandbox {
+            return Self::sandbox(args).await;
+        }
+        Ok(Self {
+            client: Settings::new(settings::api_url(&args.api)?, args.api.request_timeout),
+            tokens: settings::token_source(&args.api, &settings::environment)?,
+            state_dir: settings::state_dir(&args.state, &settings::environment)?,
+            sandbox: None,
+            throw_away: None,
+        })
+    }
+
+    /// The client with its token, and the ledger, opened to write.
+    pub(super) fn open(&self) -> anyhow::Result<(Api, Ledger)> {
+        let read = self.tokens.read().map_err(configuration)?;
+        if let Some(warning) = read.warning {
+            tracing::warn!("{warning}");
+        }
+        let client = Client::new(self.client.clone(), read.token).map_err(configuration)?;
+        let ledger = Ledger::open(&self.state_dir, Timestamp::now()).map_err(|error| ledger_error(&error))?;
+        Ok((Api { client, tokens: self.tokens.clone() }, ledger))
+    }
+
+    async fn sandbox(args: &RunArgs) -> anyhow::Result<Self> {
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        let sandbox = Sandbox::start(address, sandbox::Options::default()).await.map_err(configuration)?;
+        let (state_dir, throw_away) = match &args.state.state_dir {
+            Some(given) => (given.clone(), None),
+            None => {
+                let folder = TempDir::with_prefix("truenorth-").context("cannot make a throw-away folder")?;
+                (folder.path().join("state"), Some(folder))
+            }
+        };
+        let api_url = sandbox.url().parse().context("the sandbox has no valid URL")?;
+        Ok(Self {
+            client: Settings::new(api_url, args.api.request_timeout),
+            tokens: TokenSource::Environment(Token::new("sandbox").context("the sandbox's token is not valid")?),
+            state_dir,
+            sandbox: Some(sandbox),
+            throw_away,
+        })
+    }
+
+    /// Ends the sandbox, if there is one; its throw-away ledger must be closed before.
+    pub(super) async fn end(self) {
+        if let Some(sandbox) = self.sandbox {
+            sandbox.stop().await;
+        }
+        drop(self.throw_away);
+    }
+}

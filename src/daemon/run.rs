@@ -1,0 +1,366 @@
+//! The daemon: one loop that looks, plans, calls and records, until it is told to stop.
+//!
+//! ```text
+//!   watcher ─ changed ─▶ ┌──────┐ ─ look ──▶ a thread that reads the folder ─▶ snapshot ─▶ engine
+//!   timers ────────────▶ │ loop │ ─ call ──▶ tasks: intent, call, record ────▶ ending ───▶ engine
+//!   signals, queries ──▶ └──────┘
+//! ```
+//! Every wait has a bound: a call by its deadline, a look by git's lock (30 s), the loop by the next resync.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::OptionFuture;
+use jiff::Timestamp;
+use thiserror::Error;
+use tokio::sync::{Notify, mpsc};
+use tokio::task::{JoinError, JoinHandle};
+use tokio::time::{Instant, sleep_until};
+use tracing::{debug, error, info, warn};
+
+use super::call::Begun;
+use super::driver::{Api, Driver, Finished};
+use super::looks::{Looks, Trigger};
+use super::stop::{Request, Stop, Stopping};
+use super::systemd::{Busy, Systemd};
+use crate::engine::{Call, Ending, Pace};
+use crate::error::chain;
+use crate::ledger::{Ledger, ReadError};
+use crate::manifest::Problem;
+use crate::model::Revision;
+use crate::source::{Folder, Lock, Mounts, Snapshot, Unreadable, Watch, Watching};
+use crate::status::{Meters, Query};
+
+/// How the daemon paces itself.
+#[derive(Clone, Copy, Debug)]
+pub struct DaemonSettings {
+    /// Calls and their retries.
+    pub pace: Pace,
+    /// Look at the folder this often without an event.
+    pub resync: Duration,
+    /// Quiet time after a change before the folder is read.
+    pub debounce: Duration,
+}
+
+/// Why the daemon ended before it was told to.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// The ledger cannot be read.
+    #[error("cannot read the ledger")]
+    Ledger(#[from] ReadError),
+    /// A task broke down.
+    #[error("a task of the daemon broke down")]
+    Task(#[from] JoinError),
+}
+
+/// What a look takes along and brings back.
+struct Eyes {
+    folder: Folder,
+    watch: Watch,
+}
+
+struct Looked {
+    eyes: Eyes,
+    read: Result<Snapshot, Unreadable>,
+    news: Option<Watching>,
+}
+
+/// What the daemon knows of the folder.
+#[derive(Debug)]
+pub(super) struct Seen {
+    /// The snapshot that was read last, its desired state handed to the engine.
+    pub(super) snapshot: Option<Snapshot>,
+    /// When that was.
+    pub(super) succeeded: Option<(Instant, Timestamp)>,
+    /// Why the newest look failed, if it did.
+    pub(super) error: Option<String>,
+    /// How changes are noticed.
+    pub(super) watching: Watching,
+}
+
+pub(super) struct Daemon {
+    pub(super) driver: Driver,
+    pub(super) seen: Seen,
+    pub(super) since: Timestamp,
+    looks: Looks,
+    resync: Duration,
+    systemd: Systemd,
+    meters: Meters,
+    reload: Reload,
+    /// When the change was noticed that the present snapshot shows.
+    noticed: Option<Instant>,
+}
+
+/// Whether systemd waits for the end of a reload, or of the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reload {
+    Starting,
+    Done,
+    Running,
+}
+
+/// Runs until a stop is asked for. Calls in flight are then finished and recorded, within 20 s.
+///
+/// # Errors
+/// The ledger cannot be read at the start, or a task breaks down. Whatever else goes wrong is told, waited out and tried
+/// again.
+pub async fn run(
+    folder: PathBuf,
+    ledger: Ledger,
+    api: Api,
+    settings: DaemonSettings,
+    (mut stop, mut requests): (Stop, mpsc::Receiver<Request>),
+    mut queries: mpsc::Receiver<Query>,
+    meters: Meters,
+) -> Result<(), RunError> {
+    let known = ledger.reader().known()?;
+    let driver = Driver::new(settings.pace, known, ledger, api)?;
+    let changed = Arc::new(Notify::new());
+    let tell = Arc::clone(&changed);
+    let watch = Watch::start(&folder, move || tell.notify_one());
+    info!(folder = %folder.display(), "truenorth {} began", env!("CARGO_PKG_VERSION"));
+    tell_watching(watch.watching());
+
+    let now = Instant::now();
+    let mut daemon = Daemon {
+        since: driver.clock.now(),
+        driver,
+        seen: Seen { snapshot: None, succeeded: None, error: None, watching: watch.watching().clone() },
+        looks: Looks::new(settings.debounce, settings.resync, now),
+        resync: settings.resync,
+        systemd: Systemd::new(now),
+        meters,
+        reload: Reload::Starting,
+        noticed: None,
+    };
+    let mut eyes = Some(Eyes { folder: Folder::new(folder), watch });
+    let mut looking: Option<JoinHandle<Looked>> = None;
+    // Without it a mount over the folder is seen by the next resync.
+    let mut mounts = Mounts::open().ok();
+
+    while stop.asked() == Stopping::No {
+        let now = Instant::now();
+        daemon.begin_calls();
+        if daemon.looks.due(now).is_some_and(|due| due <= now)
+            && let Some(eyes) = eyes.take()
+        {
+            looking = Some(daemon.begin_look(eyes, now));
+        }
+        daemon.say(now);
+        let wake = daemon.next_wake(now);
+        // Each arm is safe to cancel: a look and a call go on by themselves, the rest is asked anew.
+        tokio::select! {
+            biased;
+            () = stop.reached(Stopping::Gracefully) => break,
+            Some(ended) = daemon.driver.ended() => {
+                let finished = daemon.driver.finish(ended?).await;
+                daemon.count(&finished);
+            }
+            Some(looked) = OptionFuture::from(looking.as_mut()) => {
+                looking = None;
+                eyes = Some(daemon.take(looked?));
+            }
+            Some(request) = requests.recv() => daemon.take_request(request),
+            () = changed.notified() => daemon.looks.event(Instant::now()),
+            () = mounted(&mut mounts) => {
+                // While a look runs nobody can be asked, and another look does no harm.
+                if eyes.as_ref().is_none_or(|eyes| eyes.watch.displaced()) {
+                    daemon.looks.event(Instant::now());
+                }
+            }
+            Some(query) = queries.recv() => daemon.answer(query),
+            () = sleep_until(wake) => {}
+        }
+    }
+    daemon.systemd.stopping();
+    info!(in_flight = daemon.driver.engine.in_flight(), "stopping: calls in flight are finished, nothing is begun");
+    let meters = daemon.meters.clone();
+    daemon.driver.drain(&mut stop, |finished| count(&meters, &finished)).await?;
+    info!("stopped");
+    Ok(())
+}
+
+/// Returns when something was mounted or unmounted, on the whole machine. Cancel-safe.
+async fn mounted(mounts: &mut Option<Mounts>) {
+    match mounts {
+        Some(mounts) => mounts.changed().await,
+        None => std::future::pending().await,
+    }
+}
+
+impl Daemon {
+    fn begin_calls(&mut self) {
+        let Some(snapshot) = &self.seen.snapshot else { return };
+        let (noticed, meters) = (self.noticed, &self.meters);
+        let react = |call: &Call| {
+            if let (Some(noticed), 1) = (noticed, call.attempt) {
+                meters.reaction(noticed.elapsed());
+            }
+        };
+        self.driver.begin_due(&snapshot.revision, react);
+    }
+
+    fn begin_look(&mut self, mut eyes: Eyes, now: Instant) -> JoinHandle<Looked> {
+        let (trigger, event) = self.looks.begin(now);
+        self.noticed = event;
+        self.meters.pass(trigger.as_str());
+        debug!(trigger = trigger.as_str(), "looking at the folder");
+        tokio::task::spawn_blocking(move || {
+            // Watches first: what changes after them is an event, what changed before them is seen.
+            let news = eyes.watch.follow(&[]).cloned();
+            let read = eyes.folder.look();
+            Looked { eyes, read, news }
+        })
+    }
+
+    /// Takes in what a look brought back.
+    fn take(&mut self, looked: Looked) -> Eyes {
+        let Looked { eyes, read, news } = looked;
+        let now = Instant::now();
+        if let Some(watching) = news {
+            tell_watching(&watching);
+            self.seen.watching = watching;
+        }
+        match read {
+            Ok(snapshot) => {
+                let every = match &self.seen.watching {
+                    Watching::Events => self.resync,
+                    Watching::Polling { every, .. } => *every,
+                };
+                self.looks.ended(now, every);
+                self.see(snapshot, now);
+            }
+            Err(unreadable) => {
+                self.looks.failed(now);
+                self.fail(&unreadable);
+            }
+        }
+        eyes
+    }
+
+    fn see(&mut self, mut snapshot: Snapshot, now: Instant) {
+        if self.seen.error.take().is_some() {
+            info!("the folder can be read again");
+        }
+        let desired = std::mem::take(&mut snapshot.desired);
+        let before = self.seen.snapshot.as_ref();
+        let news = before.is_none_or(|before| before.revision != snapshot.revision);
+        if news {
+            let (revision, manifests, problems) = (&snapshot.revision, desired.len(), snapshot.problems.len());
+            info!(%revision, manifests, problems, "the folder was read");
+        }
+        if before.is_none_or(|before| before.problems != snapshot.problems) {
+            tell_problems(&snapshot.problems);
+        }
+        if snapshot.lock == Lock::Overruled && before.is_none_or(|before| before.lock == Lock::Free) {
+            warn!(
+                "git has held its lock on the checkout for long; it is read all the same (is an `index.lock` left over?)"
+            );
+        }
+        self.driver.engine.observe(desired);
+        self.seen.snapshot = Some(snapshot);
+        self.seen.succeeded = Some((now, self.driver.clock.now()));
+        match self.reload {
+            Reload::Starting | Reload::Running => self.systemd.ready(),
+            Reload::Done => {}
+        }
+        self.reload = Reload::Done;
+    }
+
+    fn fail(&mut self, unreadable: &Unreadable) {
+        let text = chain(unreadable);
+        if self.seen.error.as_ref() != Some(&text) {
+            error!(error = text, "the folder cannot be read: what was applied stays, and it is tried again");
+            self.seen.error = Some(text);
+        }
+        // A reload that failed is over all the same; a start is not.
+        if self.reload == Reload::Running {
+            self.systemd.ready();
+            self.reload = Reload::Done;
+        }
+    }
+
+    fn take_request(&mut self, request: Request) {
+        match request {
+            Request::Reload => {
+                info!("SIGHUP: reading the token again and looking at the folder");
+                if self.reload == Reload::Done {
+                    self.systemd.reloading();
+                    self.reload = Reload::Running;
+                }
+                self.driver.renew_token();
+                self.looks.ask(Trigger::Reload);
+            }
+            Request::LookNow => {
+                info!("SIGUSR1: looking now, and trying again what waits");
+                self.driver.engine.retry_all();
+                self.looks.ask(Trigger::Asked);
+            }
+        }
+    }
+
+    fn count(&self, finished: &Finished) {
+        count(&self.meters, finished);
+    }
+
+    /// Tells systemd that the loop lives and what it does.
+    fn say(&mut self, now: Instant) {
+        self.systemd.feed(now);
+        let busy = if self.driver.engine.in_flight() > 0 { Busy::Yes } else { Busy::No };
+        let mut systemd = std::mem::take(&mut self.systemd);
+        systemd.say(busy, now, || self.sentence());
+        self.systemd = systemd;
+    }
+
+    fn next_wake(&self, now: Instant) -> Instant {
+        let wakes = [self.looks.due(now), self.driver.next_wake(), self.systemd.next_feed()];
+        wakes.into_iter().flatten().min().unwrap_or(now + self.resync)
+    }
+}
+
+fn count(meters: &Meters, finished: &Finished) {
+    let outcome = match finished.ending {
+        Ending::Accepted => "accepted",
+        Ending::Transient { .. } => "transient",
+        Ending::Limited { .. } => "limited",
+        Ending::Denied { .. } | Ending::Withdrawn => "denied",
+        Ending::Rejected { .. } => "rejected",
+        Ending::Unrecorded { .. } => return meters.unrecorded(),
+    };
+    if let Begun::Yes(elapsed) = finished.begun {
+        meters.call(outcome, elapsed);
+    }
+}
+
+/// Most problems that are logged one by one after a look.
+const TOLD_PROBLEMS: usize = 20;
+
+fn tell_problems(problems: &[Problem]) {
+    for Problem { file, line, column, path, message, hint, .. } in problems.iter().take(TOLD_PROBLEMS) {
+        let hint = hint.as_deref().unwrap_or_default();
+        error!(place = format!("{file}:{line}:{column}"), path, hint, "{message}");
+    }
+    if let Some(more) = problems.len().checked_sub(TOLD_PROBLEMS).filter(|more| *more > 0) {
+        error!("and {more} more problems; `truenorth validate` shows all");
+    }
+}
+
+fn tell_watching(watching: &Watching) {
+    match watching {
+        Watching::Events => debug!("changes of the folder are noticed by events"),
+        Watching::Polling { every, reason } => {
+            warn!(every_seconds = every.as_secs_f64(), reason, "changes cannot be noticed by events; looking at times");
+        }
+    }
+}
+
+/// The revision of a snapshot in a few characters.
+pub(super) fn short_revision(revision: &Revision) -> String {
+    match revision {
+        Revision::Git { commit, dirty } => {
+            format!("git:{}{}", commit.get(..12).unwrap_or(commit), if *dirty { "+dirty" } else { "" })
+        }
+        Revision::Tree(digest) => format!("tree:{}", digest.to_string().get(7..19).unwrap_or_default()),
+    }
+}

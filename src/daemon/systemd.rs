@@ -1,0 +1,91 @@
+//! What systemd is told: ready, reloading, stopping, a sentence of status, and that the loop lives. Without systemd
+//! (`NOTIFY_SOCKET` is not set) all of it does nothing.
+
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+use tokio::time::Instant;
+use tracing::debug;
+
+/// Least time between two sentences of status.
+const STATUS_EVERY: Duration = Duration::from_secs(1);
+
+/// The line to systemd. The watchdog is fed by whoever asks [`Systemd::next_feed`] and calls [`Systemd::feed`]: the
+/// loop that works, so that a loop that hangs is noticed.
+#[derive(Debug, Default)]
+pub(super) struct Systemd {
+    /// Whether systemd wants to be told anything.
+    listens: bool,
+    watchdog: Option<(Duration, Instant)>,
+    said: String,
+    asked_at: Option<Instant>,
+}
+
+impl Systemd {
+    pub(super) fn new(now: Instant) -> Self {
+        let listens = std::env::var_os("NOTIFY_SOCKET").is_some();
+        // Half of the interval, as sd_watchdog_enabled(3) recommends.
+        let watchdog = sd_notify::watchdog_enabled().map(|interval| (interval / 2, now));
+        Self { listens, watchdog, said: String::new(), asked_at: None }
+    }
+
+    /// Ready, at the start and after a reload.
+    pub(super) fn ready(&self) {
+        tell(&[NotifyState::Ready]);
+    }
+
+    /// A reload begins; systemd wants to know when, to tell its end from an earlier one's.
+    pub(super) fn reloading(&self) {
+        match NotifyState::monotonic_usec_now() {
+            Ok(now) => tell(&[NotifyState::Reloading, now]),
+            Err(_) => tell(&[NotifyState::Reloading]),
+        }
+    }
+
+    pub(super) fn stopping(&self) {
+        tell(&[NotifyState::Stopping]);
+    }
+
+    /// When the watchdog wants to be fed.
+    pub(super) fn next_feed(&self) -> Option<Instant> {
+        self.watchdog.map(|(_, next)| next)
+    }
+
+    /// Feeds the watchdog if it is time.
+    pub(super) fn feed(&mut self, now: Instant) {
+        if let Some((every, next)) = &mut self.watchdog
+            && *next <= now
+        {
+            *next = now + *every;
+            tell(&[NotifyState::Watchdog]);
+        }
+    }
+
+    /// Shows a sentence in `systemctl status`, if systemd is there and it is another one. While much happens
+    /// (`Busy::Yes`) at most once a second, as making the sentence takes a look at every service.
+    pub(super) fn say(&mut self, busy: Busy, now: Instant, sentence: impl FnOnce() -> String) {
+        let just_said = self.asked_at.is_some_and(|at| now.duration_since(at) < STATUS_EVERY);
+        if !self.listens || (busy == Busy::Yes && just_said) {
+            return;
+        }
+        self.asked_at = Some(now);
+        let sentence = sentence();
+        if sentence != self.said {
+            tell(&[NotifyState::Status(&sentence)]);
+            self.said = sentence;
+        }
+    }
+}
+
+/// Whether calls are in flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Busy {
+    Yes,
+    No,
+}
+
+fn tell(state: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        debug!(%error, "systemd cannot be told");
+    }
+}

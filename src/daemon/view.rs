@@ -1,0 +1,180 @@
+//! What the daemon answers when it is asked about itself.
+
+use std::collections::BTreeMap;
+
+use super::run::{Daemon, short_revision};
+use crate::engine::{Block, Phase};
+use crate::model::{Desired, Known, ServiceKey};
+use crate::plan::{self, Step};
+use crate::source::Watching;
+use crate::status::{Gauges, Look, Paused, Query, Readiness, ServiceStatus, Status};
+
+impl Daemon {
+    /// Answers a question; one whose asker is gone is dropped.
+    pub(super) fn answer(&self, query: Query) {
+        match query {
+            Query::Health(answer) => drop(answer.send(())),
+            Query::Ready(answer) => drop(answer.send(self.readiness())),
+            Query::Status(answer) => drop(answer.send(Box::new(self.status()))),
+            Query::Gauges(answer) => drop(answer.send(self.gauges())),
+        }
+    }
+
+    fn readiness(&self) -> Readiness {
+        let mut reasons = Vec::new();
+        match (&self.seen.error, &self.seen.snapshot) {
+            (Some(error), _) => reasons.push(error.clone()),
+            (None, None) => reasons.push("the folder was not read yet".to_owned()),
+            (None, Some(_)) => {}
+        }
+        if let Some((block, pause)) = self.driver.engine.gate().blocked() {
+            let what = match block {
+                Block::Denied => "the API refuses the token",
+                Block::Unwritable => "the ledger takes no record",
+            };
+            reasons.push(format!("{what}: {}", pause.reason));
+        }
+        if reasons.is_empty() { Readiness::Ready } else { Readiness::NotReady(reasons) }
+    }
+
+    fn paused(&self) -> Option<Paused> {
+        let gate = self.driver.engine.gate();
+        let (by, pause) = match (gate.blocked(), gate.limited(self.driver.clock.now())) {
+            (Some((Block::Denied, pause)), _) => ("denied", pause),
+            (Some((Block::Unwritable, pause)), _) => ("ledger", pause),
+            (None, Some(pause)) => ("rate-limit", pause),
+            (None, None) => return None,
+        };
+        Some(Paused { by, until: pause.until, reason: pause.reason.clone() })
+    }
+
+    fn status(&self) -> Status {
+        let services: Vec<ServiceStatus> = self
+            .driver
+            .engine
+            .services()
+            .filter_map(|(key, desired, known, phase)| self.service(key, desired, known, phase))
+            .collect();
+        let snapshot = self.seen.snapshot.as_ref();
+        let in_order = |service: &ServiceStatus| matches!(service.state, "unchanged" | "suspended" | "orphaned");
+        let converged = snapshot.is_some_and(|snapshot| snapshot.problems.is_empty())
+            && self.seen.error.is_none()
+            && services.iter().all(in_order);
+        Status {
+            version: env!("CARGO_PKG_VERSION"),
+            since: Some(self.since),
+            revision: snapshot.map(|snapshot| snapshot.revision.clone()),
+            converged,
+            look: Look {
+                succeeded: self.seen.succeeded.map(|(_, at)| at),
+                age_seconds: self.seen.succeeded.map(|(at, _)| at.elapsed().as_secs_f64()),
+                error: self.seen.error.clone(),
+                watching: match &self.seen.watching {
+                    Watching::Events => "events".to_owned(),
+                    Watching::Polling { every, reason } => format!("every {} s: {reason}", every.as_secs_f64()),
+                },
+            },
+            paused: self.paused(),
+            services,
+            problems: snapshot.map(|snapshot| snapshot.problems.clone()).unwrap_or_default(),
+            api: self.driver.api,
+        }
+    }
+
+    /// `None` for a service of which only a problem is known.
+    fn service(
+        &self,
+        key: &ServiceKey,
+        desired: Option<&Desired>,
+        known: Option<&Known>,
+        phase: Phase,
+    ) -> Option<ServiceStatus> {
+        let state = state(desired, known, &phase)?;
+        if state == "orphaned" && !self.is_orphaned(key) {
+            return None;
+        }
+        let (attempts, since, next_attempt, error) = match phase {
+            Phase::Resting => (0, None, None, None),
+            Phase::Ready { failed, error } => (failed, None, None, error),
+            Phase::InFlight { attempt, since, .. } => (attempt - 1, Some(since), None, None),
+            Phase::BackingOff { failed, until, error, .. } | Phase::Stalled { failed, until, error, .. } => {
+                (failed, None, Some(until), Some(error))
+            }
+        };
+        Some(ServiceStatus {
+            service: key.clone(),
+            state,
+            desired: desired.map(|desired| desired.digest),
+            applied: known.and_then(Known::digest),
+            manifest: desired.map(|desired| desired.place.clone()),
+            attempts,
+            since,
+            next_attempt,
+            error,
+        })
+    }
+
+    /// Whether it is proven that no manifest names a service any more.
+    fn is_orphaned(&self, key: &ServiceKey) -> bool {
+        let last = self.driver.ledger.reader().applied(key).ok().flatten();
+        let file = last.map(|applied| applied.place.file).unwrap_or_default();
+        self.seen.snapshot.as_ref().is_some_and(|snapshot| snapshot.proves_absence(key, &file))
+    }
+
+    /// How many services are in which state.
+    fn states(&self) -> BTreeMap<&'static str, u64> {
+        let mut states = BTreeMap::new();
+        for (_, desired, known, phase) in self.driver.engine.services() {
+            if let Some(state) = state(desired, known, &phase) {
+                *states.entry(state).or_default() += 1;
+            }
+        }
+        states
+    }
+
+    fn gauges(&self) -> Gauges {
+        let snapshot = self.seen.snapshot.as_ref();
+        Gauges {
+            services: self.states().into_iter().collect(),
+            problems: snapshot.map_or(0, |snapshot| snapshot.problems.len() as u64),
+            quota_remaining: self.driver.api.remaining,
+            quota_limit: self.driver.quota_limit,
+            last_look: self.seen.succeeded.map(|(_, at)| at),
+            in_flight: self.driver.engine.in_flight() as u64,
+            paused: self.paused().is_some(),
+        }
+    }
+
+    /// One sentence for `systemctl status`.
+    pub(super) fn sentence(&self) -> String {
+        if let Some(error) = &self.seen.error {
+            return error.clone();
+        }
+        let Some(snapshot) = &self.seen.snapshot else { return "Reading the folder for the first time".to_owned() };
+        if let Some(paused) = self.paused() {
+            return format!("All calls wait until {:.0}: {}", paused.until, paused.reason);
+        }
+        let mut parts: Vec<String> =
+            self.states().into_iter().map(|(state, count)| format!("{count} {state}")).collect();
+        if parts.is_empty() {
+            parts.push("no manifests".to_owned());
+        }
+        if !snapshot.problems.is_empty() {
+            parts.push(format!("{} problems", snapshot.problems.len()));
+        }
+        format!("{} at {}", parts.join(", "), short_revision(&snapshot.revision))
+    }
+}
+
+/// What a service is doing, in a word.
+fn state(desired: Option<&Desired>, known: Option<&Known>, phase: &Phase) -> Option<&'static str> {
+    Some(match (phase, plan::step(desired, known)?) {
+        (Phase::InFlight { .. }, _) => "in-flight",
+        (Phase::BackingOff { .. }, _) => "backing-off",
+        (Phase::Stalled { .. }, _) => "stalled",
+        (Phase::Ready { .. }, _) | (Phase::Resting, Step::Update(_)) => "queued",
+        (Phase::Resting, Step::Unchanged) => "unchanged",
+        (Phase::Resting, Step::Suspended) => "suspended",
+        (Phase::Resting, Step::Orphaned) => "orphaned",
+    })
+}
