@@ -40,6 +40,8 @@ pub(crate) struct Process {
     /// Calls that ended, while the driver waits for the disk.
     ended: VecDeque<Ended>,
     busy: Busy,
+    /// Until when the pauses last that this life was to keep over its end, and that the disk did not refuse.
+    kept: Option<Moment>,
     mood: Mood,
     wake: Option<Moment>,
 }
@@ -111,6 +113,7 @@ impl Simulation {
             calls: BTreeMap::new(),
             ended: VecDeque::new(),
             busy: Busy::No,
+            kept: None,
             mood: Mood::Working,
             wake: None,
         });
@@ -279,6 +282,7 @@ impl Simulation {
                         && let Busy::Keeping { look } = process.busy
                     {
                         process.busy = Busy::No;
+                        process.kept = process.kept.filter(|_| durable);
                         if look {
                             self.future.at(self.now, Event::Look(process.life));
                         }
@@ -385,6 +389,9 @@ impl Simulation {
             }
         }
         let limited = matches!(ending, Ending::Limited { .. });
+        if let Ending::Limited { wait, .. } = ending {
+            process.kept = process.kept.max(Some(now.after(wait)));
+        }
         let jitter = self.chance.f64();
         process.checks.finish(name, &ending, &self.disk, now, jitter)?;
         process.engine.finish(name.key(), ending.clone(), now.timestamp(), jitter);
@@ -420,7 +427,7 @@ impl Simulation {
         let unsent = process.calls.iter().filter(|(_, call)| matches!(call.stage, Stage::Intending));
         let given_up: Vec<_> = unsent.map(|(id, _)| *id).collect();
         self.disk.close(&given_up);
-        self.next_life(process.life)
+        self.end_of_life(&process)
     }
 
     /// SIGKILL.
@@ -430,10 +437,12 @@ impl Simulation {
         self.count("crashes");
         let durable = self.chance.bool();
         self.disk.crash(durable);
-        self.next_life(process.life)
+        self.end_of_life(&process)
     }
 
-    fn next_life(&mut self, life: Life) -> Held {
+    fn end_of_life(&mut self, process: &Process) -> Held {
+        let kept = process.kept.filter(|_| process.busy == Busy::No).map(Moment::kept);
+        hold!(self.disk.pause() >= kept, "pause kept: the ledger has {:?}, it was {kept:?}", self.disk.pause());
         // What was on its way arrives now or never: a request that is overtaken by those of the next process is not
         // part of this world.
         let left = self.requests.values().filter(|request| request.way == Way::There);
@@ -447,7 +456,7 @@ impl Simulation {
             self.record.over(&request);
         }
         let down = Duration::from_micros(self.chance.u64(1_000..5_000_000));
-        self.future.at(self.now.after(down), Event::Start(life + 1));
+        self.future.at(self.now.after(down), Event::Start(process.life + 1));
         Ok(())
     }
 }
