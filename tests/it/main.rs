@@ -23,6 +23,7 @@ mod ledger;
 mod once;
 mod problems;
 mod readme;
+mod recovery;
 mod secrets;
 mod signals;
 mod support;
