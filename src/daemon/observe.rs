@@ -33,7 +33,7 @@ pub enum ObserveError {
     #[error(transparent)]
     Open(#[from] OpenError),
     /// The ledger cannot be read.
-    #[error("cannot read the ledger")]
+    #[error(transparent)]
     Ledger(#[from] ReadError),
 }
 

@@ -141,7 +141,12 @@ pub async fn reconcile_once(
         if pass.driver.engine.is_settled() {
             break Over::Settled;
         }
-        let wake = pass.driver.next_wake().unwrap_or(deadline).min(Instant::now() + SHOW_AT_LEAST_EVERY);
+        let wake = pass.driver.next_wake().unwrap_or(deadline);
+        if pass.driver.engine.in_flight() == 0 && wake >= deadline {
+            // Nothing can happen any more: waiting would change no more than the time.
+            break Over::Deadline;
+        }
+        let wake = wake.min(Instant::now() + SHOW_AT_LEAST_EVERY);
         // Each arm is safe to cancel: a call that ended stays in the set, timers and the stop are asked anew.
         tokio::select! {
             biased;

@@ -47,7 +47,7 @@ pub struct DaemonSettings {
 #[derive(Debug, Error)]
 pub enum RunError {
     /// The ledger cannot be read.
-    #[error("cannot read the ledger")]
+    #[error(transparent)]
     Ledger(#[from] ReadError),
     /// A task broke down.
     #[error("a task of the daemon broke down")]

@@ -92,6 +92,19 @@ fn links_are_followed_inside_the_folder_only() {
 }
 
 #[test]
+fn a_link_that_leads_nowhere_can_be_left_out() {
+    let tree = Tree::new();
+    symlink("nothing.yaml", tree.path("dangling.yaml")).unwrap();
+    symlink(".", tree.path("circle")).unwrap();
+    symlink("nothing", tree.path(".hidden")).unwrap();
+    fs::create_dir(tree.path("sub")).unwrap();
+    symlink("nothing.yaml", tree.path("sub/other.yaml")).unwrap();
+    tree.write(".truenorthignore", "dangling.yaml\ncircle\n");
+    tree.write("sub/.truenorthignore", "/other.yaml\n");
+    assert_eq!(problems(&tree.look()), []);
+}
+
+#[test]
 fn a_file_that_is_reached_twice_counts_once() {
     let tree = Tree::new();
     tree.write("a.yaml", &manifest("a", "1"));
@@ -145,7 +158,7 @@ fn an_unreadable_folder_is_a_problem_of_its_own_and_of_nothing_else() {
     let tree = Tree::new();
     tree.write("a.yaml", &manifest("a", "1"));
     tree.write("closed/b.yaml", &manifest("b", "1"));
-    fs::set_permissions(tree.path("closed"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(tree.path("closed"), fs::Permissions::from_mode(0o000)).unwrap();
     let snapshot = tree.look();
     fs::set_permissions(tree.path("closed"), fs::Permissions::from_mode(0o700)).unwrap();
     if rustix::process::geteuid().is_root() {

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::SystemTime;
 
+use ignore::gitignore::Gitignore;
 use ignore::{DirEntry, WalkBuilder, WalkState};
 
 use super::file::{self, Contents};
@@ -182,8 +183,7 @@ fn failed_at(root: &Path, path: &Path, error: &io::Error) -> Option<Visit> {
     if path == root {
         return Some(Visit::Broken(Broken::Folder(io::Error::new(error.kind(), error.to_string()))));
     }
-    let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-    if hidden {
+    if is_left_out(root, path) {
         return None;
     }
     let file = shown(root, path);
@@ -205,6 +205,15 @@ fn failed_io(file: &Arc<str>, error: &io::Error) -> Option<Visit> {
         _ => None,
     };
     Some(Visit::Problem(Problem::of_file(file, format!("it cannot be read: {error}"), hint)))
+}
+
+/// Whether an entry that the walker failed at would have been left out: it follows links before it asks.
+fn is_left_out(root: &Path, path: &Path) -> bool {
+    let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+    let folders = path.ancestors().skip(1).take_while(|folder| folder.starts_with(root));
+    // The innermost ignore file that says anything decides.
+    let mut said = folders.map(|folder| Gitignore::new(folder.join(IGNORE_FILE)).0.matched(path, false).map(|_| ()));
+    hidden || said.find(|said| !said.is_none()).is_some_and(|said| said.is_ignore())
 }
 
 fn link_out(file: &Arc<str>) -> Problem {
