@@ -227,3 +227,6 @@ fn no_watcher(error: notify::Error) -> NoEvents {
 fn is_hidden(name: &OsStr) -> bool {
     name.as_encoded_bytes().starts_with(b".")
 }
+
+#[cfg(test)]
+mod tests;

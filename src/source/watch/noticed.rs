@@ -182,7 +182,7 @@ impl Heard {
             if is_lost {
                 lost.insert(path.to_owned());
             }
-            if false && let Some(parent) = path.parent().filter(|parent| self.cares.contains_key(*parent)) {
+            if let Some(parent) = path.parent().filter(|parent| self.cares.contains_key(*parent)) {
                 entries.insert(parent.to_owned());
             }
         }
