@@ -6,7 +6,7 @@ use std::time::Duration;
 use truenorth::engine::{Call, Ending, Engine, Pace, Phase};
 use truenorth::model::{Cause, Known};
 
-use crate::api::{Effect, Request};
+use crate::api::{Effect, Request, Token};
 use crate::clock::Moment;
 use crate::content::{Name, Version};
 use crate::disk::{CallId, Disk};
@@ -72,6 +72,7 @@ struct Seen {
 pub(crate) struct Checks {
     pace: Pace,
     services: Vec<Seen>,
+    token: Token,
     limited: Moment,
     denied: Option<Moment>,
     unwritable: Option<Moment>,
@@ -105,9 +106,9 @@ impl Waiting {
 
 impl Checks {
     /// For a process that just began, with what the ledger kept.
-    pub(crate) fn new(pace: Pace, services: usize, pause: Option<Moment>) -> Self {
+    pub(crate) fn new(pace: Pace, services: usize, token: Token, pause: Option<Moment>) -> Self {
         let services = vec![Seen::default(); services];
-        Self { pace, services, limited: pause.unwrap_or_default(), denied: None, unwritable: None }
+        Self { pace, services, token, limited: pause.unwrap_or_default(), denied: None, unwritable: None }
     }
 
     fn in_flight(&self) -> usize {
@@ -155,7 +156,8 @@ impl Checks {
         self.limited = self.limited.max(until);
     }
 
-    pub(crate) fn token_replaced(&mut self) {
+    pub(crate) fn token_replaced(&mut self, token: Token) {
+        self.token = token;
         self.denied = None;
     }
 
@@ -223,6 +225,16 @@ impl Checks {
         }
         let flight = Flight { version, failed: waiting.failed };
         self.services[name.0] = Seen { wanted: seen.wanted, waiting: None, flight: Some(flight) };
+        Ok(())
+    }
+
+    /// A call that was made with a token is about to be told to the engine as ended so.
+    pub(crate) fn ended(&self, name: Name, ending: &Ending, token: Token) -> Held {
+        hold!(
+            token == self.token || !matches!(ending, Ending::Denied { .. }),
+            "token: a refusal of {token:?} for {name} is held against {:?}",
+            self.token
+        );
         Ok(())
     }
 

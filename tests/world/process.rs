@@ -108,7 +108,7 @@ impl Simulation {
         self.process = Some(Process {
             life,
             engine,
-            checks: Checks::new(pace, self.settings.services, self.disk.pause()),
+            checks: Checks::new(pace, self.settings.services, self.token_file, self.disk.pause()),
             token: self.token_file,
             calls: BTreeMap::new(),
             ended: VecDeque::new(),
@@ -393,6 +393,7 @@ impl Simulation {
             process.kept = process.kept.max(Some(now.after(wait)));
         }
         let jitter = self.chance.f64();
+        process.checks.ended(name, &ending, token)?;
         process.checks.finish(name, &ending, &self.disk, now, jitter)?;
         process.engine.finish(name.key(), ending.clone(), now.timestamp(), jitter);
         if let Some(Quota { remaining: 0, resets_in }) = quota {
@@ -465,6 +466,6 @@ impl Process {
     fn replace_token(&mut self, token: Token) {
         self.token = token;
         self.engine.token_replaced();
-        self.checks.token_replaced();
+        self.checks.token_replaced(token);
     }
 }
