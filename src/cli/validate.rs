@@ -49,6 +49,8 @@ pub(super) fn run(args: &ValidateArgs) -> anyhow::Result<Exit> {
             }
         }
     }
+    // The process ends: the system takes back the memory of 10,000 manifests faster than they are taken apart.
+    std::mem::forget((snapshot, folder));
     Ok(if valid { Exit::Converged } else { Exit::NotConverged })
 }
 

@@ -46,8 +46,15 @@ pub(super) struct Checkout {
 pub(super) struct Commit(ObjectId);
 
 /// The id that git gives to the contents of a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct BlobId(ObjectId);
+
+impl BlobId {
+    /// Its bytes, for a digest over many.
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        self.0.as_slice()
+    }
+}
 
 /// Why a checkout could not be read. While a git command runs this may pass; a broken repository keeps it.
 #[derive(Debug, Error)]

@@ -12,13 +12,10 @@ use rustix::fs::OFlags;
 use super::checkout::{BlobId, blob_id};
 use super::stamp::Stamp;
 use crate::manifest::{self, Format, MAX_BYTES, Parsed, Problem};
-use crate::model::Digest;
 
 /// What a file holds.
 #[derive(Debug)]
 pub(super) struct Contents {
-    /// Of its bytes.
-    pub(super) digest: Digest,
     /// What git calls its bytes.
     pub(super) blob: BlobId,
     /// Its manifests and their problems.
@@ -53,7 +50,7 @@ pub(super) fn read(
         return Ok(Err(Problem::of_file(file, message, Some("split it into several files".to_owned()))));
     }
     let parsed = manifest::parse(file, format, buffer);
-    let contents = Contents { digest: Digest::of_bytes(buffer), blob: blob_id(buffer), parsed };
+    let contents = Contents { blob: blob_id(buffer), parsed };
     Ok(Ok((Stamp::of(&metadata, read_at), Arc::new(contents))))
 }
 

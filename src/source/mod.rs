@@ -183,7 +183,7 @@ fn snapshot(revision: Revision, lock: Lock, walked: Walked) -> Snapshot {
 /// A file that is reached by a link too, or by two links, counts once, under its first path.
 fn drop_second_paths(found: &mut Vec<Found>) {
     let mut inodes = BTreeSet::new();
-    found.retain(|found| inodes.insert((found.stamp.inode(), found.contents.digest)));
+    found.retain(|found| inodes.insert((found.stamp.inode(), found.contents.blob)));
 }
 
 /// A problem for each manifest of a service that has several, naming another place.

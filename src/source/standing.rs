@@ -79,7 +79,7 @@ impl Standing {
         self.checkout.as_ref().is_some_and(|(checkout, _)| checkout.is_locked())
     }
 
-    /// The name of what was read here: the commit, else a digest over each file's path and content, in order.
+    /// The name of what was read here: the commit, else a digest over each file's path and git's id of its content.
     pub(super) fn revision(&self, found: &[Found], committed: &mut Option<Committed>) -> Revision {
         let Some((checkout, commit)) = &self.checkout else { return Revision::Tree(tree_digest(found)) };
         let files = found.iter().map(|found| (&*found.file, found.contents.blob));
@@ -94,7 +94,7 @@ fn tree_digest(found: &[Found]) -> Digest {
     for found in found {
         tree.update((found.file.len() as u64).to_be_bytes());
         tree.update(found.file.as_bytes());
-        tree.update(found.contents.digest.as_bytes());
+        tree.update(found.contents.blob.as_bytes());
     }
     Digest::from_bytes(tree.finalize().into())
 }

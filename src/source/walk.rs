@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
+use std::thread;
 use std::time::SystemTime;
 
 use ignore::gitignore::Gitignore;
@@ -42,10 +43,20 @@ pub(super) struct Walked {
 impl Walked {
     /// Whether every file and folder still is as it was when it was read.
     pub(super) fn holds(&self) -> bool {
-        let folders = self.folders.iter().map(|(path, stamp)| (path, stamp));
-        let files = self.found.iter().map(|found| (&found.path, &found.stamp));
-        folders.chain(files).all(|(path, stamp)| path.symlink_metadata().is_ok_and(|now| stamp.is_like(&now)))
+        let is_like = |path: &Path, stamp: &Stamp| path.symlink_metadata().is_ok_and(|now| stamp.is_like(&now));
+        let part = self.found.len().div_ceil(threads()).max(1);
+        thread::scope(|scope| {
+            let hold = |files: &[Found]| files.iter().all(|found| is_like(&found.path, &found.stamp));
+            let parts: Vec<_> = self.found.chunks(part).map(|files| scope.spawn(move || hold(files))).collect();
+            let folders = self.folders.iter().all(|(path, stamp)| is_like(path, stamp));
+            // A thread that panicked has shown nothing.
+            parts.into_iter().all(|part| part.join().unwrap_or(false)) && folders
+        })
     }
+}
+
+fn threads() -> usize {
+    thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS)
 }
 
 enum Visit {
@@ -59,7 +70,6 @@ enum Visit {
 pub(super) fn walk(root: &Path, seen: &BTreeMap<Arc<str>, (Stamp, Arc<Contents>)>) -> Result<Walked, Broken> {
     // The walker below would report the root's own failure as one entry's.
     root.read_dir().map_err(Broken::Folder)?;
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS);
     let (sender, visits) = mpsc::channel();
     let entries = AtomicUsize::new(0);
     WalkBuilder::new(root)
@@ -67,7 +77,7 @@ pub(super) fn walk(root: &Path, seen: &BTreeMap<Arc<str>, (Stamp, Arc<Contents>)
         .hidden(true)
         .follow_links(true)
         .add_custom_ignore_filename(IGNORE_FILE)
-        .threads(threads)
+        .threads(threads())
         .build_parallel()
         .run(|| {
             let (sender, entries, mut buffer) = (sender.clone(), &entries, Vec::new());
