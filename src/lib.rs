@@ -24,6 +24,7 @@
 //! | [`ledger`] | what was sent and accepted, in SQLite | know the API |
 //! | [`northflank`] | the API client, errors and what follows from them | retry |
 //! | [`daemon`] | the driver: carries out what the engine decides | decide |
+//! | [`status`] | health, metrics and status over HTTP | make the loop wait |
 //! | [`sandbox`] | a stand-in for the API, checked against its contract | know any of the above |
 //! | [`cli`] | arguments, settings, what is printed, exit codes | |
 //!

@@ -15,8 +15,10 @@ impl Daemon {
         match query {
             Query::Health(answer) => drop(answer.send(())),
             Query::Ready(answer) => drop(answer.send(self.readiness())),
-            Query::Status(answer) => drop(answer.send(Box::new(self.status()))),
-            Query::Gauges(answer) => drop(answer.send(self.gauges())),
+            // What nobody waits for any more is not made.
+            Query::Status(answer) if !answer.is_closed() => drop(answer.send(Box::new(self.status()))),
+            Query::Gauges(answer) if !answer.is_closed() => drop(answer.send(self.gauges())),
+            Query::Status(_) | Query::Gauges(_) => {}
         }
     }
 
@@ -133,9 +135,10 @@ impl Daemon {
     }
 
     fn gauges(&self) -> Gauges {
+        let states = self.states();
         let snapshot = self.seen.snapshot.as_ref();
         Gauges {
-            services: self.states().into_iter().collect(),
+            services: STATES.into_iter().map(|state| (state, states.get(state).copied().unwrap_or(0))).collect(),
             problems: snapshot.map_or(0, |snapshot| snapshot.problems.len() as u64),
             quota_remaining: self.driver.api.remaining,
             quota_limit: self.driver.quota_limit,
@@ -165,6 +168,9 @@ impl Daemon {
         format!("{} at {}", parts.join(", "), short_revision(&snapshot.revision))
     }
 }
+
+/// Every word that [`state`] has.
+const STATES: [&str; 7] = ["unchanged", "queued", "in-flight", "backing-off", "stalled", "suspended", "orphaned"];
 
 /// What a service is doing, in a word.
 fn state(desired: Option<&Desired>, known: Option<&Known>, phase: &Phase) -> Option<&'static str> {

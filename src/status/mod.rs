@@ -5,8 +5,8 @@
 //!                                       └─ meters (what is counted as it happens)
 //! ```
 //!
-//! [`desk`] gives both ends of the way to the loop, [`Server::start`] serves, [`Meters`] is what the daemon counts with.
-//! Nothing here reads the folder, the ledger or the API, and nothing here can make the loop wait: the loop answers a
+//! [`desk()`] gives both ends of the way to the loop, [`Server::start`] serves, [`Meters`] is what the daemon counts
+//! with. Nothing here reads the folder, the ledger or the API, and nothing here can make the loop wait: it answers a
 //! [`Query`] through a channel that takes the answer at once, and the sending is the server's work.
 //!
 //! # Paths
@@ -39,7 +39,8 @@ mod host;
 mod meters;
 mod pages;
 mod server;
-
+#[cfg(test)]
+mod tests;
 mod view;
 
 pub use desk::{Desk, Silence, desk};

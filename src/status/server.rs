@@ -96,7 +96,8 @@ impl Server {
         self.address
     }
 
-    /// Ends it: nothing new is accepted, idle connections are closed, answers under way have a second, then they are cut.
+    /// Ends it: nothing new is accepted, idle connections are closed, answers under way have a second, then they are
+    /// cut.
     pub async fn stop(self) {
         drop(self.stop);
         // It ends by itself and returns nothing; that it panicked would make no difference now.
@@ -115,7 +116,8 @@ async fn accept(mut listener: TcpListener, router: Router, mut stopped: watch::R
             Some(_) = connections.join_next() => {}
             // axum's accept waits out the errors of a system that has no files left, and returns connections only.
             (stream, _) = Listener::accept(&mut listener), if connections.len() < MAX_CONNECTIONS => {
-                // Answers are small; one that waits for company is a slow one. A stream that refuses is not worth an error.
+                // Answers are small; one that waits for company is a slow one. A stream that refuses is not worth an
+                // error.
                 let _ = stream.set_nodelay(true);
                 connections.spawn(attend(stream, router.clone(), stopped.clone()));
             }
