@@ -1,8 +1,16 @@
-//! What is shipped beside the binary, checked as far as can be without a service manager that runs:
+//! What is shipped beside the binary, checked as far as can be without a cluster, a container engine or a service
+//! manager that runs:
 //!
 //! - `units`: `systemd/`, with systemd's own tools where they are there
+//! - `image`: the Dockerfile and what goes into it
+//! - `compose`, `kubernetes`: the files beside it
+//! - `command_line`: every option and variable that these name is one that the binary knows
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what is wrong by ending")]
 
+mod command_line;
+mod compose;
+mod image;
+mod kubernetes;
 mod support;
 mod units;

@@ -1,0 +1,63 @@
+//! Every option and variable that the shipped files name is one that the binary knows.
+
+use std::collections::BTreeSet;
+use std::process::Command;
+
+use regex::Regex;
+
+use crate::support::{at, documents, project, strings, text};
+use crate::units::{ONCE, SERVICE, Unit};
+
+const DAEMON_ONLY: [&str; 2] = ["--listen", "TRUENORTH_LISTEN"];
+
+/// Options and variables that `truenorth --help` names.
+fn known() -> BTreeSet<String> {
+    let help = Command::new(env!("CARGO_BIN_EXE_truenorth")).arg("--help").env_clear().output().unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    let name = Regex::new(r"--[a-z][a-z-]+|(?:TRUENORTH|NORTHFLANK)_[A-Z_]+").unwrap();
+    let mut known: BTreeSet<String> = name.find_iter(&help).map(|found| found.as_str().to_owned()).collect();
+    assert!(known.len() > 10, "{help}");
+    known.extend(DAEMON_ONLY.map(str::to_owned));
+    known
+}
+
+#[track_caller]
+fn assert_known<'a>(known: &BTreeSet<String>, place: &str, arguments: impl IntoIterator<Item = &'a str>) {
+    let options: Vec<&str> = arguments.into_iter().filter(|argument| argument.starts_with("--")).collect();
+    assert!(!options.is_empty(), "{place} gives no option");
+    for option in options {
+        let name = option.split('=').next().unwrap();
+        assert!(known.contains(name), "{place}: truenorth has no {name}");
+    }
+}
+
+#[test]
+fn options_are_known() {
+    let known = known();
+    for unit in [SERVICE, ONCE] {
+        let start = Unit::read(unit).one("Service", "ExecStart");
+        assert_known(&known, unit, start.split_whitespace());
+    }
+    let compose = documents("deploy/compose.yaml").remove(0);
+    assert_known(&known, "compose.yaml", strings(at(&compose, "services.truenorth.command")));
+    let kubernetes = documents("deploy/kubernetes.yaml");
+    let deployment = kubernetes.iter().find(|document| document["kind"] == "Deployment").unwrap();
+    assert_known(&known, "kubernetes.yaml", strings(&at(deployment, "spec.template.spec.containers")[0]["args"]));
+}
+
+/// In comments and READMEs too.
+#[test]
+fn variables_are_known() {
+    let (known, variable) = (known(), Regex::new(r"\b(?:TRUENORTH|NORTHFLANK)_[A-Z_]+").unwrap());
+    let mut seen = 0;
+    for folder in ["systemd", "deploy"] {
+        for file in std::fs::read_dir(project(folder)).unwrap() {
+            let path = format!("{folder}/{}", file.unwrap().file_name().to_str().unwrap());
+            for found in variable.find_iter(&text(&path)) {
+                assert!(known.contains(found.as_str()), "{path}: truenorth knows no {}", found.as_str());
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 0);
+}
