@@ -5,11 +5,13 @@
 //! - `image`: the Dockerfile and what goes into it
 //! - `compose`, `kubernetes`: the files beside it
 //! - `command_line`: every option and variable that these name is one that the binary knows
+//! - `git_sync`: the real binary over a checkout that is swapped as git-sync swaps it
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what is wrong by ending")]
 
 mod command_line;
 mod compose;
+mod git_sync;
 mod image;
 mod kubernetes;
 mod support;
