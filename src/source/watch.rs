@@ -4,7 +4,7 @@
 //! noise, and a folder that cannot be read does not end the watch of its neighbours. What is watched:
 //! - the folder, those below it that are not hidden, and inside of it whatever its links lead through (`..data`);
 //! - on the way to it, by name: the folder above each link, so that a swap of the link is noticed; the nearest folder
-//!   that exists, where the next one is missing; and each folder on the way, so that its renaming is;
+//!   that exists, where the next one is missing; and each folder on the way below `/*`, so that its renaming is;
 //! - by name, the files that the caller asks for besides.
 //!
 //! Two rules make it whole. A folder is watched *before* its entries are read, by [`Watch::follow`] as by the look

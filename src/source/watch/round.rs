@@ -44,7 +44,7 @@ impl From<NoEvents> for Stop {
 /// What a folder is watched for, and so what it means when it cannot be.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Need {
-    /// In case that it is renamed, or for what matters less. It may be that we can pass but not read it.
+    /// In case that it is renamed itself, or for what matters less. It may be that we can pass but not read it.
     Guard,
     /// For a link in it, or for what will appear in it: without, a change of everything could go unnoticed.
     Way,
@@ -132,9 +132,9 @@ impl<'a> Round<'a> {
         let need = match (along, &kind) {
             (Along::Inside(root), _) if !folder.starts_with(root) => return Ok(kind),
             (Along::Inside(_), _) => Need::Tree,
-            // The folders at the very top are not renamed under a running system, and what is mounted on them is not
-            // heard anyway; everybody else's business there would be.
-            (Along::Folder | Along::Also, Kind::Folder) if folder.parent().is_none() => return Ok(kind),
+            // A folder that is renamed or removed says so itself, so those at the top (`/tmp`, `/srv`) need not be
+            // watched: they stay where they are, and everybody else's business in them would wake us.
+            (Along::Folder | Along::Also, Kind::Folder) if is_at_top(folder) => return Ok(kind),
             (Along::Folder, Kind::Folder) | (Along::Also, _) => Need::Guard,
             (Along::Folder, Kind::Link(_) | Kind::File | Kind::Nothing) => Need::Way,
         };
@@ -188,8 +188,13 @@ impl<'a> Round<'a> {
             Arming::Denied(source) if need == Need::Way => {
                 return Err(NoEvents::Refused { path: folder.to_owned(), source }.into());
             }
-            Arming::Denied(_) => {}
-            // In the tree the watch of the folder above has told, or will.
+            // It cannot say itself when that changes; the folder above it can.
+            Arming::Denied(_) => {
+                if let (Some(above), Some(name)) = (folder.parent(), folder.file_name()) {
+                    self.enter(above, &Interest::Name(name.to_owned()), Need::Guard)?;
+                }
+            }
+            // In the tree, the watch of the folder above has told, or will.
             Arming::Gone if need == Need::Tree => {}
             Arming::Gone => self.noticed.tell(),
         }
@@ -218,6 +223,11 @@ impl Kind {
             Self::File
         }
     }
+}
+
+/// Whether a path without links is the root or in it.
+fn is_at_top(folder: &Path) -> bool {
+    folder.parent().is_none_or(|above| above.parent().is_none())
 }
 
 /// Puts a path's steps before those ahead; an absolute one starts at the top again.

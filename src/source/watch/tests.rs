@@ -14,6 +14,7 @@ use super::*;
 
 mod polling;
 mod sees;
+mod storm;
 mod ways;
 
 /// Far more than any event takes.

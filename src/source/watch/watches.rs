@@ -15,6 +15,8 @@ use super::{AnyWatcher, NoEvents, file_system, is_hidden};
 pub(super) struct Watches {
     watcher: AnyWatcher,
     armed: BTreeMap<PathBuf, Armed>,
+    /// The paths of armed folders, by which folder it is.
+    paths: BTreeMap<FolderId, PathBuf>,
     /// Devices on which watched folders are, with the kind of file system where that is one that events do not suit.
     devices: BTreeMap<u64, Option<&'static str>>,
 }
@@ -27,7 +29,7 @@ struct Armed {
 
 /// Which folder it is, whatever its path. After a folder is gone its identity can come back; but then an event told
 /// that it went.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct FolderId {
     device: u64,
     inode: u64,
@@ -68,7 +70,7 @@ pub(super) enum Arming {
 
 impl Watches {
     pub(super) fn new(watcher: AnyWatcher) -> Self {
-        Self { watcher, armed: BTreeMap::new(), devices: BTreeMap::new() }
+        Self { watcher, armed: BTreeMap::new(), paths: BTreeMap::new(), devices: BTreeMap::new() }
     }
 
     /// Watches a folder, a path without links.
@@ -77,9 +79,15 @@ impl Watches {
         if let Some(armed) = self.armed.get(folder) {
             return Ok(if armed.folder == id { Arming::Held } else { Arming::Displaced });
         }
+        // A folder that was moved here, of which we shall hear later. For the kernel it has one watch, whatever its path:
+        // dropping the one of the old path later on would drop this one. (A folder that is mounted twice takes turns.)
+        if let Some(before) = self.paths.get(&id).cloned() {
+            self.disarm(&before);
+        }
         let error = match self.watcher.watch(folder, RecursiveMode::NonRecursive) {
             Ok(()) => {
                 self.armed.insert(folder.to_owned(), Armed { folder: id, entries: None });
+                self.paths.insert(id, folder.to_owned());
                 self.devices.entry(id.device).or_insert_with(|| file_system::unsuited(folder));
                 return Ok(Arming::Armed);
             }
@@ -137,7 +145,9 @@ impl Watches {
     }
 
     fn disarm(&mut self, folder: &Path) {
-        self.armed.remove(folder);
+        if let Some(armed) = self.armed.remove(folder) {
+            self.paths.remove(&armed.folder);
+        }
         // It fails where the watch went with its folder.
         let _ = self.watcher.unwatch(folder);
     }

@@ -39,6 +39,15 @@ fn a_folder_that_is_renamed_away_and_back_is_seen() {
 }
 
 #[test]
+fn a_folder_near_the_top_that_is_renamed_away_and_back_is_seen() {
+    let mut lookout = Lookout::over("", |top| write(top.join("sub/a.yaml"), "a"));
+    let away = lookout.top.path().with_extension("away");
+    lookout.sees(|top| fs::rename(top, &away).unwrap());
+    lookout.sees(|top| fs::rename(&away, top).unwrap());
+    lookout.sees(|top| fs::write(top.join("sub/a.yaml"), "changed").unwrap());
+}
+
+#[test]
 fn a_folder_above_that_is_replaced_by_another_is_seen() {
     let mut lookout = Lookout::over("a/b/m", |top| {
         write(top.join("a/b/m/a.yaml"), "a");
