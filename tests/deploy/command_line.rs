@@ -8,8 +8,6 @@ use regex::Regex;
 use crate::support::{at, documents, project, strings, text};
 use crate::units::{ONCE, SERVICE, Unit};
 
-const DAEMON_ONLY: [&str; 2] = ["--listen", "TRUENORTH_LISTEN"];
-
 /// Options and variables that `truenorth --help` names.
 fn known() -> BTreeSet<String> {
     let help = Command::new(env!("CARGO_BIN_EXE_truenorth")).arg("--help").env_clear().output().unwrap();
@@ -17,7 +15,6 @@ fn known() -> BTreeSet<String> {
     let name = Regex::new(r"--[a-z][a-z-]+|(?:TRUENORTH|NORTHFLANK)_[A-Z_]+").unwrap();
     let mut known: BTreeSet<String> = name.find_iter(&help).map(|found| found.as_str().to_owned()).collect();
     assert!(known.len() > 10, "{help}");
-    known.extend(DAEMON_ONLY.map(str::to_owned));
     known
 }
 

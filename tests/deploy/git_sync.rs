@@ -157,6 +157,7 @@ fn each_pass_applies_the_commit_that_the_link_leads_to() {
     let first = git_sync.check_out();
     git_sync.swap(&first);
     let pass = git_sync.pass(&api);
+    assert_eq!(pass.revision, format!("git:{first}"));
     assert_eq!(pass.sent, ["ghcr.io/acme/old:1", "ghcr.io/acme/web:1", "ghcr.io/acme/worker:1"]);
 
     // Checked out, but not yet what the link leads to.
@@ -168,7 +169,7 @@ fn each_pass_applies_the_commit_that_the_link_leads_to() {
     git_sync.swap(&second);
     let swapped = git_sync.pass(&api);
     assert_eq!(swapped.sent, ["ghcr.io/acme/new:1", "ghcr.io/acme/web:2"]);
-    assert_ne!(swapped.revision, pass.revision);
+    assert_eq!(swapped.revision, format!("git:{second}"));
     let again = git_sync.pass(&api);
     assert_eq!((again.revision, again.sent), (swapped.revision, Vec::new()));
 

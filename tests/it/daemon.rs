@@ -157,11 +157,11 @@ fn a_fix_overtakes_the_failure_that_it_fixes() {
     workspace.service("web", "1");
     let mut daemon = Daemon::start(&workspace, &api, &[]);
     daemon.told("update refused");
-    assert_eq!(daemon.state("web"), "stalled");
+    eventually("it is stalled", || daemon.state("web") == "stalled");
     workspace.service("web", "2");
     daemon.told("update accepted");
     assert_eq!(tags(&api, "web"), ["2"]);
-    assert_eq!(daemon.state("web"), "unchanged");
+    eventually("it is unchanged", || daemon.state("web") == "unchanged");
 }
 
 #[test]
@@ -171,6 +171,7 @@ fn usr1_looks_now_and_tries_again_what_is_stalled() {
     workspace.service("web", "1");
     let mut daemon = Daemon::start(&workspace, &api, &[]);
     daemon.told("update refused");
+    eventually("it is stalled", || daemon.state("web") == "stalled");
     daemon.signal(Signal::USR1);
     daemon.told("update accepted");
     let (_, metrics) = daemon.page("/metrics");
