@@ -79,7 +79,7 @@ async fn pass(url: &str, folder: &Path, state: &Path) {
         PassSettings { concurrency: 64, deadline: Duration::from_secs(60), backoff: Pace::default().backoff };
     let api = Api { client, tokens: TokenSource::Environment(token) };
     let (_sender, stop) = Stop::channel();
-    let report = reconcile_once(Folder::new(folder), ledger, api, settings, stop, |_| {}).await.unwrap();
+    let report = reconcile_once(&mut Folder::new(folder), ledger, api, settings, stop, |_| {}).await.unwrap();
     assert!(report.converged && report.api.calls == 1_000);
 }
 

@@ -1,12 +1,13 @@
 //! The first move of a pass: what the folder says, what the ledger knows, and what follows from both.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
+use std::thread;
 
 use thiserror::Error;
 
 use crate::ledger::{OpenError, ReadError, Reader};
-use crate::model::{Known, ServiceKey};
+use crate::model::{Desired, Known, ServiceKey};
 use crate::plan::{self, Change, Outcome, ServiceReport, Step};
 use crate::source::{Folder, Snapshot, Unreadable};
 
@@ -16,7 +17,7 @@ pub struct Observation {
     /// What the folder says.
     pub snapshot: Snapshot,
     /// What the ledger knows.
-    pub known: BTreeMap<ServiceKey, Known>,
+    pub known: HashMap<ServiceKey, Known>,
     /// What follows.
     pub steps: BTreeMap<ServiceKey, Step>,
     /// What each update changes.
@@ -42,16 +43,26 @@ pub enum ObserveError {
 /// # Errors
 /// The folder or the ledger cannot be read.
 pub fn observe(folder: &mut Folder, state_dir: &Path) -> Result<Observation, ObserveError> {
-    let snapshot = folder.look()?;
-    Observation::new(snapshot, Reader::open(state_dir)?.as_ref())
+    observe_with(folder, Reader::open(state_dir)?.as_ref())
+}
+
+/// Observes with a ledger, which is read while the folder is.
+pub(super) fn observe_with(folder: &mut Folder, ledger: Option<&Reader>) -> Result<Observation, ObserveError> {
+    let (snapshot, known) = thread::scope(|scope| {
+        let known = scope.spawn(|| ledger.map_or_else(|| Ok(HashMap::new()), Reader::known));
+        (folder.look(), known.join())
+    });
+    // A thread that panicked has told the panic hook; here its message is passed on.
+    let known = known.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+    Observation::new(snapshot?, known, ledger)
 }
 
 impl Observation {
-    pub(super) fn new(snapshot: Snapshot, ledger: Option<&Reader>) -> Result<Self, ObserveError> {
-        let mut known: BTreeMap<_, _> = match ledger {
-            Some(ledger) => ledger.known()?.into_iter().collect(),
-            None => BTreeMap::new(),
-        };
+    fn new(
+        snapshot: Snapshot,
+        mut known: HashMap<ServiceKey, Known>,
+        ledger: Option<&Reader>,
+    ) -> Result<Self, ObserveError> {
         let mut steps = plan::plan(&snapshot.desired, &known);
         let mut changes = BTreeMap::new();
         let mut unproven = Vec::new();
@@ -80,6 +91,14 @@ impl Observation {
             known.remove(&key);
         }
         Ok(Self { snapshot, known, steps, changes })
+    }
+
+    /// What is desired and known of the services for which an update is due: all that a single pass has to do with.
+    pub(super) fn due(&self) -> (BTreeMap<ServiceKey, Desired>, HashMap<ServiceKey, Known>) {
+        let due = || self.steps.iter().filter(|(_, step)| matches!(step, Step::Update(_))).map(|(key, _)| key);
+        let desired = due().filter_map(|key| Some((key.clone(), self.snapshot.desired.get(key)?.clone())));
+        let known = due().filter_map(|key| Some((key.clone(), *self.known.get(key)?)));
+        (desired.collect(), known.collect())
     }
 
     /// A line for each service; how it ended, after how many attempts and with which error, says `ended`.

@@ -10,7 +10,7 @@ use tracing::{info, warn};
 
 use super::call::Begun;
 use super::driver::{Api, Driver, Finished};
-use super::observe::{Observation, ObserveError};
+use super::observe::{Observation, ObserveError, observe_with};
 use super::stop::{Stop, Stopping};
 use crate::engine::{Backoff, Block, Ending, Pace, Phase};
 use crate::ledger::Ledger;
@@ -42,7 +42,7 @@ pub enum PassError {
     #[error(transparent)]
     Observe(#[from] ObserveError),
     /// A task of the runtime broke down.
-    #[error("cannot read the folder")]
+    #[error("a task of the pass broke down")]
     Task(#[from] tokio::task::JoinError),
 }
 
@@ -103,10 +103,12 @@ enum Over {
 /// Reads the folder, sends what changed, retries what fails for a passing reason until the deadline, and says how each
 /// service ended. What was accepted is recorded before this returns.
 ///
+/// Needs a runtime with several threads: the folder is read on the caller's.
+///
 /// # Errors
 /// The folder or the ledger cannot be read; nothing was sent then. Failures of single services are in the report.
 pub async fn reconcile_once(
-    mut folder: Folder,
+    folder: &mut Folder,
     ledger: Ledger,
     api: Api,
     settings: PassSettings,
@@ -115,10 +117,9 @@ pub async fn reconcile_once(
 ) -> Result<Report, PassError> {
     let began = Instant::now();
     let deadline = began + settings.deadline;
-    let reading = ledger.clone();
-    let observe = move || Observation::new(folder.look().map_err(ObserveError::from)?, Some(reading.reader()));
-    let mut observation = tokio::task::spawn_blocking(observe).await??;
-    let due = observation.steps.values().filter(|step| matches!(step, Step::Update(_))).count();
+    let observation = tokio::task::block_in_place(|| observe_with(folder, Some(ledger.reader())))?;
+    let (desired, known) = observation.due();
+    let due = desired.len();
     let problems = observation.snapshot.problems.len();
     let revision = observation.snapshot.revision.clone();
     info!(trigger = "once", %revision, services = observation.steps.len(), updates = due, problems, "pass began");
@@ -127,9 +128,9 @@ pub async fn reconcile_once(
     }
 
     let pace = Pace { concurrency: settings.concurrency, backoff: settings.backoff, ..Pace::default() };
-    let driver = Driver::new(pace, std::mem::take(&mut observation.known), ledger, api).map_err(ObserveError::from)?;
+    let driver = Driver::new(pace, known, ledger, api).map_err(ObserveError::from)?;
     let mut pass = Pass { driver, tally: BTreeMap::new() };
-    pass.driver.engine.observe(observation.snapshot.desired.clone());
+    pass.driver.engine.observe(desired);
 
     let mut shown = Instant::now();
     let over = loop {
@@ -209,8 +210,10 @@ impl Pass {
             Step::Update(_) => self.ended(key, over),
             Step::Unchanged | Step::Suspended | Step::Orphaned => (Outcome::from(step), 0, None),
         });
-        let Observation { snapshot, .. } = observation;
-        Report::new(snapshot.revision, services, snapshot.problems, self.driver.api)
+        let (revision, problems) = (observation.snapshot.revision.clone(), observation.snapshot.problems.clone());
+        // Thousands of manifests take their time to be taken apart; nobody has to wait for it.
+        tokio::task::spawn_blocking(move || drop(observation));
+        Report::new(revision, services, problems, self.driver.api)
     }
 
     /// How a service ended for which an update was due.

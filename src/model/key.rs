@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 use thiserror::Error;
@@ -12,7 +13,7 @@ use thiserror::Error;
 /// in a report (a slash, a dot segment, control characters, blanks at the ends) is refused here; everything else is
 /// escaped where the path is built.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Id(Box<str>);
+pub struct Id(Arc<str>);
 
 /// Why a text is no [`Id`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]

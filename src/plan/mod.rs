@@ -4,7 +4,7 @@ mod changes;
 mod report;
 mod text;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 pub use changes::{Change, changes};
 pub use report::{ApiUse, Outcome, Report, ServiceReport};
@@ -41,10 +41,7 @@ pub fn step(desired: Option<&Desired>, known: Option<&Known>) -> Option<Step> {
 
 /// Decides on every service that is desired or known, in the order of their names.
 #[must_use]
-pub fn plan(
-    desired: &BTreeMap<ServiceKey, Desired>,
-    known: &BTreeMap<ServiceKey, Known>,
-) -> BTreeMap<ServiceKey, Step> {
+pub fn plan(desired: &BTreeMap<ServiceKey, Desired>, known: &HashMap<ServiceKey, Known>) -> BTreeMap<ServiceKey, Step> {
     let absent = known.keys().filter(|key| !desired.contains_key(*key));
     desired
         .keys()

@@ -43,7 +43,7 @@ fn a_plan_after_applying_a_plan_is_empty() {
     let desired: BTreeMap<_, _> = [("shop/a", "nginx:1"), ("shop/b", "nginx:2"), ("acme/shop/c", "nginx:3")]
         .map(|(name, path)| (key(name), desired(name, image(path), false)))
         .into();
-    let mut known = BTreeMap::from([(key("shop/b"), Known::InDoubt), (key("shop/gone"), Known::InDoubt)]);
+    let mut known = HashMap::from([(key("shop/b"), Known::InDoubt), (key("shop/gone"), Known::InDoubt)]);
     let first = plan(&desired, &known);
     assert_eq!(first.len(), 4);
     for (key, step) in &first {

@@ -42,9 +42,8 @@ pub(super) fn read(
     if !metadata.is_file() {
         return Ok(Err(no_plain_file(file, kind(&metadata))));
     }
-    buffer.clear();
-    opened.take(MAX_BYTES as u64 + 1).read_to_end(buffer)?;
-    if buffer.len() > MAX_BYTES {
+    let is_large = metadata.len() > MAX_BYTES as u64 || read_whole(opened, metadata.len(), buffer)? > MAX_BYTES;
+    if is_large {
         let message =
             format!("the file is larger than {} KiB, the most that a file of manifests may have", MAX_BYTES / 1024);
         return Ok(Err(Problem::of_file(file, message, Some("split it into several files".to_owned()))));
@@ -52,6 +51,30 @@ pub(super) fn read(
     let parsed = manifest::parse(file, format, buffer);
     let contents = Contents { blob: blob_id(buffer), parsed };
     Ok(Ok((Stamp::of(&metadata, read_at), Arc::new(contents))))
+}
+
+/// Reads a file of about this size, at most a byte more than [`MAX_BYTES`], and returns how much it was. One call to the
+/// system as a rule: room for a byte more shows the end.
+fn read_whole(mut file: File, size: u64, buffer: &mut Vec<u8>) -> io::Result<usize> {
+    buffer.clear();
+    buffer.resize(usize::try_from(size).unwrap_or(usize::MAX).min(MAX_BYTES) + 1, 0);
+    let mut filled = 0;
+    loop {
+        match file.read(&mut buffer[filled..]) {
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        }
+        // A plain file gives less than asked for at its end only.
+        if filled < buffer.len() {
+            buffer.truncate(filled);
+            return Ok(filled);
+        }
+        if filled > MAX_BYTES {
+            return Ok(filled);
+        }
+        buffer.resize((filled * 2).min(MAX_BYTES + 1), 0);
+    }
 }
 
 /// The problem of something that is no plain file.

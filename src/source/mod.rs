@@ -14,7 +14,7 @@ mod watch;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::thread;
 
 use thiserror::Error;
 
@@ -22,8 +22,6 @@ use crate::manifest::Problem;
 use crate::model::{Desired, Place, Revision, ServiceKey};
 
 use checkout::Committed;
-use file::Contents;
-use stamp::Stamp;
 pub use standing::Lock;
 use standing::{Patience, Standing};
 use walk::{Found, Walked};
@@ -39,12 +37,11 @@ const MAX_TRIES: usize = 10;
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
-    seen: Seen,
+    /// The files of the last look, sorted by name.
+    seen: Vec<Found>,
     committed: Option<Committed>,
     patience: Patience,
 }
-
-type Seen = BTreeMap<Arc<str>, (Stamp, Arc<Contents>)>;
 
 /// What the folder says at one moment.
 #[derive(Clone, Debug)]
@@ -110,7 +107,7 @@ impl Folder {
     /// A folder, not read yet.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), seen: Seen::new(), committed: None, patience: Patience::default() }
+        Self { path: path.into(), seen: Vec::new(), committed: None, patience: Patience::default() }
     }
 
     /// Its path as it was given.
@@ -125,72 +122,84 @@ impl Folder {
     /// # Errors
     /// Where the folder as a whole cannot be read; a single file or subfolder that cannot is a problem instead.
     pub fn look(&mut self) -> Result<Snapshot, Unreadable> {
+        let mut absent = None;
         for _ in 0..MAX_TRIES {
             match self.look_once() {
                 Ok(snapshot) => return Ok(snapshot),
-                Err(Broken::Changed) => {}
+                Err(Broken::Changed) => absent = None,
+                // Perhaps only for the moment between two links.
+                Err(Broken::Folder(source)) if source.kind() == io::ErrorKind::NotFound => absent = Some(source),
                 Err(Broken::TooLarge) => return Err(Unreadable::TooLarge { path: self.path.clone() }),
                 Err(Broken::Folder(source)) => return Err(Unreadable::Folder { path: self.path.clone(), source }),
             }
         }
-        Err(Unreadable::Unsteady { path: self.path.clone() })
+        let path = self.path.clone();
+        Err(match absent {
+            Some(source) => Unreadable::Folder { path, source },
+            None => Unreadable::Unsteady { path },
+        })
     }
 
     /// One read, which counts only if the folder stood still from before the first byte until after the last.
     fn look_once(&mut self) -> Result<Snapshot, Broken> {
         let (before, lock) = Standing::free(&self.path, &mut self.patience)?;
-        let mut walked = walk::walk(&before.root, &self.seen)?;
-        let steady = walked.holds() && before.is_like(&Standing::now(&self.path)?, lock);
+        let Walked { found, problems, folders } = walk::walk(&before.root, &self.seen)?;
         // Even of a read that does not count, what was parsed is parsed.
-        let remember = |found: &Found| (found.file.clone(), (found.stamp, Arc::clone(&found.contents)));
-        self.seen = walked.found.iter().map(remember).collect();
-        if !steady {
-            return Err(Broken::Changed);
-        }
-        walked.found.sort_unstable_by(|a, b| a.file.cmp(&b.file));
-        let revision = before.revision(&walked.found, &mut self.committed);
-        drop_second_paths(&mut walked.found);
-        Ok(snapshot(revision, lock, walked))
+        self.seen = found;
+        let (seen, committed) = (&self.seen, &mut self.committed);
+        thread::scope(|scope| {
+            // What the files say is put together while it is looked whether they hold still.
+            let holds = scope.spawn(|| walk::holds(seen, &folders));
+            let revision = before.revision(seen, committed);
+            let snapshot = snapshot(revision, lock, seen, problems);
+            // A thread that panicked has shown nothing.
+            let steady = holds.join().unwrap_or(false) && before.is_like(&Standing::now(&self.path)?, lock);
+            if steady { Ok(snapshot) } else { Err(Broken::Changed) }
+        })
     }
 }
 
-/// Puts together what the files of a folder say.
-fn snapshot(revision: Revision, lock: Lock, walked: Walked) -> Snapshot {
-    let mut problems = walked.problems;
+/// Puts together what the files of a folder say, in the order of their names.
+fn snapshot(revision: Revision, lock: Lock, files: &[Found], mut problems: Vec<Problem>) -> Snapshot {
     let mut claimed = BTreeSet::new();
-    let mut named: BTreeMap<ServiceKey, Vec<Desired>> = BTreeMap::new();
-    for Found { contents, .. } in &walked.found {
+    let mut named: Vec<(&ServiceKey, &Desired)> = Vec::with_capacity(files.len());
+    for Found { contents, .. } in first_paths(files) {
         problems.extend(contents.parsed.problems.iter().cloned());
         claimed.extend(contents.parsed.claimed.iter().cloned());
-        for (key, desired) in &contents.parsed.manifests {
-            named.entry(key.clone()).or_default().push(desired.clone());
-        }
+        named.extend(contents.parsed.manifests.iter().map(|(key, desired)| (key, desired)));
     }
-    let mut desired = BTreeMap::new();
-    for (key, mut manifests) in named {
-        match manifests.len() {
-            1 => desired.extend(manifests.pop().map(|only| (key, only))),
-            _ => {
-                problems.extend(named_twice(&key, &manifests));
-                claimed.insert(key);
+    // Stable: of one service, the manifests stay in the order of their files.
+    named.sort_by_key(|(key, _)| *key);
+    let mut desired = Vec::with_capacity(named.len());
+    for manifests in named.chunk_by(|(a, _), (b, _)| a == b) {
+        match manifests {
+            [(key, only)] => desired.push(((*key).clone(), (*only).clone())),
+            several => {
+                problems.extend(named_twice(several));
+                claimed.extend(several.first().map(|(key, _)| (*key).clone()));
             }
         }
     }
     problems.sort();
-    Snapshot { revision, desired, problems, lock, claimed }
+    Snapshot { revision, desired: desired.into_iter().collect(), problems, lock, claimed }
 }
 
-/// A file that is reached by a link too, or by two links, counts once, under its first path.
-fn drop_second_paths(found: &mut Vec<Found>) {
-    let mut inodes = BTreeSet::new();
-    found.retain(|found| inodes.insert((found.stamp.inode(), found.contents.blob)));
+/// The files, each once: one that is reached by a link too, or by two links, counts under its first path.
+fn first_paths(files: &[Found]) -> impl Iterator<Item = &Found> {
+    let identity = |found: &Found| (found.stamp.inode(), found.contents.blob);
+    let mut by_identity: Vec<_> = files.iter().enumerate().map(|(index, found)| (identity(found), index)).collect();
+    by_identity.sort_unstable();
+    let second: BTreeSet<usize> =
+        by_identity.windows(2).filter(|pair| pair[0].0 == pair[1].0).map(|pair| pair[1].1).collect();
+    files.iter().enumerate().filter(move |(index, _)| !second.contains(index)).map(|(_, found)| found)
 }
 
 /// A problem for each manifest of a service that has several, naming another place.
-fn named_twice(key: &ServiceKey, all: &[Desired]) -> Vec<Problem> {
-    let other = |place: &Place| all.iter().map(|desired| &desired.place).find(|other| *other != place);
-    all.iter()
-        .map(|Desired { place, .. }| {
+fn named_twice(several: &[(&ServiceKey, &Desired)]) -> Vec<Problem> {
+    let other = |place: &Place| several.iter().map(|(_, desired)| &desired.place).find(|other| *other != place);
+    several
+        .iter()
+        .map(|(key, Desired { place, .. })| {
             let other = other(place).map_or_else(|| "another document".to_owned(), ToString::to_string);
             let message = format!("`{key}` has a second manifest at {other}; neither is applied");
             Problem::of_document(place, message, Some("keep one of them".to_owned()))

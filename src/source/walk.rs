@@ -1,6 +1,5 @@
 //! Finds the files below a folder and reads them, in parallel.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -23,6 +22,7 @@ pub(super) const IGNORE_FILE: &str = ".truenorthignore";
 const MAX_THREADS: usize = 8;
 
 /// A file that was read, or is known from the look before.
+#[derive(Debug)]
 pub(super) struct Found {
     /// As reports show it.
     pub(super) file: Arc<str>,
@@ -32,27 +32,21 @@ pub(super) struct Found {
     pub(super) contents: Arc<Contents>,
 }
 
-/// All of a folder, in no order.
+/// All of a folder.
 pub(super) struct Walked {
+    /// Sorted by name.
     pub(super) found: Vec<Found>,
+    /// In no order.
     pub(super) problems: Vec<Problem>,
     /// The folders, with their stamps from before they were listed.
-    folders: Vec<(PathBuf, Stamp)>,
+    pub(super) folders: Vec<(PathBuf, Stamp)>,
 }
 
-impl Walked {
-    /// Whether every file and folder still is as it was when it was read.
-    pub(super) fn holds(&self) -> bool {
-        let is_like = |path: &Path, stamp: &Stamp| path.symlink_metadata().is_ok_and(|now| stamp.is_like(&now));
-        let part = self.found.len().div_ceil(threads()).max(1);
-        thread::scope(|scope| {
-            let hold = |files: &[Found]| files.iter().all(|found| is_like(&found.path, &found.stamp));
-            let parts: Vec<_> = self.found.chunks(part).map(|files| scope.spawn(move || hold(files))).collect();
-            let folders = self.folders.iter().all(|(path, stamp)| is_like(path, stamp));
-            // A thread that panicked has shown nothing.
-            parts.into_iter().all(|part| part.join().unwrap_or(false)) && folders
-        })
-    }
+/// Whether every file and folder still is as it was when it was read.
+pub(super) fn holds(found: &[Found], folders: &[(PathBuf, Stamp)]) -> bool {
+    let is_like = |path: &Path, stamp: &Stamp| path.symlink_metadata().is_ok_and(|now| stamp.is_like(&now));
+    folders.iter().all(|(path, stamp)| is_like(path, stamp))
+        && found.iter().all(|found| is_like(&found.path, &found.stamp))
 }
 
 fn threads() -> usize {
@@ -66,8 +60,9 @@ enum Visit {
     Broken(Broken),
 }
 
-/// Reads everything below `root`, a path without links, but for what `seen` knows already.
-pub(super) fn walk(root: &Path, seen: &BTreeMap<Arc<str>, (Stamp, Arc<Contents>)>) -> Result<Walked, Broken> {
+/// Reads everything below `root`, a path without links, but for what `seen` knows already: the files of an earlier walk,
+/// sorted by name.
+pub(super) fn walk(root: &Path, seen: &[Found]) -> Result<Walked, Broken> {
     // The walker below would report the root's own failure as one entry's.
     root.read_dir().map_err(Broken::Folder)?;
     let (sender, visits) = mpsc::channel();
@@ -113,15 +108,12 @@ pub(super) fn walk(root: &Path, seen: &BTreeMap<Arc<str>, (Stamp, Arc<Contents>)
             Visit::Broken(broken) => return Err(broken),
         }
     }
+    // Each thread gives its files in runs, which this kind of sorting finds.
+    walked.found.sort_by(|a, b| a.file.cmp(&b.file));
     Ok(walked)
 }
 
-fn visit(
-    root: &Path,
-    entry: &DirEntry,
-    seen: &BTreeMap<Arc<str>, (Stamp, Arc<Contents>)>,
-    buffer: &mut Vec<u8>,
-) -> (WalkState, Option<Visit>) {
+fn visit(root: &Path, entry: &DirEntry, seen: &[Found], buffer: &mut Vec<u8>) -> (WalkState, Option<Visit>) {
     let problem = |problem| (WalkState::Skip, Some(Visit::Problem(problem)));
     let file = shown(root, entry.path());
     let mut path = entry.path().to_owned();
@@ -164,12 +156,8 @@ fn ignore_problem(root: &Path, folder: &DirEntry, error: &ignore::Error) -> Visi
 }
 
 /// What the look before read, where the file's stamp still holds.
-fn known(
-    path: &Path,
-    file: &Arc<str>,
-    seen: &BTreeMap<Arc<str>, (Stamp, Arc<Contents>)>,
-) -> Option<(Stamp, Arc<Contents>)> {
-    let (stamp, contents) = seen.get(file)?;
+fn known(path: &Path, file: &Arc<str>, seen: &[Found]) -> Option<(Stamp, Arc<Contents>)> {
+    let Found { stamp, contents, .. } = &seen[seen.binary_search_by(|found| found.file.cmp(file)).ok()?];
     let metadata = path.symlink_metadata().ok()?;
     stamp.holds_for(&metadata).then(|| (*stamp, Arc::clone(contents)))
 }
@@ -180,6 +168,7 @@ fn failed(root: &Path, at: &Path, error: &ignore::Error) -> Option<Visit> {
         ignore::Error::WithDepth { err, .. } | ignore::Error::WithLineNumber { err, .. } => failed(root, at, err),
         ignore::Error::WithPath { path, err } => failed(root, path, err),
         ignore::Error::Io(source) => failed_at(root, at, source),
+        ignore::Error::Loop { child, .. } if is_left_out(root, child) => None,
         ignore::Error::Loop { ancestor, child } => {
             let message = format!("the link runs in a circle: it leads back to `{}`", circle_start(root, ancestor));
             let hint = "remove the link, or name it in .truenorthignore".to_owned();

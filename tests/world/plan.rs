@@ -1,6 +1,6 @@
 //! The plan on its own, over random folders and ledgers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use fastrand::Rng;
 use truenorth::engine::{Engine, Pace};
@@ -31,7 +31,7 @@ fn any(chance: &mut Rng) -> (Folder, Ledger) {
     (folder, ledger)
 }
 
-fn map<T: Clone>(pairs: &[(ServiceKey, T)]) -> BTreeMap<ServiceKey, T> {
+fn map<T: Clone, M: FromIterator<(ServiceKey, T)>>(pairs: &[(ServiceKey, T)]) -> M {
     pairs.iter().cloned().collect()
 }
 
@@ -40,7 +40,7 @@ fn a_plan_after_a_plan_was_applied_is_empty() {
     let mut chance = Rng::with_seed(1);
     for _ in 0..500 {
         let (folder, ledger) = any(&mut chance);
-        let (desired, mut known) = (map(&folder), map(&ledger));
+        let (desired, mut known): (BTreeMap<_, Desired>, HashMap<_, _>) = (map(&folder), map(&ledger));
         for (key, step) in plan(&desired, &known) {
             if let Step::Update(_) = step {
                 known.insert(key.clone(), Known::Applied(Applied { digest: desired[&key].digest }));
@@ -56,7 +56,7 @@ fn a_step_is_an_update_only_where_the_folder_asks_for_something_else() {
     let mut chance = Rng::with_seed(2);
     for _ in 0..500 {
         let (folder, ledger) = any(&mut chance);
-        let (desired, known) = (map(&folder), map(&ledger));
+        let (desired, known): (BTreeMap<_, Desired>, HashMap<_, _>) = (map(&folder), map(&ledger));
         for (key, step) in plan(&desired, &known) {
             let wanted = desired.get(&key).filter(|desired| !desired.policy.suspend).map(|desired| desired.digest);
             let has = known.get(&key).and_then(Known::digest);
