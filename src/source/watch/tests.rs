@@ -25,6 +25,7 @@ struct Lookout {
     top: TempDir,
     watch: Watch,
     told: Receiver<()>,
+    bell: Bell,
     also: Vec<PathBuf>,
 }
 
@@ -34,9 +35,11 @@ impl Lookout {
         let top = TempDir::new().unwrap();
         arrange(top.path());
         let (sender, told) = mpsc::channel();
-        let watch = Watch::start(top.path().join(folder), move || sender.send(()).unwrap_or_default());
+        let noticed = Noticed::new(move || sender.send(()).unwrap_or_default());
+        let (bell, make) = Bell::new();
+        let watch = Watch::with(top.path().join(folder), noticed, make, TRY_AGAIN_AFTER);
         assert_eq!(watch.watching(), &Watching::Events);
-        Self { top, watch, told, also: Vec::new() }
+        Self { top, watch, told, bell, also: Vec::new() }
     }
 
     fn path(&self, path: &str) -> PathBuf {
@@ -58,8 +61,8 @@ impl Lookout {
 
     /// How often it was told to look, because of anything that happened until now.
     fn told_by_now(&mut self) -> usize {
-        if let State::Armed(watches) = &mut self.watch.state {
-            watches.hear_all();
+        if let State::Armed(_) = &self.watch.state {
+            self.bell.ring();
         }
         self.told.try_iter().count()
     }
@@ -92,6 +95,46 @@ impl Lookout {
             State::Armed(watches) => watches.len(),
             State::Bare | State::GaveUp(_) => 0,
         }
+    }
+}
+
+/// A file beside, watched by every watcher that is made: as events come in order, those of all that happened before
+/// have been heard once it is.
+struct Bell {
+    folder: TempDir,
+    made: Arc<AtomicUsize>,
+    heard: Receiver<(usize, PathBuf)>,
+    rung: usize,
+}
+
+impl Bell {
+    fn new() -> (Self, MakeWatcher) {
+        let (sender, heard) = mpsc::channel();
+        let bell = Self { folder: TempDir::new().unwrap(), made: Arc::default(), heard, rung: 0 };
+        let (made, folder) = (Arc::clone(&bell.made), bell.folder.path().to_owned());
+        let make = move |noticed: Arc<Noticed>| {
+            let which = made.fetch_add(1, Ordering::Relaxed) + 1;
+            let (sender, beside) = (sender.clone(), folder.clone());
+            let hear = move |event: notify::Result<Event>| match event {
+                Ok(Event { kind: EventKind::Create(_), paths, .. }) if paths[0].starts_with(&beside) => {
+                    let _ = sender.send((which, paths[0].clone()));
+                }
+                event => noticed.hear(event),
+            };
+            let mut watcher = INotifyWatcher::new(hear, Config::default())?;
+            watcher.watch(&folder, notify::RecursiveMode::NonRecursive)?;
+            Ok(Box::new(watcher) as AnyWatcher)
+        };
+        (bell, Box::new(make))
+    }
+
+    /// Returns once the newest watcher has heard of all that happened before.
+    fn ring(&mut self) {
+        self.rung += 1;
+        let path = self.folder.path().join(self.rung.to_string());
+        fs::write(&path, "").unwrap();
+        let rung = (self.made.load(Ordering::Relaxed), path);
+        while self.heard.recv_timeout(DEADLINE).expect("the bell is heard") != rung {}
     }
 }
 

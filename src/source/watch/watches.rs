@@ -157,16 +157,6 @@ impl Watches {
         self.armed.iter().any(|(path, armed)| FolderId::at(path).ok() != Some(armed.folder))
     }
 
-    /// Waits until all events of what happened before this call are heard.
-    #[cfg(test)]
-    pub(super) fn hear_all(&mut self) {
-        // The watcher's thread takes this answer's question and pending events in one turn, in any order; the second
-        // answer comes in a later turn.
-        for _ in 0..2 {
-            let _ = self.watcher.unwatch(Path::new("/never watched"));
-        }
-    }
-
     /// How many folders are watched.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
