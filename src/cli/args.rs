@@ -8,6 +8,8 @@ use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use jiff::SignedDuration;
 
+use crate::northflank::Settings;
+
 const AFTER_HELP: &str = "\
 Exit codes:
   0   converged, or nothing to do
@@ -40,7 +42,7 @@ pub(super) enum Command {
     Validate(ValidateArgs),
     /// Print the JSON Schema of a manifest, for editors and CI
     Schema,
-    /// Show every service: its state, what was applied, and what it waits for; from the ledger, beside a running daemon
+    /// Show every service: its state, its manifest and its last error; from the ledger, beside a running daemon or without
     Status(StatusArgs),
     /// Run the stand-in for the Northflank API alone, to try truenorth or other clients against
     Sandbox(SandboxArgs),
@@ -126,7 +128,7 @@ pub(super) struct ApiArgs {
     #[arg(long, env = "TRUENORTH_SANDBOX", action = ArgAction::SetTrue, value_parser = FalseyValueParser::new())]
     pub(super) sandbox: bool,
     /// Time for one API call, from connecting to the end of its answer
-    #[arg(long, value_name = "DURATION", env = "TRUENORTH_REQUEST_TIMEOUT", default_value = "30s", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", env = "TRUENORTH_REQUEST_TIMEOUT", default_value = "30s", value_parser = request_timeout)]
     pub(super) request_timeout: Duration,
 }
 
@@ -252,8 +254,16 @@ fn duration(text: &str) -> Result<Duration, String> {
     let duration = Duration::try_from(read).map_err(|_| "must not be negative".to_owned())?;
     match duration {
         Duration::ZERO => Err("must be longer than nothing".to_owned()),
-        longer if longer > LONGEST => Err("must be at most 7 days (168h)".to_owned()),
+        longer if longer > LONGEST => Err("must be at most 168h".to_owned()),
         duration => Ok(duration),
+    }
+}
+
+/// Reads the deadline of a call.
+fn request_timeout(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        longer if longer > Settings::MAX_TIMEOUT => Err("must be at most 1h".to_owned()),
+        timeout => Ok(timeout),
     }
 }
 

@@ -19,12 +19,16 @@ use std::ffi::OsString;
 
 use anstyle::{AnsiColor, Style};
 use clap::Parser as _;
+use rustix::process::{Resource, Rlimit};
 
 use args::{Arguments, Command};
 pub use exit::Exit;
 
 /// Parses the arguments and runs the command that they name.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
+    // A core file would hold the token. Where the limit cannot be set, there is no more to be done.
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    let _ = rustix::process::setrlimit(Resource::Core, none);
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
         Err(error) => {

@@ -42,7 +42,7 @@ async fn pass(args: &RunArgs) -> anyhow::Result<Exit> {
     line.clear();
     let report = report.map_err(|error| match error {
         PassError::Observe(error) => observe_error(error),
-        error @ PassError::Task(_) => error.into(),
+        error @ (PassError::Task(_) | PassError::Unread(_)) => error.into(),
     })?;
     target.end().await;
     print::report(&report, folder.path(), args.output)?;

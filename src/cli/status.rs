@@ -51,9 +51,13 @@ fn status(observation: daemon::Observation, ledger: Option<&Reader>) -> Result<S
             End::Open => Some("a call is being made, or its process is gone".to_owned()),
             End::Interrupted { .. } => Some("the process ended before the answer came".to_owned()),
         });
+        let stalled = newest.as_ref().is_some_and(|newest| {
+            matches!(&newest.end, End::Recorded { outcome: Outcome::Rejected { status, .. }, .. } if *status != 429)
+        });
         services.push(ServiceStatus {
             service: key.clone(),
             state: match step {
+                Step::Update(_) if stalled => "stalled",
                 Step::Update(Cause::InDoubt) => "in-doubt",
                 Step::Update(Cause::New | Cause::Changed) => "queued",
                 Step::Unchanged => "unchanged",

@@ -23,6 +23,8 @@ pub(super) struct Ended {
     pub(super) quota: Option<Quota>,
     /// Whether a call was begun at all, and how long it took.
     pub(super) begun: Begun,
+    /// The status of its answer, where it was a refusal.
+    pub(super) refused: Option<u16>,
     /// Which token it was made with.
     pub(super) token: TokenNumber,
 }
@@ -64,26 +66,29 @@ pub(super) async fn make(
         Ok(id) => id,
         Err(error) => {
             let ending = Ending::Unrecorded { error: crate::error::chain(&error) };
-            return Ended { key: call.key, ending, quota: None, begun: Begun::No, token };
+            return Ended { key: call.key, ending, quota: None, begun: Begun::No, refused: None, token };
         }
     };
     let answer = client.update_deployment(&call.key, &call.update).await;
+    let refused = answer.as_ref().err().and_then(CallError::status);
     let (outcome, ending, quota, elapsed) = match answer {
         Ok(answer) => (Outcome::Accepted { status: answer.status }, Ending::Accepted, answer.quota, answer.elapsed),
         Err(error) => (outcome(&error), ending(&error), error.quota(), error.elapsed()),
     };
     log(&call, &ending);
-    loop {
+    for tries in 1_u64.. {
         match ledger.record(id, outcome.clone(), clock.now()).await {
             Ok(()) | Err(WriteError::NotOpen { .. } | WriteError::Stopped) => break,
             Err(error) => {
                 let error = crate::error::chain(&error);
-                error!(service = %call.key, error, "the outcome of a call cannot be recorded yet");
+                if tries.is_power_of_two() {
+                    error!(service = %call.key, error, tries, "the outcome of a call cannot be recorded yet");
+                }
                 sleep(RECORD_AGAIN).await;
             }
         }
     }
-    Ended { key: call.key, ending, quota, begun: Begun::Yes(elapsed), token }
+    Ended { key: call.key, ending, quota, begun: Begun::Yes(elapsed), refused, token }
 }
 
 fn outcome(error: &CallError) -> Outcome {

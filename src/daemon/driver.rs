@@ -11,7 +11,7 @@ use tracing::{error, info, warn};
 use super::call::{self, Begun, Ended, TokenNumber};
 use super::clock::Clock;
 use super::stop::{Stop, Stopping};
-use crate::engine::{Block, Call, Ending, Engine, Pace};
+use crate::engine::{Block, Call, Delivery, Ending, Engine, Pace};
 use crate::error::chain;
 use crate::ledger::{Ledger, Pause, ReadError};
 use crate::model::{Known, Revision, ServiceKey};
@@ -23,6 +23,9 @@ const GRACE: Duration = Duration::from_secs(20);
 
 /// Two answers whose windows end this close to each other are of the same window: resets come in whole seconds.
 const SAME_WINDOW: SignedDuration = SignedDuration::from_secs(30);
+
+/// The status of a call that the token has no permission for.
+const FORBIDDEN: u16 = 403;
 
 /// The API, as one token sees it.
 #[derive(Debug)]
@@ -46,7 +49,19 @@ pub(super) struct Driver {
     calls: JoinSet<Ended>,
     window_ends: Option<Timestamp>,
     told: Told,
+    /// The end of the pause that the ledger has.
+    kept: Option<Timestamp>,
+    /// The token that a call was accepted with last.
+    accepted: Option<TokenNumber>,
+    /// Services that were refused with 403 since a call was accepted.
+    forbidden: u32,
 }
+
+/// After so many services in a row that are forbidden to the token (403), it is taken to be good for none.
+const FORBIDDEN_AT_MOST: u32 = 3;
+
+/// The longest pause that is taken over from an earlier process: no limit asks for more, but a clock may have been wrong.
+const LONGEST_PAUSE: SignedDuration = SignedDuration::from_hours(24);
 
 /// The pause of all calls that was told last, so that each is told once.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -55,6 +70,16 @@ enum Told {
     Nothing,
     Limited(Timestamp),
     Blocked(Block),
+}
+
+impl Told {
+    /// Whether it says the same: each answer to a burst of calls moves the end of the same pause a little.
+    fn is_like(&self, before: &Self) -> bool {
+        match (self, before) {
+            (Self::Limited(until), Self::Limited(told)) => until.duration_since(*told).abs() < SAME_WINDOW,
+            _ => self == before,
+        }
+    }
 }
 
 /// What became of a call.
@@ -74,12 +99,14 @@ impl Driver {
         api: Api,
     ) -> Result<Self, ReadError> {
         let mut engine = Engine::new(pace, known);
+        let clock = Clock::start();
         if let Some(pause) = ledger.reader().pause()? {
-            engine.pause(pause.until, pause.reason);
+            let longest = clock.now().checked_add(LONGEST_PAUSE).unwrap_or(Timestamp::MAX);
+            engine.pause(pause.until.min(longest), pause.reason);
         }
         Ok(Self {
             engine,
-            clock: Clock::start(),
+            clock,
             ledger,
             api: ApiUse::default(),
             quota_limit: None,
@@ -89,6 +116,9 @@ impl Driver {
             calls: JoinSet::new(),
             window_ends: None,
             told: Told::Nothing,
+            kept: None,
+            accepted: None,
+            forbidden: 0,
         })
     }
 
@@ -113,17 +143,38 @@ impl Driver {
 
     /// Takes in how a call ended.
     pub(super) async fn finish(&mut self, ended: Ended) -> Finished {
-        let Ended { key, mut ending, quota, begun, token } = ended;
+        let Ended { key, mut ending, quota, begun, refused, token } = ended;
         self.api.calls += u32::from(begun != Begun::No);
         if let Ending::Denied { error } = &ending
             && self.has_another_token(token, error)
         {
             ending = Ending::Withdrawn;
         }
+        match &ending {
+            Ending::Accepted => (self.accepted, self.forbidden) = (Some(token), 0),
+            Ending::Denied { error } if refused == Some(FORBIDDEN) && self.accepted == Some(token) => {
+                // The token is good for others: this service alone is closed to it.
+                error!(service = %key, error, "the token may not update this service");
+                ending = Ending::Rejected { error: error.clone(), delivery: Delivery::Excluded };
+            }
+            Ending::Denied { .. } if refused == Some(FORBIDDEN) => self.forbidden += 1,
+            Ending::Denied { .. } => self.forbidden = FORBIDDEN_AT_MOST,
+            _ => {}
+        }
         self.engine.finish(&key, ending.clone(), self.clock.now(), fastrand::f64());
         self.note(quota);
         self.tell_pause().await;
         Finished { key, ending, begun }
+    }
+
+    /// After a 403 that no other call speaks against: lets the next service be tried, which may be open to the token.
+    /// `false` after some of them, and after a 401.
+    pub(super) fn tries_another_service(&mut self) -> bool {
+        let another = self.forbidden < FORBIDDEN_AT_MOST;
+        if another {
+            self.engine.token_replaced();
+        }
+        another
     }
 
     /// Reads the token again, because somebody says that it may be another one.
@@ -186,7 +237,19 @@ impl Driver {
             (None, Some(pause)) => Told::Limited(pause.until),
             (None, None) => Told::Nothing,
         };
-        if telling == self.told {
+        if let Some(pause) = gate.limited(now) {
+            let kept = self.kept.is_some_and(|kept| pause.until.duration_since(kept) < SAME_WINDOW);
+            if !kept {
+                self.kept = Some(pause.until);
+                let pause = Pause { until: pause.until, reason: pause.reason.clone() };
+                if let Err(error) = self.ledger.set_pause(Some(pause)).await {
+                    self.kept = None;
+                    warn!(error = chain(&error), "the pause cannot be recorded; a restart would forget it");
+                }
+            }
+        }
+        let gate = self.engine.gate();
+        if telling.is_like(&self.told) {
             return;
         }
         match (&telling, gate.blocked(), gate.limited(now)) {
@@ -197,11 +260,7 @@ impl Driver {
                 error!(error = pause.reason, until = %pause.until, "the ledger takes no record: all calls wait");
             }
             (Told::Limited(_), _, Some(pause)) => {
-                let pause = Pause { until: pause.until, reason: pause.reason.clone() };
                 warn!(error = pause.reason, until = %pause.until, "rate limit: all calls wait");
-                if let Err(error) = self.ledger.set_pause(Some(pause)).await {
-                    warn!(error = chain(&error), "the pause cannot be recorded; a restart would forget it");
-                }
             }
             _ => info!("calls are made again"),
         }

@@ -7,6 +7,9 @@ use tokio::time::Instant;
 /// Under constant change, a look comes after this many quiet times at the latest.
 const AT_MOST: u32 = 20;
 
+/// A look that takes longer than this hangs: git's lock is waited for 30 s, and a disk that answers is faster.
+const HANGS_AFTER: Duration = Duration::from_secs(120);
+
 /// How soon to look again after a look that failed.
 const FAILED_AGAIN: Duration = Duration::from_secs(5);
 
@@ -87,6 +90,11 @@ impl Looks {
         (trigger, event)
     }
 
+    /// When the look that runs counts as hanging.
+    pub(super) fn hangs_at(&self) -> Option<Instant> {
+        self.running.map(|began| began + HANGS_AFTER)
+    }
+
     /// The look ended well.
     pub(super) fn ended(&mut self, now: Instant, resync: Duration) {
         self.running = None;
@@ -153,6 +161,17 @@ mod tests {
         looks.event(start + QUIET);
         looks.ended(start + QUIET, RESYNC);
         assert_eq!(looks.due(start), Some(start + QUIET * 2));
+    }
+
+    #[test]
+    fn a_look_that_does_not_end_is_known() {
+        let start = Instant::now();
+        let mut looks = looked(start);
+        assert_eq!(looks.hangs_at(), None);
+        looks.begin(start);
+        assert_eq!(looks.hangs_at(), Some(start + HANGS_AFTER));
+        looks.failed(start);
+        assert_eq!(looks.hangs_at(), None);
     }
 
     #[test]

@@ -41,6 +41,9 @@ pub enum PassError {
     /// The folder or the ledger cannot be read.
     #[error(transparent)]
     Observe(#[from] ObserveError),
+    /// The pass ended before the folder was read.
+    #[error("nothing was sent: {0} before the folder was read")]
+    Unread(&'static str),
     /// A task of the runtime broke down.
     #[error("a task of the pass broke down")]
     Task(#[from] tokio::task::JoinError),
@@ -103,8 +106,6 @@ enum Over {
 /// Reads the folder, sends what changed, retries what fails for a passing reason until the deadline, and says how each
 /// service ended. What was accepted is recorded before this returns.
 ///
-/// Needs a runtime with several threads: the folder is read on the caller's.
-///
 /// # Errors
 /// The folder or the ledger cannot be read; nothing was sent then. Failures of single services are in the report.
 pub async fn reconcile_once(
@@ -117,7 +118,20 @@ pub async fn reconcile_once(
 ) -> Result<Report, PassError> {
     let began = Instant::now();
     let deadline = began + settings.deadline;
-    let observation = tokio::task::block_in_place(|| observe_with(folder, Some(ledger.reader())))?;
+    let (mut looking, reading) = (std::mem::replace(folder, Folder::new(folder.path())), ledger.clone());
+    let look = tokio::task::spawn_blocking(move || {
+        let observation = observe_with(&mut looking, Some(reading.reader()));
+        (looking, observation)
+    });
+    // A look that is given up goes on in its thread and changes nothing.
+    let (looked, observation) = tokio::select! {
+        biased;
+        () = stop.reached(Stopping::Gracefully) => return Err(PassError::Unread("it was stopped")),
+        () = sleep_until(deadline) => return Err(PassError::Unread("the deadline came")),
+        looked = look => looked?,
+    };
+    *folder = looked;
+    let observation = observation?;
     let (desired, known) = observation.due();
     let due = desired.len();
     let problems = observation.snapshot.problems.len();
@@ -134,6 +148,12 @@ pub async fn reconcile_once(
 
     let mut shown = Instant::now();
     let over = loop {
+        if stop.asked() != Stopping::No {
+            break Over::Stopped;
+        }
+        if Instant::now() >= deadline {
+            break Over::Deadline;
+        }
         pass.driver.begin_due(&revision, |_| {});
         if shown.elapsed() >= SHOW_EVERY {
             show(pass.progress(due));
@@ -159,7 +179,9 @@ pub async fn reconcile_once(
             () = sleep_until(deadline) => break Over::Deadline,
             () = sleep_until(wake) => {}
         }
-        if let Some((Block::Denied, _)) = pass.driver.engine.gate().blocked() {
+        // Calls in flight may still show that the token is good for others.
+        let denied = matches!(pass.driver.engine.gate().blocked(), Some((Block::Denied, _)));
+        if denied && pass.driver.engine.in_flight() == 0 && !pass.driver.tries_another_service() {
             break Over::Denied;
         }
     };

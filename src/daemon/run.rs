@@ -5,7 +5,8 @@
 //!   timers ────────────▶ │ loop │ ─ call ──▶ tasks: intent, call, record ────▶ ending ───▶ engine
 //!   signals, queries ──▶ └──────┘
 //! ```
-//! Every wait has a bound: a call by its deadline, a look by git's lock (30 s), the loop by the next resync.
+//! Every wait has a bound: a call by its deadline, the loop by the next resync, a look by git's lock (30 s). A disk that
+//! does not answer cannot be left; then `/readyz` says so and systemd's watchdog is no longer fed.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -88,6 +89,7 @@ pub(super) struct Daemon {
     systemd: Systemd,
     meters: Meters,
     reload: Reload,
+    reported: Reported,
     /// When the change was noticed that the present snapshot shows.
     noticed: Option<Instant>,
 }
@@ -97,6 +99,8 @@ pub(super) struct Daemon {
 enum Reload {
     Starting,
     Done,
+    /// Asked for; the look that answers it has not begun.
+    Asked,
     Running,
 }
 
@@ -132,6 +136,7 @@ pub async fn run(
         systemd: Systemd::new(now),
         meters,
         reload: Reload::Starting,
+        reported: Reported::Nothing,
         noticed: None,
     };
     let mut eyes = Some(Eyes { folder: Folder::new(folder), watch });
@@ -162,7 +167,6 @@ pub async fn run(
                 eyes = Some(daemon.take(looked?));
             }
             Some(request) = requests.recv() => daemon.take_request(request),
-            () = changed.notified() => daemon.looks.event(Instant::now()),
             () = mounted(&mut mounts) => {
                 // While a look runs nobody can be asked, and another look does no harm.
                 if eyes.as_ref().is_none_or(|eyes| eyes.watch.displaced()) {
@@ -170,6 +174,7 @@ pub async fn run(
                 }
             }
             Some(query) = queries.recv() => daemon.answer(query),
+            () = changed.notified() => daemon.looks.event(Instant::now()),
             () = sleep_until(wake) => {}
         }
     }
@@ -205,6 +210,9 @@ impl Daemon {
         let (trigger, event) = self.looks.begin(now);
         self.noticed = event;
         self.meters.pass(trigger.as_str());
+        if self.reload == Reload::Asked {
+            self.reload = Reload::Running;
+        }
         debug!(trigger = trigger.as_str(), "looking at the folder");
         tokio::task::spawn_blocking(move || {
             // Watches first: what changes after them is an event, what changed before them is seen.
@@ -262,10 +270,12 @@ impl Daemon {
         self.seen.snapshot = Some(snapshot);
         self.seen.succeeded = Some((now, self.driver.clock.now()));
         match self.reload {
-            Reload::Starting | Reload::Running => self.systemd.ready(),
-            Reload::Done => {}
+            Reload::Starting | Reload::Running => {
+                self.systemd.ready();
+                self.reload = Reload::Done;
+            }
+            Reload::Done | Reload::Asked => {}
         }
-        self.reload = Reload::Done;
     }
 
     fn fail(&mut self, unreadable: &Unreadable) {
@@ -285,9 +295,9 @@ impl Daemon {
         match request {
             Request::Reload => {
                 info!("SIGHUP: reading the token again and looking at the folder");
-                if self.reload == Reload::Done {
-                    self.systemd.reloading();
-                    self.reload = Reload::Running;
+                self.systemd.reloading();
+                if self.reload != Reload::Starting {
+                    self.reload = Reload::Asked;
                 }
                 self.driver.renew_token();
                 self.looks.ask(Trigger::Reload);
@@ -306,17 +316,41 @@ impl Daemon {
 
     /// Tells systemd that the loop lives and what it does.
     fn say(&mut self, now: Instant) {
-        self.systemd.feed(now);
+        if self.hangs(now) {
+            if self.reported != Reported::Hanging {
+                error!("the folder does not answer: the look at it hangs, and no change is seen");
+                self.reported = Reported::Hanging;
+            }
+        } else {
+            // A look that hangs needs a new process: systemd's watchdog sees to it.
+            self.systemd.feed(now);
+            self.reported = Reported::Nothing;
+        }
         let busy = if self.driver.engine.in_flight() > 0 { Busy::Yes } else { Busy::No };
         let mut systemd = std::mem::take(&mut self.systemd);
         systemd.say(busy, now, || self.sentence());
         self.systemd = systemd;
     }
 
+    /// Whether the look that runs does not end.
+    pub(super) fn hangs(&self, now: Instant) -> bool {
+        self.looks.hangs_at().is_some_and(|at| at <= now)
+    }
+
     fn next_wake(&self, now: Instant) -> Instant {
-        let wakes = [self.looks.due(now), self.driver.next_wake(), self.systemd.next_feed()];
+        let hanging = self.hangs(now);
+        let hangs_at = self.looks.hangs_at().filter(|_| !hanging);
+        let feed = self.systemd.next_feed().filter(|_| !hanging);
+        let wakes = [self.looks.due(now), self.driver.next_wake(), feed, hangs_at];
         wakes.into_iter().flatten().min().unwrap_or(now + self.resync)
     }
+}
+
+/// What was told of a look that hangs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reported {
+    Nothing,
+    Hanging,
 }
 
 fn count(meters: &Meters, finished: &Finished) {

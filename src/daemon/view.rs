@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use tokio::time::Instant;
+
 use super::run::{Daemon, short_revision};
 use crate::engine::{Block, Phase};
 use crate::model::{Desired, Known, ServiceKey};
@@ -28,6 +30,9 @@ impl Daemon {
             (Some(error), _) => reasons.push(error.clone()),
             (None, None) => reasons.push("the folder was not read yet".to_owned()),
             (None, Some(_)) => {}
+        }
+        if self.hangs(Instant::now()) {
+            reasons.push("the folder does not answer: the look at it hangs".to_owned());
         }
         if let Some((block, pause)) = self.driver.engine.gate().blocked() {
             let what = match block {
@@ -118,16 +123,21 @@ impl Daemon {
 
     /// Whether it is proven that no manifest names a service any more.
     fn is_orphaned(&self, key: &ServiceKey) -> bool {
-        let last = self.driver.ledger.reader().applied(key).ok().flatten();
-        let file = last.map(|applied| applied.place.file).unwrap_or_default();
-        self.seen.snapshot.as_ref().is_some_and(|snapshot| snapshot.proves_absence(key, &file))
+        let Some(snapshot) = &self.seen.snapshot else { return false };
+        // Where all could be read, the ledger has nothing to add.
+        snapshot.problems.is_empty() || {
+            let last = self.driver.ledger.reader().applied(key).ok().flatten();
+            snapshot.proves_absence(key, &last.map(|applied| applied.place.file).unwrap_or_default())
+        }
     }
 
     /// How many services are in which state.
     fn states(&self) -> BTreeMap<&'static str, u64> {
         let mut states = BTreeMap::new();
-        for (_, desired, known, phase) in self.driver.engine.services() {
-            if let Some(state) = state(desired, known, &phase) {
+        for (key, desired, known, phase) in self.driver.engine.services() {
+            if let Some(state) = state(desired, known, &phase)
+                && (state != "orphaned" || self.is_orphaned(key))
+            {
                 *states.entry(state).or_default() += 1;
             }
         }

@@ -250,6 +250,10 @@ impl Engine {
                 reconsider(key, service, &mut self.agenda);
             }
         }
+        let is_something = |service: &Service| {
+            service.desired.is_some() || service.known.is_some() || matches!(service.state, State::InFlight { .. })
+        };
+        self.services.retain(|_, service| is_something(service));
         for (key, desired) in desired {
             match self.services.get_mut(&key) {
                 Some(service) => {

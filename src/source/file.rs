@@ -55,7 +55,7 @@ pub(super) fn read(
 
 /// Reads a file of about this size, at most a byte more than [`MAX_BYTES`], and returns how much it was. One call to the
 /// system as a rule: room for a byte more shows the end.
-fn read_whole(mut file: File, size: u64, buffer: &mut Vec<u8>) -> io::Result<usize> {
+pub(super) fn read_whole(mut file: File, size: u64, buffer: &mut Vec<u8>) -> io::Result<usize> {
     buffer.clear();
     buffer.resize(usize::try_from(size).unwrap_or(usize::MAX).min(MAX_BYTES) + 1, 0);
     let mut filled = 0;
@@ -84,7 +84,7 @@ pub(super) fn no_plain_file(file: &Arc<str>, kind: &str) -> Problem {
 }
 
 /// Opens without waiting for a writer at the other end of a FIFO.
-fn open(path: &Path) -> io::Result<File> {
+pub(super) fn open(path: &Path) -> io::Result<File> {
     #[allow(clippy::cast_possible_wrap, reason = "flags are a bit set")]
     let flags = (OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW).bits() as i32;
     OpenOptions::new().read(true).custom_flags(flags).open(path)

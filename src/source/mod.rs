@@ -6,6 +6,7 @@
 
 mod checkout;
 mod file;
+mod ignored;
 mod stamp;
 mod standing;
 mod walk;

@@ -105,6 +105,40 @@ fn a_link_that_leads_nowhere_can_be_left_out() {
 }
 
 #[test]
+fn an_ignore_file_that_cannot_be_understood_leaves_out_its_folder_and_shows_nothing_of_it() {
+    let outside = Tree::new();
+    outside.write("secret", "nf-[secret-token\n");
+    for (case, message) in [
+        ("fifo", "cannot be read"),
+        ("out", "cannot be read"),
+        ("deep", "line 1 is no pattern"),
+        ("bad", "line 2 is no pattern"),
+        ("large", "cannot be read"),
+        ("long", "more than 1000 lines"),
+    ] {
+        let tree = Tree::new();
+        tree.write("a.yaml", &manifest("a", "1"));
+        tree.write("sub/b.yaml", &manifest("b", "1"));
+        let file = tree.path("sub/.truenorthignore");
+        match case {
+            "fifo" => {
+                rustix::fs::mknodat(rustix::fs::CWD, &file, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+            }
+            "out" => symlink(outside.path("secret"), &file).unwrap(),
+            "deep" => fs::write(&file, format!("{}a{}", "{".repeat(20_000), "}".repeat(20_000))).unwrap(),
+            "bad" => fs::write(&file, "*.md\nnf-secret[z-a]\n").unwrap(),
+            "large" => fs::write(&file, "#".repeat(100_000)).unwrap(),
+            _ => fs::write(&file, "a\n".repeat(2_000)).unwrap(),
+        }
+        let snapshot = tree.look();
+        assert_eq!(services(&snapshot), ["a"], "{case}");
+        let found = problems(&snapshot);
+        assert!(found.len() == 1 && found[0].0 == "sub/.truenorthignore", "{case}: {found:?}");
+        assert!(found[0].1.contains(message) && !found[0].1.contains("secret"), "{case}: {found:?}");
+    }
+}
+
+#[test]
 fn a_file_that_is_reached_twice_counts_once() {
     let tree = Tree::new();
     tree.write("a.yaml", &manifest("a", "1"));

@@ -7,16 +7,13 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::SystemTime;
 
-use ignore::gitignore::Gitignore;
 use ignore::{DirEntry, WalkBuilder, WalkState};
 
 use super::file::{self, Contents};
+use super::ignored::Ignored;
 use super::stamp::Stamp;
 use super::{Broken, MAX_ENTRIES};
 use crate::manifest::{Format, Problem};
-
-/// The name of the files that say what to leave out, in gitignore syntax.
-pub(super) const IGNORE_FILE: &str = ".truenorthignore";
 
 /// Most threads that read; beyond a few, the kernel's own locks are the limit.
 const MAX_THREADS: usize = 8;
@@ -38,7 +35,7 @@ pub(super) struct Walked {
     pub(super) found: Vec<Found>,
     /// In no order.
     pub(super) problems: Vec<Problem>,
-    /// The folders, with their stamps from before they were listed.
+    /// The folders, with their stamps from before they were listed, and the ignore files.
     pub(super) folders: Vec<(PathBuf, Stamp)>,
 }
 
@@ -65,17 +62,19 @@ enum Visit {
 pub(super) fn walk(root: &Path, seen: &[Found]) -> Result<Walked, Broken> {
     // The walker below would report the root's own failure as one entry's.
     root.read_dir().map_err(Broken::Folder)?;
+    let ignored = Arc::new(Ignored::new(root));
+    let rules = Arc::clone(&ignored);
     let (sender, visits) = mpsc::channel();
     let entries = AtomicUsize::new(0);
     WalkBuilder::new(root)
         .standard_filters(false)
         .hidden(true)
         .follow_links(true)
-        .add_custom_ignore_filename(IGNORE_FILE)
+        .filter_entry(move |entry| !rules.leaves_out(entry.path(), entry.file_type().is_some_and(|kind| kind.is_dir())))
         .threads(threads())
         .build_parallel()
         .run(|| {
-            let (sender, entries, mut buffer) = (sender.clone(), &entries, Vec::new());
+            let (sender, entries, ignored, mut buffer) = (sender.clone(), &entries, &ignored, Vec::new());
             Box::new(move |entry| {
                 if entries.fetch_add(1, Ordering::Relaxed) > MAX_ENTRIES {
                     let _ = sender.send(Visit::Broken(Broken::TooLarge));
@@ -85,13 +84,12 @@ pub(super) fn walk(root: &Path, seen: &[Found]) -> Result<Walked, Broken> {
                 let give = |visit| drop(sender.send(visit));
                 match entry {
                     Ok(entry) => {
-                        entry.error().into_iter().map(|error| ignore_problem(root, &entry, error)).for_each(give);
                         let (state, visit) = visit(root, &entry, seen, &mut buffer);
                         visit.into_iter().for_each(give);
                         state
                     }
                     Err(error) => {
-                        failed(root, root, &error).into_iter().for_each(give);
+                        failed(root, root, &error, ignored).into_iter().for_each(give);
                         WalkState::Continue
                     }
                 }
@@ -108,6 +106,9 @@ pub(super) fn walk(root: &Path, seen: &[Found]) -> Result<Walked, Broken> {
             Visit::Broken(broken) => return Err(broken),
         }
     }
+    let read = ignored.read();
+    walked.problems.extend(read.problems);
+    walked.folders.extend(read.files);
     // Each thread gives its files in runs, which this kind of sorting finds.
     walked.found.sort_by(|a, b| a.file.cmp(&b.file));
     Ok(walked)
@@ -149,12 +150,6 @@ fn visit(root: &Path, entry: &DirEntry, seen: &[Found], buffer: &mut Vec<u8>) ->
     (WalkState::Continue, visit)
 }
 
-/// A folder's ignore file, or a line of it, that cannot be understood. What it was to leave out is read.
-fn ignore_problem(root: &Path, folder: &DirEntry, error: &ignore::Error) -> Visit {
-    let file = shown(root, &folder.path().join(IGNORE_FILE));
-    Visit::Problem(Problem::of_file(&file, format!("the file cannot be understood: {error}"), None))
-}
-
 /// What the look before read, where the file's stamp still holds.
 fn known(path: &Path, file: &Arc<str>, seen: &[Found]) -> Option<(Stamp, Arc<Contents>)> {
     let Found { stamp, contents, .. } = &seen[seen.binary_search_by(|found| found.file.cmp(file)).ok()?];
@@ -163,12 +158,14 @@ fn known(path: &Path, file: &Arc<str>, seen: &[Found]) -> Option<(Stamp, Arc<Con
 }
 
 /// What a failed step of the walk means; `at` is the path that it is about, once it is known.
-fn failed(root: &Path, at: &Path, error: &ignore::Error) -> Option<Visit> {
+fn failed(root: &Path, at: &Path, error: &ignore::Error, ignored: &Ignored) -> Option<Visit> {
     match error {
-        ignore::Error::WithDepth { err, .. } | ignore::Error::WithLineNumber { err, .. } => failed(root, at, err),
-        ignore::Error::WithPath { path, err } => failed(root, path, err),
-        ignore::Error::Io(source) => failed_at(root, at, source),
-        ignore::Error::Loop { child, .. } if is_left_out(root, child) => None,
+        ignore::Error::WithDepth { err, .. } | ignore::Error::WithLineNumber { err, .. } => {
+            failed(root, at, err, ignored)
+        }
+        ignore::Error::WithPath { path, err } => failed(root, path, err, ignored),
+        ignore::Error::Io(source) => failed_at(root, at, source, ignored),
+        ignore::Error::Loop { child, .. } if is_left_out(child, ignored) => None,
         ignore::Error::Loop { ancestor, child } => {
             let message = format!("the link runs in a circle: it leads back to `{}`", circle_start(root, ancestor));
             let hint = "remove the link, or name it in .truenorthignore".to_owned();
@@ -178,11 +175,11 @@ fn failed(root: &Path, at: &Path, error: &ignore::Error) -> Option<Visit> {
     }
 }
 
-fn failed_at(root: &Path, path: &Path, error: &io::Error) -> Option<Visit> {
+fn failed_at(root: &Path, path: &Path, error: &io::Error, ignored: &Ignored) -> Option<Visit> {
     if path == root {
         return Some(Visit::Broken(Broken::Folder(io::Error::new(error.kind(), error.to_string()))));
     }
-    if is_left_out(root, path) {
+    if is_left_out(path, ignored) {
         return None;
     }
     let file = shown(root, path);
@@ -207,12 +204,9 @@ fn failed_io(file: &Arc<str>, error: &io::Error) -> Option<Visit> {
 }
 
 /// Whether an entry that the walker failed at would have been left out: it follows links before it asks.
-fn is_left_out(root: &Path, path: &Path) -> bool {
+fn is_left_out(path: &Path, ignored: &Ignored) -> bool {
     let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-    let folders = path.ancestors().skip(1).take_while(|folder| folder.starts_with(root));
-    // The innermost ignore file that says anything decides.
-    let mut said = folders.map(|folder| Gitignore::new(folder.join(IGNORE_FILE)).0.matched(path, false).map(|_| ()));
-    hidden || said.find(|said| !said.is_none()).is_some_and(|said| said.is_ignore())
+    hidden || ignored.leaves_out(path, false)
 }
 
 fn link_out(file: &Arc<str>) -> Problem {
@@ -226,6 +220,6 @@ fn circle_start(root: &Path, ancestor: &Path) -> Arc<str> {
 }
 
 /// A path as reports show it: from the folder's top, with what is no UTF-8 replaced.
-fn shown(root: &Path, path: &Path) -> Arc<str> {
+pub(super) fn shown(root: &Path, path: &Path) -> Arc<str> {
     path.strip_prefix(root).unwrap_or(path).to_string_lossy().into()
 }

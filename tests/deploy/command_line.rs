@@ -13,7 +13,7 @@ fn known() -> BTreeSet<String> {
     let help = Command::new(env!("CARGO_BIN_EXE_truenorth")).arg("--help").env_clear().output().unwrap();
     let help = String::from_utf8(help.stdout).unwrap();
     let name = Regex::new(r"--[a-z][a-z-]+|(?:TRUENORTH|NORTHFLANK)_[A-Z_]+").unwrap();
-    let mut known: BTreeSet<String> = name.find_iter(&help).map(|found| found.as_str().to_owned()).collect();
+    let known: BTreeSet<String> = name.find_iter(&help).map(|found| found.as_str().to_owned()).collect();
     assert!(known.len() > 10, "{help}");
     known
 }

@@ -139,26 +139,48 @@ fn a_refused_update_stalls_its_service_and_no_other() {
 
 #[test]
 fn a_refused_token_ends_the_pass_at_once() {
-    let denying = [
-        (Api::of_token("nf-another"), "the API answered 401 Unauthorized: no token that is known here (UNAUTHORIZED)"),
-        (Api::new(), "the API answered 403 Forbidden: not yours (FORBIDDEN)"),
-    ];
-    for (api, error) in denying {
-        api.world().script(Fault::error(403, "FORBIDDEN", "not yours", None).always());
-        let workspace = Workspace::new();
-        for service in ["a", "b", "c"] {
-            workspace.service(service, "1");
-        }
-        let ran = workspace.once(&api, &["--concurrency", "1"]).exits(1);
-        assert_eq!(
-            ran.outcomes(),
-            [outcome("shop/a", "failed"), outcome("shop/b", "pending"), outcome("shop/c", "pending")]
-        );
-        let told = |service| ran.service(service)["error"].clone();
-        assert_eq!(told("shop/a"), error);
-        assert_eq!(told("shop/b"), "not tried: the API refuses the token");
-        assert_eq!(api.world().call_count(), 1);
+    let (api, workspace) = (Api::of_token("nf-another"), Workspace::new());
+    for service in ["a", "b", "c"] {
+        workspace.service(service, "1");
     }
+    let ran = workspace.once(&api, &["--concurrency", "1"]).exits(1);
+    assert_eq!(
+        ran.outcomes(),
+        [outcome("shop/a", "failed"), outcome("shop/b", "pending"), outcome("shop/c", "pending")]
+    );
+    let told = |service| ran.service(service)["error"].clone();
+    assert_eq!(told("shop/a"), "the API answered 401 Unauthorized: no token that is known here (UNAUTHORIZED)");
+    assert_eq!(told("shop/b"), "not tried: the API refuses the token");
+    assert_eq!(api.world().call_count(), 1);
+}
+
+#[test]
+fn a_token_that_is_forbidden_everything_is_given_up_after_three_services() {
+    let (api, workspace) = (Api::new(), Workspace::new());
+    api.world().script(Fault::error(403, "FORBIDDEN", "not yours", None).always());
+    for service in ["a", "b", "c", "d", "e"] {
+        workspace.service(service, "1");
+    }
+    let ran = workspace.once(&api, &["--concurrency", "1"]).exits(1);
+    let outcomes: Vec<_> = ran.outcomes().into_iter().map(|(_, outcome)| outcome).collect();
+    assert_eq!(outcomes, ["failed", "failed", "failed", "pending", "pending"]);
+    assert_eq!(ran.service("shop/a")["error"], "the API answered 403 Forbidden: not yours (FORBIDDEN)");
+    assert_eq!(api.world().call_count(), 3);
+}
+
+#[test]
+fn services_that_are_closed_to_the_token_hold_up_no_others() {
+    let (api, workspace) = (Api::new(), Workspace::new());
+    for service in ["a", "b"] {
+        api.world()
+            .script(Fault::error(403, "FORBIDDEN", "not yours", None).of(format!("shop/{service}").as_str()).always());
+    }
+    for service in ["a", "b", "c", "d", "e"] {
+        workspace.service(service, "1");
+    }
+    let ran = workspace.once(&api, &["--concurrency", "1"]).exits(1);
+    let outcomes: Vec<_> = ran.outcomes().into_iter().map(|(_, outcome)| outcome).collect();
+    assert_eq!(outcomes, ["stalled", "stalled", "updated", "updated", "updated"]);
 }
 
 #[test]

@@ -88,3 +88,24 @@ fn a_signal_during_the_pause_of_a_rate_limit_ends_the_pass() {
     let ran = running.ended_within(WITHOUT_GRACE).exits(1);
     assert_eq!(ran.outcomes(), [outcome("shop/a", "updated"), outcome("shop/b", "pending")]);
 }
+
+#[test]
+fn a_pass_that_waits_for_gits_lock_can_be_stopped_and_has_a_deadline() {
+    let (api, workspace) = (Api::new(), Workspace::new());
+    workspace.service("web", "1");
+    let git = |arguments: &[&str]| {
+        let mut git = std::process::Command::new("git");
+        git.args(["-c", "user.name=a", "-c", "user.email=a@example.com"]).args(arguments);
+        assert!(git.current_dir(workspace.manifests()).output().unwrap().status.success(), "{arguments:?}");
+    };
+    git(&["init", "--quiet"]);
+    git(&["add", "--all"]);
+    git(&["commit", "--quiet", "--message", "one"]);
+    std::fs::write(workspace.manifests().join(".git/index.lock"), "").unwrap();
+    let ran = workspace.once(&api, &["--deadline", "300ms"]).exits(1);
+    assert!(ran.stderr.contains("the deadline came before the folder was read"), "{ran:#?}");
+    std::fs::remove_file(workspace.manifests().join(".git/index.lock")).unwrap();
+    let ran = workspace.once(&api, &[]).exits(0);
+    assert!(ran.json()["revision"].as_str().unwrap().starts_with("git:"), "{ran:#?}");
+    assert_eq!(api.world().call_count(), 1);
+}

@@ -14,7 +14,7 @@ use rustix::fs::OFlags;
 
 use super::{BlobId, CheckoutError, Commit, blob_id};
 use crate::manifest::Format;
-use crate::source::walk::IGNORE_FILE;
+use crate::source::ignored::IGNORE_FILE;
 
 /// Most bytes of a commit or a tree.
 const MAX_OBJECT_BYTES: usize = 16 * 1024 * 1024;
