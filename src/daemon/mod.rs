@@ -1,6 +1,6 @@
 //! The driver: carries out what the engine decides. It owns the clock, the random numbers, the ledger and the client.
 //!
-//! [`run`] does so for months, [`reconcile_once`] for one pass to its end; [`plan`] says what a pass would do and sends
+//! [`run()`] does so for months, [`reconcile_once`] for one pass to its end; [`plan`] says what a pass would do and sends
 //! nothing.
 
 mod call;

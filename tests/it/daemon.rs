@@ -271,3 +271,63 @@ fn status_beside_a_daemon_names_it() {
     let status = workspace.run(&["status", "--output", "json"]).exits(0).json();
     assert_eq!(status["services"][0]["state"], "unchanged");
 }
+
+/// Services of the checkout that is pulled; each manifest carries the number of its commit.
+const PULLED: usize = 200;
+const PULLS: usize = 6;
+
+#[test]
+fn a_pull_is_seen_as_one_commit_or_not_at_all() {
+    let (api, workspace) = (Api::new(), Workspace::new());
+    let upstream = workspace.path().join("upstream");
+    let git = |folder: &std::path::Path, arguments: &[&str]| {
+        let mut git = std::process::Command::new("git");
+        git.args(["-c", "user.name=a", "-c", "user.email=a@example.com", "-c", "init.defaultBranch=main"])
+            .args(arguments);
+        let output = git.current_dir(folder).env("GIT_CONFIG_GLOBAL", "/dev/null").output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {output:#?}");
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    let mut commits = std::collections::HashMap::new();
+    let mut commit = |number: usize| {
+        for service in 0..PULLED {
+            let manifest = crate::support::manifest(&format!("s{service}"), &number.to_string());
+            std::fs::write(upstream.join(format!("s{service}.yaml")), manifest).unwrap();
+        }
+        git(&upstream, &["add", "--all"]);
+        git(&upstream, &["commit", "--quiet", "--message", "next"]);
+        commits.insert(git(&upstream, &["rev-parse", "HEAD"]), number);
+    };
+    std::fs::create_dir(&upstream).unwrap();
+    git(&upstream, &["init", "--quiet"]);
+    commit(0);
+    git(workspace.path(), &["clone", "--quiet", "upstream", "manifests"]);
+    api.world().set_limit(u32::MAX);
+    let daemon = Daemon::start(&workspace, &api, &["--concurrency", "32"]);
+    for number in 1..=PULLS {
+        commit(number);
+        git(&workspace.manifests(), &["pull", "--quiet", "--ff-only"]);
+        // Sometimes the calls are under way when the next commit comes, sometimes they are done.
+        if number % 2 == 0 {
+            eventually("the commit is applied", || tags(&api, "s0").last() == Some(&number.to_string()));
+        }
+    }
+    let last = PULLS.to_string();
+    let all_have_the_last = || (0..PULLED).all(|service| tags(&api, &format!("s{service}")).last() == Some(&last));
+    eventually("the last commit is applied", all_have_the_last);
+    daemon.signal(Signal::TERM);
+    daemon.ends_with(0);
+
+    let ledger = truenorth::ledger::Reader::open(&workspace.state()).unwrap().unwrap();
+    let history = ledger.history(None, u32::MAX).unwrap();
+    assert!(history.len() >= PULLED * 2, "{}", history.len());
+    for entry in history {
+        let sent = entry.spec.rsplit(':').next().unwrap().trim_end_matches(['"', '}']).parse::<usize>().unwrap();
+        let revision = entry.revision.strip_prefix("git:").unwrap();
+        match revision.strip_suffix("+dirty") {
+            None => assert_eq!(commits[revision], sent, "{} was sent what its commit does not have", entry.key),
+            // Git moves the branch a moment after it let go of its lock: all of the new commit is there by then.
+            Some(before) => assert_eq!(commits[before] + 1, sent, "{} was sent half a pull", entry.key),
+        }
+    }
+}
