@@ -13,12 +13,7 @@ use crate::status::{Meters, Server, desk};
 
 pub(super) fn run(args: &RunArgs) -> anyhow::Result<Exit> {
     logging::start(&args.log, LogLevel::Info)?;
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
-    let ended = runtime.block_on(daemon(args));
-    // A look that waits for git's lock is not waited for.
-    runtime.shutdown_background();
-    ended
+    super::on_runtime(daemon(args))
 }
 
 async fn daemon(args: &RunArgs) -> anyhow::Result<Exit> {

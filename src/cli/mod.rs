@@ -18,6 +18,7 @@ mod validate;
 use std::ffi::OsString;
 
 use anstyle::{AnsiColor, Style};
+use anyhow::Context as _;
 use clap::Parser as _;
 use rustix::process::{Resource, Rlimit};
 
@@ -55,6 +56,15 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
 #[error("{message}")]
 struct Misconfigured {
     message: String,
+}
+
+/// Runs a command to its end on a runtime of its own. A look at the folder that waits for git's lock is not waited for.
+fn on_runtime(command: impl Future<Output = anyhow::Result<Exit>>) -> anyhow::Result<Exit> {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
+    let ended = runtime.block_on(command);
+    runtime.shutdown_background();
+    ended
 }
 
 /// Marks an error as one of the configuration: exit 78.

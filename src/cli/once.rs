@@ -17,12 +17,7 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<Exit> {
     // On a terminal the progress line and the report say it all.
     let quiet = std::io::stderr().is_terminal();
     logging::start(&args.log, if quiet { LogLevel::Warn } else { LogLevel::Info })?;
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
-    let ended = runtime.block_on(pass(args));
-    // A look that waits for git's lock is not waited for.
-    runtime.shutdown_background();
-    ended
+    super::on_runtime(pass(args))
 }
 
 async fn pass(args: &RunArgs) -> anyhow::Result<Exit> {

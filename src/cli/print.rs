@@ -43,14 +43,5 @@ pub(super) fn problems(problems: &[Problem], folder: &Path) -> io::Result<()> {
 /// A file of the folder as seen from where truenorth runs, so that terminals and editors can open it. What in its name
 /// would steer a terminal is escaped.
 pub(super) fn shown_file(folder: &Path, file: &str) -> String {
-    let mut shown = String::new();
-    for c in folder.join(file).to_string_lossy().chars() {
-        if c.is_control() { shown.extend(c.escape_default()) } else { shown.push(c) }
-    }
-    shown
-}
-
-/// `1 problem`, `2 problems`.
-pub(super) fn counted(count: usize, noun: &str) -> String {
-    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+    plan::printable(&folder.join(file).to_string_lossy())
 }

@@ -11,9 +11,7 @@ use crate::daemon::{Stop, Stopping};
 use crate::sandbox::{Options, Sandbox};
 
 pub(super) fn run(args: &SandboxArgs) -> anyhow::Result<Exit> {
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
-    runtime.block_on(serve(args))
+    super::on_runtime(serve(args))
 }
 
 async fn serve(args: &SandboxArgs) -> anyhow::Result<Exit> {

@@ -7,12 +7,11 @@ use jiff::Timestamp;
 
 use super::args::{Output, StatusArgs};
 use super::exit::Exit;
-use super::{ledger_error, misconfigured, observe_error, print, settings};
+use super::{configuration, ledger_error, observe_error, print, settings};
 use crate::daemon;
-use crate::error::chain;
 use crate::ledger::{End, Outcome, Reader};
 use crate::model::{Cause, Known};
-use crate::plan::{ApiUse, Step};
+use crate::plan::{ApiUse, Step, counted};
 use crate::source::Folder;
 use crate::status::{Look, Paused, ServiceStatus, Status};
 
@@ -21,8 +20,7 @@ pub(super) fn run(args: &StatusArgs) -> anyhow::Result<Exit> {
     let mut folder = Folder::new(&args.folder.manifests);
     let observation = daemon::observe(&mut folder, &state_dir).map_err(observe_error)?;
     let reader = Reader::open(&state_dir).map_err(|error| ledger_error(&error))?;
-    let status = status(observation, reader.as_ref())
-        .map_err(|error| misconfigured(format!("cannot read the ledger: {}", chain(&error))))?;
+    let status = status(observation, reader.as_ref()).map_err(configuration)?;
     match args.output {
         Output::Json => print::json(&status)?,
         Output::Text => {
@@ -116,6 +114,6 @@ fn table(status: &Status) -> String {
         let _ = writeln!(text, "all calls wait until {}: {}", paused.until, paused.reason);
     }
     let revision = status.revision.as_ref().map(ToString::to_string).unwrap_or_default();
-    let _ = writeln!(text, "{}; {}  {revision}", print::counted(names.len(), "service"), status.look.watching);
+    let _ = writeln!(text, "{}; {}  {revision}", counted(names.len(), "service"), status.look.watching);
     text
 }

@@ -9,6 +9,7 @@ use super::exit::Exit;
 use super::print;
 use crate::manifest::Problem;
 use crate::model::Revision;
+use crate::plan::counted;
 use crate::source::Folder;
 
 /// What `--output json` prints.
@@ -40,12 +41,10 @@ pub(super) fn run(args: &ValidateArgs) -> anyhow::Result<Exit> {
         ValidateOutput::Text => {
             print::problems(&snapshot.problems, folder.path())?;
             let mut out = anstream::stdout().lock();
-            let manifests = print::counted(snapshot.desired.len(), "valid manifest");
+            let manifests = counted(snapshot.desired.len(), "valid manifest");
             match snapshot.problems.len() {
                 0 => writeln!(out, "{manifests}  {}", snapshot.revision)?,
-                problems => {
-                    writeln!(out, "{}, {manifests}  {}", print::counted(problems, "problem"), snapshot.revision)?
-                }
+                problems => writeln!(out, "{}, {manifests}  {}", counted(problems, "problem"), snapshot.revision)?,
             }
         }
     }

@@ -15,7 +15,7 @@ use crate::engine::{Block, Call, Delivery, Ending, Engine, Pace};
 use crate::error::chain;
 use crate::ledger::{Ledger, Pause, ReadError};
 use crate::model::{Known, Revision, ServiceKey};
-use crate::northflank::{Client, Quota, TokenSource};
+use crate::northflank::{Client, Quota, Token, TokenSource};
 use crate::plan::ApiUse;
 
 /// How long calls in flight may take to end after a stop or the deadline.
@@ -182,14 +182,18 @@ impl Driver {
         match self.tokens.read() {
             Ok(read) => {
                 if !self.client.token_is(&read.token) {
-                    self.client.replace_token(read.token);
-                    self.token = TokenNumber(self.token.0 + 1);
                     info!("the token was replaced");
+                    self.put_in_place(read.token);
                 }
                 self.engine.token_replaced();
             }
             Err(error) => error!(error = chain(&error), "the token cannot be read again; the old one stays"),
         }
+    }
+
+    fn put_in_place(&mut self, token: Token) {
+        self.client.replace_token(token);
+        self.token = TokenNumber(self.token.0 + 1);
     }
 
     /// After a refusal: whether a token is in place that the refused call did not have. Reads it again.
@@ -200,8 +204,7 @@ impl Driver {
         match self.tokens.read() {
             Ok(read) if !self.client.token_is(&read.token) => {
                 warn!(error, "the API refused the token; going on with the new one");
-                self.client.replace_token(read.token);
-                self.token = TokenNumber(self.token.0 + 1);
+                self.put_in_place(read.token);
                 self.engine.token_replaced();
                 true
             }
@@ -248,7 +251,6 @@ impl Driver {
                 }
             }
         }
-        let gate = self.engine.gate();
         if telling.is_like(&self.told) {
             return;
         }

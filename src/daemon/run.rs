@@ -160,7 +160,7 @@ pub async fn run(
             () = stop.reached(Stopping::Gracefully) => break,
             Some(ended) = daemon.driver.ended() => {
                 let finished = daemon.driver.finish(ended?).await;
-                daemon.count(&finished);
+                count(&daemon.meters, &finished);
             }
             Some(looked) = OptionFuture::from(looking.as_mut()) => {
                 looking = None;
@@ -310,10 +310,6 @@ impl Daemon {
         }
     }
 
-    fn count(&self, finished: &Finished) {
-        count(&self.meters, finished);
-    }
-
     /// Tells systemd that the loop lives and what it does.
     fn say(&mut self, now: Instant) {
         if self.hangs(now) {
@@ -327,9 +323,10 @@ impl Daemon {
             self.reported = Reported::Nothing;
         }
         let busy = if self.driver.engine.in_flight() > 0 { Busy::Yes } else { Busy::No };
-        let mut systemd = std::mem::take(&mut self.systemd);
-        systemd.say(busy, now, || self.sentence());
-        self.systemd = systemd;
+        if self.systemd.wants_sentence(busy, now) {
+            let sentence = self.sentence();
+            self.systemd.say(sentence, now);
+        }
     }
 
     /// Whether the look that runs does not end.

@@ -12,7 +12,7 @@ const STATUS_EVERY: Duration = Duration::from_secs(1);
 
 /// The line to systemd. The watchdog is fed by whoever asks [`Systemd::next_feed`] and calls [`Systemd::feed`]: the
 /// loop that works, so that a loop that hangs is noticed.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Systemd {
     /// Whether systemd wants to be told anything.
     listens: bool,
@@ -61,15 +61,16 @@ impl Systemd {
         }
     }
 
-    /// Shows a sentence in `systemctl status`, if systemd is there and it is another one. While much happens
-    /// (`Busy::Yes`) at most once a second, as making the sentence takes a look at every service.
-    pub(super) fn say(&mut self, busy: Busy, now: Instant, sentence: impl FnOnce() -> String) {
+    /// Whether systemd is there to show a sentence, and it is time for one: while calls are in flight at most once a
+    /// second, as making it takes a look at every service.
+    pub(super) fn wants_sentence(&self, busy: Busy, now: Instant) -> bool {
         let just_said = self.asked_at.is_some_and(|at| now.duration_since(at) < STATUS_EVERY);
-        if !self.listens || (busy == Busy::Yes && just_said) {
-            return;
-        }
+        self.listens && !(busy == Busy::Yes && just_said)
+    }
+
+    /// Shows a sentence in `systemctl status`, if it is another one.
+    pub(super) fn say(&mut self, sentence: String, now: Instant) {
         self.asked_at = Some(now);
-        let sentence = sentence();
         if sentence != self.said {
             tell(&[NotifyState::Status(&sentence)]);
             self.said = sentence;

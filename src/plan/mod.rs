@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 
 pub use changes::{Change, changes};
 pub use report::{ApiUse, Outcome, Report, ServiceReport};
-pub use text::render;
+pub use text::{counted, printable, render};
 
 use crate::model::{Cause, Desired, Known, ServiceKey};
 

@@ -113,12 +113,14 @@ fn write_summary(text: &mut String, report: &Report) {
 }
 
 /// `1 call`, `2 calls`.
-fn counted(count: usize, noun: &str) -> String {
+#[must_use]
+pub fn counted(count: usize, noun: &str) -> String {
     if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
 
 /// Text that cannot move the cursor or change colours.
-fn printable(text: &str) -> String {
+#[must_use]
+pub fn printable(text: &str) -> String {
     if !text.contains(char::is_control) {
         return text.to_owned();
     }

@@ -10,9 +10,7 @@ use notify::event::{AccessKind, AccessMode, ModifyKind};
 use notify::{Event, EventKind};
 
 use super::is_hidden;
-
-/// The one hidden file in a folder that is read.
-const IGNORE_FILE: &str = ".truenorthignore";
+use crate::source::ignored::IGNORE_FILE;
 
 /// What is heard, shared by the watcher's thread and the one that follows.
 ///
