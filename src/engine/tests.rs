@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::{External, ImagePath, Policy};
+use crate::model::{External, ImagePath, Policy, Suspend};
 
 const JITTER: f64 = 1.0;
 
@@ -57,7 +57,7 @@ fn only_what_differs_from_what_was_applied_is_called() {
 fn a_suspended_service_is_not_called_and_resumes() {
     let mut engine = Engine::new(Pace::default(), []);
     let mut suspended = folder([("web", "1")]);
-    suspended.get_mut(&key("web")).unwrap().policy.suspend = true;
+    suspended.get_mut(&key("web")).unwrap().policy.suspend = Suspend::Yes { reason: None, until: None };
     engine.observe(suspended);
     assert_eq!(calls(&mut engine, at(0)), [""; 0]);
     engine.observe(folder([("web", "1")]));

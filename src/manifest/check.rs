@@ -207,22 +207,6 @@ impl Checker {
         }
     }
 
-    /// The truth of a field; what is not `true` or `false` is reported.
-    pub(super) fn truth(&mut self, field: &Field<'_, '_>) -> Option<bool> {
-        match field.node {
-            Node::Bool(value) => Some(*value),
-            Node::Text(text) => {
-                let message = format!("{} must be true or false, found text", field.spot.name());
-                self.at_value(&field.spot, message, Hint::Text(suggest::truth(text)));
-                None
-            }
-            other => {
-                self.wrong_type(&field.spot, other, "true or false");
-                None
-            }
-        }
-    }
-
     /// One of the known words; anything else is reported.
     pub(super) fn choice<T: Copy>(
         &mut self,
@@ -240,7 +224,8 @@ impl Checker {
         found
     }
 
-    fn wrong_type(&mut self, spot: &Spot<'_>, node: &Node<'_>, wanted: &str) {
+    /// A value of another type than the `wanted` one, or none at all.
+    pub(super) fn wrong_type(&mut self, spot: &Spot<'_>, node: &Node<'_>, wanted: &str) {
         let name = if spot.name().is_empty() { "a manifest" } else { spot.name() };
         let message = match node {
             Node::Null => format!("{name} has no value"),

@@ -2,7 +2,7 @@
 //!
 //! Bytes come in, values go out; nothing here opens a file, reads a clock or knows who asks. The way of a file:
 //! `text` decodes it, `documents` cuts a YAML stream into documents, `node` fills one tree from YAML and JSON alike,
-//! `rules` and `spec` check the tree and collect everything that is wrong with it. Only when something is, `outline`
+//! `rules`, `spec` and `policy` check the tree and collect everything that is wrong with it. Only when something is, `outline`
 //! reads the text again to find where; `draw` shows it. `schema` says the same rules to editors.
 //!
 //! A file is distrusted: its size, its depth, the number of its values and what its aliases unfold to are bounded, and
@@ -13,6 +13,7 @@ mod documents;
 mod draw;
 mod node;
 mod outline;
+mod policy;
 mod problem;
 mod rules;
 mod schema;

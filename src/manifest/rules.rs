@@ -5,7 +5,7 @@ use crate::model::{DeploymentUpdate, Id, InvalidId, Policy, ServiceKey};
 use super::check::{Checker, Field, Hint, Spot, a_kind};
 use super::node::Node;
 use super::text::shown;
-use super::{spec, suggest};
+use super::{policy, spec, suggest};
 
 pub(super) const API_VERSION: &str = "truenorth/v1";
 pub(super) const KIND: &str = "ServiceDeployment";
@@ -26,7 +26,7 @@ pub(super) fn document(checker: &mut Checker, node: &Node<'_>) -> Option<Valid> 
     header(checker, "kind", kind.as_ref(), KIND);
     let key = required(checker, &root, metadata, "metadata").and_then(|field| service(checker, &field));
     let update = required(checker, &root, spec, "spec").and_then(|field| spec::update(checker, &field));
-    let policy = policy.map_or(Some(Policy::default()), |field| treatment(checker, &field));
+    let policy = policy.map_or(Some(Policy::default()), |field| policy::treatment(checker, &field));
     if checker.failed() {
         return None;
     }
@@ -121,15 +121,6 @@ fn id(checker: &mut Checker, field: &Field<'_, '_>) -> Option<Id> {
             checker.at_value(&field.spot, message, Hint::None);
         })
         .ok()
-}
-
-fn treatment(checker: &mut Checker, field: &Field<'_, '_>) -> Option<Policy> {
-    let [suspend] = checker.fields(&field.spot, field.node, ["suspend"])?;
-    let suspend = match suspend {
-        Some(field) => checker.truth(&field)?,
-        None => false,
-    };
-    Some(Policy { suspend })
 }
 
 /// A field that must be there.

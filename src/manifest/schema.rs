@@ -9,9 +9,11 @@ use schemars::{JsonSchema, Schema};
 use serde_json::{Map, Value, json};
 
 use crate::model::{
-    BuildServiceId, BuildSha, BuildpackConfig, CredentialsId, DockerConfig, Id as ModelId, ImagePath as ModelImagePath,
+    BuildServiceId, BuildSha, BuildpackConfig, CredentialsId, DockerConfig, DriftMode, Id as ModelId,
+    ImagePath as ModelImagePath, Suspend as ModelSuspend,
 };
 
+use super::policy::{SEEN, TIME};
 use super::rules::{API_VERSION, KIND};
 
 /// The JSON Schema (2020-12) of one manifest document.
@@ -199,8 +201,32 @@ struct Buildpack {
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 struct Policy {
-    /// Leave the service alone: no call, whatever the manifest says.
-    suspend: Option<bool>,
+    /// Leave the service alone: no call, whatever the manifest says. A map suspends it too, and says why or until when.
+    suspend: Option<Suspend>,
+    /// What to do when somebody changed the service by hand: `report` it, `correct` it by sending the manifest's content
+    /// again, or `off` to not look. Without it, what truenorth was started with.
+    #[schemars(extend("enum" = DriftMode::ALL.map(DriftMode::as_str)))]
+    drift: Option<String>,
+}
+
+/// Whether to leave the service alone.
+#[derive(JsonSchema)]
+#[schemars(untagged, inline)]
+enum Suspend {
+    Plain(bool),
+    Explained(Suspension),
+}
+
+/// The service is left alone.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Suspension {
+    /// Why. Shown wherever the service is said to be suspended.
+    #[schemars(length(min = 1, max = ModelSuspend::MAX_REASON_CHARS), regex(pattern = SEEN))]
+    reason: Option<String>,
+    /// When the service is kept true to its manifest again, by itself: a time with its zone.
+    #[schemars(regex(pattern = TIME), extend("format" = "date-time", "examples" = ["2027-01-31T18:00:00Z"]))]
+    until: Option<String>,
 }
 
 fn docker_requires(schema: &mut Schema) {

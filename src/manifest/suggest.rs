@@ -1,9 +1,7 @@
 //! Suggestions: what somebody may have meant by a field or a word that a manifest does not have.
 
-use super::text::shown;
-
 /// Every map of a manifest with its fields, in the order in which they are shown.
-const LEVELS: [(&str, &[&str]); 8] = [
+const LEVELS: [(&str, &[&str]); 9] = [
     ("", &["apiVersion", "kind", "metadata", "spec", "policy"]),
     ("metadata", &["projectId", "serviceId", "teamId"]),
     ("spec", &["external", "internal", "buildpack", "docker"]),
@@ -11,7 +9,8 @@ const LEVELS: [(&str, &[&str]); 8] = [
     ("spec.internal", &["id", "branch", "buildSHA", "buildId"]),
     ("spec.docker", &["configType", "customEntrypoint", "customCommand"]),
     ("spec.buildpack", &["configType", "customProcess", "customEntrypoint", "customCommand"]),
-    ("policy", &["suspend"]),
+    ("policy", &["suspend", "drift"]),
+    ("policy.suspend", &["reason", "until"]),
 ];
 
 /// How alike two words must be, of 1.
@@ -30,6 +29,9 @@ pub(super) fn field(level: &str, name: &str) -> String {
     let same = |field: &&&str| field.eq_ignore_ascii_case(name);
     if let Some(sibling) = siblings.iter().find(same) {
         return format!("did you mean {sibling}?");
+    }
+    if level == "policy" && ["reason", "until"].iter().any(|field| field.eq_ignore_ascii_case(name)) {
+        return format!("it belongs below suspend: write suspend: {{{}: …}}", name.to_ascii_lowercase());
     }
     // A field of two letters says too little to be looked for elsewhere.
     let telling = name.len() > 2;
@@ -67,13 +69,13 @@ pub(super) fn near<'k>(given: &str, known: &[&'k str], cutoff: f32) -> Option<&'
     known.iter().find(|word| word.eq_ignore_ascii_case(best)).copied()
 }
 
-/// The hint for text that should be `true` or `false`.
-pub(super) fn truth(given: &str) -> String {
-    match given.to_ascii_lowercase().as_str() {
+/// The hint for text that was meant as `true` or `false`.
+pub(super) fn truth(given: &str) -> Option<String> {
+    Some(match given.to_ascii_lowercase().as_str() {
         "yes" | "on" | "y" | "true" | "1" => "write true, without quotes".into(),
         "no" | "off" | "n" | "false" | "0" => "write false, without quotes".into(),
-        _ => format!("write true or false instead of {}", shown(given)),
-    }
+        _ => return None,
+    })
 }
 
 fn places(wanted: impl Fn(&str) -> bool) -> Vec<String> {
@@ -100,7 +102,11 @@ mod tests {
             ("", "projectId", "did you mean metadata.projectId?"),
             ("metadata", "service", "did you mean serviceId?"),
             ("metadata", "id", "known here: projectId, serviceId, teamId"),
-            ("policy", "colour", "known here: suspend"),
+            ("policy", "colour", "known here: suspend, drift"),
+            ("policy", "Reason", "it belongs below suspend: write suspend: {reason: …}"),
+            ("policy.suspend", "drift", "did you mean policy.drift?"),
+            ("policy.suspend", "untill", "did you mean until?"),
+            ("", "until", "did you mean policy.suspend.until?"),
         ] {
             assert_eq!(field(level, name), hint, "{level} {name}");
         }

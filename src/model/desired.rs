@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 
-use super::{DeploymentUpdate, Digest, ServiceKey};
+use super::{DeploymentUpdate, Digest, Policy, ServiceKey};
 
 /// What a manifest wants of its service.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,13 +26,6 @@ impl Desired {
     pub fn new(key: &ServiceKey, update: DeploymentUpdate, policy: Policy, place: Place) -> Self {
         Self { digest: Digest::of_update(key, &update), update: Arc::new(update), policy, place }
     }
-}
-
-/// How truenorth treats a service; no part of the digest.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Policy {
-    /// Leave the service alone: no call, whatever the manifest says.
-    pub suspend: bool,
 }
 
 /// Where a manifest stands: its file, from the folder's top, and the line where the document begins, counted from 1.

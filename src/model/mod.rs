@@ -7,13 +7,15 @@ mod applied;
 mod desired;
 mod digest;
 mod key;
+mod policy;
 mod revision;
 mod update;
 
 pub use applied::{Applied, Cause, Known};
-pub use desired::{Desired, Place, Policy};
+pub use desired::{Desired, Place};
 pub use digest::{Digest, InvalidDigest};
 pub use key::{Id, InvalidId, ServiceKey};
+pub use policy::{DriftMode, Policy, Suspend};
 pub use revision::{InvalidRevision, Revision};
 pub use update::{
     BuildServiceId, BuildSha, Buildpack, BuildpackConfig, CredentialsId, DeploymentUpdate, Docker, DockerConfig,

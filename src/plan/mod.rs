@@ -10,7 +10,7 @@ pub use changes::{Change, changes};
 pub use report::{ApiUse, Outcome, Report, ServiceReport};
 pub use text::{counted, printable, render};
 
-use crate::model::{Cause, Desired, Known, ServiceKey};
+use crate::model::{Cause, Desired, Known, ServiceKey, Suspend};
 
 /// What is to be done for one service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub fn step(desired: Option<&Desired>, known: Option<&Known>) -> Option<Step> {
     Some(match (desired, known) {
         (None, None) => return None,
         (None, Some(_)) => Step::Orphaned,
-        (Some(desired), _) if desired.policy.suspend => Step::Suspended,
+        (Some(desired), _) if desired.policy.suspend != Suspend::No => Step::Suspended,
         (Some(_), None) => Step::Update(Cause::New),
         (Some(_), Some(Known::InDoubt)) => Step::Update(Cause::InDoubt),
         (Some(desired), Some(Known::Applied(applied))) if desired.digest == applied.digest => Step::Unchanged,

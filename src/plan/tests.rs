@@ -3,7 +3,7 @@ use serde_json::json;
 use super::*;
 use crate::model::{
     Applied, DeploymentUpdate, Digest, Docker, DockerConfig, External, ImagePath, Place, Policy, Revision,
-    RuntimeUpdate,
+    RuntimeUpdate, Suspend,
 };
 
 fn key(text: &str) -> ServiceKey {
@@ -16,7 +16,9 @@ fn image(path: &str) -> DeploymentUpdate {
 }
 
 fn desired(service: &str, update: DeploymentUpdate, suspend: bool) -> Desired {
-    Desired::new(&key(service), update, Policy { suspend }, Place { file: "a.yaml".into(), line: 1 })
+    let suspend = if suspend { Suspend::Yes { reason: None, until: None } } else { Suspend::No };
+    let policy = Policy { suspend, ..Policy::default() };
+    Desired::new(&key(service), update, policy, Place { file: "a.yaml".into(), line: 1 })
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::LazyLock;
 
-use truenorth::model::{DeploymentUpdate, Desired, Digest, External, ImagePath, Place, Policy, ServiceKey};
+use truenorth::model::{DeploymentUpdate, Desired, Digest, External, ImagePath, Place, Policy, ServiceKey, Suspend};
 
 /// Most services that a world has.
 pub(crate) const SERVICES: usize = 8;
@@ -45,7 +45,9 @@ impl Name {
     /// What a manifest says of this service.
     pub(crate) fn desired(self, version: Version, suspend: bool) -> Desired {
         let mut desired = DESIRED[self.0][usize::from(version.0)].clone();
-        desired.policy.suspend = suspend;
+        if suspend {
+            desired.policy.suspend = Suspend::Yes { reason: None, until: None };
+        }
         desired
     }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use fastrand::Rng;
 use truenorth::engine::{Engine, Pace};
-use truenorth::model::{Applied, Desired, Known, ServiceKey};
+use truenorth::model::{Applied, Desired, Known, ServiceKey, Suspend};
 use truenorth::plan::{Step, plan};
 
 use crate::clock::Moment;
@@ -58,7 +58,8 @@ fn a_step_is_an_update_only_where_the_folder_asks_for_something_else() {
         let (folder, ledger) = any(&mut chance);
         let (desired, known): (BTreeMap<_, Desired>, HashMap<_, _>) = (map(&folder), map(&ledger));
         for (key, step) in plan(&desired, &known) {
-            let wanted = desired.get(&key).filter(|desired| !desired.policy.suspend).map(|desired| desired.digest);
+            let wanted =
+                desired.get(&key).filter(|desired| desired.policy.suspend == Suspend::No).map(|desired| desired.digest);
             let has = known.get(&key).and_then(Known::digest);
             assert_eq!(matches!(step, Step::Update(_)), wanted.is_some() && wanted != has, "{key}: {step:?}");
         }

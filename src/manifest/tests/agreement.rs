@@ -20,7 +20,8 @@ fn contract() -> Validator {
 fn editor() -> Validator {
     let schema = super::schema();
     assert!(jsonschema::meta::is_valid(&schema), "is no valid schema");
-    jsonschema::draft202012::new(&schema).expect("is a schema")
+    let options = jsonschema::draft202012::options().should_validate_formats(true);
+    options.build(&schema).expect("is a schema")
 }
 
 /// One of the values given, now and then something of another kind.
@@ -37,7 +38,16 @@ fn texts(values: &[&str]) -> BoxedStrategy<Value> {
 fn object(fields: Vec<(&'static str, f64, BoxedStrategy<Value>)>) -> BoxedStrategy<Value> {
     let (names, values): (Vec<_>, Vec<_>) =
         fields.into_iter().map(|(name, chance, value)| (name, prop::option::weighted(chance, value))).unzip();
-    let extra = prop::sample::select(vec!["extra", "configtype", "imagePath", "id", "docker", "customProcess"]);
+    let extra = prop::sample::select(vec![
+        "extra",
+        "configtype",
+        "imagePath",
+        "id",
+        "docker",
+        "customProcess",
+        "reason",
+        "until",
+    ]);
     let object = (values, prop::option::weighted(0.03, extra)).prop_map(move |(values, extra)| {
         let given = names.iter().zip(values).filter_map(|(name, value)| Some(((*name).to_owned(), value?)));
         given.chain(extra.map(|extra| (extra.to_owned(), json!("x")))).collect::<Value>()
@@ -125,8 +135,44 @@ fn any_manifest() -> BoxedStrategy<Value> {
         prop_oneof![20 => texts(&["shop", "a b", "ümlaut", "...", "a"]), 1 => texts(&bad), 1 => long].boxed()
     };
     let metadata = object(vec![("projectId", 0.98, id()), ("serviceId", 0.98, id()), ("teamId", 0.3, id())]);
-    let policy = object(vec![("suspend", 0.8, one_of(&[json!(true), json!(false), json!("yes")]))]);
-    manifest(metadata, policy)
+    manifest(metadata, policy())
+}
+
+fn policy() -> BoxedStrategy<Value> {
+    let suspend = prop_oneof![
+        3 => one_of(&[json!(true), json!(false), json!("yes")]),
+        5 => object(vec![("reason", 0.6, reasons()), ("until", 0.6, times())]),
+    ];
+    let drift = prop_oneof![9 => texts(&["report", "correct", "off"]), 1 => texts(&["Report", "maybe", "on"])];
+    object(vec![("suspend", 0.8, suspend.boxed()), ("drift", 0.5, drift.boxed())])
+}
+
+fn reasons() -> BoxedStrategy<Value> {
+    let long = one_of(&[1023, 1024, 1025].map(|count| json!("é".repeat(count))));
+    prop_oneof![
+        6 => texts(&["maintenance", " a\nb ", "日本"]),
+        1 => texts(&["", " ", "\n\t", "\u{a0}", "\u{85}", "\u{feff}", "\u{200b}", "\u{2028}"]),
+        1 => long,
+    ]
+    .boxed()
+}
+
+fn times() -> BoxedStrategy<Value> {
+    prop_oneof![
+        8 => texts(&[
+            "2027-01-31T18:00:00Z", "2027-01-31t18:00:00.123456789z", "2028-02-29T00:00:00+14:00", "0000-01-01T00:00:00Z",
+            "9999-12-31T23:59:59Z", "1970-01-01T00:00:00-00:00", "0000-01-01T00:00:00+23:59",
+        ]),
+        1 => texts(&[
+            "2027-02-29T00:00:00Z", "2027-04-31T00:00:00Z", "2027-13-01T00:00:00Z", "2027-01-01T24:00:00Z", "2027-1-1T0:0:0Z",
+            "2027-01-01T00:00:00.Z", "2027-06-30T23:59:60Z", "2027-01-01T00:00:00.1234567890Z", "2027-01-01T00:00:00",
+            "2027-01-31", "2027-01-31 18:00:00Z", "2027-01-31T18:00Z", "tomorrow", "+002027-01-31T18:00:00Z",
+            "2027-01-31T18:00:00Z[UTC]", "2027-01-31T18:00:00+01", "2027-01-31T18:00:00,5Z", "٢٠٢٧-01-31T18:00:00Z",
+        ]),
+        1 => "20[0-9]{2}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-6][0-9]:[0-6][0-9](\\.[0-9]{1,3})?(Z|[+-][0-2][0-9]:[0-6][0-9])"
+            .prop_map(Value::from),
+    ]
+    .boxed()
 }
 
 /// Whether a document is valid, read as JSON and as YAML. It is, or has a problem, never both or neither.
@@ -171,6 +217,21 @@ fn the_schema_agrees_with_the_validator_on_whole_manifests() {
         valid += usize::from(expected);
     }
     assert!((TRIES / 10..TRIES * 9 / 10).contains(&valid), "{valid} of {TRIES} were valid: the test tells little");
+}
+
+#[test]
+fn the_schema_agrees_with_the_validator_on_every_policy() {
+    let editor = editor();
+    let mut valid = 0;
+    for policy in tries(&policy()) {
+        let document = json!({"apiVersion": "truenorth/v1", "kind": "ServiceDeployment",
+            "metadata": {"projectId": "shop", "serviceId": "checkout"}, "spec": {"docker": {"configType": "default"}},
+            "policy": policy});
+        let expected = is_valid(&document);
+        assert_eq!(editor.is_valid(&document), expected, "{policy}: {:?}", lines(&json(document.to_string())));
+        valid += usize::from(expected);
+    }
+    assert!((TRIES / 5..TRIES * 4 / 5).contains(&valid), "{valid} of {TRIES} were valid: the test tells little");
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Which texts ask for the same thing.
 
+use crate::model::Suspend;
+
 use super::*;
 
 const EXTERNAL: &str = "apiVersion: truenorth/v1
@@ -98,8 +100,8 @@ fn a_manifest_knows_its_line_and_its_policy() {
     let parsed = yaml(&text);
     let places: Vec<_> = parsed.manifests.iter().map(|(_, desired)| desired.place.to_string()).collect();
     assert_eq!(places, ["shop/checkout.yaml:3", "shop/checkout.yaml:18"]);
-    let suspended: Vec<_> = parsed.manifests.iter().map(|(_, desired)| desired.policy.suspend).collect();
-    assert_eq!(suspended, [false, true]);
+    let suspended: Vec<_> = parsed.manifests.iter().map(|(_, desired)| &desired.policy.suspend).collect();
+    assert_eq!(suspended, [&Suspend::No, &Suspend::Yes { reason: None, until: None }]);
     assert_eq!(only(json(format!("\n\n{}", serde_json::to_string(&value(RUNTIME)).expect("is JSON")))).1.place.line, 3);
 }
 

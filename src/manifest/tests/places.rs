@@ -1,6 +1,137 @@
 //! Problems stand where the fault is, and say what to do.
 
+use crate::model::{DriftMode, Policy, Suspend};
+
 use super::*;
+
+/// The problems of a manifest with this policy; lines count from the policy's first.
+fn policy(text: &str) -> Vec<String> {
+    let parsed = yaml(format!("{HEAD}  docker: {{configType: default}}\npolicy:\n{text}"));
+    assert_eq!(parsed.manifests, [], "{text}");
+    lines(&parsed)
+}
+
+#[test]
+fn every_rule_of_a_policy_has_its_words() {
+    let forms = "suspend must be true, false or a map of reason and until, found";
+    for (text, expected) in [
+        ("suspend:", "7:3 policy.suspend: suspend has no value (give it a value, or leave it out)".to_owned()),
+        (
+            "suspend: 3",
+            format!(
+                "7:12 policy.suspend: {forms} a number (write suspend: {{reason: maintenance, until: 2027-01-31T18:00:00Z}})"
+            ),
+        ),
+        ("suspend: 'off'", format!("7:12 policy.suspend: {forms} text (write false, without quotes)")),
+        (
+            "suspend: maintenance",
+            format!(
+                "7:12 policy.suspend: {forms} text (write suspend: {{reason: maintenance, until: 2027-01-31T18:00:00Z}}, or \
+                 true or false)"
+            ),
+        ),
+        (
+            "suspend: 2027-01-31T18:00:00+01:00",
+            format!("7:12 policy.suspend: {forms} text (write suspend: {{until: 2027-01-31T18:00:00+01:00}})"),
+        ),
+        (
+            "reason: maintenance",
+            "7:3 policy.reason: unknown field `reason` (it belongs below suspend: write suspend: {reason: …})"
+                .to_owned(),
+        ),
+        (
+            "until: 2027-01-31T18:00:00Z",
+            "7:3 policy.until: unknown field `until` (it belongs below suspend: write suspend: {until: …})".to_owned(),
+        ),
+        (
+            "suspend: {untill: 2027-01-31T18:00:00Z}",
+            "7:13 policy.suspend.untill: unknown field `untill` (did you mean until?)".to_owned(),
+        ),
+        ("drift: maybe", "7:10 policy.drift: drift `maybe` does not exist (known: report, correct, off)".to_owned()),
+        ("drift: Report", "7:10 policy.drift: drift `Report` does not exist (did you mean report?)".to_owned()),
+        ("drift: false", "7:10 policy.drift: drift must be report, correct or off, found false (write off)".to_owned()),
+        (
+            "drift: true",
+            "7:10 policy.drift: drift must be report, correct or off, found true (write report or correct)".to_owned(),
+        ),
+        ("drift:", "7:3 policy.drift: drift has no value (give it a value, or leave it out)".to_owned()),
+    ] {
+        assert_eq!(policy(&format!("  {text}\n")), [expected], "{text}");
+    }
+}
+
+#[test]
+fn every_rule_of_a_suspension_has_its_words() {
+    for (text, expected) in [
+        ("reason: 3", "reason: reason must be text, found a number (quote it: write '3')"),
+        ("reason: ' '", "reason: reason is empty (say why, or leave it out)"),
+        ("reason: ''", "reason: reason is empty (say why, or leave it out)"),
+        ("reason: [a]", "reason: reason must be text, found a list (write it as one text, as in a shell)"),
+        ("until: 2027", "until: until must be a time, found a number (write it as 2027-01-31T18:00:00Z)"),
+        ("until: [a]", "until: until must be a time, found a list (write it as 2027-01-31T18:00:00Z)"),
+        (
+            "until: 2027-03-01",
+            "until: until `2027-03-01` is no time of RFC 3339 (add a time and its zone, as 2027-03-01T18:00:00Z)",
+        ),
+        (
+            "until: 2027-03-01T10:00:00",
+            "until: until `2027-03-01T10:00:00` is no time of RFC 3339 (add the zone: Z for UTC, or an offset as +01:00)",
+        ),
+        (
+            "until: 2027-03-01 10:00:00Z",
+            "until: until `2027-03-01 10:00:00Z` is no time of RFC 3339 (write day, T, time with seconds, and zone, as \
+             2027-01-31T18:00:00Z)",
+        ),
+        (
+            "until: 2027-03-01T10:00:00[Europe/Paris]",
+            "until: until `2027-03-01T10:00:00[Europe/Paris]` is no time of RFC 3339 (write day, T, time with seconds, and \
+             zone, as 2027-01-31T18:00:00Z)",
+        ),
+        (
+            "until: 2027-02-29T10:00:00Z",
+            "until: until `2027-02-29T10:00:00Z` is no time of RFC 3339 (there is no such day)",
+        ),
+        ("until: tomorrow", "until: until `tomorrow` is no time of RFC 3339 (write it as 2027-01-31T18:00:00Z)"),
+        ("until: ''", "until: until `` is no time of RFC 3339 (write it as 2027-01-31T18:00:00Z)"),
+    ] {
+        let (name, column) = (text.split(':').next().unwrap_or_default(), text.find(": ").expect("has a value") + 7);
+        let expected = format!("8:{column} policy.suspend.{expected}");
+        assert!(expected.contains(&format!("suspend.{name}: ")), "{text}");
+        assert_eq!(policy(&format!("  suspend:\n    {text}\n")), [expected], "{text}");
+    }
+    let long = "é".repeat(Suspend::MAX_REASON_CHARS + 1);
+    assert_eq!(
+        policy(&format!("  suspend: {{reason: {long}, until: ~}}\n")),
+        [
+            "7:21 policy.suspend.reason: reason has 1025 characters, more than 1024 (say it shorter here, the rest in a comment)",
+            "7:1055 policy.suspend.until: until has no value (give it a value, or leave it out)",
+        ]
+    );
+    let hostile = policy("  suspend: {until: \"\\e[2J\\u202e\"}\n");
+    assert!(hostile[0].contains("until `\\u{1b}[2J\\u{202e}` is no time"), "{hostile:?}");
+    assert!(policy(&format!("  suspend: {{until: {}}}\n", "1-".repeat(9999)))[0].len() < 300);
+}
+
+#[test]
+fn a_policy_says_what_its_manifest_says() {
+    let policy = |text: &str| only(yaml(format!("{HEAD}  docker: {{configType: default}}\npolicy: {text}\n"))).1.policy;
+    let suspended = |reason: Option<&str>, until: Option<&str>| Policy {
+        suspend: Suspend::Yes { reason: reason.map(Arc::from), until: until.map(|time| time.parse().expect("a time")) },
+        drift: None,
+    };
+    assert_eq!(policy("{}"), Policy::default());
+    assert_eq!(
+        policy("{suspend: false, drift: correct}"),
+        Policy { suspend: Suspend::No, drift: Some(DriftMode::Correct) }
+    );
+    assert_eq!(policy("{suspend: true}"), suspended(None, None));
+    assert_eq!(policy("{suspend: {}}"), suspended(None, None));
+    let until = Some("2027-01-31T17:00:00Z");
+    assert_eq!(policy("{suspend: {until: 2027-01-31T18:00:00+01:00}}"), suspended(None, until));
+    assert_eq!(policy("\n  suspend:\n    reason: >\n      a\n      b\n"), suspended(Some("a b"), None));
+    let end = Suspend::Yes { reason: None, until: Some(jiff::Timestamp::MAX) };
+    assert_eq!(policy("{suspend: {until: 9999-12-31T23:59:59Z}}").suspend, end);
+}
 
 /// The problems of a manifest with this spec; lines count from the spec's first.
 fn spec(text: &str) -> Vec<String> {
@@ -163,7 +294,7 @@ fn the_head_of_a_manifest_is_checked() {
             "3:23 metadata.projectId: projectId `a/b` holds a slash, a control character, or a blank at its start or end",
             "3:39 metadata.serviceId: serviceId is empty",
             "3:43 metadata.team: unknown field `team` (did you mean teamId?)",
-            "4:19 policy.suspend: suspend must be true or false, found text (write true, without quotes)",
+            "4:19 policy.suspend: suspend must be true, false or a map of reason and until, found text (write true, without quotes)",
         ]
     );
 }

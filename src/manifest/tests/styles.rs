@@ -150,14 +150,25 @@ fn manifest() -> impl Strategy<Value = Value> {
         (docker, buildpack).prop_map(|(docker, pack)| json!({"docker": docker, "buildpack": pack})),
     ];
     let id = || any_text().prop_filter("is an id", |text| crate::model::Id::new(text).is_ok());
-    (id(), id(), prop::option::of(id()), spec, any::<bool>()).prop_map(|(project, service, team, spec, suspend)| {
+    (id(), id(), prop::option::of(id()), spec, policy()).prop_map(|(project, service, team, spec, policy)| {
         let mut metadata = json!({"projectId": project, "serviceId": service});
         if let Some(team) = team {
             metadata["teamId"] = team.into();
         }
         json!({"apiVersion": "truenorth/v1", "kind": "ServiceDeployment", "metadata": metadata, "spec": spec,
-            "policy": {"suspend": suspend}})
+            "policy": policy})
     })
+}
+
+fn policy() -> impl Strategy<Value = Value> {
+    let reason = any_text().prop_filter("can be seen", |text| text.contains(|c: char| c.is_ascii_graphic()));
+    let times = prop::sample::select(vec!["2027-01-31T18:00:00Z", "2027-01-31T18:00:00.5+01:00"]);
+    let suspend = prop_oneof![
+        any::<bool>().prop_map(Value::from),
+        (reason, times).prop_map(|(reason, until)| json!({"reason": reason, "until": until})),
+    ];
+    let drift = prop::sample::select(vec!["report", "correct", "off"]);
+    (suspend, drift).prop_map(|(suspend, drift)| json!({"suspend": suspend, "drift": drift}))
 }
 
 fn style() -> impl Strategy<Value = Style> {

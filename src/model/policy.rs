@@ -1,0 +1,94 @@
+//! Policy: how truenorth treats a service. No part of what is sent, nor of the digest.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+/// How truenorth treats a service; no part of the digest.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Policy {
+    /// Whether to leave the service alone, whatever the manifest says.
+    pub suspend: Suspend,
+    /// What to do about drift of this service; where it is `None`, what the whole run does.
+    pub drift: Option<DriftMode>,
+}
+
+/// Whether a service is to be left alone: no call, whatever its manifest says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Suspend {
+    /// It is kept true to its manifest.
+    #[default]
+    No,
+    /// It is left alone.
+    Yes {
+        /// Why, in somebody's own words: distrusted, bounded by [`Suspend::MAX_REASON_CHARS`], never blank.
+        reason: Option<Arc<str>>,
+        /// When it is kept true again by itself; without it, when the manifest says so.
+        until: Option<Timestamp>,
+    },
+}
+
+impl Suspend {
+    /// The longest reason that is accepted, in characters.
+    pub const MAX_REASON_CHARS: usize = 1024;
+
+    /// Whether the service is to be left alone at `now`: at `until` and after it no longer.
+    #[must_use]
+    pub fn holds(&self, now: Timestamp) -> bool {
+        match self {
+            Self::No => false,
+            Self::Yes { until, .. } => until.is_none_or(|until| now < until),
+        }
+    }
+}
+
+/// What is done about a service that runs something else than what was applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DriftMode {
+    /// It is told.
+    Report,
+    /// It is told, and what is desired is sent again.
+    Correct,
+    /// It is not looked for.
+    Off,
+}
+
+impl DriftMode {
+    /// Every mode, in the order in which they are shown.
+    pub const ALL: [Self; 3] = [Self::Report, Self::Correct, Self::Off];
+
+    /// The word in a manifest and on the command line.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Report => "report",
+            Self::Correct => "correct",
+            Self::Off => "off",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_suspension_ends_at_its_time_and_one_without_a_time_does_not() {
+        let at = |second| Timestamp::from_second(second).expect("is a time");
+        let until = |second| Suspend::Yes { reason: None, until: Some(at(second)) };
+        assert!(!Suspend::No.holds(at(0)));
+        assert!(Suspend::Yes { reason: None, until: None }.holds(Timestamp::MAX));
+        assert!(until(10).holds(at(9)));
+        assert!(!until(10).holds(at(10)));
+        assert!(!until(10).holds(at(11)));
+    }
+
+    #[test]
+    fn the_words_of_a_mode_are_those_of_its_serialisation() {
+        for mode in DriftMode::ALL {
+            assert_eq!(serde_json::to_value(mode).ok(), Some(mode.as_str().into()));
+        }
+    }
+}
