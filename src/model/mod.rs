@@ -1,4 +1,5 @@
-//! The nouns: what a service is called, what its manifest wants of it, and what names a snapshot.
+//! The nouns: what a service is called, what its manifest wants of it, what the API reports of it,
+//! and what names a snapshot.
 //!
 //! Everything here is plain values that cannot hold nonsense: constructors check, fields that could contradict each
 //! other are private. Nothing here reads a clock, a file or the environment.
@@ -8,6 +9,7 @@ mod desired;
 mod digest;
 mod key;
 mod policy;
+mod live;
 mod revision;
 mod update;
 
@@ -16,6 +18,7 @@ pub use desired::{Desired, Place};
 pub use digest::{Digest, InvalidDigest};
 pub use key::{Id, InvalidId, ServiceKey};
 pub use policy::{DriftMode, Policy, Suspend};
+pub use live::{Live, LiveExternal, LiveInternal, LiveRuntime, Rollout, ServiceKind};
 pub use revision::{InvalidRevision, Revision};
 pub use update::{
     BuildServiceId, BuildSha, Buildpack, BuildpackConfig, CredentialsId, DeploymentUpdate, Docker, DockerConfig,

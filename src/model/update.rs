@@ -37,6 +37,30 @@ pub enum DeploymentUpdate {
     Runtime(RuntimeUpdate),
 }
 
+impl DeploymentUpdate {
+    /// Docker's settings, in whichever form.
+    #[must_use]
+    pub fn docker(&self) -> Option<&Docker> {
+        match self {
+            Self::External { docker, .. } | Self::Internal { docker, .. } => docker.as_ref(),
+            Self::Runtime(RuntimeUpdate::Docker { docker } | RuntimeUpdate::Both { docker, .. }) => Some(docker),
+            Self::Runtime(RuntimeUpdate::Buildpack { .. }) => None,
+        }
+    }
+
+    /// The buildpack's settings, in whichever form.
+    #[must_use]
+    pub fn buildpack(&self) -> Option<&Buildpack> {
+        match self {
+            Self::External { .. } | Self::Runtime(RuntimeUpdate::Docker { .. }) => None,
+            Self::Internal { buildpack, .. } => buildpack.as_ref(),
+            Self::Runtime(RuntimeUpdate::Buildpack { buildpack } | RuntimeUpdate::Both { buildpack, .. }) => {
+                Some(buildpack)
+            }
+        }
+    }
+}
+
 /// An update of the runtime alone: at least one of the two settings.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
@@ -284,6 +308,12 @@ impl DockerConfig {
         }
     }
 
+    /// From the word in a manifest.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|config| config.as_str() == word)
+    }
+
     /// The fields that it requires.
     #[must_use]
     pub fn requires(self) -> &'static [&'static str] {
@@ -321,6 +351,24 @@ impl Docker {
         let given = [("customEntrypoint", custom_entrypoint.is_some()), ("customCommand", custom_command.is_some())];
         require(config_type.as_str(), config_type.requires(), &given)?;
         Ok(Self { config_type, custom_command, custom_entrypoint })
+    }
+
+    /// What is overridden.
+    #[must_use]
+    pub fn config_type(&self) -> DockerConfig {
+        self.config_type
+    }
+
+    /// The entrypoint, where one is written.
+    #[must_use]
+    pub fn custom_entrypoint(&self) -> Option<&str> {
+        self.custom_entrypoint.as_deref()
+    }
+
+    /// The command, where one is written.
+    #[must_use]
+    pub fn custom_command(&self) -> Option<&str> {
+        self.custom_command.as_deref()
     }
 }
 
@@ -360,6 +408,12 @@ impl BuildpackConfig {
             Self::CustomEntrypointCustomCommand => "customEntrypointCustomCommand",
             Self::OriginalEntrypointCustomCommand => "originalEntrypointCustomCommand",
         }
+    }
+
+    /// From the word in a manifest.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|config| config.as_str() == word)
     }
 
     /// The fields that it requires.
@@ -405,6 +459,30 @@ impl Buildpack {
         ];
         require(config_type.as_str(), config_type.requires(), &given)?;
         Ok(Self { config_type, custom_command, custom_entrypoint, custom_process })
+    }
+
+    /// How the process is chosen.
+    #[must_use]
+    pub fn config_type(&self) -> BuildpackConfig {
+        self.config_type
+    }
+
+    /// The process, where one is written.
+    #[must_use]
+    pub fn custom_process(&self) -> Option<&str> {
+        self.custom_process.as_deref()
+    }
+
+    /// The entrypoint, where one is written.
+    #[must_use]
+    pub fn custom_entrypoint(&self) -> Option<&str> {
+        self.custom_entrypoint.as_deref()
+    }
+
+    /// The command, where one is written.
+    #[must_use]
+    pub fn custom_command(&self) -> Option<&str> {
+        self.custom_command.as_deref()
     }
 }
 

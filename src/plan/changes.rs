@@ -53,7 +53,7 @@ fn leaves(path: &str, value: &Value, give: &mut impl FnMut(String, String)) {
 }
 
 /// Hides what follows a name like `--password` or `API_KEY=`, and the user of a URL: a plan ends up in build logs.
-fn masked(text: String) -> String {
+pub(super) fn masked(text: String) -> String {
     #[allow(clippy::expect_used, reason = "a constant pattern that a test uses")]
     static SECRET: LazyLock<Regex> = LazyLock::new(|| {
         Regex::new(

@@ -1,12 +1,16 @@
-//! Planning: desired × applied to steps, and what each step would change. Pure: no I/O, clock, randomness or async.
+//! Planning: desired × applied to steps, what each step would change, and desired × live field by field. Pure: no I/O,
+//! clock, randomness or async.
 
 mod changes;
+mod compare;
+mod image;
 mod report;
 mod text;
 
 use std::collections::{BTreeMap, HashMap};
 
 pub use changes::{Change, changes};
+pub use compare::{Comparison, FieldVerdict, Verdict, compare};
 pub use report::{ApiUse, Outcome, Report, ServiceReport};
 pub use text::{counted, printable, render};
 

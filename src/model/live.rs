@@ -1,0 +1,173 @@
+//! Live: what the API reports of a service, as far as truenorth compares it.
+//!
+//! Live is not the mirror image of the update. A field that an answer does not give is absent here, and a word that
+//! truenorth does not know stays as it came: both can only be told apart from "nothing set" by whoever compares.
+
+/// What runs, by the API's answer. Every part may be absent from an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Live {
+    /// The type of the service.
+    pub kind: ServiceKind,
+    /// How many containers.
+    pub instances: Option<u32>,
+    /// The image of a registry, where that is what runs.
+    pub external: Option<LiveExternal>,
+    /// The build of a build service, where that is what runs.
+    pub internal: Option<LiveInternal>,
+    /// Where the deployed image is, registry host included.
+    pub image_url: Option<String>,
+    /// How a docker image starts.
+    pub docker: Option<LiveRuntime>,
+    /// How a buildpack image starts.
+    pub buildpack: Option<LiveRuntime>,
+    /// Whether somebody paused the service.
+    pub paused: bool,
+    /// How far the last rollout is; nothing where the answer does not say, or in a word that is not known.
+    pub rollout: Option<Rollout>,
+}
+
+/// The type of a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ServiceKind {
+    /// Deploys an image of a registry or another service's build.
+    Deployment,
+    /// Builds what it deploys.
+    Combined,
+    /// Builds only; it has no deployment.
+    Build,
+}
+
+/// An image of a registry as live shows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LiveExternal {
+    /// Path, tag and digest, without the registry's host.
+    pub image_path: Option<String>,
+    /// The registry as one of the API's words, such as `dockerhub` or `github`.
+    pub registry_provider: Option<String>,
+    /// Whether credentials are used. Which ones is never shown.
+    pub private_image: Option<bool>,
+}
+
+/// A build of a build service as live shows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LiveInternal {
+    /// Id of the build service (`nfObjectId`).
+    pub id: Option<String>,
+    /// Branch.
+    pub branch: Option<String>,
+    /// A commit, or `latest` where the newest build is deployed as it comes.
+    pub build_sha: Option<String>,
+    /// The commit that runs.
+    pub deployed_sha: Option<String>,
+    /// Id of the build. Only the deprecated `GET …/deployment` gives it; whoever asked that puts it here.
+    pub build_id: Option<String>,
+}
+
+/// How a container starts, as live shows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LiveRuntime {
+    /// `default`, `customCommand`, …, or a word that truenorth does not know.
+    pub config_type: Option<String>,
+    /// Process of a buildpack image.
+    pub custom_process: Option<String>,
+    /// Entrypoint; may be shown though the type does not use it.
+    pub custom_entrypoint: Option<String>,
+    /// Command; may be shown though the type does not use it.
+    pub custom_command: Option<String>,
+}
+
+/// How far a rollout is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Rollout {
+    /// Waits for its turn.
+    Pending,
+    /// Containers are being replaced.
+    InProgress,
+    /// Everything runs.
+    Completed,
+    /// It did not work.
+    Failed,
+}
+
+impl Live {
+    /// Of this type, with nothing shown.
+    #[must_use]
+    pub fn of_kind(kind: ServiceKind) -> Self {
+        Self {
+            kind,
+            instances: None,
+            external: None,
+            internal: None,
+            image_url: None,
+            docker: None,
+            buildpack: None,
+            paused: false,
+            rollout: None,
+        }
+    }
+
+    /// The same, with the id of the build that runs, as the deprecated `GET …/deployment` gives it. Nothing changes where
+    /// no build of another service runs.
+    #[must_use]
+    pub fn with_build_id(mut self, build_id: Option<String>) -> Self {
+        if let Some(internal) = &mut self.internal {
+            internal.build_id = build_id;
+        }
+        self
+    }
+
+    /// Whether the answer showed anything of a deployment. Where it did not, nothing can be told of it.
+    #[must_use]
+    pub fn shows_a_deployment(&self) -> bool {
+        let Self { instances, external, internal, image_url, docker, buildpack, .. } = self;
+        instances.is_some()
+            || external.is_some()
+            || internal.is_some()
+            || image_url.is_some()
+            || docker.is_some()
+            || buildpack.is_some()
+    }
+}
+
+impl ServiceKind {
+    /// Every type.
+    pub const ALL: [Self; 3] = [Self::Deployment, Self::Combined, Self::Build];
+
+    /// The API's word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Deployment => "deployment",
+            Self::Combined => "combined",
+            Self::Build => "build",
+        }
+    }
+
+    /// From the API's word.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == word)
+    }
+}
+
+impl Rollout {
+    /// Every stage, in its order.
+    pub const ALL: [Self; 4] = [Self::Pending, Self::InProgress, Self::Completed, Self::Failed];
+
+    /// The API's word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "PENDING",
+            Self::InProgress => "IN_PROGRESS",
+            Self::Completed => "COMPLETED",
+            Self::Failed => "FAILED",
+        }
+    }
+
+    /// From the API's word.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|stage| stage.as_str() == word)
+    }
+}
