@@ -1,5 +1,6 @@
-//! What the headers of an answer say: the quota that is left, and how long to wait.
+//! What the headers of an answer say: the quota that is left, how long to wait, and whether the call is on its way out.
 
+use std::fmt;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -18,6 +19,8 @@ const MIN_WAIT: Duration = Duration::from_secs(1);
 
 const LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
 const REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
+const DEPRECATION: HeaderName = HeaderName::from_static("deprecation");
+const SUNSET: HeaderName = HeaderName::from_static("sunset");
 const RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 
 /// An answer that the API gave to a call that it accepted.
@@ -31,6 +34,63 @@ pub struct Answered<T> {
     pub quota: Option<Quota>,
     /// From the beginning of the call to the end of the answer.
     pub elapsed: Duration,
+    /// What the answer says of the call's own end.
+    pub deprecated: Option<Deprecation>,
+}
+
+/// The provider means to take this call away: what `Deprecation` (RFC 9745) and `Sunset` (RFC 8594) say. Only the times
+/// are kept, so that nothing of it needs to be distrusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deprecation {
+    /// From when on it should not be used; nothing where the answer does not say, or not in a form that can be read.
+    pub since: Option<Timestamp>,
+    /// When it is expected to be gone.
+    pub sunset: Option<Timestamp>,
+}
+
+/// What the headers of any answer say, of success or not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Heard {
+    pub(super) quota: Option<Quota>,
+    pub(super) deprecated: Option<Deprecation>,
+}
+
+impl Heard {
+    pub(super) fn from_headers(headers: &HeaderMap) -> Self {
+        Self { quota: Quota::from_headers(headers), deprecated: Deprecation::from_headers(headers) }
+    }
+}
+
+impl Deprecation {
+    /// What is said, where anything is. `Deprecation: false` of an old draft says that nothing is.
+    fn from_headers(headers: &HeaderMap) -> Option<Self> {
+        let text = |name: &HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or_default().trim());
+        let deprecation = text(&DEPRECATION).filter(|text| !matches!(*text, "false" | "?0"));
+        let sunset = text(&SUNSET).and_then(date);
+        if deprecation.is_none() && sunset.is_none() {
+            return None;
+        }
+        Some(Self { since: deprecation.and_then(|text| unix_time(text).or_else(|| date(text))), sunset })
+    }
+}
+
+impl fmt::Display for Deprecation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("deprecated")?;
+        if let Some(since) = self.since {
+            write!(f, " since {since}")?;
+        }
+        match self.sunset {
+            Some(sunset) => write!(f, ", gone from {sunset} on"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// `@1688169599`, the date of a structured field.
+fn unix_time(text: &str) -> Option<Timestamp> {
+    let seconds = text.split(';').next()?.trim().strip_prefix('@')?.parse().ok()?;
+    Timestamp::from_second(seconds).ok()
 }
 
 /// How many calls the token has left, as the last answer said.
@@ -150,6 +210,30 @@ mod tests {
             assert_eq!(wait(&[("retry-after", text), ("x-ratelimit-reset", text)]), 60, "{text:?}");
         }
         assert_eq!(wait(&[("retry-after", &"9".repeat(100))]), 86_400);
+    }
+
+    #[test]
+    fn a_deprecation_is_read_in_every_form_that_is_in_use() {
+        let heard = |lines: &[(&'static str, &str)]| Deprecation::from_headers(&headers(lines));
+        let at = |second| Timestamp::from_second(second).ok();
+        let date = "Sun, 06 Nov 1994 08:49:37 GMT";
+        let both = Some(Deprecation { since: at(1_780_272_000), sunset: at(NOW) });
+        assert_eq!(heard(&[("deprecation", "@1780272000"), ("sunset", date)]), both);
+        assert_eq!(heard(&[("deprecation", "@1780272000;a=1")]).and_then(|said| said.since), at(1_780_272_000));
+        assert_eq!(heard(&[("deprecation", date)]), Some(Deprecation { since: at(NOW), sunset: None }));
+        assert_eq!(heard(&[("sunset", date)]), Some(Deprecation { since: None, sunset: at(NOW) }));
+        for unclear in ["true", "@", "@soon", "@99999999999999999", "", "\u{fc}"] {
+            assert_eq!(
+                heard(&[("deprecation", unclear)]),
+                Some(Deprecation { since: None, sunset: None }),
+                "{unclear}"
+            );
+        }
+        for nothing in [&[][..], &[("deprecation", "false")], &[("sunset", "soon")]] {
+            assert_eq!(heard(nothing), None, "{nothing:?}");
+        }
+        let shown = both.map(|said| said.to_string()).unwrap_or_default();
+        assert_eq!(shown, "deprecated since 2026-06-01T00:00:00Z, gone from 1994-11-06T08:49:37Z on");
     }
 
     #[test]

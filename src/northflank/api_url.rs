@@ -7,7 +7,7 @@ use std::str::FromStr;
 use reqwest::Url;
 use thiserror::Error;
 
-use crate::model::ServiceKey;
+use crate::model::{Id, ServiceKey, ServiceKind};
 
 /// Address of the API: https, or http on loopback only, without anything that could hold a secret. A path is kept as a
 /// prefix of every call's path.
@@ -66,9 +66,37 @@ impl ApiUrl {
 
     /// `…/v1/projects/{project}/services/{service}/deployment`, under `/teams/{team}` where the key has one.
     pub(super) fn deployment(&self, key: &ServiceKey) -> Url {
-        let mut segments = project(key);
+        let mut segments = project(key.team.as_ref(), &key.project);
         segments.extend(["services", key.service.as_str(), "deployment"]);
         self.below(&segments)
+    }
+
+    /// `…/services/{service}`.
+    pub(super) fn service(&self, key: &ServiceKey) -> Url {
+        let mut segments = project(key.team.as_ref(), &key.project);
+        segments.extend(["services", key.service.as_str()]);
+        self.below(&segments)
+    }
+
+    /// `…/services/{kind}/{service}`, where PATCH goes.
+    pub(super) fn service_of_kind(&self, key: &ServiceKey, kind: ServiceKind) -> Url {
+        let mut segments = project(key.team.as_ref(), &key.project);
+        segments.extend(["services", kind.as_str(), key.service.as_str()]);
+        self.below(&segments)
+    }
+
+    /// `…/services?per_page=…&cursor=…`.
+    pub(super) fn services(&self, team: Option<&Id>, project_id: &Id, per_page: u32, cursor: Option<&str>) -> Url {
+        let mut segments = project(team, project_id);
+        segments.push("services");
+        let mut url = self.below(&segments);
+        let mut query = url.query_pairs_mut();
+        query.append_pair("per_page", &per_page.to_string());
+        if let Some(cursor) = cursor {
+            query.append_pair("cursor", cursor);
+        }
+        drop(query);
+        url
     }
 
     /// Appends segments to the prefix; whatever is special in a URL is escaped within each.
@@ -82,12 +110,12 @@ impl ApiUrl {
     }
 }
 
-fn project(key: &ServiceKey) -> Vec<&str> {
+fn project<'a>(team: Option<&'a Id>, project: &'a Id) -> Vec<&'a str> {
     let mut segments = vec!["v1"];
-    if let Some(team) = &key.team {
+    if let Some(team) = team {
         segments.extend(["teams", team.as_str()]);
     }
-    segments.extend(["projects", key.project.as_str()]);
+    segments.extend(["projects", project.as_str()]);
     segments
 }
 

@@ -8,16 +8,18 @@ use jiff::Timestamp;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
 use reqwest::{Method, Response, StatusCode, Url};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use thiserror::Error;
 use tokio::time::{Instant, timeout_at};
 
-use super::answer::{self, Answered, Quota};
-use super::body;
+use super::answer::{self, Answered, Heard};
+use super::body::{self, End};
 use super::error::{CallError, Cause, Failure};
 use super::failure::Said;
 use super::transport::{Proxies, Roots, Transport};
+use super::wire::{Data, Deployment, List, Page, Patch, PatchDeployment, Service};
 use super::{ApiUrl, Token, scrub};
-use crate::model::{DeploymentUpdate, ServiceKey};
+use crate::model::{DeploymentUpdate, Id, Live, ServiceKey, ServiceKind};
 
 /// How long the rest of an accepted call's body is waited for. It says nothing that is needed; its end only lets the
 /// connection be used again.
@@ -25,6 +27,12 @@ const DRAIN: Duration = Duration::from_secs(1);
 
 /// The most that is read of such a body, in bytes.
 const MAX_DRAINED: usize = 64 * 1024;
+
+/// The most that is read of one service, in bytes: a manifest's limit, which its commands share.
+const MAX_SERVICE: usize = 1024 * 1024;
+
+/// The most that is read of a page of services, in bytes.
+const MAX_PAGE: usize = 8 * 1024 * 1024;
 
 /// The API as one token sees it. A clone shares connections and token.
 #[derive(Clone)]
@@ -88,9 +96,11 @@ pub enum BuildError {
 /// An answer with a status of success, its body not yet read.
 struct Accepted {
     response: Response,
-    quota: Option<Quota>,
+    heard: Heard,
     began: Instant,
     deadline: Instant,
+    /// The token that was sent, which the answer may repeat.
+    token: Arc<Token>,
 }
 
 impl Client {
@@ -147,6 +157,70 @@ impl Client {
         self.call(Method::POST, self.shared.api_url.deployment(key), Some(update)).await?.drain().await
     }
 
+    /// `PATCH …/services/{kind}/{service}`: the same update in the newer form. `instances` is what live shows now, so that
+    /// scaling by hand survives: the form for a service of type deployment must name it.
+    ///
+    /// A success is accepted whatever its body, as with [`Client::update_deployment`].
+    ///
+    /// # Errors
+    /// See [`CallError`]. Where the update has no form for such a service, nothing is sent, and the disposition is
+    /// [`Rejected`](super::Disposition::Rejected): a service of type build deploys nothing, one of type combined only what
+    /// it builds itself, and one of type deployment needs `instances`.
+    pub async fn patch_deployment(
+        &self,
+        key: &ServiceKey,
+        kind: ServiceKind,
+        instances: Option<u32>,
+        update: &DeploymentUpdate,
+    ) -> Result<Answered<()>, CallError> {
+        if let Some(why) = has_no_patch(kind, instances, update) {
+            return Err(CallError::new(Failure::Senseless { why }, Heard::default(), Duration::ZERO));
+        }
+        // Where it may be left out, leaving it out cannot undo what somebody scales just now.
+        let instances = instances.filter(|_| kind == ServiceKind::Deployment);
+        let body = Patch { deployment: PatchDeployment { instances, update } };
+        let url = self.shared.api_url.service_of_kind(key, kind);
+        self.call(Method::PATCH, url, Some(&body)).await?.drain().await
+    }
+
+    /// `GET …/services/{service}`: what a service runs. A text of it that holds the token has `[token]` in its place.
+    ///
+    /// # Errors
+    /// See [`CallError`]; 404 is [`Rejected`](super::Disposition::Rejected). A success whose body is not what the contract
+    /// says is transient: a page of a proxy, an answer that was cut off.
+    pub async fn read_service(&self, key: &ServiceKey) -> Result<Answered<Live>, CallError> {
+        let accepted = self.call(Method::GET, self.shared.api_url.service(key), NOTHING).await?;
+        accepted.read(MAX_SERVICE, |Data { data }: Data<Service>, token| Ok(data.into_live(token))).await
+    }
+
+    /// The deprecated `GET …/services/{service}/deployment`: the id of the build that runs, which no other answer gives.
+    /// Nothing where the service runs no build of another service, or the answer leaves it out.
+    ///
+    /// # Errors
+    /// As with [`Client::read_service`].
+    pub async fn read_build_id(&self, key: &ServiceKey) -> Result<Answered<Option<String>>, CallError> {
+        let accepted = self.call(Method::GET, self.shared.api_url.deployment(key), NOTHING).await?;
+        accepted.read(MAX_SERVICE, |Data { data }: Data<Deployment>, token| Ok(data.into_build_id(token))).await
+    }
+
+    /// `GET …/services`: one page of a project's services, by their ids and types. `cursor` is [`Page::next`] of the page
+    /// before. A page can lead to itself; whoever walks them bounds their number.
+    ///
+    /// # Errors
+    /// As with [`Client::read_service`].
+    pub async fn list_services(
+        &self,
+        team: Option<&Id>,
+        project: &Id,
+        cursor: Option<&str>,
+    ) -> Result<Answered<Page>, CallError> {
+        let url = self.shared.api_url.services(team, project, Page::SIZE, cursor);
+        let accepted = self.call(Method::GET, url, NOTHING).await?;
+        accepted
+            .read(MAX_PAGE, |list: List, token| Page::try_from(list).map_err(|error| Cause::of(&error, token)))
+            .await
+    }
+
     /// Sends one request, once, and sorts the answer by its status.
     async fn call<B: Serialize + Sync>(
         &self,
@@ -158,27 +232,28 @@ impl Client {
         let token = self.token();
         let began = Instant::now();
         let deadline = began + *request_timeout;
-        let failed = |failure, quota| CallError::new(failure, quota, began.elapsed());
+        let failed = |failure, heard| CallError::new(failure, heard, began.elapsed());
 
         let mut request = http.request(method, url).header(AUTHORIZATION, token.authorization());
         if let Some(content) = content {
             let content = serde_json::to_vec(content)
-                .map_err(|error| failed(Failure::Request { cause: Cause::of(&error, &token) }, None))?;
+                .map_err(|error| failed(Failure::Request { cause: Cause::of(&error, &token) }, Heard::default()))?;
             request = request.header(CONTENT_TYPE, HeaderValue::from_static("application/json")).body(content);
         }
         let response = match timeout_at(deadline, request.send()).await {
             Ok(Ok(response)) => response,
-            Ok(Err(error)) => return Err(failed(network(error, api_url, &token), None)),
+            Ok(Err(error)) => return Err(failed(network(error, api_url, &token), Heard::default())),
             Err(_) => {
-                return Err(failed(Failure::Timeout { api: api_url.to_string(), after: *request_timeout }, None));
+                let failure = Failure::Timeout { api: api_url.to_string(), after: *request_timeout };
+                return Err(failed(failure, Heard::default()));
             }
         };
 
-        let quota = Quota::from_headers(response.headers());
+        let heard = Heard::from_headers(response.headers());
         if response.status().is_success() {
-            Ok(Accepted { response, quota, began, deadline })
+            Ok(Accepted { response, heard, began, deadline, token })
         } else {
-            Err(failed(refusal(response, deadline, &token).await, quota))
+            Err(failed(refusal(response, deadline, &token).await, heard))
         }
     }
 
@@ -190,11 +265,61 @@ impl Client {
 impl Accepted {
     /// For calls whose status says all.
     async fn drain(self) -> Result<Answered<()>, CallError> {
-        let Self { response, quota, began, deadline } = self;
+        let Self { response, heard: Heard { quota, deprecated }, began, deadline, .. } = self;
         let status = response.status().as_u16();
         let deadline = deadline.min(Instant::now() + DRAIN);
         body::read(response, MAX_DRAINED, deadline).await;
-        Ok(Answered { value: (), status, quota, elapsed: began.elapsed() })
+        Ok(Answered { value: (), status, quota, elapsed: began.elapsed(), deprecated })
+    }
+
+    /// For calls that ask for something: takes it out of a body of at most `limit` bytes.
+    async fn read<W: DeserializeOwned, T>(
+        self,
+        limit: usize,
+        take: impl FnOnce(W, &Token) -> Result<T, Cause>,
+    ) -> Result<Answered<T>, CallError> {
+        let Self { response, heard, began, deadline, token } = self;
+        let status = response.status();
+        let body = body::read(response, limit, deadline).await;
+        let value = match body.end {
+            End::Whole => match serde_json::from_slice(&body.bytes) {
+                Ok(whole) => take(whole, &token),
+                Err(error) => Err(Cause::of(&error, &token)),
+            }
+            .map_err(|cause| ("its body is not what the contract says", Some(cause))),
+            End::TooLong => Err(("its body is too long", None)),
+            End::Deadline => Err(("its body did not come in time", None)),
+            End::Broken => Err(("its body broke off", None)),
+        };
+        let elapsed = began.elapsed();
+        match value {
+            Ok(value) => {
+                let Heard { quota, deprecated } = heard;
+                Ok(Answered { value, status: status.as_u16(), quota, elapsed, deprecated })
+            }
+            Err((why, cause)) => Err(CallError::new(Failure::Unreadable { status, why, cause }, heard, elapsed)),
+        }
+    }
+}
+
+/// No body.
+const NOTHING: Option<&()> = None;
+
+/// Why an update cannot be a PATCH of a service of this type.
+fn has_no_patch(kind: ServiceKind, instances: Option<u32>, update: &DeploymentUpdate) -> Option<&'static str> {
+    match (kind, update) {
+        (ServiceKind::Build, _) => Some("a service of type build deploys nothing"),
+        (ServiceKind::Combined, DeploymentUpdate::External { .. }) => {
+            Some("a service of type combined deploys what it builds, and takes no `external`")
+        }
+        (ServiceKind::Combined, DeploymentUpdate::Internal { .. }) => {
+            Some("a service of type combined deploys what it builds, and takes no `internal`")
+        }
+        (ServiceKind::Combined, DeploymentUpdate::Runtime(_)) => None,
+        (ServiceKind::Deployment, _) if instances.is_none() => {
+            Some("PATCH must name how many instances run, and live does not show it")
+        }
+        (ServiceKind::Deployment, _) => None,
     }
 }
 

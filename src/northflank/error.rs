@@ -7,6 +7,7 @@ use std::time::Duration;
 use reqwest::StatusCode;
 use serde_json::Value;
 
+use super::answer::{Deprecation, Heard};
 use super::failure::{MAX_MESSAGE, Said};
 use super::{Quota, Token, scrub};
 
@@ -22,7 +23,7 @@ pub struct CallError {
 #[derive(Debug)]
 struct Parts {
     failure: Failure,
-    quota: Option<Quota>,
+    heard: Heard,
     elapsed: Duration,
 }
 
@@ -37,6 +38,10 @@ pub(super) enum Failure {
     Broken { api: String, cause: Cause },
     /// No status before the deadline.
     Timeout { api: String, after: Duration },
+    /// The call makes no sense for the service: nothing was sent.
+    Senseless { why: &'static str },
+    /// A status of success, and a body that does not give what the call asked for.
+    Unreadable { status: StatusCode, why: &'static str, cause: Option<Cause> },
     /// A status that is no success.
     Status { status: StatusCode, said: Said, wait: Option<Duration> },
 }
@@ -44,7 +49,8 @@ pub(super) enum Failure {
 /// What to do after a call that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Disposition {
-    /// Try again later, with a backoff: the network, a timeout, 408, 425, 5xx. See [`CallError::minimum_wait`].
+    /// Try again later, with a backoff: the network, a timeout, 408, 425, 5xx, an answer that cannot be read. See
+    /// [`CallError::minimum_wait`].
     Transient,
     /// No call at all before this time is over: 429.
     Limited {
@@ -53,14 +59,15 @@ pub enum Disposition {
     },
     /// The token is refused: 401 and 403.
     Denied,
-    /// The call is refused, and will be until its content changes: other 4xx, and 3xx, as no redirect is followed.
+    /// The call is refused, and will be until its content changes: other 4xx, and 3xx, as no redirect is followed. So is
+    /// one that makes no sense for its service.
     Rejected,
 }
 
 /// Whether a call that failed can have had an effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delivery {
-    /// It never left: there was no connection.
+    /// It never left: there was no connection, or nothing that could be sent.
     Unsent,
     /// It may have had: a timeout, a connection that broke, a status that proves nothing (5xx, 3xx, 408).
     Unknown,
@@ -69,8 +76,8 @@ pub enum Delivery {
 }
 
 impl CallError {
-    pub(super) fn new(failure: Failure, quota: Option<Quota>, elapsed: Duration) -> Self {
-        Self { parts: Box::new(Parts { failure, quota, elapsed }) }
+    pub(super) fn new(failure: Failure, heard: Heard, elapsed: Duration) -> Self {
+        Self { parts: Box::new(Parts { failure, heard, elapsed }) }
     }
 
     /// What to do next.
@@ -78,7 +85,7 @@ impl CallError {
     pub fn disposition(&self) -> Disposition {
         let Failure::Status { status, wait, .. } = &self.parts.failure else {
             return match self.parts.failure {
-                Failure::Request { .. } => Disposition::Rejected,
+                Failure::Request { .. } | Failure::Senseless { .. } => Disposition::Rejected,
                 _ => Disposition::Transient,
             };
         };
@@ -94,8 +101,8 @@ impl CallError {
     #[must_use]
     pub fn delivery(&self) -> Delivery {
         match &self.parts.failure {
-            Failure::Request { .. } | Failure::Connect { .. } => Delivery::Unsent,
-            Failure::Broken { .. } | Failure::Timeout { .. } => Delivery::Unknown,
+            Failure::Request { .. } | Failure::Connect { .. } | Failure::Senseless { .. } => Delivery::Unsent,
+            Failure::Broken { .. } | Failure::Timeout { .. } | Failure::Unreadable { .. } => Delivery::Unknown,
             Failure::Status { status, .. } if status.is_client_error() && *status != StatusCode::REQUEST_TIMEOUT => {
                 Delivery::Refused
             }
@@ -117,7 +124,7 @@ impl CallError {
     #[must_use]
     pub fn status(&self) -> Option<u16> {
         match &self.parts.failure {
-            Failure::Status { status, .. } => Some(status.as_u16()),
+            Failure::Status { status, .. } | Failure::Unreadable { status, .. } => Some(status.as_u16()),
             _ => None,
         }
     }
@@ -148,7 +155,13 @@ impl CallError {
     /// The quota, where the answer reported it in full.
     #[must_use]
     pub fn quota(&self) -> Option<Quota> {
-        self.parts.quota
+        self.parts.heard.quota
+    }
+
+    /// What the answer says of the call's own end.
+    #[must_use]
+    pub fn deprecated(&self) -> Option<Deprecation> {
+        self.parts.heard.deprecated
     }
 
     /// From the beginning of the call to its failure.
@@ -172,6 +185,8 @@ impl fmt::Display for CallError {
             Failure::Connect { api, .. } => write!(f, "no connection to `{api}`"),
             Failure::Broken { api, .. } => write!(f, "the connection to `{api}` broke before it answered"),
             Failure::Timeout { api, after } => write!(f, "no answer from `{api}` within {after:?}"),
+            Failure::Senseless { why } => write!(f, "the update cannot be sent: {why}"),
+            Failure::Unreadable { status, why, .. } => write!(f, "the API answered {}, but {why}", in_words(*status)),
             Failure::Status { status, said, .. } => {
                 let words = in_words(*status);
                 write!(f, "the API answered {words}")?;
@@ -192,7 +207,8 @@ impl Error for CallError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match &self.parts.failure {
             Failure::Request { cause } | Failure::Connect { cause, .. } | Failure::Broken { cause, .. } => Some(cause),
-            Failure::Timeout { .. } | Failure::Status { .. } => None,
+            Failure::Unreadable { cause, .. } => cause.as_ref().map(|cause| cause as _),
+            Failure::Timeout { .. } | Failure::Senseless { .. } | Failure::Status { .. } => None,
         }
     }
 }
@@ -248,7 +264,7 @@ mod tests {
     fn status(status: u16, message: Option<&str>, id: Option<&str>) -> CallError {
         let said = Said { message: message.map(Into::into), id: id.map(Into::into), details: None };
         let status = StatusCode::from_u16(status).expect("a status");
-        CallError::new(Failure::Status { status, said, wait: None }, None, Duration::ZERO)
+        CallError::new(Failure::Status { status, said, wait: None }, Heard::default(), Duration::ZERO)
     }
 
     #[test]

@@ -18,13 +18,15 @@ mod scrub;
 mod token;
 mod token_source;
 mod transport;
+mod wire;
 
 #[cfg(test)]
 mod tests;
 
-pub use answer::{Answered, MAX_WAIT, Quota};
+pub use answer::{Answered, Deprecation, MAX_WAIT, Quota};
 pub use api_url::{ApiUrl, InvalidApiUrl};
 pub use client::{BuildError, Client, Settings};
 pub use error::{CallError, Delivery, Disposition};
 pub use token::{Token, TokenError};
 pub use token_source::{ReadToken, TokenReadError, TokenSource, TokenWarning};
+pub use wire::{Listed, Page};

@@ -7,6 +7,7 @@
 mod bodies;
 mod calls;
 mod failures;
+mod reads;
 mod secrets;
 mod server;
 mod tls;
