@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 use criterion::{Criterion, criterion_group, criterion_main};
 use jiff::Timestamp;
 use tempfile::TempDir;
-use truenorth::daemon::{Api, PassSettings, Stop, reconcile_once};
+use truenorth::daemon::{Api, PassSettings, Stop, UpdateCall, reconcile_once};
 use truenorth::engine::Pace;
 use truenorth::ledger::Ledger;
 use truenorth::northflank::{Client, Settings, Token, TokenSource};
+use truenorth::plan::{Adopt, Rules};
 use truenorth::sandbox::{Options, Sandbox};
 use truenorth::source::Folder;
 
@@ -75,9 +76,13 @@ async fn pass(url: &str, folder: &Path, state: &Path) {
     let token = Token::new("bench").unwrap();
     let client = Client::new(Settings::new(url.parse().unwrap(), Duration::from_secs(30)), token.clone()).unwrap();
     let ledger = Ledger::open(&state.join("state"), Timestamp::now()).unwrap();
-    let settings =
-        PassSettings { concurrency: 64, deadline: Duration::from_secs(60), backoff: Pace::default().backoff };
-    let api = Api { client, tokens: TokenSource::Environment(token) };
+    let settings = PassSettings {
+        concurrency: 64,
+        deadline: Duration::from_secs(60),
+        backoff: Pace::default().backoff,
+        rules: Rules { adopt: Adopt::SendFirst, ..Rules::default() },
+    };
+    let api = Api { client, tokens: TokenSource::Environment(token), update_call: UpdateCall::Post };
     let (_sender, stop) = Stop::channel();
     let report = reconcile_once(&mut Folder::new(folder), ledger, api, settings, stop, |_| {}).await.unwrap();
     assert!(report.converged && report.api.calls == 1_000);

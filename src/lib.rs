@@ -6,9 +6,10 @@
 //! # The four moves of a pass
 //! 1. **Observe.** [`source`] reads the folder into a snapshot: what all valid [`manifest`]s say at one moment, and what
 //!    is wrong in it. [`ledger`] says what the API accepted last.
-//! 2. **Plan.** [`plan`] turns both into steps: update, unchanged, suspended, orphaned. A pure function.
+//! 2. **Plan.** [`plan`] turns both, and what a read of live showed, into steps: read live, update, unchanged, suspended,
+//!    orphaned. A pure function.
 //! 3. **Execute.** [`engine`] says which call is due and when; [`daemon`] makes it with the client in [`northflank`].
-//!    The intent is on disk before the call.
+//!    The intent is on disk before an update. What the ledger does not know, or doubts, is read before it is sent.
 //! 4. **Record.** How the call ended is on disk after it, and goes back into the engine.
 //!
 //! A trigger (start, event, timer, signal) only ever says "look again"; all take this one path.
@@ -16,12 +17,12 @@
 //! # The modules, in reading order
 //! | module | what it is | may not |
 //! |---|---|---|
-//! | [`model`] | the nouns: service key, deployment update, digest, revision, applied | do I/O, read a clock |
+//! | [`model`] | the nouns: service key, deployment update, digest, revision, applied, live | do I/O, read a clock |
 //! | [`manifest`] | bytes to manifests, or to problems with line and column | do I/O |
 //! | [`source`] | a folder to a snapshot | know the ledger or the API |
-//! | [`plan`] | desired × applied to steps; differences; the report | do I/O, read a clock |
-//! | [`engine`] | the state machine: queue, backoff, pauses | do I/O, read a clock, roll dice |
-//! | [`ledger`] | what was sent and accepted, in SQLite | know the API |
+//! | [`plan`] | desired × applied × live to steps; differences; the comparison with live; the report | do I/O, read a clock |
+//! | [`engine`] | the state machine: queue, backoff, pauses, quota, turns to read for drift | do I/O, read a clock, roll dice |
+//! | [`ledger`] | what was sent and accepted, and what live showed, in SQLite | know the API |
 //! | [`northflank`] | the API client, errors and what follows from them | retry |
 //! | [`daemon`] | the driver: carries out what the engine decides | decide |
 //! | [`status`] | health, metrics and status over HTTP | make the loop wait |
@@ -37,7 +38,7 @@
 //! 4. *One call in flight per service, the newest content wins*, and new content ends a wait.
 //! 5. *Unreadable is not empty*: absence never causes a call; nothing is ever deleted.
 //! 6. *One snapshot, one revision*: what is applied was read while the folder held still.
-//! 7. *Intent before, record after*: a crash anywhere repeats at most one call a service.
+//! 7. *Intent before, record after*: a crash anywhere repeats at most one call a service, and none where live can tell.
 //! 8. *One bad manifest stops only itself.*
 //! 9. *Everything has a limit and a way out.*
 //! 10. *Secrets reach no sink.*

@@ -8,13 +8,16 @@ use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use jiff::SignedDuration;
 
+use crate::daemon::UpdateCall;
+use crate::model::DriftMode;
 use crate::northflank::Settings;
+use crate::plan::{Adopt, Rules};
 
 const AFTER_HELP: &str = "\
 Exit codes:
   0   converged, or nothing to do
   1   not converged: a problem in the folder, a failed or stalled service, the deadline
-  2   only `plan --exit-code`: changes are pending
+  2   only `plan --exit-code`: changes are pending, or services drifted
   64  the command line cannot be understood
   78  configuration: no token, a bad URL, an unreadable folder, a ledger in use; nothing was sent
 
@@ -64,7 +67,18 @@ pub(super) struct RunArgs {
     pub(super) state: StateArgs,
     #[command(flatten)]
     pub(super) api: ApiArgs,
-    /// Update calls in flight at once
+    #[command(flatten)]
+    pub(super) rules: RuleArgs,
+    /// Daemon: read a service for drift no more often than this; less often where the rate limit leaves less
+    #[arg(long, value_name = "DURATION", env = "TRUENORTH_DRIFT_EVERY", default_value = "5m", value_parser = duration)]
+    pub(super) drift_every: Duration,
+    /// Which call carries an update: POST as the provider's reference page has it, PATCH as it recommends, or auto
+    ///
+    /// auto posts, and goes over to PATCH for good when the API no longer serves POST for a service that is there. PATCH
+    /// takes a read before it where the service's instances have to be kept.
+    #[arg(long, value_name = "CALL", env = "TRUENORTH_UPDATE_CALL", default_value = "auto")]
+    pub(super) update_call: UpdateCallArg,
+    /// Calls in flight at once
     #[arg(long, value_name = "N", env = "TRUENORTH_CONCURRENCY", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(super) concurrency: u16,
     /// With --reconcile-once: when to stop retrying
@@ -84,6 +98,65 @@ pub(super) struct RunArgs {
     pub(super) output: Output,
     #[command(flatten)]
     pub(super) log: LogArgs,
+}
+
+/// What is done where a manifest alone does not decide.
+#[derive(Args, Debug)]
+pub(super) struct RuleArgs {
+    /// Send the update of a service that the ledger does not know without reading first what it runs
+    ///
+    /// Without this such a service is read, and recorded as applied where it runs what its manifest says: a lost state
+    /// folder or a new machine restarts nothing.
+    #[arg(long, env = "TRUENORTH_NO_ADOPT", action = ArgAction::SetTrue, value_parser = FalseyValueParser::new())]
+    pub(super) no_adopt: bool,
+    /// Daemon: what to do where a service runs something else than was applied
+    ///
+    /// Services are read in turn with at most half of the calls that the rate limit leaves over. A manifest's
+    /// policy.drift goes before this.
+    #[arg(long, value_name = "WHAT", env = "TRUENORTH_DRIFT", default_value = "report")]
+    pub(super) drift: DriftArg,
+}
+
+impl RuleArgs {
+    pub(super) fn rules(&self) -> Rules {
+        let adopt = if self.no_adopt { Adopt::SendFirst } else { Adopt::ReadFirst };
+        let drift = match self.drift {
+            DriftArg::Report => DriftMode::Report,
+            DriftArg::Correct => DriftMode::Correct,
+            DriftArg::Off => DriftMode::Off,
+        };
+        Rules { adopt, drift }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum DriftArg {
+    /// Tell it, and leave the service as it is
+    Report,
+    /// Send again what the manifest says
+    Correct,
+    /// Do not look
+    Off,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum UpdateCallArg {
+    /// POST …/deployment
+    Post,
+    /// PATCH …/services/deployment/… or …/combined/…
+    Patch,
+    /// POST while it is served
+    Auto,
+}
+
+impl From<UpdateCallArg> for UpdateCall {
+    fn from(arg: UpdateCallArg) -> Self {
+        match arg {
+            UpdateCallArg::Post => Self::Post,
+            UpdateCallArg::Patch => Self::Patch,
+            UpdateCallArg::Auto => Self::Auto,
+        }
+    }
 }
 
 /// Where the status server listens.
@@ -111,6 +184,16 @@ pub(super) struct StateArgs {
 
 #[derive(Args, Debug)]
 pub(super) struct ApiArgs {
+    #[command(flatten)]
+    pub(super) connect: ConnectArgs,
+    /// Use an in-process stand-in for the API, and a throw-away ledger unless --state-dir is given
+    #[arg(long, env = "TRUENORTH_SANDBOX", action = ArgAction::SetTrue, value_parser = FalseyValueParser::new())]
+    pub(super) sandbox: bool,
+}
+
+/// Where the API is, and what opens it.
+#[derive(Args, Debug)]
+pub(super) struct ConnectArgs {
     /// Where the API is: https, or http on loopback only
     // Its value stays out of the help text: a URL that is refused may be one with a password.
     #[arg(
@@ -124,9 +207,6 @@ pub(super) struct ApiArgs {
     /// File that holds the API token; read again on SIGHUP, and when the API refuses the token
     #[arg(long, value_name = "FILE", env = "TRUENORTH_TOKEN_FILE")]
     pub(super) token_file: Option<PathBuf>,
-    /// Use an in-process stand-in for the API, and a throw-away ledger unless --state-dir is given
-    #[arg(long, env = "TRUENORTH_SANDBOX", action = ArgAction::SetTrue, value_parser = FalseyValueParser::new())]
-    pub(super) sandbox: bool,
     /// Time for one API call, from connecting to the end of its answer
     #[arg(long, value_name = "DURATION", env = "TRUENORTH_REQUEST_TIMEOUT", default_value = "30s", value_parser = request_timeout)]
     pub(super) request_timeout: Duration,
@@ -150,7 +230,17 @@ pub(super) struct PlanArgs {
     pub(super) folder: FolderArgs,
     #[command(flatten)]
     pub(super) state: StateArgs,
-    /// Exit with 2 where changes are pending
+    #[command(flatten)]
+    pub(super) rules: RuleArgs,
+    /// Read what runs, one call a service, and plan by that: shows what would be adopted, and what drifted
+    #[arg(long, env = "TRUENORTH_LIVE", action = ArgAction::SetTrue, value_parser = FalseyValueParser::new())]
+    pub(super) live: bool,
+    #[command(flatten)]
+    pub(super) api: ConnectArgs,
+    /// With --live: calls in flight at once
+    #[arg(long, value_name = "N", env = "TRUENORTH_CONCURRENCY", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(super) concurrency: u16,
+    /// Exit with 2 where changes are pending, or with --live where services drifted
     #[arg(long, env = "TRUENORTH_EXIT_CODE", action = ArgAction::SetTrue, value_parser = FalseyValueParser::new())]
     pub(super) exit_code: bool,
     /// What to print on stdout

@@ -33,7 +33,8 @@ async fn daemon(args: &RunArgs) -> anyhow::Result<Exit> {
         }
     };
     let settings = DaemonSettings {
-        pace: Pace { concurrency: args.concurrency.into(), ..Pace::default() },
+        pace: Pace { concurrency: args.concurrency.into(), watch_period: Some(args.drift_every), ..Pace::default() },
+        rules: args.rules.rules(),
         resync: args.resync,
         debounce: args.debounce,
     };

@@ -30,6 +30,7 @@ async fn pass(args: &RunArgs) -> anyhow::Result<Exit> {
         concurrency: args.concurrency.into(),
         deadline: args.deadline,
         backoff: Pace::default().backoff,
+        rules: args.rules.rules(),
     };
     let line = ProgressLine::new();
     let shown = |progress| line.show(&progress);

@@ -53,3 +53,35 @@ impl ProgressLine {
         }
     }
 }
+
+/// The same for reads of live.
+pub(super) struct ReadsLine {
+    began: Instant,
+    bar: Option<ProgressBar>,
+}
+
+impl ReadsLine {
+    pub(super) fn new() -> Self {
+        Self { began: Instant::now(), bar: std::io::stderr().is_terminal().then(ProgressBar::hidden) }
+    }
+
+    /// Shows how many services were read, of all.
+    pub(super) fn show(&self, read: usize, all: usize) {
+        let Some(bar) = self.bar.as_ref().filter(|_| self.began.elapsed() >= SILENT) else { return };
+        if bar.is_hidden() {
+            bar.set_draw_target(ProgressDrawTarget::stderr());
+            if let Ok(style) = ProgressStyle::with_template("{bar:20} {pos}/{len} services ({elapsed})") {
+                bar.set_style(style);
+            }
+        }
+        bar.set_length(all as u64);
+        bar.set_position(read as u64);
+    }
+
+    /// Takes the line away.
+    pub(super) fn clear(self) {
+        if let Some(bar) = self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}

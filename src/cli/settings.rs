@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use super::args::{ApiArgs, StateArgs};
+use super::args::{ConnectArgs, StateArgs};
 use crate::northflank::{ApiUrl, TokenSource};
 
 /// The environment, a variable at a time.
@@ -36,14 +36,14 @@ pub(super) fn state_dir(args: &StateArgs, variable: Variable<'_>) -> anyhow::Res
 }
 
 /// Where the API is. A bad URL is a matter of configuration (78), as it comes from a file or a variable as a rule.
-pub(super) fn api_url(args: &ApiArgs) -> anyhow::Result<ApiUrl> {
+pub(super) fn api_url(args: &ConnectArgs) -> anyhow::Result<ApiUrl> {
     args.api_url
         .parse()
         .map_err(|error| super::misconfigured(format!("the API's URL (--api-url, NORTHFLANK_API_URL) {error}")))
 }
 
 /// Where the token comes from.
-pub(super) fn token_source(args: &ApiArgs, variable: Variable<'_>) -> anyhow::Result<TokenSource> {
+pub(super) fn token_source(args: &ConnectArgs, variable: Variable<'_>) -> anyhow::Result<TokenSource> {
     TokenSource::choose(args.token_file.as_deref(), variable).map_err(super::configuration)
 }
 

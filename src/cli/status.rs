@@ -1,5 +1,6 @@
 //! `truenorth status`: what the ledger and the folder say of every service, beside a running daemon or without one.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::io::Write as _;
 
@@ -11,14 +12,14 @@ use super::{configuration, ledger_error, observe_error, print, settings};
 use crate::daemon;
 use crate::ledger::{End, Outcome, Reader};
 use crate::model::{Cause, Known};
-use crate::plan::{ApiUse, Step, counted};
+use crate::plan::{ApiUse, Rules, Step, Suspension, counted};
 use crate::source::Folder;
-use crate::status::{Look, Paused, ServiceStatus, Status};
+use crate::status::{Drift, Look, Paused, Quota, ServiceStatus, Status};
 
 pub(super) fn run(args: &StatusArgs) -> anyhow::Result<Exit> {
     let state_dir = settings::state_dir(&args.state, &settings::environment)?;
     let mut folder = Folder::new(&args.folder.manifests);
-    let observation = daemon::observe(&mut folder, &state_dir).map_err(observe_error)?;
+    let observation = daemon::observe(&mut folder, &state_dir, &Rules::default()).map_err(observe_error)?;
     let reader = Reader::open(&state_dir).map_err(|error| ledger_error(&error))?;
     let status = status(observation, reader.as_ref()).map_err(configuration)?;
     match args.output {
@@ -33,12 +34,16 @@ pub(super) fn run(args: &StatusArgs) -> anyhow::Result<Exit> {
 
 fn status(observation: daemon::Observation, ledger: Option<&Reader>) -> Result<Status, crate::ledger::ReadError> {
     let now = Timestamp::now();
+    let sightings = match ledger {
+        Some(ledger) => ledger.sightings()?,
+        None => HashMap::new(),
+    };
     let mut services = Vec::with_capacity(observation.steps.len());
     for (key, step) in &observation.steps {
         let desired = observation.snapshot.desired.get(key);
         let newest = match (step, ledger) {
-            (Step::Update(_), Some(ledger)) => ledger.history(Some(key), 1)?.pop(),
-            (Step::Update(_) | Step::Unchanged | Step::Suspended | Step::Orphaned, _) => None,
+            (Step::Update(_) | Step::ReadLive(_), Some(ledger)) => ledger.history(Some(key), 1)?.pop(),
+            (Step::Update(_) | Step::ReadLive(_) | Step::Unchanged | Step::Suspended | Step::Orphaned, _) => None,
         };
         let newest = newest.filter(|newest| desired.is_some_and(|desired| desired.digest == newest.digest));
         let error = newest.as_ref().and_then(|newest| match &newest.end {
@@ -52,23 +57,28 @@ fn status(observation: daemon::Observation, ledger: Option<&Reader>) -> Result<S
         let stalled = newest.as_ref().is_some_and(|newest| {
             matches!(&newest.end, End::Recorded { outcome: Outcome::Rejected { status, .. }, .. } if *status != 429)
         });
+        let known = observation.known.get(key);
+        let drift = Drift::of(known, sightings.get(key).and_then(|saw| saw.seen.as_ref()), None, None);
         services.push(ServiceStatus {
             service: key.clone(),
             state: match step {
-                Step::Update(_) if stalled => "stalled",
-                Step::Update(Cause::InDoubt) => "in-doubt",
-                Step::Update(Cause::New | Cause::Changed) => "queued",
+                Step::Update(_) | Step::ReadLive(_) if stalled => "stalled",
+                Step::Update(Cause::InDoubt) | Step::ReadLive(Cause::InDoubt) => "in-doubt",
+                Step::Update(_) | Step::ReadLive(_) => "queued",
+                Step::Unchanged if drift.as_ref().is_some_and(|drift| !drift.differences.is_empty()) => "drifted",
                 Step::Unchanged => "unchanged",
                 Step::Suspended => "suspended",
                 Step::Orphaned => "orphaned",
             },
             desired: desired.map(|desired| desired.digest),
-            applied: observation.known.get(key).and_then(Known::digest),
+            applied: known.and_then(Known::digest),
             manifest: desired.map(|desired| desired.place.clone()),
             attempts: newest.map_or(0, |newest| newest.attempt),
             since: None,
             next_attempt: None,
             error,
+            drift,
+            suspension: desired.filter(|_| *step == Step::Suspended).and_then(Suspension::of),
         });
     }
     let pause = match ledger {
@@ -76,7 +86,12 @@ fn status(observation: daemon::Observation, ledger: Option<&Reader>) -> Result<S
         None => None,
     };
     let converged = observation.snapshot.problems.is_empty()
-        && observation.steps.values().all(|step| !matches!(step, Step::Update(_)));
+        && observation.steps.values().all(|step| !matches!(step, Step::Update(_) | Step::ReadLive(_)))
+        && services.iter().all(|service| service.state != "drifted");
+    let quota = match ledger {
+        Some(ledger) => ledger.quota()?.filter(|window| window.resets_at > now),
+        None => None,
+    };
     let holder = match ledger {
         Some(ledger) => ledger.holder()?,
         None => None,
@@ -96,6 +111,14 @@ fn status(observation: daemon::Observation, ledger: Option<&Reader>) -> Result<S
         services,
         problems: observation.snapshot.problems,
         api: ApiUse::default(),
+        quota: quota.map(|window| Quota {
+            limit: window.limit,
+            remaining: window.remaining,
+            resets_at: Some(window.resets_at),
+            reserve: 0,
+            reads_wait_until: None,
+        }),
+        drift: None,
     })
 }
 

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::args::RunArgs;
 use super::{configuration, ledger_error, settings};
-use crate::daemon::Api;
+use crate::daemon::{Api, UpdateCall};
 use crate::ledger::Ledger;
 use crate::northflank::{Client, Settings, Token, TokenSource};
 use crate::sandbox::{self, Sandbox};
@@ -19,6 +19,7 @@ pub(super) struct Target {
     client: Settings,
     tokens: TokenSource,
     state_dir: PathBuf,
+    update_call: UpdateCall,
     sandbox: Option<Sandbox>,
     /// Removed when dropped.
     throw_away: Option<TempDir>,
@@ -30,9 +31,10 @@ impl Target {
             return Self::sandbox(args).await;
         }
         Ok(Self {
-            client: Settings::new(settings::api_url(&args.api)?, args.api.request_timeout),
-            tokens: settings::token_source(&args.api, &settings::environment)?,
+            client: Settings::new(settings::api_url(&args.api.connect)?, args.api.connect.request_timeout),
+            tokens: settings::token_source(&args.api.connect, &settings::environment)?,
             state_dir: settings::state_dir(&args.state, &settings::environment)?,
+            update_call: args.update_call.into(),
             sandbox: None,
             throw_away: None,
         })
@@ -46,7 +48,7 @@ impl Target {
         }
         let client = Client::new(self.client.clone(), read.token).map_err(configuration)?;
         let ledger = Ledger::open(&self.state_dir, Timestamp::now()).map_err(|error| ledger_error(&error))?;
-        Ok((Api { client, tokens: self.tokens.clone() }, ledger))
+        Ok((Api { client, tokens: self.tokens.clone(), update_call: self.update_call }, ledger))
     }
 
     async fn sandbox(args: &RunArgs) -> anyhow::Result<Self> {
@@ -61,9 +63,10 @@ impl Target {
         };
         let api_url = sandbox.url().parse().context("the sandbox has no valid URL")?;
         Ok(Self {
-            client: Settings::new(api_url, args.api.request_timeout),
+            client: Settings::new(api_url, args.api.connect.request_timeout),
             tokens: TokenSource::Environment(Token::new("sandbox").context("the sandbox's token is not valid")?),
             state_dir,
+            update_call: args.update_call.into(),
             sandbox: Some(sandbox),
             throw_away,
         })

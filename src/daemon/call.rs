@@ -1,108 +1,120 @@
-//! One call from its intent to its record.
+//! One call from its beginning to what is recorded of it.
 
 use std::time::Duration;
 
 use tokio::time::sleep;
-use tracing::{error, warn};
+use tracing::{debug, error, info, warn};
 
 use super::clock::Clock;
-use crate::engine::{self, Call, Ending};
-use crate::ledger::{Intent, Ledger, Outcome, WriteError};
+use super::read;
+use super::send::{self, UpdateCalls};
+use crate::engine::{self, Call, Ending, Work};
+use crate::ledger::{Ledger, WriteError};
 use crate::model::{Revision, ServiceKey};
-use crate::northflank::{CallError, Client, Delivery, Disposition, Quota};
+use crate::northflank::{CallError, Client, Delivery, Deprecation, Disposition, Quota};
 
 /// How long to wait before a record that the disk did not take is tried again.
 const RECORD_AGAIN: Duration = Duration::from_secs(1);
+
+/// What every call works with.
+#[derive(Clone, Debug)]
+pub(super) struct Line {
+    pub(super) ledger: Ledger,
+    pub(super) client: Client,
+    pub(super) clock: Clock,
+    pub(super) updates: UpdateCalls,
+    pub(super) revision: Revision,
+    pub(super) token: TokenNumber,
+}
 
 /// How a call ended, for the driver.
 #[derive(Debug)]
 pub(super) struct Ended {
     pub(super) key: ServiceKey,
+    pub(super) work: Work,
     pub(super) ending: Ending,
-    /// What the answer said of the rate limit.
-    pub(super) quota: Option<Quota>,
-    /// Whether a call was begun at all, and how long it took.
-    pub(super) begun: Begun,
+    /// The requests that it took.
+    pub(super) spent: Spent,
     /// The status of its answer, where it was a refusal.
     pub(super) refused: Option<u16>,
     /// Which token it was made with.
     pub(super) token: TokenNumber,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Begun {
-    Yes(Duration),
-    No,
+/// The requests of one call, and what their answers said beside the answer.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Spent {
+    /// How many there were; none where the call was never begun.
+    pub(super) requests: u32,
+    /// How long they took together.
+    pub(super) elapsed: Duration,
+    /// What the newest answer said of the rate limit.
+    pub(super) quota: Option<Quota>,
+    /// What an answer said of the end of the call.
+    pub(super) deprecation: Option<Deprecation>,
+}
+
+impl Spent {
+    /// Counts a request by its answer, and gives that back.
+    pub(super) fn on<T>(
+        &mut self,
+        answer: Result<crate::northflank::Answered<T>, CallError>,
+    ) -> Result<crate::northflank::Answered<T>, CallError> {
+        let (elapsed, quota, deprecation) = match &answer {
+            Ok(answer) => (answer.elapsed, answer.quota, answer.deprecated),
+            Err(error) => (error.elapsed(), error.quota(), error.deprecated()),
+        };
+        self.requests += 1;
+        self.elapsed += elapsed;
+        self.quota = quota.or(self.quota);
+        self.deprecation = deprecation.or(self.deprecation);
+        answer
+    }
 }
 
 /// Counts the tokens that were put in place, so that a late refusal of an old one is not held against a new one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct TokenNumber(pub(super) u64);
 
-/// Records the intent, makes the call, records its outcome.
-///
-/// If the process dies in the middle, the service is in doubt, and the next pass sends once more. If the ledger takes
-/// no intent, no call is made. An outcome that the ledger does not take is offered again until it does: until then the
-/// service counts as in flight, and nothing else is sent for it.
-pub(super) async fn make(
-    call: Call,
-    revision: Revision,
-    ledger: Ledger,
-    client: Client,
-    clock: Clock,
-    token: TokenNumber,
-) -> Ended {
-    let intent = Intent {
-        key: call.key.clone(),
-        update: call.update.clone(),
-        digest: call.digest,
-        cause: call.cause,
-        revision,
-        place: call.place.clone(),
-        attempt: call.attempt,
-        at: clock.now(),
-    };
-    let id = match ledger.intend(intent).await {
-        Ok(id) => id,
-        Err(error) => {
-            let ending = Ending::Unrecorded { error: crate::error::chain(&error) };
-            return Ended { key: call.key, ending, quota: None, begun: Begun::No, refused: None, token };
-        }
-    };
-    let answer = client.update_deployment(&call.key, &call.update).await;
-    let refused = answer.as_ref().err().and_then(CallError::status);
-    let (outcome, ending, quota, elapsed) = match answer {
-        Ok(answer) => (Outcome::Accepted { status: answer.status }, Ending::Accepted, answer.quota, answer.elapsed),
-        Err(error) => (outcome(&error), ending(&error), error.quota(), error.elapsed()),
+/// Makes a call, and records what is to be recorded of it.
+pub(super) async fn make(call: Call, line: Line) -> Ended {
+    let mut spent = Spent::default();
+    let (ending, refused) = match call.work {
+        Work::Send(cause) => send::send(&call, cause, &line, &mut spent).await,
+        Work::Decide(_) | Work::Watch => read::read(&call, &line, &mut spent).await,
     };
     log(&call, &ending);
+    Ended { key: call.key, work: call.work, ending, spent, refused, token: line.token }
+}
+
+/// Offers a record to the ledger until it takes it: until then the service counts as in flight, and nothing else is
+/// sent for it.
+pub(super) async fn insist<F>(service: &ServiceKey, what: &'static str, mut offer: impl FnMut() -> F)
+where
+    F: Future<Output = Result<(), WriteError>>,
+{
     for tries in 1_u64.. {
-        match ledger.record(id, outcome.clone(), clock.now()).await {
+        match offer().await {
             Ok(()) | Err(WriteError::NotOpen { .. } | WriteError::Stopped) => break,
             Err(error) => {
                 let error = crate::error::chain(&error);
                 if tries.is_power_of_two() {
-                    error!(service = %call.key, error, tries, "the outcome of a call cannot be recorded yet");
+                    error!(%service, error, tries, "{what} cannot be recorded yet");
                 }
                 sleep(RECORD_AGAIN).await;
             }
         }
     }
-    Ended { key: call.key, ending, quota, begun: Begun::Yes(elapsed), refused, token }
 }
 
-fn outcome(error: &CallError) -> Outcome {
-    let message = crate::error::chain(error);
-    match (error.delivery(), error.status()) {
-        (Delivery::Refused, Some(status)) => Outcome::Rejected { status, message },
-        (Delivery::Unsent, _) => Outcome::Unsent { message },
-        (Delivery::Refused | Delivery::Unknown, status) => Outcome::Unknown { status, message },
+/// How a request that failed ends its call. `hint` says the way out of a refusal.
+pub(super) fn ending(error: &CallError, delivery: Delivery, hint: Option<&str>) -> Ending {
+    let mut text = crate::error::chain(error);
+    if let Some(hint) = hint {
+        text.push_str("; hint: ");
+        text.push_str(hint);
     }
-}
-
-fn ending(error: &CallError) -> Ending {
-    let text = crate::error::chain(error);
-    let delivery = match error.delivery() {
+    let delivery = match delivery {
         Delivery::Unsent | Delivery::Refused => engine::Delivery::Excluded,
         Delivery::Unknown => engine::Delivery::Unknown,
     };
@@ -116,27 +128,41 @@ fn ending(error: &CallError) -> Ending {
     }
 }
 
-/// A line for each call. The same failure of a service is told at its 1st, 2nd, 4th, 8th … time only.
+/// A line for each call that tells something. The same failure of a service is told at its 1st, 2nd, 4th, 8th … time.
 fn log(call: &Call, ending: &Ending) {
-    let Call { key, cause, digest, attempt, place, .. } = call;
-    let cause = cause.as_str();
+    let Call { key, work, digest, attempt, place, .. } = call;
+    let cause = work.cause();
     match ending {
-        Ending::Accepted => {
-            tracing::info!(service = %key, cause, %digest, manifest = %place, attempt, "update accepted");
+        Ending::Accepted => info!(service = %key, cause, %digest, manifest = %place, attempt, "update accepted"),
+        Ending::Adopted => info!(service = %key, cause, %digest, manifest = %place, "adopted: live has it already"),
+        // What it shows is told with the update that follows, or by the driver where it is drift.
+        Ending::Read(reading) => {
+            let (differences, undecided) = (reading.differences.len(), reading.undecided.len());
+            debug!(service = %key, cause, differences, undecided, "live was read");
+        }
+        Ending::Transient { error, .. } | Ending::Rejected { error, .. } if *work == Work::Watch => {
+            debug!(service = %key, error, "live could not be read");
         }
         Ending::Transient { error, .. } if attempt.is_power_of_two() => {
-            warn!(service = %key, cause, %digest, attempt, error, "update failed, and will be tried again");
+            warn!(service = %key, cause, %digest, attempt, error, "{} failed, and will be tried again", noun(*work));
         }
         Ending::Rejected { error, .. } if attempt.is_power_of_two() => {
-            error!(service = %key, cause, %digest, manifest = %place, attempt, error, "update refused");
+            error!(service = %key, cause, %digest, manifest = %place, attempt, error, "{} refused", noun(*work));
         }
         Ending::Transient { error, .. }
         | Ending::Rejected { error, .. }
         | Ending::Limited { error, .. }
         | Ending::Denied { error } => {
-            tracing::debug!(service = %key, cause, %digest, attempt, error, "update not accepted");
+            debug!(service = %key, cause, %digest, attempt, error, "{} not accepted", noun(*work));
         }
         // No call was made; the pause of all calls is told by the driver.
         Ending::Unrecorded { .. } | Ending::Withdrawn => {}
+    }
+}
+
+fn noun(work: Work) -> &'static str {
+    match work {
+        Work::Send(_) => "update",
+        Work::Decide(_) | Work::Watch => "read",
     }
 }

@@ -8,20 +8,21 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, timeout_at};
 use tracing::{error, info, warn};
 
-use super::call::{self, Begun, Ended, TokenNumber};
+use super::call::{self, Ended, Line, Spent, TokenNumber};
 use super::clock::Clock;
+use super::send::{UpdateCall, UpdateCalls};
 use super::stop::{Stop, Stopping};
-use crate::engine::{Block, Call, Delivery, Ending, Engine, Pace};
+use crate::engine::{Block, Call, Delivery, Ending, Engine, Memory, Pace, Window, Work};
 use crate::error::chain;
 use crate::ledger::{Ledger, Pause, ReadError};
 use crate::model::{Known, Revision, ServiceKey};
-use crate::northflank::{Client, Quota, Token, TokenSource};
-use crate::plan::ApiUse;
+use crate::northflank::{Client, Deprecation, Quota, Token, TokenSource};
+use crate::plan::{ApiUse, Rules, Seen};
 
 /// How long calls in flight may take to end after a stop or the deadline.
 const GRACE: Duration = Duration::from_secs(20);
 
-/// Two answers whose windows end this close to each other are of the same window: resets come in whole seconds.
+/// Two pauses that end this close to each other are the same: resets come in whole seconds.
 const SAME_WINDOW: SignedDuration = SignedDuration::from_secs(30);
 
 /// The status of a call that the token has no permission for.
@@ -34,6 +35,8 @@ pub struct Api {
     pub client: Client,
     /// Where its token came from, and may come from again.
     pub tokens: TokenSource,
+    /// Which call carries an update.
+    pub update_call: UpdateCall,
 }
 
 pub(super) struct Driver {
@@ -41,14 +44,15 @@ pub(super) struct Driver {
     pub(super) clock: Clock,
     pub(super) ledger: Ledger,
     pub(super) api: ApiUse,
-    /// Calls that the rate limit's window has in all, by the last answer.
-    pub(super) quota_limit: Option<u32>,
+    /// Answers that said that their call will go.
+    pub(super) deprecated: u64,
     client: Client,
+    updates: UpdateCalls,
     tokens: TokenSource,
     token: TokenNumber,
     calls: JoinSet<Ended>,
-    window_ends: Option<Timestamp>,
     told: Told,
+    told_deprecation: Option<Deprecation>,
     /// The end of the pause that the ledger has.
     kept: Option<Timestamp>,
     /// The token that a call was accepted with last.
@@ -86,48 +90,83 @@ impl Told {
 #[derive(Debug)]
 pub(super) struct Finished {
     pub(super) key: ServiceKey,
+    pub(super) work: Work,
     pub(super) ending: Ending,
-    pub(super) begun: Begun,
+    pub(super) spent: Spent,
 }
 
+/// Corrections of drift that are older are of no concern to a new process.
+const CORRECTIONS_SINCE: SignedDuration = SignedDuration::from_hours(1);
+
 impl Driver {
-    /// A driver whose engine knows what the ledger knows, pauses included.
+    /// A driver whose engine knows what the ledger knows, pauses and the rate limit's window included.
     pub(super) fn new(
         pace: Pace,
+        rules: Rules,
         known: impl IntoIterator<Item = (ServiceKey, Known)>,
         ledger: Ledger,
         api: Api,
     ) -> Result<Self, ReadError> {
-        let mut engine = Engine::new(pace, known);
+        let mut engine = Engine::new(pace, rules, known);
         let clock = Clock::start();
+        let longest = clock.now().checked_add(LONGEST_PAUSE).unwrap_or(Timestamp::MAX);
+        if let Some(window) = ledger.reader().quota()?.filter(|window| window.resets_at > clock.now()) {
+            engine.note_quota(Window { resets_at: window.resets_at.min(longest), ..window });
+        }
         if let Some(pause) = ledger.reader().pause()? {
-            let longest = clock.now().checked_add(LONGEST_PAUSE).unwrap_or(Timestamp::MAX);
             engine.pause(pause.until.min(longest), pause.reason);
         }
+        let turned = ledger.reader().turned()?.is_some();
         Ok(Self {
             engine,
             clock,
             ledger,
             api: ApiUse::default(),
-            quota_limit: None,
+            deprecated: 0,
             client: api.client,
+            updates: UpdateCalls::new(api.update_call, turned),
             tokens: api.tokens,
             token: TokenNumber::default(),
             calls: JoinSet::new(),
-            window_ends: None,
             told: Told::Nothing,
+            told_deprecation: None,
             kept: None,
             accepted: None,
             forbidden: 0,
         })
     }
 
+    /// Takes over what earlier processes saw of live and corrected; before the folder is seen.
+    pub(super) fn recall(&mut self) -> Result<(), ReadError> {
+        let reader = self.ledger.reader();
+        let since = self.clock.now().checked_sub(CORRECTIONS_SINCE).unwrap_or(Timestamp::MIN);
+        let mut memories: std::collections::HashMap<ServiceKey, Memory> = reader
+            .sightings()?
+            .into_iter()
+            .map(|(key, saw)| (key, Memory { looked_at: Some(saw.at), seen: saw.seen, corrections: Vec::new() }))
+            .collect();
+        for (key, at) in reader.corrections(since)? {
+            memories.entry(key).or_default().corrections.push(at);
+        }
+        for (key, memory) in memories {
+            self.engine.recall(&key, memory);
+        }
+        Ok(())
+    }
+
     /// Begins every call that is due and has room; `begun` sees each.
     pub(super) fn begin_due(&mut self, revision: &Revision, mut begun: impl FnMut(&Call)) {
         while let Some(call) = self.engine.next_call(self.clock.now()) {
             begun(&call);
-            let (ledger, client) = (self.ledger.clone(), self.client.clone());
-            self.calls.spawn(call::make(call, revision.clone(), ledger, client, self.clock, self.token));
+            let line = Line {
+                ledger: self.ledger.clone(),
+                client: self.client.clone(),
+                clock: self.clock,
+                updates: self.updates.clone(),
+                revision: revision.clone(),
+                token: self.token,
+            };
+            self.calls.spawn(call::make(call, line));
         }
     }
 
@@ -143,28 +182,66 @@ impl Driver {
 
     /// Takes in how a call ended.
     pub(super) async fn finish(&mut self, ended: Ended) -> Finished {
-        let Ended { key, mut ending, quota, begun, refused, token } = ended;
-        self.api.calls += u32::from(begun != Begun::No);
+        let Ended { key, work, mut ending, spent, refused, token } = ended;
+        self.api.calls += spent.requests;
         if let Ending::Denied { error } = &ending
             && self.has_another_token(token, error)
         {
             ending = Ending::Withdrawn;
         }
         match &ending {
-            Ending::Accepted => (self.accepted, self.forbidden) = (Some(token), 0),
+            Ending::Accepted | Ending::Adopted | Ending::Read(_) => (self.accepted, self.forbidden) = (Some(token), 0),
+            Ending::Denied { error } if refused == Some(FORBIDDEN) && work == Work::Watch => {
+                // To look for drift is no reason to stop everything else.
+                ending = Ending::Rejected { error: error.clone(), delivery: Delivery::Excluded };
+            }
             Ending::Denied { error } if refused == Some(FORBIDDEN) && self.accepted == Some(token) => {
                 // The token is good for others: this service alone is closed to it.
-                error!(service = %key, error, "the token may not update this service");
+                error!(service = %key, error, "the token has no permission for this service");
                 ending = Ending::Rejected { error: error.clone(), delivery: Delivery::Excluded };
             }
             Ending::Denied { .. } if refused == Some(FORBIDDEN) => self.forbidden += 1,
             Ending::Denied { .. } => self.forbidden = FORBIDDEN_AT_MOST,
             _ => {}
         }
-        self.engine.finish(&key, ending.clone(), self.clock.now(), fastrand::f64());
-        self.note(quota);
+        let now = self.clock.now();
+        let before = self.drift(&key, now);
+        self.engine.finish(&key, ending.clone(), now, fastrand::f64());
+        self.tell_drift(&key, before.as_ref(), now);
+        self.note(spent.quota);
+        self.tell_deprecation(spent.deprecation);
         self.tell_pause().await;
-        Finished { key, ending, begun }
+        Finished { key, work, ending, spent }
+    }
+
+    /// What a service has that was not applied, if that is known.
+    fn drift(&self, key: &ServiceKey, now: Timestamp) -> Option<Seen> {
+        let standing = self.engine.standing(key, now)?;
+        let applied = standing.known?.digest()?;
+        standing.seen.filter(|seen| seen.has_drifted_from(applied)).cloned()
+    }
+
+    /// Tells drift when it is found, when it changes and when it is gone.
+    fn tell_drift(&self, key: &ServiceKey, before: Option<&Seen>, now: Timestamp) {
+        let after = self.drift(key, now);
+        match (before, &after) {
+            (Some(before), Some(after)) if before.reading == after.reading => {}
+            (_, Some(after)) => {
+                let fields: Vec<String> = after.reading.differences.iter().map(ToString::to_string).collect();
+                let fields = fields.join(", ");
+                match self.engine.standing(key, now).and_then(|standing| standing.fights_until) {
+                    Some(until) => error!(
+                        service = %key, fields, %until,
+                        "the service drifts again after each correction: it is left alone until its manifest changes, or until then"
+                    ),
+                    None => {
+                        warn!(service = %key, fields, "the service drifted: it runs something else than was applied")
+                    }
+                }
+            }
+            (Some(_), None) => info!(service = %key, "the drift is gone"),
+            (None, None) => {}
+        }
     }
 
     /// After a 403 that no other call speaks against: lets the next service be tried, which may be open to the token.
@@ -216,18 +293,24 @@ impl Driver {
         }
     }
 
-    /// Takes in what an answer said of the rate limit: past the last call, there is no use in another.
+    /// Takes in what an answer said of the rate limit.
     fn note(&mut self, quota: Option<Quota>) {
-        let Some(quota) = quota else { return };
-        let until = self.clock.now().checked_add(quota.resets_in).unwrap_or(Timestamp::MAX);
-        // Answers overtake each other: within a window the lowest count is the newest.
-        let same_window = self.window_ends.is_some_and(|ends| until.duration_since(ends).abs() < SAME_WINDOW);
-        let lowest = self.api.remaining.filter(|_| same_window).unwrap_or(u32::MAX);
-        self.api.remaining = Some(quota.remaining.min(lowest));
-        self.quota_limit = Some(quota.limit);
-        self.window_ends = Some(until);
-        if quota.remaining == 0 {
-            self.engine.pause(until, format!("all {} calls of the rate limit's window are used", quota.limit));
+        let Some(Quota { limit, remaining, resets_in }) = quota else { return };
+        let now = self.clock.now();
+        self.engine.note_quota(Window::new(limit, remaining, resets_in, now));
+        self.api.remaining = self.engine.quota().left(now);
+        if let Some(window) = self.engine.quota().window() {
+            self.ledger.keep_quota(window);
+        }
+    }
+
+    /// Tells once that a call will go, and when.
+    fn tell_deprecation(&mut self, said: Option<Deprecation>) {
+        let Some(said) = said else { return };
+        self.deprecated += 1;
+        if self.told_deprecation != Some(said) {
+            warn!("the API announces the end of a call that is used: {said}");
+            self.told_deprecation = Some(said);
         }
     }
 

@@ -6,26 +6,40 @@
 mod call;
 mod clock;
 mod driver;
+mod live;
 mod looks;
 mod observe;
 mod pass;
+mod read;
 mod run;
+mod send;
 mod stop;
 mod systemd;
 mod view;
 
 pub use driver::Api;
+pub use live::plan_live;
 pub use observe::{Observation, ObserveError, observe};
 pub use pass::{PassError, PassSettings, Progress, Waiting, reconcile_once};
 pub use run::{DaemonSettings, RunError, run};
+pub use send::UpdateCall;
 pub use stop::{Request, Stop, Stopping};
 
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::engine::Window;
 use crate::plan::{ApiUse, Outcome, Report, ServiceReport};
 
-/// What a pass would do now.
+/// What a pass would do now, and what that would cost. `quota` is the rate limit's window as the ledger has it.
 #[must_use]
-pub fn plan(observation: Observation) -> Report {
+pub fn plan(observation: Observation, quota: Option<Window>, now: Timestamp) -> Report {
     let services: Vec<ServiceReport> = observation.services(|_, step| (Outcome::from(step), 0, None));
     let Observation { snapshot, .. } = observation;
-    Report::new(snapshot.revision, services, snapshot.problems, ApiUse::default())
+    let quota = quota.filter(|window| window.resets_at > now);
+    let resets_in = quota.and_then(|window| Duration::try_from(window.resets_at.duration_since(now)).ok());
+    let cost = live::cost(&services, quota.map(|window| window.remaining), resets_in);
+    let report = Report::new(snapshot.revision, services, snapshot.problems, ApiUse::default());
+    Report { cost: Some(cost), ..report }
 }

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::thread;
 
+use jiff::Timestamp;
 use thiserror::Error;
 
 use crate::ledger::{OpenError, ReadError, Reader};
 use crate::model::{Desired, Known, ServiceKey};
-use crate::plan::{self, Change, Outcome, ServiceReport, Step};
+use crate::plan::{self, Change, Outcome, Rules, ServiceReport, Step, Suspension};
 use crate::source::{Folder, Snapshot, Unreadable};
 
 /// What a pass knows before it sends anything.
@@ -20,7 +21,7 @@ pub struct Observation {
     pub known: HashMap<ServiceKey, Known>,
     /// What follows.
     pub steps: BTreeMap<ServiceKey, Step>,
-    /// What each update changes.
+    /// What each update changes against what was applied last.
     changes: BTreeMap<ServiceKey, Vec<Change>>,
 }
 
@@ -42,19 +43,23 @@ pub enum ObserveError {
 ///
 /// # Errors
 /// The folder or the ledger cannot be read.
-pub fn observe(folder: &mut Folder, state_dir: &Path) -> Result<Observation, ObserveError> {
-    observe_with(folder, Reader::open(state_dir)?.as_ref())
+pub fn observe(folder: &mut Folder, state_dir: &Path, rules: &Rules) -> Result<Observation, ObserveError> {
+    observe_with(folder, Reader::open(state_dir)?.as_ref(), rules)
 }
 
 /// Observes with a ledger, which is read while the folder is.
-pub(super) fn observe_with(folder: &mut Folder, ledger: Option<&Reader>) -> Result<Observation, ObserveError> {
+pub(super) fn observe_with(
+    folder: &mut Folder,
+    ledger: Option<&Reader>,
+    rules: &Rules,
+) -> Result<Observation, ObserveError> {
     let (snapshot, known) = thread::scope(|scope| {
         let known = scope.spawn(|| ledger.map_or_else(|| Ok(HashMap::new()), Reader::known));
         (folder.look(), known.join())
     });
     // A thread that panicked has told the panic hook; here its message is passed on.
     let known = known.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-    Observation::new(snapshot?, known, ledger)
+    Observation::new(snapshot?, known, ledger, rules)
 }
 
 impl Observation {
@@ -62,17 +67,20 @@ impl Observation {
         snapshot: Snapshot,
         mut known: HashMap<ServiceKey, Known>,
         ledger: Option<&Reader>,
+        rules: &Rules,
     ) -> Result<Self, ObserveError> {
-        let mut steps = plan::plan(&snapshot.desired, &known);
+        // What the daemon saw of drift is the daemon's to act on.
+        let mut steps = plan::plan(&snapshot.desired, &known, &HashMap::new(), rules, Timestamp::now());
         let mut changes = BTreeMap::new();
         let mut unproven = Vec::new();
         for (key, step) in &steps {
             let applied = match (step, ledger) {
-                (Step::Update(_) | Step::Orphaned, Some(ledger)) => ledger.applied(key)?,
-                (Step::Update(_) | Step::Orphaned, None) | (Step::Unchanged | Step::Suspended, _) => None,
+                (Step::Update(_) | Step::ReadLive(_) | Step::Orphaned, Some(ledger)) => ledger.applied(key)?,
+                (Step::Update(_) | Step::ReadLive(_) | Step::Orphaned, None)
+                | (Step::Unchanged | Step::Suspended, _) => None,
             };
             match (step, snapshot.desired.get(key)) {
-                (Step::Update(_), Some(desired)) => {
+                (Step::Update(_) | Step::ReadLive(_), Some(desired)) => {
                     let spec = applied.and_then(|applied| serde_json::from_str(&applied.spec).ok());
                     changes.insert(key.clone(), plan::changes(spec.as_ref(), &desired.update));
                 }
@@ -82,7 +90,7 @@ impl Observation {
                         unproven.push(key.clone());
                     }
                 }
-                (Step::Update(_) | Step::Unchanged | Step::Suspended, _) => {}
+                (Step::Update(_) | Step::ReadLive(_) | Step::Unchanged | Step::Suspended, _) => {}
             }
         }
         // Of these only their problem is known; to call them orphaned would be a guess.
@@ -95,7 +103,10 @@ impl Observation {
 
     /// What is desired and known of the services for which an update is due: all that a single pass has to do with.
     pub(super) fn due(&self) -> (BTreeMap<ServiceKey, Desired>, HashMap<ServiceKey, Known>) {
-        let due = || self.steps.iter().filter(|(_, step)| matches!(step, Step::Update(_))).map(|(key, _)| key);
+        let due = || {
+            let is_due = |step: &Step| matches!(step, Step::Update(_) | Step::ReadLive(_));
+            self.steps.iter().filter(move |(_, step)| is_due(step)).map(|(key, _)| key)
+        };
         let desired = due().filter_map(|key| Some((key.clone(), self.snapshot.desired.get(key)?.clone())));
         let known = due().filter_map(|key| Some((key.clone(), *self.known.get(key)?)));
         (desired.collect(), known.collect())
@@ -117,12 +128,15 @@ impl Observation {
                     digest: desired.map(|desired| desired.digest),
                     manifest: desired.map(|desired| desired.place.clone()),
                     cause: match step {
-                        Step::Update(cause) => Some(*cause),
+                        Step::Update(cause) | Step::ReadLive(cause) => Some(*cause),
                         Step::Unchanged | Step::Suspended | Step::Orphaned => None,
                     },
                     changes: self.changes.get(key).cloned().unwrap_or_default(),
                     attempts,
                     error,
+                    undecided: Vec::new(),
+                    drift: Vec::new(),
+                    suspension: desired.filter(|_| *step == Step::Suspended).and_then(Suspension::of),
                 }
             })
             .collect()

@@ -8,14 +8,13 @@ use thiserror::Error;
 use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
-use super::call::Begun;
 use super::driver::{Api, Driver, Finished};
 use super::observe::{Observation, ObserveError, observe_with};
 use super::stop::{Stop, Stopping};
-use crate::engine::{Backoff, Block, Ending, Pace, Phase};
+use crate::engine::{Backoff, Block, Ending, Pace, Phase, Work};
 use crate::ledger::Ledger;
 use crate::model::ServiceKey;
-use crate::plan::{Outcome, Report, Step};
+use crate::plan::{Outcome, Reading, Report, Rules, Step};
 use crate::source::{Folder, Lock};
 
 /// How often progress is shown at most.
@@ -33,6 +32,8 @@ pub struct PassSettings {
     pub deadline: Duration,
     /// Waits between attempts.
     pub backoff: Backoff,
+    /// What is done where a manifest alone does not decide.
+    pub rules: Rules,
 }
 
 /// Why a pass could not begin. Nothing was sent.
@@ -78,15 +79,30 @@ pub enum Waiting {
 #[derive(Debug, Default)]
 struct Tally {
     attempts: u32,
-    accepted: Accepted,
+    sent: Sent,
+    settled: Settled,
+    /// What live showed, where it was read.
+    reading: Option<Reading>,
     error: Option<String>,
 }
 
+/// Whether an update left in this pass.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Accepted {
-    Yes,
+enum Sent {
     #[default]
     No,
+    Yes,
+}
+
+/// Whether live has what is desired, and since when.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Settled {
+    #[default]
+    No,
+    /// By an update of this pass.
+    Updated,
+    /// Before it.
+    Adopted,
 }
 
 struct Pass {
@@ -120,7 +136,7 @@ pub async fn reconcile_once(
     let deadline = began + settings.deadline;
     let (mut looking, reading) = (std::mem::replace(folder, Folder::new(folder.path())), ledger.clone());
     let look = tokio::task::spawn_blocking(move || {
-        let observation = observe_with(&mut looking, Some(reading.reader()));
+        let observation = observe_with(&mut looking, Some(reading.reader()), &settings.rules);
         (looking, observation)
     });
     // A look that is given up goes on in its thread and changes nothing.
@@ -141,10 +157,18 @@ pub async fn reconcile_once(
         warn!("git has held its lock on the checkout for long; it was read all the same");
     }
 
-    let pace = Pace { concurrency: settings.concurrency, backoff: settings.backoff, ..Pace::default() };
-    let driver = Driver::new(pace, known, ledger, api).map_err(ObserveError::from)?;
+    let pace = Pace {
+        concurrency: settings.concurrency,
+        backoff: settings.backoff,
+        // All that will come is there already: nothing is kept back for it, and nothing is watched.
+        reserve_percent: 0,
+        watch_period: None,
+        ..Pace::default()
+    };
+    let driver = Driver::new(pace, settings.rules, known, ledger, api).map_err(ObserveError::from)?;
     let mut pass = Pass { driver, tally: BTreeMap::new() };
-    pass.driver.engine.observe(desired);
+    let now = pass.driver.clock.now();
+    pass.driver.engine.observe(desired, now);
 
     let mut shown = Instant::now();
     let over = loop {
@@ -189,17 +213,26 @@ pub async fn reconcile_once(
     driver.drain(&mut stop, |finished| count(tally, finished)).await?;
     let report = pass.report(observation, over);
     let elapsed_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let (calls, updated) = (report.api.calls, report.count(Outcome::Updated));
-    info!(calls, updated, converged = report.converged, elapsed_ms, "pass ended");
+    let (updated, adopted) = (report.count(Outcome::Updated), report.count(Outcome::Adopted));
+    info!(calls = report.api.calls, updated, adopted, converged = report.converged, elapsed_ms, "pass ended");
     Ok(report)
 }
 
 /// Keeps what became of a service's calls.
 fn count(tally: &mut BTreeMap<ServiceKey, Tally>, finished: Finished) {
     let tally = tally.entry(finished.key).or_default();
-    tally.attempts += u32::from(finished.begun != Begun::No);
+    // A read that went well is the first half of an attempt.
+    let attempts = !matches!(finished.ending, Ending::Read(_)) && finished.spent.requests > 0;
+    tally.attempts += u32::from(attempts);
+    if matches!(finished.work, Work::Send(_)) && finished.spent.requests > 0 {
+        tally.sent = Sent::Yes;
+    }
     match finished.ending {
-        Ending::Accepted => *tally = Tally { attempts: tally.attempts, accepted: Accepted::Yes, error: None },
+        // The answer was lost, the update was not.
+        Ending::Adopted if tally.sent == Sent::Yes => (tally.settled, tally.error) = (Settled::Updated, None),
+        Ending::Accepted => (tally.settled, tally.error) = (Settled::Updated, None),
+        Ending::Adopted => (tally.settled, tally.error) = (Settled::Adopted, None),
+        Ending::Read(reading) => tally.reading = Some(reading),
         Ending::Transient { error, .. }
         | Ending::Rejected { error, .. }
         | Ending::Limited { error, .. }
@@ -211,14 +244,14 @@ fn count(tally: &mut BTreeMap<ServiceKey, Tally>, finished: Finished) {
 
 impl Pass {
     fn progress(&self, due: usize) -> Progress {
-        let (mut accepted, mut waiting) = (0, 0);
+        let (mut settled, mut waiting) = (0, 0);
         for (key, tally) in &self.tally {
-            accepted += usize::from(tally.accepted == Accepted::Yes);
+            settled += usize::from(tally.settled != Settled::No);
             waiting += usize::from(matches!(self.driver.engine.phase(key), Some(Phase::BackingOff { .. })));
         }
         let stalled =
             self.tally.keys().filter(|key| matches!(self.driver.engine.phase(key), Some(Phase::Stalled { .. })));
-        let ended = accepted + stalled.count();
+        let ended = settled + stalled.count();
         let waiting = match self.driver.engine.gate().limited(self.driver.clock.now()) {
             Some(pause) => Waiting::RateLimit { until: pause.until },
             None if self.driver.engine.in_flight() > 0 => Waiting::Calls(self.driver.engine.in_flight()),
@@ -228,10 +261,21 @@ impl Pass {
     }
 
     fn report(self, observation: Observation, over: Over) -> Report {
-        let services = observation.services(|key, step| match step {
-            Step::Update(_) => self.ended(key, over),
+        let mut services = observation.services(|key, step| match step {
+            Step::Update(_) | Step::ReadLive(_) => self.ended(key, over),
             Step::Unchanged | Step::Suspended | Step::Orphaned => (Outcome::from(step), 0, None),
         });
+        for service in &mut services {
+            let Some(tally) = self.tally.get(&service.service) else { continue };
+            if let Some(reading) = &tally.reading {
+                // What runs says more than what was sent last, or that nothing was.
+                service.changes = reading.differences.to_vec();
+                service.undecided = reading.undecided.to_vec();
+            }
+            if tally.settled == Settled::Adopted {
+                service.changes.clear();
+            }
+        }
         let (revision, problems) = (observation.snapshot.revision.clone(), observation.snapshot.problems.clone());
         // Thousands of manifests take their time to be taken apart; nobody has to wait for it.
         tokio::task::spawn_blocking(move || drop(observation));
@@ -244,7 +288,10 @@ impl Pass {
         let attempts = tally.map_or(0, |tally| tally.attempts);
         let error = tally.and_then(|tally| tally.error.clone());
         match self.driver.engine.phase(key) {
-            Some(Phase::Resting) | None => (Outcome::Updated, attempts, None),
+            Some(Phase::Resting) | None => match tally.map(|tally| tally.settled) {
+                Some(Settled::Adopted) => (Outcome::Adopted, attempts, None),
+                Some(Settled::Updated | Settled::No) | None => (Outcome::Updated, attempts, None),
+            },
             Some(Phase::Stalled { error, .. }) => (Outcome::Stalled, attempts, Some(error)),
             Some(Phase::BackingOff { error, .. }) => (Outcome::Failed, attempts, Some(error)),
             Some(Phase::InFlight { .. }) => {

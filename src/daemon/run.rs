@@ -20,16 +20,16 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, error, info, warn};
 
-use super::call::Begun;
 use super::driver::{Api, Driver, Finished};
 use super::looks::{Looks, Trigger};
 use super::stop::{Request, Stop, Stopping};
 use super::systemd::{Busy, Systemd};
-use crate::engine::{Call, Ending, Pace};
+use crate::engine::{Call, Ending, Pace, Work};
 use crate::error::chain;
 use crate::ledger::{Ledger, ReadError};
 use crate::manifest::Problem;
 use crate::model::Revision;
+use crate::plan::Rules;
 use crate::source::{Folder, Lock, Mounts, Snapshot, Unreadable, Watch, Watching};
 use crate::status::{Meters, Query};
 
@@ -38,6 +38,8 @@ use crate::status::{Meters, Query};
 pub struct DaemonSettings {
     /// Calls and their retries.
     pub pace: Pace,
+    /// What is done where a manifest alone does not decide.
+    pub rules: Rules,
     /// Look at the folder this often without an event.
     pub resync: Duration,
     /// Quiet time after a change before the folder is read.
@@ -119,7 +121,8 @@ pub async fn run(
     meters: Meters,
 ) -> Result<(), RunError> {
     let known = ledger.reader().known()?;
-    let driver = Driver::new(settings.pace, known, ledger, api)?;
+    let mut driver = Driver::new(settings.pace, settings.rules, known, ledger, api)?;
+    driver.recall()?;
     let changed = Arc::new(Notify::new());
     let tell = Arc::clone(&changed);
     let watch = Watch::start(&folder, move || tell.notify_one());
@@ -199,7 +202,7 @@ impl Daemon {
         let Some(snapshot) = &self.seen.snapshot else { return };
         let (noticed, meters) = (self.noticed, &self.meters);
         let react = |call: &Call| {
-            if let (Some(noticed), 1) = (noticed, call.attempt) {
+            if let (Some(noticed), 1, Work::Send(_)) = (noticed, call.attempt, call.work) {
                 meters.reaction(noticed.elapsed());
             }
         };
@@ -266,9 +269,10 @@ impl Daemon {
                 "git has held its lock on the checkout for long; it is read all the same (is an `index.lock` left over?)"
             );
         }
-        self.driver.engine.observe(desired);
+        let at = self.driver.clock.now();
+        self.driver.engine.observe(desired, at);
         self.seen.snapshot = Some(snapshot);
-        self.seen.succeeded = Some((now, self.driver.clock.now()));
+        self.seen.succeeded = Some((now, at));
         match self.reload {
             Reload::Starting | Reload::Running => {
                 self.systemd.ready();
@@ -304,7 +308,7 @@ impl Daemon {
             }
             Request::LookNow => {
                 info!("SIGUSR1: looking now, and trying again what waits");
-                self.driver.engine.retry_all();
+                self.driver.engine.retry_all(self.driver.clock.now());
                 self.looks.ask(Trigger::Asked);
             }
         }
@@ -353,14 +357,15 @@ enum Reported {
 fn count(meters: &Meters, finished: &Finished) {
     let outcome = match finished.ending {
         Ending::Accepted => "accepted",
+        Ending::Adopted | Ending::Read(_) => "read",
         Ending::Transient { .. } => "transient",
         Ending::Limited { .. } => "limited",
         Ending::Denied { .. } | Ending::Withdrawn => "denied",
         Ending::Rejected { .. } => "rejected",
         Ending::Unrecorded { .. } => return meters.unrecorded(),
     };
-    if let Begun::Yes(elapsed) = finished.begun {
-        meters.call(outcome, elapsed);
+    if finished.spent.requests > 0 {
+        meters.call(outcome, finished.spent.elapsed);
     }
 }
 

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::run::{Daemon, short_revision};
-use crate::engine::{Block, Phase};
-use crate::model::{Desired, Known, ServiceKey};
-use crate::plan::{self, Step};
+use crate::engine::{Block, Phase, Standing};
+use crate::model::{Cause, Known, ServiceKey};
+use crate::plan::{Step, Suspension};
 use crate::source::Watching;
-use crate::status::{Gauges, Look, Paused, Query, Readiness, ServiceStatus, Status};
+use crate::status::{Drift, Gauges, Look, Paused, Query, Quota, Readiness, ServiceStatus, Status, Watched};
 
 impl Daemon {
     /// Answers a question; one whose asker is gone is dropped.
@@ -56,12 +57,9 @@ impl Daemon {
     }
 
     fn status(&self) -> Status {
-        let services: Vec<ServiceStatus> = self
-            .driver
-            .engine
-            .services()
-            .filter_map(|(key, desired, known, phase)| self.service(key, desired, known, phase))
-            .collect();
+        let now = self.driver.clock.now();
+        let services: Vec<ServiceStatus> =
+            self.driver.engine.services(now).filter_map(|(key, standing)| self.service(key, standing)).collect();
         let snapshot = self.seen.snapshot.as_ref();
         let in_order = |service: &ServiceStatus| matches!(service.state, "unchanged" | "suspended" | "orphaned");
         let converged = snapshot.is_some_and(|snapshot| snapshot.problems.is_empty())
@@ -85,18 +83,28 @@ impl Daemon {
             services,
             problems: snapshot.map(|snapshot| snapshot.problems.clone()).unwrap_or_default(),
             api: self.driver.api,
+            quota: self.quota(now),
+            drift: self.driver.engine.watch_period(now).map(|period| Watched { every_seconds: period.as_secs() }),
         }
     }
 
+    /// What the rate limit leaves, once an answer told.
+    fn quota(&self, now: Timestamp) -> Option<Quota> {
+        let quota = self.driver.engine.quota();
+        let window = quota.window()?;
+        Some(Quota {
+            limit: window.limit,
+            remaining: quota.left(now)?,
+            resets_at: Some(window.resets_at).filter(|resets_at| *resets_at > now),
+            reserve: quota.reserve(),
+            reads_wait_until: self.driver.engine.reads_wait_until(now),
+        })
+    }
+
     /// `None` for a service of which only a problem is known.
-    fn service(
-        &self,
-        key: &ServiceKey,
-        desired: Option<&Desired>,
-        known: Option<&Known>,
-        phase: Phase,
-    ) -> Option<ServiceStatus> {
-        let state = state(desired, known, &phase)?;
+    fn service(&self, key: &ServiceKey, standing: Standing<'_>) -> Option<ServiceStatus> {
+        let state = state(&standing)?;
+        let Standing { desired, known, seen, unread, phase, fights_until, .. } = standing;
         if state == "orphaned" && !self.is_orphaned(key) {
             return None;
         }
@@ -118,6 +126,8 @@ impl Daemon {
             since,
             next_attempt,
             error,
+            drift: Drift::of(known, seen, unread, fights_until),
+            suspension: desired.filter(|_| state == "suspended").and_then(Suspension::of),
         })
     }
 
@@ -134,8 +144,8 @@ impl Daemon {
     /// How many services are in which state.
     fn states(&self) -> BTreeMap<&'static str, u64> {
         let mut states = BTreeMap::new();
-        for (key, desired, known, phase) in self.driver.engine.services() {
-            if let Some(state) = state(desired, known, &phase)
+        for (key, standing) in self.driver.engine.services(self.driver.clock.now()) {
+            if let Some(state) = state(&standing)
                 && (state != "orphaned" || self.is_orphaned(key))
             {
                 *states.entry(state).or_default() += 1;
@@ -150,8 +160,9 @@ impl Daemon {
         Gauges {
             services: STATES.into_iter().map(|state| (state, states.get(state).copied().unwrap_or(0))).collect(),
             problems: snapshot.map_or(0, |snapshot| snapshot.problems.len() as u64),
-            quota_remaining: self.driver.api.remaining,
-            quota_limit: self.driver.quota_limit,
+            quota_remaining: self.driver.engine.quota().left(self.driver.clock.now()),
+            quota_limit: self.driver.engine.quota().window().map(|window| window.limit),
+            deprecated: self.driver.deprecated,
             last_look: self.seen.succeeded.map(|(_, at)| at),
             in_flight: self.driver.engine.in_flight() as u64,
             paused: self.paused().is_some(),
@@ -180,15 +191,22 @@ impl Daemon {
 }
 
 /// Every word that [`state`] has.
-const STATES: [&str; 7] = ["unchanged", "queued", "in-flight", "backing-off", "stalled", "suspended", "orphaned"];
+const STATES: [&str; 8] =
+    ["unchanged", "drifted", "queued", "in-flight", "backing-off", "stalled", "suspended", "orphaned"];
 
 /// What a service is doing, in a word.
-fn state(desired: Option<&Desired>, known: Option<&Known>, phase: &Phase) -> Option<&'static str> {
-    Some(match (phase, plan::step(desired, known)?) {
+fn state(standing: &Standing<'_>) -> Option<&'static str> {
+    let drifted = || {
+        let applied = standing.known.and_then(Known::digest);
+        applied.is_some_and(|applied| standing.seen.is_some_and(|seen| seen.has_drifted_from(applied)))
+    };
+    Some(match (&standing.phase, standing.step?) {
         (Phase::InFlight { .. }, _) => "in-flight",
         (Phase::BackingOff { .. }, _) => "backing-off",
         (Phase::Stalled { .. }, _) => "stalled",
-        (Phase::Ready { .. }, _) | (Phase::Resting, Step::Update(_)) => "queued",
+        (Phase::Ready { .. }, _) | (Phase::Resting, Step::ReadLive(_)) => "queued",
+        (Phase::Resting, Step::Unchanged | Step::Update(Cause::Drifted)) if drifted() => "drifted",
+        (Phase::Resting, Step::Update(_)) => "queued",
         (Phase::Resting, Step::Unchanged) => "unchanged",
         (Phase::Resting, Step::Suspended) => "suspended",
         (Phase::Resting, Step::Orphaned) => "orphaned",

@@ -1,4 +1,5 @@
-//! The agenda: which services wait for a call, in order, and which wait for a time. It holds keys, never content.
+//! The agenda: which services wait for a call, in order, which wait for a time, and which are to be read for drift in
+//! their turn. It holds keys, never content.
 
 use std::collections::BTreeMap;
 
@@ -9,10 +10,16 @@ use crate::model::ServiceKey;
 /// Which services go first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Lane {
-    /// New content.
+    /// An update that was not tried before.
     Fresh,
-    /// Content that was tried before.
+    /// An update that was.
     Retry,
+    /// A read that decides whether an update is needed.
+    Read,
+    /// Such a read that was tried before.
+    ReadAgain,
+    /// The correction of drift.
+    Correction,
 }
 
 /// A service's place in the agenda, by which it is taken out again.
@@ -20,29 +27,38 @@ pub(super) enum Lane {
 pub(super) enum Ticket {
     Queued(Lane, u64),
     Scheduled(Timestamp, u64),
+    Watched(Timestamp, u64),
 }
 
-/// The queue and the timetable. Each service is in at most one of them, at most once.
+/// The queue, the timetable and the rotation. Each service is in at most one of them, at most once.
 #[derive(Debug, Default)]
 pub(super) struct Agenda {
     queue: BTreeMap<(Lane, u64), ServiceKey>,
     timetable: BTreeMap<(Timestamp, u64), ServiceKey>,
+    rotation: BTreeMap<(Timestamp, u64), ServiceKey>,
     issued: u64,
 }
 
 impl Agenda {
     /// Puts a service at the end of a lane.
     pub(super) fn queue(&mut self, lane: Lane, key: &ServiceKey) -> Ticket {
-        self.issued += 1;
-        self.queue.insert((lane, self.issued), key.clone());
-        Ticket::Queued(lane, self.issued)
+        let number = self.issue();
+        self.queue.insert((lane, number), key.clone());
+        Ticket::Queued(lane, number)
     }
 
     /// Puts a service down for a time.
     pub(super) fn schedule(&mut self, at: Timestamp, key: &ServiceKey) -> Ticket {
-        self.issued += 1;
-        self.timetable.insert((at, self.issued), key.clone());
-        Ticket::Scheduled(at, self.issued)
+        let number = self.issue();
+        self.timetable.insert((at, number), key.clone());
+        Ticket::Scheduled(at, number)
+    }
+
+    /// Puts a service among those that are read for drift; the longest unread goes first.
+    pub(super) fn watch(&mut self, read_at: Timestamp, key: &ServiceKey) -> Ticket {
+        let number = self.issue();
+        self.rotation.insert((read_at, number), key.clone());
+        Ticket::Watched(read_at, number)
     }
 
     /// Takes a service out.
@@ -50,7 +66,13 @@ impl Agenda {
         match ticket {
             Ticket::Queued(lane, number) => self.queue.remove(&(lane, number)),
             Ticket::Scheduled(at, number) => self.timetable.remove(&(at, number)),
+            Ticket::Watched(read_at, number) => self.rotation.remove(&(read_at, number)),
         };
+    }
+
+    /// The lane of the first service of the queue.
+    pub(super) fn first_lane(&self) -> Option<Lane> {
+        self.queue.first_key_value().map(|((lane, _), _)| *lane)
     }
 
     /// The first service of the queue.
@@ -64,13 +86,28 @@ impl Agenda {
         (first.key().0 <= now).then(|| first.remove())
     }
 
-    /// Whether a service waits for a call.
-    pub(super) fn is_queued(&self) -> bool {
-        !self.queue.is_empty()
+    /// The service that was not read for longest.
+    pub(super) fn take_watched(&mut self) -> Option<ServiceKey> {
+        self.rotation.pop_first().map(|(_, key)| key)
     }
 
     /// The first time in the timetable.
     pub(super) fn next_due(&self) -> Option<Timestamp> {
         self.timetable.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    /// When the service was read that was not read for longest.
+    pub(super) fn longest_unread(&self) -> Option<Timestamp> {
+        self.rotation.first_key_value().map(|((read_at, _), _)| *read_at)
+    }
+
+    /// How many services are read in turn.
+    pub(super) fn watched(&self) -> usize {
+        self.rotation.len()
+    }
+
+    fn issue(&mut self) -> u64 {
+        self.issued += 1;
+        self.issued
     }
 }

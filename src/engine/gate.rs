@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 
-use super::{Ending, Pace, later};
+use super::{Ending, Pace, Work, later};
 
 /// Whether calls may be made at all.
 ///
@@ -67,22 +67,22 @@ impl Gate {
     }
 
     /// Takes what the end of a call shows.
-    pub(super) fn note(&mut self, ending: &Ending, now: Timestamp, pace: &Pace) {
+    pub(super) fn note(&mut self, work: Work, ending: &Ending, now: Timestamp, pace: &Pace) {
         let block = |wait, error: &String| Some(Pause { until: later(now, wait), reason: error.clone() });
-        // A call that was made had its intent recorded.
+        // An update that was sent had its intent recorded; a read proves nothing of the ledger.
+        let recorded = match work {
+            Work::Send(_) => !matches!(ending, Ending::Unrecorded { .. } | Ending::Withdrawn),
+            Work::Decide(_) | Work::Watch => matches!(ending, Ending::Adopted),
+        };
+        if recorded {
+            self.unwritable = None;
+        }
         match ending {
-            Ending::Accepted | Ending::Rejected { .. } => (self.denied, self.unwritable) = (None, None),
-            Ending::Transient { .. } => self.unwritable = None,
-            Ending::Limited { error, wait } => {
-                self.unwritable = None;
-                self.limit(later(now, *wait), error.clone());
-            }
-            Ending::Denied { error } => {
-                self.unwritable = None;
-                self.denied = block(pace.denied_retry, error);
-            }
+            Ending::Accepted | Ending::Adopted | Ending::Read(_) | Ending::Rejected { .. } => self.denied = None,
+            Ending::Transient { .. } | Ending::Withdrawn => {}
+            Ending::Limited { error, wait } => self.limit(later(now, *wait), error.clone()),
+            Ending::Denied { error } => self.denied = block(pace.denied_retry, error),
             Ending::Unrecorded { error } => self.unwritable = block(pace.unwritable_retry, error),
-            Ending::Withdrawn => {}
         }
     }
 

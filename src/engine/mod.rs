@@ -5,36 +5,47 @@
 //! simulated world can run a day of faults in a moment. The daemon and `--reconcile-once` drive the same engine.
 //!
 //! ```text
-//!            new content, or nothing known                 accepted
+//!            new content, or nothing known                 accepted, or live has it
 //!   Resting ───────────────────────────────▶ Ready ─▶ InFlight ─────▶ Resting
 //!      ▲                                       ▲          │
-//!      │ manifest gone, suspended, or as applied│          ├─ network, timeout, 5xx ─▶ BackingOff ─▶ Ready
-//!      └───────────────────────────────────────┘          ├─ other 4xx ────────────▶ Stalled ────▶ Ready (slowly)
+//!      │ manifest gone, suspended, or as applied│          ├─ read, and it differs ──▶ Ready, to send
+//!      └───────────────────────────────────────┘          ├─ network, timeout, 5xx ─▶ BackingOff ─▶ Ready
+//!                                                          ├─ other 4xx ────────────▶ Stalled ────▶ Ready (slowly)
 //!                                                          └─ 401, 403, 429, full disk: Ready again, the gate closes
 //! ```
 //! The queue holds keys: each attempt takes the newest desired state when it begins. New content ends a wait at once.
+//! Services at rest are read for drift in turn, beside the queue, as far as the quota leaves something over.
+//!
+//! Reading order: `call` (what goes out and comes back), this file, `service` (one service's transitions), `agenda`,
+//! `gate`, `quota`, `backoff`.
 
 mod agenda;
 mod backoff;
+mod call;
 mod gate;
+mod quota;
+mod service;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::model::{Applied, Cause, DeploymentUpdate, Desired, Digest, Known, Place, ServiceKey};
-use crate::plan::{self, Step};
+use crate::model::{Desired, Known, ServiceKey};
+use crate::plan::{Rules, Seen, Step};
 
-use agenda::{Agenda, Lane, Ticket};
+use agenda::{Agenda, Lane};
 pub use backoff::Backoff;
+pub use call::{Call, Delivery, Ending, Phase, Work};
 pub use gate::{Block, Gate};
+use quota::Class;
+pub use quota::{Quota, Window};
+use service::{At, Sequel, Service, State, Turn, Wait, later};
 
 /// How the engine paces itself.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
-    /// Most calls in flight at once; at least one.
+    /// Most calls in flight at once; at least one. A read for drift goes beside them.
     pub concurrency: usize,
     /// Waits between attempts that failed for a passing reason.
     pub backoff: Backoff,
@@ -44,11 +55,16 @@ pub struct Pace {
     pub denied_retry: Duration,
     /// How long all calls wait after the ledger could not be written.
     pub unwritable_retry: Duration,
+    /// The part of the rate limit's window that only changes may use, in percent.
+    pub reserve_percent: u8,
+    /// A service is read for drift no more often than this; `None`: never.
+    pub watch_period: Option<Duration>,
 }
 
 impl Default for Pace {
     /// 8 calls in flight; 1 s doubling to 5 min between attempts; 10 min for refused updates; 1 min for a refused
-    /// token; 5 s for a ledger that cannot be written.
+    /// token; 5 s for a ledger that cannot be written; a tenth of the quota in reserve; 5 min between two reads for the
+    /// drift of a service.
     fn default() -> Self {
         Self {
             concurrency: 8,
@@ -56,273 +72,218 @@ impl Default for Pace {
             stalled_retry: Duration::from_secs(10 * 60),
             denied_retry: Duration::from_secs(60),
             unwritable_retry: Duration::from_secs(5),
+            reserve_percent: 10,
+            watch_period: Some(Duration::from_secs(5 * 60)),
         }
     }
 }
 
-/// A call that is to be made now.
+/// What an earlier process knew of a service beside what was applied.
+#[derive(Clone, Debug, Default)]
+pub struct Memory {
+    /// When it was read, or tried to be, for the last time.
+    pub looked_at: Option<Timestamp>,
+    /// What that read showed.
+    pub seen: Option<Seen>,
+    /// When its drift was corrected lately, oldest first.
+    pub corrections: Vec<Timestamp>,
+}
+
+/// A service as it stands.
 #[derive(Clone, Debug)]
-pub struct Call {
-    /// For which service.
-    pub key: ServiceKey,
-    /// What to send.
-    pub update: Arc<DeploymentUpdate>,
-    /// The digest of what is sent.
-    pub digest: Digest,
-    /// Why.
-    pub cause: Cause,
-    /// Where its manifest stands.
-    pub place: Place,
-    /// Which attempt at this content this is, from 1.
-    pub attempt: u32,
-}
-
-/// How a call ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ending {
-    /// The API accepted the update.
-    Accepted,
-    /// It failed for a reason that passes: network, timeout, 408, 425, 5xx.
-    Transient {
-        /// What went wrong.
-        error: String,
-        /// Whether the API may have taken the update all the same.
-        delivery: Delivery,
-        /// The least wait that the API asks for.
-        wait: Duration,
-    },
-    /// The rate limit is used up; all calls wait this long.
-    Limited {
-        /// What the API said.
-        error: String,
-        /// Until the window resets.
-        wait: Duration,
-    },
-    /// The token was refused (401, 403); all calls wait.
-    Denied {
-        /// What the API said.
-        error: String,
-    },
-    /// The update was refused (other 4xx); it waits for new content, or the slow retry.
-    Rejected {
-        /// What the API said.
-        error: String,
-        /// Whether the API may have taken the update all the same (a redirect proves nothing).
-        delivery: Delivery,
-    },
-    /// The intent could not be recorded, so the call was never made; all calls wait.
-    Unrecorded {
-        /// What went wrong with the ledger.
-        error: String,
-    },
-    /// The call was never made, and nobody is at fault: it goes back to the queue.
-    Withdrawn,
-}
-
-/// Whether a failed call may have changed the service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Delivery {
-    /// It cannot have: it never reached the API, or was refused.
-    Excluded,
-    /// It may have.
-    Unknown,
-}
-
-/// What a service is doing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// Nothing is due.
-    Resting,
-    /// In the queue for a call.
-    Ready {
-        /// Failed attempts at this content so far.
-        failed: u32,
-        /// What went wrong last.
-        error: Option<String>,
-    },
-    /// A call is being made.
-    InFlight {
-        /// What is being sent.
-        digest: Digest,
-        /// Which attempt at it, from 1.
-        attempt: u32,
-        /// When it began.
-        since: Timestamp,
-    },
-    /// Waits after a failure that passes.
-    BackingOff {
-        /// What failed.
-        digest: Digest,
-        /// Failed attempts at it.
-        failed: u32,
-        /// When it goes back to the queue.
-        until: Timestamp,
-        /// What went wrong last.
-        error: String,
-    },
-    /// Was refused; waits for new content, or the slow retry.
-    Stalled {
-        /// What was refused.
-        digest: Digest,
-        /// Failed attempts at it.
-        failed: u32,
-        /// When it goes back to the queue.
-        until: Timestamp,
-        /// What the API said.
-        error: String,
-    },
-}
-
-#[derive(Debug, Default)]
-struct Service {
-    desired: Option<Desired>,
-    known: Option<Known>,
-    state: State,
-}
-
-/// A [`Phase`] with its place in the agenda.
-#[derive(Debug, Default)]
-enum State {
-    #[default]
-    Resting,
-    Ready {
-        ticket: Ticket,
-        tries: Tries,
-    },
-    InFlight {
-        tries: Tries,
-        since: Timestamp,
-    },
-    Waiting {
-        ticket: Ticket,
-        why: Wait,
-        until: Timestamp,
-        tries: Tries,
-    },
-}
-
-/// What has happened to the content that is to be sent.
-#[derive(Clone, Debug)]
-struct Tries {
-    digest: Digest,
-    failed: u32,
-    error: Option<String>,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Wait {
-    BackOff,
-    Stalled,
-}
-
-/// What a call that ended leaves to be done for the content that it sent.
-enum Sequel {
-    Done,
-    Again(Lane),
-    Wait(Wait, Timestamp),
+pub struct Standing<'a> {
+    /// What its manifest says.
+    pub desired: Option<&'a Desired>,
+    /// What was applied.
+    pub known: Option<&'a Known>,
+    /// What the newest read showed, as long as nothing was sent since.
+    pub seen: Option<&'a Seen>,
+    /// Why the newest read for drift failed, if it did.
+    pub unread: Option<&'a str>,
+    /// What is to be done for it.
+    pub step: Option<Step>,
+    /// What it is doing.
+    pub phase: Phase,
+    /// Until when its drift is left alone, because it came back after each of three corrections within an hour.
+    pub fights_until: Option<Timestamp>,
 }
 
 /// The state machine.
 #[derive(Debug)]
 pub struct Engine {
     pace: Pace,
+    rules: Rules,
     services: BTreeMap<ServiceKey, Service>,
     agenda: Agenda,
     gate: Gate,
+    quota: Quota,
     in_flight: usize,
+    /// Reads for drift in flight: one at most.
+    watching: usize,
+    /// No read for drift before.
+    watch_from: Timestamp,
 }
 
 impl Engine {
     /// An engine that knows what the ledger knows. It does nothing until it has seen the folder.
     #[must_use]
-    pub fn new(pace: Pace, known: impl IntoIterator<Item = (ServiceKey, Known)>) -> Self {
+    pub fn new(pace: Pace, rules: Rules, known: impl IntoIterator<Item = (ServiceKey, Known)>) -> Self {
         let service = |known| Service { known: Some(known), ..Service::default() };
         let services = known.into_iter().map(|(key, known)| (key, service(known))).collect();
-        Self { pace, services, agenda: Agenda::default(), gate: Gate::default(), in_flight: 0 }
+        Self {
+            pace,
+            rules,
+            services,
+            agenda: Agenda::default(),
+            gate: Gate::default(),
+            quota: Quota::new(pace.reserve_percent),
+            in_flight: 0,
+            watching: 0,
+            watch_from: Timestamp::MIN,
+        }
+    }
+
+    /// Takes over what an earlier process knew of a service; before the first [`Engine::observe`]. What it saw live
+    /// counts only where that was what was applied: anything else is to be read again.
+    pub fn recall(&mut self, key: &ServiceKey, memory: Memory) {
+        let Some(service) = self.services.get_mut(key) else { return };
+        service.looked_at = memory.looked_at.unwrap_or_default();
+        service.corrections = memory.corrections;
+        let applied = service.known.and_then(|known| known.digest());
+        service.seen = memory.seen.filter(|seen| Some(seen.compared) == applied);
     }
 
     /// Takes a new desired state: all of it, as one snapshot of the folder has it. A service that it does not name is
     /// left alone. Content that differs from what a service waits with ends that wait.
-    pub fn observe(&mut self, desired: BTreeMap<ServiceKey, Desired>) {
-        for (key, service) in &mut self.services {
-            if service.desired.is_some() && !desired.contains_key(key) {
-                service.desired = None;
-                reconsider(key, service, &mut self.agenda);
+    pub fn observe(&mut self, desired: BTreeMap<ServiceKey, Desired>, now: Timestamp) {
+        let Self { services, agenda, rules, .. } = self;
+        for (key, service) in services.iter_mut().filter(|(key, _)| !desired.contains_key(*key)) {
+            if service.desire(None) {
+                At { key, service, agenda, rules, now }.reconsider();
             }
         }
-        let is_something = |service: &Service| {
+        services.retain(|_, service| {
             service.desired.is_some() || service.known.is_some() || matches!(service.state, State::InFlight { .. })
-        };
-        self.services.retain(|_, service| is_something(service));
+        });
         for (key, desired) in desired {
-            match self.services.get_mut(&key) {
+            match services.get_mut(&key) {
                 Some(service) => {
-                    service.desired = Some(desired);
-                    reconsider(&key, service, &mut self.agenda);
+                    if service.desire(Some(desired)) {
+                        At { key: &key, service, agenda, rules, now }.reconsider();
+                    }
                 }
                 None => {
                     let mut service = Service { desired: Some(desired), ..Service::default() };
-                    reconsider(&key, &mut service, &mut self.agenda);
-                    self.services.insert(key, service);
+                    At { key: &key, service: &mut service, agenda, rules, now }.reconsider();
+                    services.insert(key, service);
                 }
             }
         }
     }
 
-    /// The next call to make now, if one is due and there is room for it. Fresh content goes before retries. The caller
-    /// makes the call and says how it ended by [`Engine::finish`].
+    /// The next call to make now, if one is due and there is room and quota for it. Fresh updates go before retries,
+    /// these before reads. The caller makes the call and says how it ended by [`Engine::finish`].
     pub fn next_call(&mut self, now: Timestamp) -> Option<Call> {
+        self.next_due(now).or_else(|| self.next_watch(now))
+    }
+
+    fn next_due(&mut self, now: Timestamp) -> Option<Call> {
         if self.in_flight >= self.gate.room(now, self.pace.concurrency) {
             return None;
         }
         self.wake(now);
+        let class = class(self.agenda.first_lane()?);
+        if !self.quota.permits(class, now, self.in_flight + self.watching) {
+            return None;
+        }
         let key = self.agenda.take()?;
-        let call = self.services.get_mut(&key).and_then(|service| begin(key, service, now));
+        let call = self.begin(&key, now);
         debug_assert!(call.is_some(), "only services that are due are in the queue");
         self.in_flight += usize::from(call.is_some());
         call
     }
 
+    /// The next read for drift: beside the queue, and only while that is empty.
+    fn next_watch(&mut self, now: Timestamp) -> Option<Call> {
+        if self.watch_due(now)? > now || !self.quota.permits(Class::Other, now, self.in_flight) {
+            return None;
+        }
+        self.watch_from = later(now, self.watch_interval(now));
+        self.quota.watch();
+        let key = self.agenda.take_watched()?;
+        let call = self.begin(&key, now);
+        debug_assert!(call.is_some(), "only services at rest are in the rotation");
+        self.watching += usize::from(call.is_some());
+        call
+    }
+
+    fn begin(&mut self, key: &ServiceKey, now: Timestamp) -> Option<Call> {
+        self.at(key, now)?.begin()
+    }
+
     /// Takes how a call ended. `jitter` is a random number from 0 to 1 that spreads the retries.
     pub fn finish(&mut self, key: &ServiceKey, ending: Ending, now: Timestamp, jitter: f64) {
         let Some(service) = self.services.get_mut(key) else { return };
-        let State::InFlight { tries, .. } = &service.state else { return };
-        let mut tries = tries.clone();
-        self.in_flight -= 1;
-        self.gate.note(&ending, now, &self.pace);
-        let lane = if tries.failed == 0 { Lane::Fresh } else { Lane::Retry };
-        let sequel = match ending {
-            Ending::Accepted => {
-                service.known = Some(Known::Applied(Applied { digest: tries.digest }));
+        let State::InFlight { work, tries, .. } = &service.state else { return };
+        let (work, mut tries) = (*work, tries.clone());
+        match work {
+            Work::Watch => self.watching -= 1,
+            Work::Send(_) | Work::Decide(_) => self.in_flight -= 1,
+        }
+        self.gate.note(work, &ending, now, &self.pace);
+        let sequel = match (ending, work) {
+            (Ending::Accepted | Ending::Adopted, _) => {
+                service.has(tries.digest, work, now);
                 Sequel::Done
             }
-            Ending::Transient { error, delivery, wait } => {
+            (Ending::Read(reading), _) => {
+                service.read(tries.digest, reading, now);
+                Sequel::Next(tries.turn())
+            }
+            // Its turn comes again; meanwhile nothing waits for it.
+            (Ending::Transient { error, .. } | Ending::Rejected { error, .. }, Work::Watch) => {
+                (service.unread, service.looked_at) = (Some(error), now);
+                Sequel::Done
+            }
+            // It is the one longest unread still.
+            (_, Work::Watch) => Sequel::Done,
+            (Ending::Transient { error, delivery, wait }, _) => {
                 service.doubt(delivery);
                 tries.fail(error);
                 let wait = self.pace.backoff.wait(tries.failed, jitter).max(wait);
                 Sequel::Wait(Wait::BackOff, later(now, wait))
             }
-            Ending::Rejected { error, delivery } => {
+            (Ending::Rejected { error, delivery }, _) => {
                 service.doubt(delivery);
                 tries.fail(error);
                 Sequel::Wait(Wait::Stalled, later(now, self.pace.stalled_retry))
             }
             // Behind all others: where one service's project is closed to the token, the others must not wait for it.
-            Ending::Denied { error } => {
+            (Ending::Denied { error }, _) => {
                 tries.error = Some(error);
-                Sequel::Again(Lane::Retry)
+                Sequel::Next(Turn::Behind)
             }
-            Ending::Limited { error, .. } | Ending::Unrecorded { error } => {
+            (Ending::Limited { error, .. } | Ending::Unrecorded { error }, _) => {
                 tries.error = Some(error);
-                Sequel::Again(lane)
+                Sequel::Next(tries.turn())
             }
-            Ending::Withdrawn => Sequel::Again(lane),
+            (Ending::Withdrawn, _) => Sequel::Next(tries.turn()),
         };
-        follow(key, service, sequel, tries, &mut self.agenda);
+        if let Some(at) = self.at(key, now) {
+            at.follow(sequel, tries);
+        }
     }
 
-    /// Pauses all calls for a rate limit that is known from elsewhere: an answer that leaves no call in the window, or
-    /// a pause that the ledger kept over a restart.
+    /// Takes in what an answer said of the rate limit, or what the ledger kept of it over a restart. Where it leaves no
+    /// call, all calls wait for the next window.
+    pub fn note_quota(&mut self, said: Window) {
+        self.quota.note(said);
+        if said.remaining == 0 {
+            self.gate.limit(said.resets_at, format!("all {} calls of the rate limit's window are used", said.limit));
+        }
+    }
+
+    /// Pauses all calls for a rate limit that the ledger kept over a restart.
     pub fn pause(&mut self, until: Timestamp, reason: String) {
         self.gate.limit(until, reason);
     }
@@ -333,11 +294,12 @@ impl Engine {
     }
 
     /// Ends every wait of a service now, though not a pause of all calls.
-    pub fn retry_all(&mut self) {
-        for (key, service) in &mut self.services {
+    pub fn retry_all(&mut self, now: Timestamp) {
+        let Self { services, agenda, rules, .. } = self;
+        for (key, service) in services {
             if let State::Waiting { ticket, .. } = service.state {
-                self.agenda.cancel(ticket);
-                requeue(key, service, &mut self.agenda);
+                agenda.cancel(ticket);
+                At { key, service, agenda, rules, now }.wake();
             }
         }
     }
@@ -347,18 +309,40 @@ impl Engine {
     #[must_use]
     pub fn next_wake(&self, now: Timestamp) -> Option<Timestamp> {
         let opens = self.gate.opens(now);
-        if opens.is_none() && self.in_flight >= self.gate.room(now, self.pace.concurrency) {
-            // Only the end of a call makes room; to wake for a retry that has none would be a busy loop.
-            return None;
-        }
-        if self.agenda.is_queued() {
-            return opens;
-        }
-        let due = self.agenda.next_due()?;
-        Some(opens.map_or(due, |opens| opens.max(due)))
+        let has_room = opens.is_some() || self.in_flight < self.gate.room(now, self.pace.concurrency);
+        // Without room only the end of a call makes some; to wake for a retry that has none would be a busy loop.
+        let due = self.agenda.next_due().filter(|_| has_room).map(|due| opens.map_or(due, |opens| opens.max(due)));
+        let queued = self.agenda.first_lane().filter(|_| has_room);
+        let queued = queued.and_then(|lane| opens.max(self.quota.opens(class(lane), now)));
+        let watch = self.watch_due(now).map(|due| due.max(self.quota.opens(Class::Other, now).unwrap_or(due)));
+        [due, queued, watch.filter(|at| *at > now)].into_iter().flatten().min()
     }
 
-    /// Calls being made.
+    /// When a service may be read for drift; `None` while anything else goes first.
+    fn watch_due(&self, now: Timestamp) -> Option<Timestamp> {
+        if self.watching > 0 || self.agenda.first_lane().is_some() {
+            return None;
+        }
+        let unread = later(self.agenda.longest_unread()?, self.pace.watch_period?);
+        // Past a block it is the one call that proves that the cause is gone.
+        Some(unread.max(self.watch_from).max(self.gate.opens(now).unwrap_or(now)))
+    }
+
+    /// How long after a read for drift the next one begins.
+    fn watch_interval(&self, now: Timestamp) -> Duration {
+        let watched = u32::try_from(self.agenda.watched()).unwrap_or(u32::MAX).max(1);
+        self.quota.watch_interval(now).max(self.pace.watch_period.unwrap_or_default() / watched)
+    }
+
+    /// About how often each service is read for drift; `None` where none is.
+    #[must_use]
+    pub fn watch_period(&self, now: Timestamp) -> Option<Duration> {
+        let period = self.pace.watch_period?;
+        let watched = u32::try_from(self.agenda.watched() + self.watching).ok().filter(|watched| *watched > 0)?;
+        Some(self.watch_interval(now).saturating_mul(watched).max(period))
+    }
+
+    /// Calls being made, without a read for drift.
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.in_flight
@@ -368,7 +352,7 @@ impl Engine {
     #[must_use]
     pub fn is_settled(&self) -> bool {
         self.in_flight == 0
-            && !self.agenda.is_queued()
+            && self.agenda.first_lane().is_none()
             && self.services.values().all(|service| !matches!(service.state, State::Waiting { why: Wait::BackOff, .. }))
     }
 
@@ -378,11 +362,28 @@ impl Engine {
         &self.gate
     }
 
-    /// What is due for each service and what it is doing, by name.
-    pub fn services(&self) -> impl Iterator<Item = (&ServiceKey, Option<&Desired>, Option<&Known>, Phase)> {
-        self.services
-            .iter()
-            .map(|(key, service)| (key, service.desired.as_ref(), service.known.as_ref(), service.phase()))
+    /// What the rate limit leaves.
+    #[must_use]
+    pub fn quota(&self) -> &Quota {
+        &self.quota
+    }
+
+    /// What is kept back for changes, if reads wait for that now: until when.
+    #[must_use]
+    pub fn reads_wait_until(&self, now: Timestamp) -> Option<Timestamp> {
+        let waits = self.agenda.first_lane().is_some_and(|lane| class(lane) == Class::Other);
+        self.quota.opens(Class::Other, now).filter(|_| waits)
+    }
+
+    /// How each service stands, by name.
+    pub fn services(&self, now: Timestamp) -> impl Iterator<Item = (&ServiceKey, Standing<'_>)> {
+        self.services.iter().map(move |(key, service)| (key, self.stands(service, now)))
+    }
+
+    /// How one service stands; `None` for one that is neither desired nor known.
+    #[must_use]
+    pub fn standing(&self, key: &ServiceKey, now: Timestamp) -> Option<Standing<'_>> {
+        self.services.get(key).map(|service| self.stands(service, now))
     }
 
     /// What one service is doing; `None` for one that is neither desired nor known.
@@ -391,123 +392,38 @@ impl Engine {
         self.services.get(key).map(Service::phase)
     }
 
+    fn stands<'a>(&'a self, service: &'a Service, now: Timestamp) -> Standing<'a> {
+        Standing {
+            desired: service.desired.as_ref(),
+            known: service.known.as_ref(),
+            seen: service.seen.as_ref(),
+            unread: service.unread.as_deref(),
+            step: service.step(&self.rules, now),
+            phase: service.phase(),
+            fights_until: service.fights_until(now),
+        }
+    }
+
+    fn at<'a>(&'a mut self, key: &'a ServiceKey, now: Timestamp) -> Option<At<'a>> {
+        let service = self.services.get_mut(key)?;
+        Some(At { key, service, agenda: &mut self.agenda, rules: &self.rules, now })
+    }
+
     /// Moves what has waited long enough into the queue.
     fn wake(&mut self, now: Timestamp) {
         while let Some(key) = self.agenda.take_due(now) {
-            if let Some(service) = self.services.get_mut(&key) {
-                requeue(&key, service, &mut self.agenda);
+            if let Some(at) = self.at(&key, now) {
+                at.wake();
             }
         }
     }
 }
 
-impl Tries {
-    fn none(digest: Digest) -> Self {
-        Self { digest, failed: 0, error: None }
+fn class(lane: Lane) -> Class {
+    match lane {
+        Lane::Fresh | Lane::Retry => Class::Change,
+        Lane::Read | Lane::ReadAgain | Lane::Correction => Class::Other,
     }
-
-    fn fail(&mut self, error: String) {
-        self.failed = self.failed.saturating_add(1);
-        self.error = Some(error);
-    }
-}
-
-impl Service {
-    /// The digest of what is to be sent, if anything is.
-    fn due(&self) -> Option<Digest> {
-        match plan::step(self.desired.as_ref(), self.known.as_ref())? {
-            Step::Update(_) => self.desired.as_ref().map(|desired| desired.digest),
-            Step::Unchanged | Step::Suspended | Step::Orphaned => None,
-        }
-    }
-
-    /// After a call that failed: whether it is still known what the service has.
-    fn doubt(&mut self, delivery: Delivery) {
-        match delivery {
-            Delivery::Unknown => self.known = Some(Known::InDoubt),
-            Delivery::Excluded => {}
-        }
-    }
-
-    fn phase(&self) -> Phase {
-        match &self.state {
-            State::Resting => Phase::Resting,
-            State::Ready { tries, .. } => Phase::Ready { failed: tries.failed, error: tries.error.clone() },
-            State::InFlight { tries, since } => {
-                Phase::InFlight { digest: tries.digest, attempt: tries.failed + 1, since: *since }
-            }
-            State::Waiting { why, until, tries, .. } => {
-                let (digest, failed, until) = (tries.digest, tries.failed, *until);
-                let error = tries.error.clone().unwrap_or_default();
-                match why {
-                    Wait::BackOff => Phase::BackingOff { digest, failed, until, error },
-                    Wait::Stalled => Phase::Stalled { digest, failed, until, error },
-                }
-            }
-        }
-    }
-}
-
-fn begin(key: ServiceKey, service: &mut Service, now: Timestamp) -> Option<Call> {
-    let State::Ready { tries, .. } = &service.state else { return None };
-    let Some(Step::Update(cause)) = plan::step(service.desired.as_ref(), service.known.as_ref()) else { return None };
-    let desired = service.desired.as_ref()?;
-    let call = Call {
-        key,
-        update: Arc::clone(&desired.update),
-        digest: desired.digest,
-        cause,
-        place: desired.place.clone(),
-        attempt: tries.failed + 1,
-    };
-    service.state = State::InFlight { tries: tries.clone(), since: now };
-    Some(call)
-}
-
-/// After a look at the folder: brings what a service does in line with what is due now. A call in flight is left to
-/// end first.
-fn reconsider(key: &ServiceKey, service: &mut Service, agenda: &mut Agenda) {
-    let due = service.due();
-    match &service.state {
-        State::InFlight { .. } => return,
-        State::Resting if due.is_none() => return,
-        State::Ready { tries, .. } | State::Waiting { tries, .. } if due == Some(tries.digest) => return,
-        State::Ready { ticket, .. } | State::Waiting { ticket, .. } => agenda.cancel(*ticket),
-        State::Resting => {}
-    }
-    service.state = fresh(key, due, agenda);
-}
-
-/// After a call: what comes next, unless what is due now is not what was sent.
-fn follow(key: &ServiceKey, service: &mut Service, sequel: Sequel, tries: Tries, agenda: &mut Agenda) {
-    let due = service.due();
-    service.state = match sequel {
-        Sequel::Again(lane) if due == Some(tries.digest) => State::Ready { ticket: agenda.queue(lane, key), tries },
-        Sequel::Wait(why, until) if due == Some(tries.digest) => {
-            State::Waiting { ticket: agenda.schedule(until, key), why, until, tries }
-        }
-        Sequel::Done | Sequel::Again(_) | Sequel::Wait(..) => fresh(key, due, agenda),
-    };
-}
-
-/// The state of a service whose content has not been tried.
-fn fresh(key: &ServiceKey, due: Option<Digest>, agenda: &mut Agenda) -> State {
-    match due {
-        Some(digest) => State::Ready { ticket: agenda.queue(Lane::Fresh, key), tries: Tries::none(digest) },
-        None => State::Resting,
-    }
-}
-
-/// From waiting to the queue; the caller has taken it off the timetable.
-fn requeue(key: &ServiceKey, service: &mut Service, agenda: &mut Agenda) {
-    if let State::Waiting { tries, .. } = &service.state {
-        service.state = State::Ready { ticket: agenda.queue(Lane::Retry, key), tries: tries.clone() };
-    }
-}
-
-/// `at` plus `wait`, or the end of time.
-fn later(at: Timestamp, wait: Duration) -> Timestamp {
-    at.checked_add(wait).unwrap_or(Timestamp::MAX)
 }
 
 #[cfg(test)]

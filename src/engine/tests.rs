@@ -1,5 +1,6 @@
 use super::*;
-use crate::model::{External, ImagePath, Policy, Suspend};
+use crate::model::{Applied, Cause, DeploymentUpdate, DriftMode, External, ImagePath, Place, Policy, Suspend};
+use crate::plan::{Adopt, Change, Reading};
 
 const JITTER: f64 = 1.0;
 
@@ -33,6 +34,11 @@ fn rejected() -> Ending {
     Ending::Rejected { error: "no such service".to_owned(), delivery: Delivery::Excluded }
 }
 
+/// An engine that sends without reading first, and looks for no drift.
+fn engine(pace: Pace, known: impl IntoIterator<Item = (ServiceKey, Known)>) -> Engine {
+    Engine::new(pace, Rules { adopt: Adopt::SendFirst, drift: DriftMode::Off }, known)
+}
+
 /// Names of the calls that begin at a time.
 fn calls(engine: &mut Engine, now: Timestamp) -> Vec<String> {
     std::iter::from_fn(|| engine.next_call(now)).map(|call| call.key.service.to_string()).collect()
@@ -40,57 +46,57 @@ fn calls(engine: &mut Engine, now: Timestamp) -> Vec<String> {
 
 #[test]
 fn only_what_differs_from_what_was_applied_is_called() {
-    let mut engine = Engine::new(Pace::default(), [applied("same", "1"), applied("other", "1"), applied("gone", "1")]);
+    let mut engine = engine(Pace::default(), [applied("same", "1"), applied("other", "1"), applied("gone", "1")]);
     assert_eq!(calls(&mut engine, at(0)), [""; 0], "nothing before the folder was read");
-    engine.observe(folder([("same", "1"), ("other", "2"), ("new", "1")]));
+    engine.observe(folder([("same", "1"), ("other", "2"), ("new", "1")]), at(0));
     assert_eq!(calls(&mut engine, at(0)), ["new", "other"]);
     for name in ["new", "other"] {
         engine.finish(&key(name), Ending::Accepted, at(1), JITTER);
     }
     assert!(engine.is_settled());
-    engine.observe(folder([("same", "1"), ("other", "2"), ("new", "1")]));
+    engine.observe(folder([("same", "1"), ("other", "2"), ("new", "1")]), at(0));
     assert_eq!(calls(&mut engine, at(2)), [""; 0]);
     assert_eq!(engine.next_wake(at(2)), None);
 }
 
 #[test]
 fn a_suspended_service_is_not_called_and_resumes() {
-    let mut engine = Engine::new(Pace::default(), []);
+    let mut engine = engine(Pace::default(), []);
     let mut suspended = folder([("web", "1")]);
     suspended.get_mut(&key("web")).unwrap().policy.suspend = Suspend::Yes { reason: None, until: None };
-    engine.observe(suspended);
+    engine.observe(suspended, at(0));
     assert_eq!(calls(&mut engine, at(0)), [""; 0]);
-    engine.observe(folder([("web", "1")]));
+    engine.observe(folder([("web", "1")]), at(0));
     assert_eq!(calls(&mut engine, at(0)), ["web"]);
 }
 
 #[test]
 fn one_call_in_flight_for_a_service_and_the_newest_content_goes_next() {
-    let mut engine = Engine::new(Pace::default(), []);
-    engine.observe(folder([("web", "1")]));
+    let mut engine = engine(Pace::default(), []);
+    engine.observe(folder([("web", "1")]), at(0));
     assert_eq!(engine.next_call(at(0)).unwrap().digest, desired("web", "1").digest);
-    engine.observe(folder([("web", "2")]));
-    engine.observe(folder([("web", "3")]));
+    engine.observe(folder([("web", "2")]), at(0));
+    engine.observe(folder([("web", "3")]), at(0));
     assert!(engine.next_call(at(1)).is_none());
     engine.finish(&key("web"), Ending::Accepted, at(2), JITTER);
     let call = engine.next_call(at(2)).unwrap();
-    assert_eq!((call.digest, call.cause), (desired("web", "3").digest, Cause::Changed));
+    assert_eq!((call.digest, call.work), (desired("web", "3").digest, Work::Send(Cause::Changed)));
 }
 
 #[test]
 fn content_that_goes_back_while_in_flight_is_sent_back() {
-    let mut engine = Engine::new(Pace::default(), [applied("web", "1")]);
-    engine.observe(folder([("web", "2")]));
+    let mut engine = engine(Pace::default(), [applied("web", "1")]);
+    engine.observe(folder([("web", "2")]), at(0));
     assert_eq!(calls(&mut engine, at(0)), ["web"]);
-    engine.observe(folder([("web", "1")]));
+    engine.observe(folder([("web", "1")]), at(0));
     engine.finish(&key("web"), Ending::Accepted, at(1), JITTER);
     assert_eq!(engine.next_call(at(1)).unwrap().digest, desired("web", "1").digest);
 }
 
 #[test]
 fn concurrency_bounds_the_calls_in_flight() {
-    let mut engine = Engine::new(Pace { concurrency: 2, ..Pace::default() }, []);
-    engine.observe(folder([("a", "1"), ("b", "1"), ("c", "1")]));
+    let mut engine = engine(Pace { concurrency: 2, ..Pace::default() }, []);
+    engine.observe(folder([("a", "1"), ("b", "1"), ("c", "1")]), at(0));
     assert_eq!(calls(&mut engine, at(0)), ["a", "b"]);
     engine.finish(&key("a"), Ending::Accepted, at(1), JITTER);
     assert_eq!(calls(&mut engine, at(1)), ["c"]);
@@ -98,8 +104,8 @@ fn concurrency_bounds_the_calls_in_flight() {
 
 #[test]
 fn a_transient_failure_backs_off_without_end_and_others_go_on() {
-    let mut engine = Engine::new(Pace { concurrency: 1, ..Pace::default() }, []);
-    engine.observe(folder([("bad", "1"), ("good", "1")]));
+    let mut engine = engine(Pace { concurrency: 1, ..Pace::default() }, []);
+    engine.observe(folder([("bad", "1"), ("good", "1")]), at(0));
     let mut now = at(0);
     for (failed, wait) in (1..).zip([1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]) {
         let call = engine.next_call(now).unwrap();
@@ -119,8 +125,8 @@ fn a_transient_failure_backs_off_without_end_and_others_go_on() {
 
 #[test]
 fn a_retry_without_room_wakes_nobody_until_a_call_ends() {
-    let mut engine = Engine::new(Pace { concurrency: 1, ..Pace::default() }, []);
-    engine.observe(folder([("a", "1"), ("b", "1")]));
+    let mut engine = engine(Pace { concurrency: 1, ..Pace::default() }, []);
+    engine.observe(folder([("a", "1"), ("b", "1")]), at(0));
     assert_eq!(calls(&mut engine, at(0)), ["a"]);
     engine.finish(&key("a"), transient(Delivery::Excluded), at(0), JITTER);
     assert_eq!(calls(&mut engine, at(0)), ["b"]);
@@ -132,8 +138,8 @@ fn a_retry_without_room_wakes_nobody_until_a_call_ends() {
 
 #[test]
 fn the_api_may_ask_for_a_longer_wait() {
-    let mut engine = Engine::new(Pace::default(), []);
-    engine.observe(folder([("web", "1")]));
+    let mut engine = engine(Pace::default(), []);
+    engine.observe(folder([("web", "1")]), at(0));
     assert_eq!(calls(&mut engine, at(0)), ["web"]);
     let wait = Duration::from_secs(90);
     let ending = Ending::Transient { error: "503".to_owned(), delivery: Delivery::Unknown, wait };
@@ -144,13 +150,13 @@ fn the_api_may_ask_for_a_longer_wait() {
 #[test]
 fn new_content_ends_a_wait_at_once_and_starts_anew() {
     for ending in [transient(Delivery::Excluded), rejected()] {
-        let mut engine = Engine::new(Pace::default(), []);
-        engine.observe(folder([("web", "1")]));
+        let mut engine = engine(Pace::default(), []);
+        engine.observe(folder([("web", "1")]), at(0));
         assert_eq!(calls(&mut engine, at(0)), ["web"]);
         engine.finish(&key("web"), ending, at(0), JITTER);
-        engine.observe(folder([("web", "1")]));
+        engine.observe(folder([("web", "1")]), at(0));
         assert!(engine.next_call(at(0)).is_none(), "the same content ends no wait");
-        engine.observe(folder([("web", "2")]));
+        engine.observe(folder([("web", "2")]), at(0));
         let call = engine.next_call(at(0)).unwrap();
         assert_eq!((call.digest, call.attempt), (desired("web", "2").digest, 1));
     }
@@ -158,42 +164,42 @@ fn new_content_ends_a_wait_at_once_and_starts_anew() {
 
 #[test]
 fn fresh_content_goes_before_retries() {
-    let mut engine = Engine::new(Pace { concurrency: 1, ..Pace::default() }, []);
-    engine.observe(folder([("a", "1")]));
+    let mut engine = engine(Pace { concurrency: 1, ..Pace::default() }, []);
+    engine.observe(folder([("a", "1")]), at(0));
     assert_eq!(calls(&mut engine, at(0)), ["a"]);
     engine.finish(&key("a"), transient(Delivery::Excluded), at(0), JITTER);
-    engine.observe(folder([("a", "1"), ("z", "1")]));
+    engine.observe(folder([("a", "1"), ("z", "1")]), at(0));
     let first = engine.next_call(at(10)).unwrap();
     assert_eq!(first.key, key("z"));
 }
 
 #[test]
 fn an_unknown_delivery_leaves_the_service_in_doubt() {
-    let mut engine = Engine::new(Pace::default(), [applied("web", "1")]);
-    engine.observe(folder([("web", "2")]));
+    let mut engine = engine(Pace::default(), [applied("web", "1")]);
+    engine.observe(folder([("web", "2")]), at(0));
     assert_eq!(calls(&mut engine, at(0)), ["web"]);
     engine.finish(&key("web"), transient(Delivery::Unknown), at(0), JITTER);
-    // Back to what was applied: still a call, because the other content may be live.
-    engine.observe(folder([("web", "1")]));
+    // Back to what was applied: still a call, because the other content may be live. It is to be seen.
+    engine.observe(folder([("web", "1")]), at(0));
     let call = engine.next_call(at(0)).unwrap();
-    assert_eq!((call.digest, call.cause), (desired("web", "1").digest, Cause::InDoubt));
+    assert_eq!((call.digest, call.work), (desired("web", "1").digest, Work::Decide(Cause::InDoubt)));
 }
 
 #[test]
 fn content_that_goes_back_after_an_unsent_call_needs_none() {
-    let mut engine = Engine::new(Pace::default(), [applied("web", "1")]);
-    engine.observe(folder([("web", "2")]));
+    let mut engine = engine(Pace::default(), [applied("web", "1")]);
+    engine.observe(folder([("web", "2")]), at(0));
     assert_eq!(calls(&mut engine, at(0)), ["web"]);
     engine.finish(&key("web"), transient(Delivery::Excluded), at(0), JITTER);
-    engine.observe(folder([("web", "1")]));
+    engine.observe(folder([("web", "1")]), at(0));
     assert_eq!(calls(&mut engine, at(1000)), [""; 0]);
     assert_eq!(engine.phase(&key("web")), Some(Phase::Resting));
 }
 
 #[test]
 fn a_refused_update_stalls_and_is_tried_again_slowly() {
-    let mut engine = Engine::new(Pace::default(), []);
-    engine.observe(folder([("web", "1")]));
+    let mut engine = engine(Pace::default(), []);
+    engine.observe(folder([("web", "1")]), at(0));
     assert_eq!(calls(&mut engine, at(0)), ["web"]);
     engine.finish(&key("web"), rejected(), at(0), JITTER);
     assert!(engine.is_settled());
@@ -205,8 +211,8 @@ fn a_refused_update_stalls_and_is_tried_again_slowly() {
 
 #[test]
 fn a_rate_limit_pauses_all_calls_and_costs_no_attempt() {
-    let mut engine = Engine::new(Pace { concurrency: 1, ..Pace::default() }, []);
-    engine.observe(folder([("a", "1"), ("b", "1")]));
+    let mut engine = engine(Pace { concurrency: 1, ..Pace::default() }, []);
+    engine.observe(folder([("a", "1"), ("b", "1")]), at(0));
     assert_eq!(calls(&mut engine, at(0)), ["a"]);
     let limited = Ending::Limited { error: "too many".to_owned(), wait: Duration::from_secs(60) };
     engine.finish(&key("a"), limited, at(0), JITTER);
@@ -222,8 +228,8 @@ fn a_rate_limit_pauses_all_calls_and_costs_no_attempt() {
 
 #[test]
 fn a_refused_token_pauses_all_calls_and_lets_one_at_a_time_prove_it() {
-    let mut engine = Engine::new(Pace::default(), []);
-    engine.observe(folder([("a", "1"), ("b", "1"), ("c", "1")]));
+    let mut engine = engine(Pace::default(), []);
+    engine.observe(folder([("a", "1"), ("b", "1"), ("c", "1")]), at(0));
     assert_eq!(calls(&mut engine, at(0)), ["a", "b", "c"]);
     for name in ["a", "b", "c"] {
         engine.finish(&key(name), Ending::Denied { error: "no permission".to_owned() }, at(0), JITTER);
@@ -240,8 +246,8 @@ fn a_refused_token_pauses_all_calls_and_lets_one_at_a_time_prove_it() {
 
 #[test]
 fn a_new_token_opens_the_gate_at_once() {
-    let mut engine = Engine::new(Pace::default(), []);
-    engine.observe(folder([("a", "1")]));
+    let mut engine = engine(Pace::default(), []);
+    engine.observe(folder([("a", "1")]), at(0));
     assert_eq!(calls(&mut engine, at(0)), ["a"]);
     engine.finish(&key("a"), Ending::Denied { error: "unknown token".to_owned() }, at(0), JITTER);
     engine.token_replaced();
@@ -250,8 +256,8 @@ fn a_new_token_opens_the_gate_at_once() {
 
 #[test]
 fn a_ledger_that_cannot_be_written_pauses_all_calls() {
-    let mut engine = Engine::new(Pace::default(), []);
-    engine.observe(folder([("a", "1"), ("b", "1")]));
+    let mut engine = engine(Pace::default(), []);
+    engine.observe(folder([("a", "1"), ("b", "1")]), at(0));
     assert_eq!(calls(&mut engine, at(0)), ["a", "b"]);
     for name in ["a", "b"] {
         engine.finish(&key(name), Ending::Unrecorded { error: "disk full".to_owned() }, at(0), JITTER);
@@ -264,8 +270,8 @@ fn a_ledger_that_cannot_be_written_pauses_all_calls() {
 
 #[test]
 fn a_full_disk_does_not_make_a_refused_token_forgotten() {
-    let mut engine = Engine::new(Pace::default(), []);
-    engine.observe(folder([("a", "1"), ("b", "1")]));
+    let mut engine = engine(Pace::default(), []);
+    engine.observe(folder([("a", "1"), ("b", "1")]), at(0));
     assert_eq!(calls(&mut engine, at(0)), ["a", "b"]);
     engine.finish(&key("a"), Ending::Denied { error: "unknown token".to_owned() }, at(0), JITTER);
     engine.finish(&key("b"), Ending::Unrecorded { error: "disk full".to_owned() }, at(1), JITTER);
@@ -279,10 +285,10 @@ fn a_full_disk_does_not_make_a_refused_token_forgotten() {
 
 #[test]
 fn a_kept_pause_holds_before_the_first_call() {
-    let mut engine = Engine::new(Pace::default(), []);
+    let mut engine = engine(Pace::default(), []);
     engine.pause(at(30), "from before the restart".to_owned());
     engine.pause(at(10), "shorter".to_owned());
-    engine.observe(folder([("a", "1")]));
+    engine.observe(folder([("a", "1")]), at(0));
     assert_eq!(calls(&mut engine, at(29)), [""; 0]);
     assert_eq!(engine.next_wake(at(29)), Some(at(30)));
     assert_eq!(calls(&mut engine, at(30)), ["a"]);
@@ -291,11 +297,11 @@ fn a_kept_pause_holds_before_the_first_call() {
 #[test]
 fn a_manifest_that_goes_away_ends_its_wait_and_causes_no_call() {
     for ending in [transient(Delivery::Unknown), rejected()] {
-        let mut engine = Engine::new(Pace::default(), []);
-        engine.observe(folder([("web", "1")]));
+        let mut engine = engine(Pace::default(), []);
+        engine.observe(folder([("web", "1")]), at(0));
         assert_eq!(calls(&mut engine, at(0)), ["web"]);
         engine.finish(&key("web"), ending, at(0), JITTER);
-        engine.observe(folder([]));
+        engine.observe(folder([]), at(0));
         assert_eq!(calls(&mut engine, at(10_000)), [""; 0]);
         assert_eq!(engine.next_wake(at(0)), None);
     }
@@ -303,20 +309,360 @@ fn a_manifest_that_goes_away_ends_its_wait_and_causes_no_call() {
 
 #[test]
 fn looking_again_on_request_goes_past_backoff_and_stalled() {
-    let mut engine = Engine::new(Pace::default(), []);
-    engine.observe(folder([("a", "1"), ("b", "1")]));
+    let mut engine = engine(Pace::default(), []);
+    engine.observe(folder([("a", "1"), ("b", "1")]), at(0));
     assert_eq!(calls(&mut engine, at(0)), ["a", "b"]);
     engine.finish(&key("a"), rejected(), at(0), JITTER);
     engine.finish(&key("b"), transient(Delivery::Excluded), at(0), JITTER);
-    engine.retry_all();
+    engine.retry_all(at(0));
     assert_eq!(calls(&mut engine, at(0)), ["a", "b"]);
 }
 
 #[test]
 fn a_withdrawn_call_goes_back_without_a_trace() {
-    let mut engine = Engine::new(Pace::default(), []);
-    engine.observe(folder([("a", "1")]));
+    let mut engine = engine(Pace::default(), []);
+    engine.observe(folder([("a", "1")]), at(0));
     assert_eq!(calls(&mut engine, at(0)), ["a"]);
     engine.finish(&key("a"), Ending::Withdrawn, at(0), JITTER);
     assert_eq!(engine.next_call(at(0)).unwrap().attempt, 1);
+}
+
+/// What a read shows where live is something else.
+fn differs() -> Ending {
+    let change = Change { path: "external.imagePath".to_owned(), from: Some("x".to_owned()), to: Some("y".to_owned()) };
+    Ending::Read(Reading { differences: [change].into(), undecided: [].into() })
+}
+
+/// What a read shows where live is the same.
+fn same() -> Ending {
+    Ending::Read(Reading::default())
+}
+
+fn reading_first(known: impl IntoIterator<Item = (ServiceKey, Known)>) -> Engine {
+    Engine::new(Pace::default(), Rules { adopt: Adopt::ReadFirst, drift: DriftMode::Off }, known)
+}
+
+fn watching(drift: DriftMode, known: impl IntoIterator<Item = (ServiceKey, Known)>) -> Engine {
+    Engine::new(Pace::default(), Rules { adopt: Adopt::ReadFirst, drift }, known)
+}
+
+#[test]
+fn an_unknown_service_is_read_and_sent_to_only_if_it_runs_something_else() {
+    let mut engine = reading_first([]);
+    engine.observe(folder([("has", "1"), ("lacks", "1")]), at(0));
+    assert_eq!(engine.next_call(at(0)).unwrap().work, Work::Decide(Cause::New));
+    assert!(engine.next_call(at(0)).is_none(), "one read asks what the quota is");
+    engine.finish(&key("has"), Ending::Adopted, at(1), JITTER);
+    assert_eq!(engine.next_call(at(1)).unwrap().work, Work::Decide(Cause::New));
+    engine.finish(&key("lacks"), differs(), at(2), JITTER);
+    let call = engine.next_call(at(2)).unwrap();
+    assert_eq!((call.work, call.attempt), (Work::Send(Cause::New), 1));
+    engine.finish(&key("lacks"), Ending::Accepted, at(3), JITTER);
+    assert!(engine.is_settled() && engine.next_call(at(4)).is_none());
+    assert_eq!(engine.next_wake(at(4)), None);
+}
+
+#[test]
+fn a_lost_answer_is_settled_by_reading_before_anything_is_sent_again() {
+    for has_it in [true, false] {
+        let mut engine = reading_first([applied("web", "1")]);
+        engine.observe(folder([("web", "2")]), at(0));
+        assert_eq!(engine.next_call(at(0)).unwrap().work, Work::Send(Cause::Changed), "no read before a change");
+        engine.finish(&key("web"), transient(Delivery::Unknown), at(0), JITTER);
+        let call = engine.next_call(at(1)).unwrap();
+        assert_eq!((call.work, call.attempt), (Work::Decide(Cause::InDoubt), 2));
+        let ending = if has_it { Ending::Adopted } else { differs() };
+        engine.finish(&key("web"), ending, at(2), JITTER);
+        let next = engine.next_call(at(2)).map(|call| (call.work, call.attempt));
+        assert_eq!(next, (!has_it).then_some((Work::Send(Cause::InDoubt), 2)));
+    }
+}
+
+#[test]
+fn an_update_that_was_not_delivered_needs_no_second_read() {
+    let mut engine = reading_first([]);
+    engine.observe(folder([("web", "1")]), at(0));
+    assert_eq!(calls(&mut engine, at(0)), ["web"]);
+    engine.finish(&key("web"), differs(), at(0), JITTER);
+    assert_eq!(calls(&mut engine, at(0)), ["web"]);
+    engine.finish(&key("web"), transient(Delivery::Excluded), at(0), JITTER);
+    assert_eq!(engine.next_call(at(1)).unwrap().work, Work::Send(Cause::New));
+    engine.finish(&key("web"), transient(Delivery::Unknown), at(1), JITTER);
+    assert_eq!(engine.next_call(at(5)).unwrap().work, Work::Decide(Cause::InDoubt));
+}
+
+#[test]
+fn updates_go_before_reads_and_these_before_corrections() {
+    let mut engine = watching(DriftMode::Correct, [applied("c", "1"), applied("u", "1")]);
+    engine.observe(folder([("c", "1")]), at(0));
+    assert_eq!(engine.next_call(at(0)).unwrap().work, Work::Watch);
+    engine.note_quota(Window { limit: 1000, remaining: 900, resets_at: at(3600) });
+    engine.finish(&key("c"), differs(), at(0), JITTER);
+    engine.observe(folder([("c", "1"), ("n", "1"), ("u", "2")]), at(1));
+    let work: Vec<_> = std::iter::from_fn(|| engine.next_call(at(1))).map(|call| call.work).collect();
+    assert_eq!(work, [Work::Send(Cause::Changed), Work::Decide(Cause::New), Work::Send(Cause::Drifted)]);
+}
+
+#[test]
+fn the_last_tenth_of_the_window_is_for_changes() {
+    let mut engine = reading_first([applied("u", "1")]);
+    engine.note_quota(Window { limit: 100, remaining: 10, resets_at: at(60) });
+    engine.observe(folder([("new", "1"), ("u", "2")]), at(0));
+    assert_eq!(calls(&mut engine, at(0)), ["u"]);
+    assert_eq!(engine.reads_wait_until(at(0)), Some(at(60)));
+    assert_eq!(engine.next_wake(at(0)), Some(at(60)));
+    engine.finish(&key("u"), Ending::Accepted, at(1), JITTER);
+    assert_eq!(calls(&mut engine, at(59)), [""; 0]);
+    assert_eq!(calls(&mut engine, at(60)), ["new"]);
+}
+
+#[test]
+fn a_retry_of_a_change_is_not_kept_waiting_by_reads_that_may_not_go() {
+    let mut engine = reading_first([applied("u", "1")]);
+    engine.observe(folder([("u", "2")]), at(0));
+    assert_eq!(calls(&mut engine, at(0)), ["u"]);
+    engine.note_quota(Window { limit: 100, remaining: 10, resets_at: at(600) });
+    engine.finish(&key("u"), transient(Delivery::Excluded), at(0), JITTER);
+    engine.observe(folder([("new", "1"), ("u", "2")]), at(0));
+    assert_eq!(calls(&mut engine, at(0)), [""; 0]);
+    assert_eq!(engine.next_wake(at(0)), Some(at(1)));
+    assert_eq!(calls(&mut engine, at(1)), ["u"]);
+}
+
+#[test]
+fn services_at_rest_are_read_in_turn_the_longest_unread_first() {
+    let mut engine = watching(DriftMode::Report, [applied("a", "1"), applied("b", "1"), applied("c", "1")]);
+    engine.recall(&key("a"), Memory { looked_at: Some(at(-400)), ..Memory::default() });
+    engine.recall(&key("b"), Memory { looked_at: Some(at(-500)), ..Memory::default() });
+    engine.note_quota(Window { limit: 1000, remaining: 920, resets_at: at(4100) });
+    engine.observe(folder([("a", "1"), ("b", "1"), ("c", "1")]), at(0));
+    // 410 reads in 4,100 s would be one in 10 s; three services every five minutes are one in 100 s.
+    let mut now = at(0);
+    for (name, wait) in [("c", 100), ("b", 100), ("a", 100), ("c", 100)] {
+        assert_eq!(calls(&mut engine, now), [name]);
+        engine.finish(&key(name), same(), now, JITTER);
+        assert_eq!(engine.next_wake(now), Some(later(now, Duration::from_secs(wait))));
+        now = engine.next_wake(now).unwrap();
+    }
+    assert_eq!(engine.watch_period(now), Some(Duration::from_secs(300)));
+    assert!(engine.is_settled());
+}
+
+#[test]
+fn reads_for_drift_use_half_of_what_is_left_over() {
+    let names: Vec<String> = (0..800).map(|number| format!("s{number}")).collect();
+    let known: Vec<_> = names.iter().map(|name| applied(name, "1")).collect();
+    let mut engine = watching(DriftMode::Report, known);
+    let desired = names.iter().map(|name| (key(name), desired(name, "1"))).collect();
+    engine.note_quota(Window { limit: 1000, remaining: 1000, resets_at: at(3600) });
+    engine.observe(desired, at(0));
+    assert_eq!(engine.watch_period(at(0)), Some(Duration::from_secs(6400)), "800 services, 450 reads an hour");
+    let (mut now, mut used) = (at(0), 0_u32);
+    while now < at(3600) {
+        let call = engine.next_call(now).unwrap();
+        used += 1;
+        engine.note_quota(Window { limit: 1000, remaining: 1000 - used, resets_at: at(3600) });
+        engine.finish(&call.key, same(), now, JITTER);
+        now = engine.next_wake(now).unwrap();
+    }
+    assert!((400..=451).contains(&used), "{used}");
+}
+
+#[test]
+fn drift_is_reported_and_left_or_corrected_or_not_looked_for() {
+    for mode in [DriftMode::Report, DriftMode::Correct, DriftMode::Off] {
+        let mut engine = watching(mode, [applied("web", "1")]);
+        engine.observe(folder([("web", "1")]), at(0));
+        let Some(call) = engine.next_call(at(0)) else {
+            assert_eq!((mode, engine.next_wake(at(0))), (DriftMode::Off, None));
+            continue;
+        };
+        assert_eq!(call.work, Work::Watch);
+        engine.finish(&key("web"), differs(), at(0), JITTER);
+        assert!(engine.standing(&key("web"), at(0)).unwrap().seen.is_some());
+        let next = engine.next_call(at(0)).map(|call| call.work);
+        assert_eq!(next, (mode == DriftMode::Correct).then_some(Work::Send(Cause::Drifted)));
+    }
+}
+
+#[test]
+fn what_cannot_be_told_corrects_nothing() {
+    let mut engine = watching(DriftMode::Correct, [applied("web", "1")]);
+    engine.observe(folder([("web", "1")]), at(0));
+    assert_eq!(calls(&mut engine, at(0)), ["web"]);
+    let reading = Reading { differences: [].into(), undecided: ["external.credentials".to_owned()].into() };
+    engine.finish(&key("web"), Ending::Read(reading), at(0), JITTER);
+    assert_eq!(calls(&mut engine, at(0)), [""; 0]);
+}
+
+#[test]
+fn a_policy_of_its_own_goes_before_the_rule() {
+    let mut engine = watching(DriftMode::Off, [applied("a", "1"), applied("b", "1")]);
+    let mut desired = folder([("a", "1"), ("b", "1")]);
+    desired.get_mut(&key("b")).unwrap().policy.drift = Some(DriftMode::Correct);
+    engine.observe(desired, at(0));
+    assert_eq!(calls(&mut engine, at(0)), ["b"]);
+    engine.finish(&key("b"), differs(), at(0), JITTER);
+    assert_eq!(calls(&mut engine, at(0)), ["b"]);
+}
+
+/// Reads, corrects and reads again until nothing is corrected; gives the number of corrections and the time.
+fn fight(engine: &mut Engine, mut now: Timestamp) -> (usize, Timestamp) {
+    let mut corrections = 0;
+    loop {
+        let call = engine.next_call(now).unwrap();
+        assert_eq!(call.work, Work::Watch);
+        engine.finish(&key("web"), differs(), now, JITTER);
+        match engine.next_call(now) {
+            Some(call) => {
+                assert_eq!(call.work, Work::Send(Cause::Drifted));
+                engine.finish(&key("web"), Ending::Accepted, now, JITTER);
+                corrections += 1;
+            }
+            None => return (corrections, now),
+        }
+        now = engine.next_wake(now).unwrap();
+    }
+}
+
+#[test]
+fn a_fight_ends_after_three_corrections_until_an_hour_passed_or_the_manifest_changes() {
+    for changes in [true, false] {
+        let mut engine = watching(DriftMode::Correct, [applied("web", "1")]);
+        engine.observe(folder([("web", "1")]), at(0));
+        let (corrections, now) = fight(&mut engine, at(0));
+        assert_eq!(corrections, 3);
+        assert_eq!(engine.standing(&key("web"), now).unwrap().fights_until, Some(at(3600)));
+        if changes {
+            engine.observe(folder([("web", "2")]), now);
+            assert_eq!(engine.next_call(now).unwrap().work, Work::Decide(Cause::Changed), "live is known to differ");
+            engine.finish(&key("web"), differs(), now, JITTER);
+            assert_eq!(engine.next_call(now).unwrap().work, Work::Send(Cause::Changed));
+            engine.finish(&key("web"), Ending::Accepted, now, JITTER);
+            let next = engine.next_wake(now).unwrap();
+            assert_eq!(fight(&mut engine, next).0, 3);
+        } else {
+            let mut reads = 0;
+            let mut now = now;
+            while now < at(3600) {
+                now = engine.next_wake(now).unwrap();
+                assert_eq!(engine.next_call(now).unwrap().work, Work::Watch);
+                engine.finish(&key("web"), differs(), now, JITTER);
+                reads += 1;
+                if engine.next_call(now).is_some() {
+                    break;
+                }
+            }
+            assert!(now >= at(3600) && reads > 5, "{now} {reads}");
+        }
+    }
+}
+
+#[test]
+fn a_fight_is_not_forgotten_over_a_restart() {
+    let mut engine = watching(DriftMode::Correct, [applied("web", "1")]);
+    let corrections = vec![at(-900), at(-600), at(-300)];
+    engine.recall(&key("web"), Memory { corrections, ..Memory::default() });
+    engine.observe(folder([("web", "1")]), at(0));
+    assert_eq!(fight(&mut engine, at(0)).0, 0);
+}
+
+#[test]
+fn what_was_written_down_after_a_change_by_hand_is_read_before_it_is_sent() {
+    let mut engine = watching(DriftMode::Report, [applied("web", "1")]);
+    engine.observe(folder([("web", "1")]), at(0));
+    assert_eq!(calls(&mut engine, at(0)), ["web"]);
+    engine.finish(&key("web"), differs(), at(0), JITTER);
+    engine.observe(folder([("web", "2")]), at(1));
+    assert_eq!(engine.next_call(at(1)).unwrap().work, Work::Decide(Cause::Changed));
+    engine.finish(&key("web"), Ending::Adopted, at(1), JITTER);
+    assert_eq!(engine.standing(&key("web"), at(1)).unwrap().step, Some(Step::Unchanged));
+}
+
+#[test]
+fn a_change_waits_for_no_read_for_drift_of_another_service() {
+    let mut engine = Engine::new(
+        Pace { concurrency: 1, ..Pace::default() },
+        Rules { adopt: Adopt::ReadFirst, drift: DriftMode::Report },
+        [applied("a", "1"), applied("b", "1")],
+    );
+    engine.observe(folder([("a", "1"), ("b", "1")]), at(0));
+    assert_eq!(calls(&mut engine, at(0)), ["a"], "one read for drift at a time");
+    engine.observe(folder([("a", "2"), ("b", "2")]), at(1));
+    assert_eq!(calls(&mut engine, at(1)), ["b"]);
+    engine.finish(&key("a"), same(), at(2), JITTER);
+    engine.finish(&key("b"), Ending::Accepted, at(2), JITTER);
+    assert_eq!(calls(&mut engine, at(2)), ["a"]);
+}
+
+#[test]
+fn a_read_for_drift_that_fails_waits_for_its_next_turn_and_is_shown() {
+    for ending in [transient(Delivery::Excluded), rejected()] {
+        let mut engine = watching(DriftMode::Report, [applied("web", "1")]);
+        engine.observe(folder([("web", "1")]), at(0));
+        assert_eq!(calls(&mut engine, at(0)), ["web"]);
+        engine.finish(&key("web"), ending, at(0), JITTER);
+        assert_eq!(engine.phase(&key("web")), Some(Phase::Resting));
+        assert!(engine.standing(&key("web"), at(0)).unwrap().unread.is_some());
+        assert_eq!(engine.next_wake(at(0)), Some(at(300)));
+    }
+}
+
+#[test]
+fn a_token_refused_to_a_read_for_drift_is_proven_by_the_next_one() {
+    let mut engine = watching(DriftMode::Report, [applied("web", "1")]);
+    engine.observe(folder([("web", "1")]), at(0));
+    assert_eq!(calls(&mut engine, at(0)), ["web"]);
+    engine.finish(&key("web"), Ending::Denied { error: "unknown token".to_owned() }, at(0), JITTER);
+    let wake = engine.next_wake(at(0)).unwrap();
+    assert_eq!(calls(&mut engine, wake), ["web"]);
+    engine.finish(&key("web"), same(), wake, JITTER);
+    assert_eq!(engine.gate().blocked(), None);
+}
+
+#[test]
+fn a_suspension_ends_by_itself_when_its_time_is_past() {
+    let mut engine = reading_first([applied("web", "1")]);
+    let mut suspended = folder([("web", "2")]);
+    suspended.get_mut(&key("web")).unwrap().policy.suspend = Suspend::Yes { reason: None, until: Some(at(60)) };
+    engine.observe(suspended.clone(), at(0));
+    assert_eq!(calls(&mut engine, at(59)), [""; 0]);
+    engine.observe(suspended, at(59));
+    assert_eq!(engine.next_wake(at(59)), Some(at(60)));
+    assert_eq!(calls(&mut engine, at(60)), ["web"]);
+}
+
+#[test]
+fn drift_is_corrected_upon_a_read_of_now_alone() {
+    let change = Change { path: "external.imagePath".to_owned(), from: Some("x".to_owned()), to: Some("y".to_owned()) };
+    let reading = Reading { differences: [change].into(), undecided: [].into() };
+    let seen = Seen { compared: desired("web", "1").digest, at: at(-86_400), reading };
+    let memory = Memory { looked_at: Some(at(-86_400)), seen: Some(seen), corrections: Vec::new() };
+    for ending in [same(), transient(Delivery::Excluded), rejected()] {
+        let mut engine = watching(DriftMode::Correct, [applied("web", "1")]);
+        engine.recall(&key("web"), memory.clone());
+        engine.observe(folder([("web", "1")]), at(0));
+        assert_eq!(engine.next_call(at(0)).unwrap().work, Work::Watch, "it may have been put right since");
+        engine.finish(&key("web"), ending, at(1), JITTER);
+        assert_eq!(calls(&mut engine, at(1)), [""; 0]);
+        assert_eq!(engine.next_wake(at(1)), Some(at(301)));
+        assert_eq!(engine.next_call(at(301)).unwrap().work, Work::Watch);
+        engine.finish(&key("web"), differs(), at(302), JITTER);
+        assert_eq!(engine.next_call(at(302)).unwrap().work, Work::Send(Cause::Drifted));
+    }
+}
+
+#[test]
+fn drift_that_is_to_be_corrected_from_now_on_is_read_first_and_before_others() {
+    let mut engine = watching(DriftMode::Report, [applied("a", "1"), applied("b", "1")]);
+    engine.observe(folder([("a", "1"), ("b", "1")]), at(0));
+    assert_eq!(calls(&mut engine, at(0)), ["a"]);
+    engine.finish(&key("a"), same(), at(0), JITTER);
+    assert_eq!(calls(&mut engine, at(150)), ["b"]);
+    engine.finish(&key("b"), differs(), at(150), JITTER);
+    let mut corrected = folder([("a", "1"), ("b", "1")]);
+    corrected.get_mut(&key("b")).unwrap().policy.drift = Some(DriftMode::Correct);
+    engine.observe(corrected, at(200));
+    let call = engine.next_call(at(300)).unwrap();
+    assert_eq!((call.key, call.work), (key("b"), Work::Watch));
 }

@@ -41,10 +41,13 @@ use std::thread::{self, JoinHandle};
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
+use crate::engine::Window;
+use crate::model::ServiceKey;
+
 pub use error::{OpenError, ReadError, WriteError};
 pub use lock::Holder;
 pub use reader::Reader;
-pub use records::{Adoption, AppliedRecord, CallId, End, HistoryEntry, Intent, Outcome, Pause};
+pub use records::{Adoption, AppliedRecord, CallId, End, HistoryEntry, Intent, Outcome, Pause, Sighting, Turned};
 
 use lock::Lock;
 use writer::{Request, Slot};
@@ -140,6 +143,31 @@ impl Ledger {
     /// The store could not take it. What was there stays.
     pub async fn set_pause(&self, pause: Option<Pause>) -> Result<(), WriteError> {
         self.ask(|slot| Request::SetPause { pause, slot }).await
+    }
+
+    /// Puts on disk that a service was read, and what that showed; durable when it returns.
+    ///
+    /// # Errors
+    /// The store could not take it. What was there stays.
+    pub async fn saw(&self, key: &ServiceKey, sighting: Sighting) -> Result<(), WriteError> {
+        let row = sql::NewSighting::new(key, &sighting)?;
+        self.ask(|slot| Request::Saw { row, slot }).await
+    }
+
+    /// Puts on disk that the API serves no other update call than PATCH any more; durable when it returns.
+    ///
+    /// # Errors
+    /// The store could not take it.
+    pub async fn turn_to_patch(&self, turned: Turned) -> Result<(), WriteError> {
+        self.ask(|slot| Request::TurnToPatch { turned, slot }).await
+    }
+
+    /// Keeps the rate limit's window over a restart, with whatever is written next. It is a hint: where the queue is
+    /// full or the disk fails it is lost, and the next answer says it again.
+    pub fn keep_quota(&self, window: Window) {
+        if let Some(queue) = &self.shared.queue {
+            let _ = queue.try_send(Request::KeepQuota { window });
+        }
     }
 
     async fn ask<T>(&self, request: impl FnOnce(Slot<T>) -> Request) -> Result<T, WriteError> {

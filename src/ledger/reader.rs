@@ -12,12 +12,14 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode};
 
 use super::folder::beside;
 use super::open::{self, Found};
-use super::{AppliedRecord, HistoryEntry, Holder, OpenError, Pause, ReadError, folder, lock, sql};
-use crate::model::{Known, ServiceKey};
+use super::{AppliedRecord, HistoryEntry, Holder, OpenError, Pause, ReadError, Sighting, Turned, folder, lock, sql};
+use crate::engine::Window;
+use crate::model::{Known, ServiceKey, ServiceKind};
 
 /// How often a read is done again because the file moved. Once is the rule: then the log is there.
 const ROUNDS: usize = 5;
@@ -114,6 +116,46 @@ impl Reader {
     /// The file cannot be read.
     pub fn pause(&self) -> Result<Option<Pause>, ReadError> {
         self.read(sql::pause)
+    }
+
+    /// What every service that was read showed then.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn sightings(&self) -> Result<HashMap<ServiceKey, Sighting>, ReadError> {
+        self.read(sql::sightings)
+    }
+
+    /// The type of a service, if it was read.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn kind(&self, key: &ServiceKey) -> Result<Option<ServiceKind>, ReadError> {
+        self.read(|connection| sql::kind(connection, key))
+    }
+
+    /// When drift was corrected since a time, oldest first.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn corrections(&self, since: Timestamp) -> Result<Vec<(ServiceKey, Timestamp)>, ReadError> {
+        self.read(|connection| sql::corrections(connection, since))
+    }
+
+    /// The rate limit's window by the newest answer that was kept; it may be over.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn quota(&self) -> Result<Option<Window>, ReadError> {
+        self.read(sql::quota)
+    }
+
+    /// Whether the API was found to serve no other update call than PATCH.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn turned(&self) -> Result<Option<Turned>, ReadError> {
+        self.read(sql::turned)
     }
 
     /// Who has the ledger open to write, if anybody has.

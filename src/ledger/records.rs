@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::model::{Cause, DeploymentUpdate, Digest, Place, Revision, ServiceKey};
+use crate::model::{Cause, DeploymentUpdate, Digest, Place, Revision, ServiceKey, ServiceKind};
+use crate::plan::Seen;
 
 /// Names one call in the ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -88,6 +89,26 @@ pub struct Pause {
     /// Until then.
     pub until: Timestamp,
     /// Why, for people; kept up to [`Outcome::MAX_MESSAGE`].
+    pub reason: String,
+}
+
+/// A service was read.
+#[derive(Clone, Debug)]
+pub struct Sighting {
+    /// When.
+    pub at: Timestamp,
+    /// Its type, where the answer gave it.
+    pub kind: Option<ServiceKind>,
+    /// How live compares with what was applied; `None` where nothing was compared, or an update was accepted since.
+    pub seen: Option<Seen>,
+}
+
+/// The API serves no other update call than PATCH any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Turned {
+    /// When that was found.
+    pub at: Timestamp,
+    /// What the other call was answered; kept up to [`Outcome::MAX_MESSAGE`].
     pub reason: String,
 }
 

@@ -9,7 +9,7 @@ use rusqlite::Connection;
 pub(super) const APPLICATION_ID: i64 = 0x744e_7468;
 
 /// What leads from one format to the next; the format's number is how many were carried out.
-pub(super) const STEPS: &[&str] = &[V1];
+pub(super) const STEPS: &[&str] = &[V1, V2];
 
 /// Times are milliseconds since 1970 in UTC. A service's name is `project/service` or `team/project/service`.
 ///
@@ -52,6 +52,35 @@ CREATE UNIQUE INDEX call_open ON call (service) WHERE outcome IS NULL;
 CREATE TABLE pause (
   only_one INTEGER PRIMARY KEY CHECK (only_one = 1),
   until    INTEGER NOT NULL,
+  reason   TEXT    NOT NULL
+) STRICT;
+";
+
+/// What live shows, the rate limit's window, and the update call that the API still serves.
+///
+/// - `live.compared` is the digest that live was compared with; NULL where the read had nothing to compare, or an update
+///   was accepted since, which makes what it showed a thing of the past. Both lists are JSON.
+/// - `patch` has a row once the API was found to serve no other update call.
+const V2: &str = "
+CREATE TABLE live (
+  service     INTEGER PRIMARY KEY REFERENCES service (id),
+  read_at     INTEGER NOT NULL,
+  kind        TEXT,
+  compared    BLOB    CHECK (length(compared) = 32),
+  differences TEXT    NOT NULL DEFAULT '[]',
+  undecided   TEXT    NOT NULL DEFAULT '[]'
+) STRICT;
+
+CREATE TABLE quota (
+  only_one  INTEGER PRIMARY KEY CHECK (only_one = 1),
+  total     INTEGER NOT NULL,
+  remaining INTEGER NOT NULL,
+  resets_at INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE patch (
+  only_one INTEGER PRIMARY KEY CHECK (only_one = 1),
+  since    INTEGER NOT NULL,
   reason   TEXT    NOT NULL
 ) STRICT;
 ";

@@ -9,8 +9,12 @@ use jiff::Timestamp;
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, Row, named_params, params};
 
-use super::{Adoption, AppliedRecord, CallId, End, HistoryEntry, Intent, Outcome, Pause, WriteError};
-use crate::model::{Applied, DeploymentUpdate, Digest, Known, Place, ServiceKey};
+use super::{
+    Adoption, AppliedRecord, CallId, End, HistoryEntry, Intent, Outcome, Pause, Sighting, Turned, WriteError, schema,
+};
+use crate::engine::Window;
+use crate::model::{Applied, DeploymentUpdate, Digest, Known, Place, ServiceKey, ServiceKind};
+use crate::plan::{Reading, Seen};
 
 /// How many accepted or adopted entries of history are kept for a service.
 pub(super) const KEEP_ACCEPTED: u32 = 50;
@@ -59,6 +63,32 @@ impl NewCall {
     }
 }
 
+/// A new row of `live`, made where the caller is.
+#[derive(Debug)]
+pub(super) struct NewSighting {
+    name: String,
+    at: Timestamp,
+    kind: Option<&'static str>,
+    compared: Option<Digest>,
+    differences: String,
+    undecided: String,
+}
+
+impl NewSighting {
+    pub(super) fn new(key: &ServiceKey, sighting: &Sighting) -> Result<Self, WriteError> {
+        let reading = sighting.seen.as_ref().map(|seen| seen.reading.clone()).unwrap_or_default();
+        let json = |list: serde_json::Result<String>| list.map_err(|source| WriteError::Spec(Arc::new(source)));
+        Ok(Self {
+            name: key.to_string(),
+            at: sighting.at,
+            kind: sighting.kind.map(ServiceKind::as_str),
+            compared: sighting.seen.as_ref().map(|seen| seen.compared),
+            differences: json(serde_json::to_string(&reading.differences))?,
+            undecided: json(serde_json::to_string(&reading.undecided))?,
+        })
+    }
+}
+
 fn spec(update: &DeploymentUpdate) -> Result<String, WriteError> {
     serde_json::to_string(update).map_err(|source| WriteError::Spec(Arc::new(source)))
 }
@@ -88,6 +118,9 @@ const TAKE_DOUBT: &str = "UPDATE service SET doubts = doubts - 1 WHERE id = ?1";
 
 const APPLY: &str = "UPDATE service SET applied = ?2, digest = ?3, doubts = 0 WHERE id = ?1";
 
+const FORGET_SEEN: &str =
+    "UPDATE live SET compared = NULL, differences = '[]', undecided = '[]', read_at = ?2 WHERE service = ?1";
+
 const OPEN_CALL: &str = "SELECT service, digest FROM call WHERE id = ?1 AND outcome IS NULL";
 
 const BEGAN: &str = "SELECT began_at FROM call WHERE id = ?1";
@@ -97,6 +130,27 @@ const CLOSE_CALL: &str = "UPDATE call SET outcome = ?2, status = ?3, message = ?
 const SET_PAUSE: &str = "INSERT OR REPLACE INTO pause (only_one, until, reason) VALUES (1, ?1, ?2)";
 
 const END_PAUSE: &str = "DELETE FROM pause";
+
+const SAW: &str = "INSERT INTO live (service, read_at, kind, compared, differences, undecided)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+    ON CONFLICT (service) DO UPDATE SET read_at = excluded.read_at, kind = coalesce(excluded.kind, kind),
+    compared = excluded.compared, differences = excluded.differences, undecided = excluded.undecided";
+
+const SIGHTINGS: &str = "SELECT name, read_at, kind, compared, differences, undecided
+    FROM live JOIN service ON service.id = live.service";
+
+const KIND: &str = "SELECT kind FROM live JOIN service ON service.id = live.service WHERE name = ?1";
+
+const CORRECTIONS: &str = "SELECT name, ended_at FROM call JOIN service ON service.id = call.service
+    WHERE outcome = 'accepted' AND cause = 'drifted' AND ended_at >= ?1 ORDER BY ended_at";
+
+const KEEP_QUOTA: &str = "INSERT OR REPLACE INTO quota (only_one, total, remaining, resets_at) VALUES (1, ?1, ?2, ?3)";
+
+const QUOTA: &str = "SELECT total, remaining, resets_at FROM quota";
+
+const TURN_TO_PATCH: &str = "INSERT OR IGNORE INTO patch (only_one, since, reason) VALUES (1, ?1, ?2)";
+
+const TURNED: &str = "SELECT since, reason FROM patch";
 
 const KNOWN: &str = "SELECT name, digest, doubts FROM service WHERE digest IS NOT NULL OR doubts > 0";
 
@@ -122,7 +176,26 @@ pub(super) fn intend(connection: &Connection, call: &NewCall) -> rusqlite::Resul
 pub(super) fn adopt(connection: &Connection, call: &NewCall) -> rusqlite::Result<CallId> {
     let (service, id) = insert(connection, call, Some("adopted"))?;
     connection.prepare_cached(APPLY)?.execute(params![service, id.0, call.digest.as_bytes()])?;
+    connection.prepare_cached(FORGET_SEEN)?.execute(params![service, call.at.as_millisecond()])?;
     Ok(id)
+}
+
+/// A read.
+pub(super) fn saw(connection: &Connection, row: &NewSighting) -> rusqlite::Result<()> {
+    let service: i64 = connection.prepare_cached(TOUCH_SERVICE)?.query_row([&row.name], |row| row.get(0))?;
+    let compared = row.compared.as_ref().map(Digest::as_bytes);
+    let values = params![service, row.at.as_millisecond(), row.kind, compared, row.differences, row.undecided];
+    connection.prepare_cached(SAW)?.execute(values).map(drop)
+}
+
+pub(super) fn keep_quota(connection: &Connection, window: &Window) -> rusqlite::Result<()> {
+    let values = params![window.limit, window.remaining, window.resets_at.as_millisecond()];
+    connection.prepare_cached(KEEP_QUOTA)?.execute(values).map(drop)
+}
+
+pub(super) fn turn_to_patch(connection: &Connection, turned: &Turned) -> rusqlite::Result<()> {
+    let values = params![turned.at.as_millisecond(), bounded(&turned.reason)];
+    connection.prepare_cached(TURN_TO_PATCH)?.execute(values).map(drop)
 }
 
 fn insert(connection: &Connection, call: &NewCall, outcome: Option<&'static str>) -> rusqlite::Result<(i64, CallId)> {
@@ -166,6 +239,7 @@ pub(super) fn record(connection: &Connection, call: CallId, end: &Outcome, at: T
     match end {
         Outcome::Accepted { .. } => {
             connection.prepare_cached(APPLY)?.execute(params![service, call.0, digest])?;
+            connection.prepare_cached(FORGET_SEEN)?.execute(params![service, at.as_millisecond()])?;
         }
         Outcome::Rejected { .. } | Outcome::Unsent { .. } => {
             connection.prepare_cached(TAKE_DOUBT)?.execute([service])?;
@@ -248,6 +322,70 @@ pub(super) fn history(
             connection.prepare_cached(HISTORY_OF_ONE)?.query_map(params![limit, key.to_string()], entry)?.collect()
         }
     }
+}
+
+/// Whether a store that is only read has the tables of format 2: an older one is brought up by whoever writes next.
+fn has_live(connection: &Connection) -> rusqlite::Result<bool> {
+    Ok(schema::identity(connection)?.1 >= 2)
+}
+
+/// What every service that was read showed.
+pub(super) fn sightings(connection: &Connection) -> rusqlite::Result<HashMap<ServiceKey, Sighting>> {
+    if !has_live(connection)? {
+        return Ok(HashMap::new());
+    }
+    let mut statement = connection.prepare_cached(SIGHTINGS)?;
+    let mut rows = statement.query([])?;
+    let mut sightings = HashMap::new();
+    while let Some(row) = rows.next()? {
+        let at = time(row, "read_at")?;
+        let seen = match row.get::<_, Option<[u8; 32]>>("compared")? {
+            None => None,
+            Some(compared) => {
+                let reading = Reading { differences: list(row, 4)?, undecided: list(row, 5)? };
+                Some(Seen { compared: Digest::from_bytes(compared), at, reading })
+            }
+        };
+        sightings.insert(key(row, 0)?, Sighting { at, kind: kind_of(row, 2)?, seen });
+    }
+    Ok(sightings)
+}
+
+fn list<T: serde::de::DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<Arc<[T]>> {
+    let text = row.get_ref(column)?.as_str().map_err(|error| nonsense(column, error))?;
+    let list: Vec<T> = serde_json::from_str(text).map_err(|error| nonsense(column, error))?;
+    Ok(list.into())
+}
+
+pub(super) fn kind(connection: &Connection, key: &ServiceKey) -> rusqlite::Result<Option<ServiceKind>> {
+    connection.prepare_cached(KIND)?.query_row([key.to_string()], |row| kind_of(row, 0)).optional().map(Option::flatten)
+}
+
+/// The type of a service; a word of a newer version is as good as none.
+fn kind_of(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<ServiceKind>> {
+    let word: Option<String> = row.get(column)?;
+    Ok(word.and_then(|word| ServiceKind::from_word(&word)))
+}
+
+/// When drift was corrected, oldest first.
+pub(super) fn corrections(connection: &Connection, since: Timestamp) -> rusqlite::Result<Vec<(ServiceKey, Timestamp)>> {
+    let mut statement = connection.prepare_cached(CORRECTIONS)?;
+    statement.query_map([since.as_millisecond()], |row| Ok((key(row, 0)?, time(row, "ended_at")?)))?.collect()
+}
+
+pub(super) fn quota(connection: &Connection) -> rusqlite::Result<Option<Window>> {
+    if !has_live(connection)? {
+        return Ok(None);
+    }
+    let window = |row: &Row<'_>| {
+        Ok(Window { limit: row.get("total")?, remaining: row.get("remaining")?, resets_at: time(row, "resets_at")? })
+    };
+    connection.prepare_cached(QUOTA)?.query_row([], window).optional()
+}
+
+pub(super) fn turned(connection: &Connection) -> rusqlite::Result<Option<Turned>> {
+    let turned = |row: &Row<'_>| Ok(Turned { at: time(row, "since")?, reason: row.get("reason")? });
+    connection.prepare_cached(TURNED)?.query_row([], turned).optional()
 }
 
 pub(super) fn pause(connection: &Connection) -> rusqlite::Result<Option<Pause>> {

@@ -11,8 +11,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use jiff::Timestamp;
 
-use super::sql::{self, NewCall};
-use super::{CallId, Outcome, Pause, WriteError, open};
+use super::sql::{self, NewCall, NewSighting};
+use super::{CallId, Outcome, Pause, Turned, WriteError, open};
+use crate::engine::Window;
 
 /// The most operations in one transaction: bounds its memory and how long the first one waits.
 pub(super) const BATCH: usize = 256;
@@ -39,6 +40,18 @@ pub(super) enum Request {
     SetPause {
         pause: Option<Pause>,
         slot: Slot<()>,
+    },
+    Saw {
+        row: NewSighting,
+        slot: Slot<()>,
+    },
+    TurnToPatch {
+        turned: Turned,
+        slot: Slot<()>,
+    },
+    /// Nobody waits for it.
+    KeepQuota {
+        window: Window,
     },
     /// Lets a test act inside the transaction.
     #[cfg(test)]
@@ -143,6 +156,11 @@ impl Request {
             Self::SetPause { pause, slot } => {
                 slot.keep(sql::set_pause(connection, pause.as_ref()).map_err(WriteError::from))
             }
+            Self::Saw { row, slot } => slot.keep(sql::saw(connection, row).map_err(WriteError::from)),
+            Self::TurnToPatch { turned, slot } => {
+                slot.keep(sql::turn_to_patch(connection, turned).map_err(WriteError::from))
+            }
+            Self::KeepQuota { window } => Ok(sql::keep_quota(connection, window)?),
             #[cfg(test)]
             Self::Probe { act, slot } => slot.keep(act(connection).map_err(WriteError::from)),
         }
@@ -156,10 +174,14 @@ impl Request {
                 slot.send(committed);
                 None
             }
-            Self::Record { slot, .. } | Self::SetPause { slot, .. } => {
+            Self::Record { slot, .. }
+            | Self::SetPause { slot, .. }
+            | Self::Saw { slot, .. }
+            | Self::TurnToPatch { slot, .. } => {
                 slot.send(committed);
                 None
             }
+            Self::KeepQuota { .. } => None,
             #[cfg(test)]
             Self::Probe { slot, .. } => {
                 slot.send(committed);

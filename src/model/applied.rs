@@ -42,6 +42,8 @@ pub enum Cause {
     Changed,
     /// An earlier call's end is not known.
     InDoubt,
+    /// What runs is not what was accepted last: somebody changed it by hand.
+    Drifted,
 }
 
 impl Cause {
@@ -52,6 +54,7 @@ impl Cause {
             Self::New => "new",
             Self::Changed => "changed",
             Self::InDoubt => "in-doubt",
+            Self::Drifted => "drifted",
         }
     }
 }

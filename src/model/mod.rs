@@ -8,8 +8,8 @@ mod applied;
 mod desired;
 mod digest;
 mod key;
-mod policy;
 mod live;
+mod policy;
 mod revision;
 mod update;
 
@@ -17,8 +17,8 @@ pub use applied::{Applied, Cause, Known};
 pub use desired::{Desired, Place};
 pub use digest::{Digest, InvalidDigest};
 pub use key::{Id, InvalidId, ServiceKey};
-pub use policy::{DriftMode, Policy, Suspend};
 pub use live::{Live, LiveExternal, LiveInternal, LiveRuntime, Rollout, ServiceKind};
+pub use policy::{DriftMode, Policy, Suspend};
 pub use revision::{InvalidRevision, Revision};
 pub use update::{
     BuildServiceId, BuildSha, Buildpack, BuildpackConfig, CredentialsId, DeploymentUpdate, Docker, DockerConfig,

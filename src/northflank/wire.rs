@@ -235,9 +235,14 @@ impl Deployment {
     }
 }
 
+/// A shorter token cannot be told from a word that is in the text for itself, and a comparison must not be spoiled by
+/// it. The provider's are far longer.
+const TELLING_TOKEN: usize = 16;
+
 /// A command may hold a token, even ours. What is read here may be shown, and written into files.
 fn without_token(text: String, token: &Token) -> String {
-    if text.contains(token.expose()) { text.replace(token.expose(), "[token]") } else { text }
+    let token = token.expose();
+    if token.len() >= TELLING_TOKEN && text.contains(token) { text.replace(token, "[token]") } else { text }
 }
 
 /// Reads a field that may be of any type: what does not fit is absent.
@@ -252,4 +257,17 @@ fn patient<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> R
         Some(Field::Fits(value)) => Some(value),
         Some(Field::Other(IgnoredAny)) | None => None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_short_token_spoils_no_text_that_happens_to_hold_it() {
+        let without =
+            |token: &str| without_token("nginx:1.27 --key 0123456789abcdef".to_owned(), &Token::new(token).unwrap());
+        assert_eq!(without("x"), "nginx:1.27 --key 0123456789abcdef");
+        assert_eq!(without("0123456789abcdef"), "nginx:1.27 --key [token]");
+    }
 }

@@ -1,16 +1,18 @@
 //! What an update changes, field by field, against the content that was applied last.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::LazyLock;
 
 use regex::Regex;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::printable;
 use crate::model::DeploymentUpdate;
 
 /// One field that an update changes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
     /// The field in the body of the update, such as `external.imagePath`.
     pub path: String,
@@ -20,17 +22,30 @@ pub struct Change {
     pub to: Option<String>,
 }
 
+impl fmt::Display for Change {
+    /// `external.imagePath nginx:1 -> nginx:2`, control characters escaped.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = |value: &Option<String>| value.as_deref().map_or_else(|| "not set".to_owned(), printable);
+        write!(f, "{} {} -> {}", self.path, shown(&self.from), shown(&self.to))
+    }
+}
+
 /// The fields in which `desired` differs from `applied`, by path. `applied` is the body of the last accepted update as
 /// the ledger has it, `None` where there is none. Parts of a command that look like a password are not shown.
 #[must_use]
 pub fn changes(applied: Option<&Value>, desired: &DeploymentUpdate) -> Vec<Change> {
+    // An update is always JSON.
+    changes_between(applied, &serde_json::to_value(desired).unwrap_or_default())
+}
+
+/// The same of two bodies that the ledger has.
+#[must_use]
+pub fn changes_between(from: Option<&Value>, to: &Value) -> Vec<Change> {
     let mut fields: BTreeMap<String, (Option<String>, Option<String>)> = BTreeMap::new();
-    if let Some(applied) = applied {
-        leaves("", applied, &mut |path, text| fields.entry(path).or_default().0 = Some(text));
+    if let Some(from) = from {
+        leaves("", from, &mut |path, text| fields.entry(path).or_default().0 = Some(text));
     }
-    if let Ok(desired) = serde_json::to_value(desired) {
-        leaves("", &desired, &mut |path, text| fields.entry(path).or_default().1 = Some(text));
-    }
+    leaves("", to, &mut |path, text| fields.entry(path).or_default().1 = Some(text));
     fields
         .into_iter()
         .filter(|(_, (from, to))| from != to)

@@ -1,24 +1,30 @@
-//! Planning: desired × applied to steps, what each step would change, and desired × live field by field. Pure: no I/O,
-//! clock, randomness or async.
+//! Planning: desired × applied × live to steps, and what each step would change. Pure: no I/O, clock, randomness or
+//! async; the time comes in.
 
 mod changes;
 mod compare;
 mod image;
 mod report;
+mod seen;
 mod text;
 
 use std::collections::{BTreeMap, HashMap};
 
-pub use changes::{Change, changes};
+use jiff::Timestamp;
+
+pub use changes::{Change, changes, changes_between};
 pub use compare::{Comparison, FieldVerdict, Verdict, compare};
-pub use report::{ApiUse, Outcome, Report, ServiceReport};
+pub use report::{ApiUse, Cost, Outcome, Report, ServiceReport, Suspension};
+pub use seen::{Reading, Seen};
 pub use text::{counted, printable, render};
 
-use crate::model::{Cause, Desired, Known, ServiceKey, Suspend};
+use crate::model::{Cause, Desired, DriftMode, Known, ServiceKey};
 
 /// What is to be done for one service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
+    /// Read what runs: it may be what is desired already. If not, the update is sent, for this cause.
+    ReadLive(Cause),
     /// Send the desired update.
     Update(Cause),
     /// Nothing: what is desired was accepted last.
@@ -29,28 +35,92 @@ pub enum Step {
     Orphaned,
 }
 
-/// Decides on one service. `None` where nothing is desired and nothing is known.
+/// What is done where a manifest alone does not decide.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// How a service begins of which nothing is known.
+    pub adopt: Adopt,
+    /// What becomes of drift, unless a service's policy says otherwise.
+    pub drift: DriftMode,
+}
+
+/// How a service begins of which nothing is known: no record of it is in the ledger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Adopt {
+    /// It is read, and recorded as applied where it runs what is desired.
+    ReadFirst,
+    /// The update is sent without reading.
+    SendFirst,
+}
+
+impl Default for Rules {
+    /// Read first; report drift.
+    fn default() -> Self {
+        Self { adopt: Adopt::ReadFirst, drift: DriftMode::Report }
+    }
+}
+
+impl Rules {
+    /// What becomes of the drift of a service.
+    #[must_use]
+    pub fn drift_of(&self, desired: &Desired) -> DriftMode {
+        desired.policy.drift.unwrap_or(self.drift)
+    }
+}
+
+/// Decides on one service. `seen` is what the newest read of live showed, as long as nothing was sent since. `None`
+/// where nothing is desired and nothing is known.
 #[must_use]
-pub fn step(desired: Option<&Desired>, known: Option<&Known>) -> Option<Step> {
-    Some(match (desired, known) {
-        (None, None) => return None,
-        (None, Some(_)) => Step::Orphaned,
-        (Some(desired), _) if desired.policy.suspend != Suspend::No => Step::Suspended,
-        (Some(_), None) => Step::Update(Cause::New),
-        (Some(_), Some(Known::InDoubt)) => Step::Update(Cause::InDoubt),
-        (Some(desired), Some(Known::Applied(applied))) if desired.digest == applied.digest => Step::Unchanged,
-        (Some(_), Some(Known::Applied(_))) => Step::Update(Cause::Changed),
+pub fn step(
+    desired: Option<&Desired>,
+    known: Option<&Known>,
+    seen: Option<&Seen>,
+    rules: &Rules,
+    now: Timestamp,
+) -> Option<Step> {
+    let Some(desired) = desired else { return known.map(|_| Step::Orphaned) };
+    if desired.policy.suspend.holds(now) {
+        return Some(Step::Suspended);
+    }
+    // Live was compared with what is desired now, and does not have it, or cannot be told to.
+    let read = seen.is_some_and(|seen| seen.compared == desired.digest);
+    let after_reading = |cause| if read { Step::Update(cause) } else { Step::ReadLive(cause) };
+    Some(match known {
+        None if rules.adopt == Adopt::SendFirst => Step::Update(Cause::New),
+        None => after_reading(Cause::New),
+        Some(Known::InDoubt) => after_reading(Cause::InDoubt),
+        Some(Known::Applied(applied)) if applied.digest == desired.digest => {
+            let drifted = seen.is_some_and(|seen| seen.has_drifted_from(applied.digest));
+            match rules.drift_of(desired) {
+                DriftMode::Correct if drifted => Step::Update(Cause::Drifted),
+                DriftMode::Correct | DriftMode::Report | DriftMode::Off => Step::Unchanged,
+            }
+        }
+        // Whoever changed the service by hand may have written down now what runs already.
+        Some(Known::Applied(applied)) if seen.is_some_and(|seen| seen.shows_drift_from(applied.digest)) => {
+            after_reading(Cause::Changed)
+        }
+        Some(Known::Applied(_)) => Step::Update(Cause::Changed),
     })
 }
 
 /// Decides on every service that is desired or known, in the order of their names.
 #[must_use]
-pub fn plan(desired: &BTreeMap<ServiceKey, Desired>, known: &HashMap<ServiceKey, Known>) -> BTreeMap<ServiceKey, Step> {
+pub fn plan(
+    desired: &BTreeMap<ServiceKey, Desired>,
+    known: &HashMap<ServiceKey, Known>,
+    seen: &HashMap<ServiceKey, Seen>,
+    rules: &Rules,
+    now: Timestamp,
+) -> BTreeMap<ServiceKey, Step> {
     let absent = known.keys().filter(|key| !desired.contains_key(*key));
     desired
         .keys()
         .chain(absent)
-        .filter_map(|key| Some((key.clone(), step(desired.get(key), known.get(key))?)))
+        .filter_map(|key| {
+            let step = step(desired.get(key), known.get(key), seen.get(key), rules, now)?;
+            Some((key.clone(), step))
+        })
         .collect()
 }
 

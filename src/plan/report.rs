@@ -1,10 +1,13 @@
 //! The report of a pass or a plan: the JSON that programs read, and the facts behind the text that people read.
 
+use std::time::Duration;
+
+use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
 use super::{Change, Step};
 use crate::manifest::Problem;
-use crate::model::{Cause, Digest, Place, Revision, ServiceKey};
+use crate::model::{Cause, Desired, Digest, Place, Revision, ServiceKey, Suspend};
 
 /// What one pass did, or what a plan would do.
 #[derive(Clone, Debug, Serialize)]
@@ -19,6 +22,9 @@ pub struct Report {
     pub problems: Vec<Problem>,
     /// What the pass spent.
     pub api: ApiUse,
+    /// What carrying out the plan would cost; nothing in the report of a pass.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost: Option<Cost>,
 }
 
 /// One service in a report.
@@ -40,6 +46,45 @@ pub struct ServiceReport {
     pub attempts: u32,
     /// The last thing that went wrong.
     pub error: Option<String>,
+    /// Where live was read: fields of which it cannot be told whether live has them, each with the reason.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub undecided: Vec<String>,
+    /// What live has that was not applied: from what runs, to what was. It is left as it is.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub drift: Vec<Change>,
+    /// Why and until when a suspended service is left alone, where its manifest says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub suspension: Option<Suspension>,
+}
+
+impl ServiceReport {
+    /// Whether the service has what its manifest says, as far as is known.
+    #[must_use]
+    pub fn is_converged(&self) -> bool {
+        self.outcome.is_converged() && self.drift.is_empty()
+    }
+}
+
+/// What a manifest says of a suspension.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Suspension {
+    /// Why.
+    pub reason: Option<String>,
+    /// Until when; it resumes by itself then.
+    pub until: Option<Timestamp>,
+}
+
+impl Suspension {
+    /// What the policy of a manifest says, if it says anything beside that the service is suspended.
+    #[must_use]
+    pub fn of(desired: &Desired) -> Option<Self> {
+        match &desired.policy.suspend {
+            Suspend::No | Suspend::Yes { reason: None, until: None } => None,
+            Suspend::Yes { reason, until } => {
+                Some(Self { reason: reason.as_deref().map(str::to_owned), until: *until })
+            }
+        }
+    }
 }
 
 /// How a service ended in a pass; the last two are what a plan says instead.
@@ -47,6 +92,8 @@ pub struct ServiceReport {
 pub enum Outcome {
     /// The API accepted the update.
     Updated,
+    /// Live had it already: recorded as applied, without an update.
+    Adopted,
     /// Nothing was due.
     Unchanged,
     /// Its manifest says to leave it alone.
@@ -61,6 +108,8 @@ pub enum Outcome {
     Pending,
     /// Plan: the update would be sent.
     Update,
+    /// Plan: live would be read, and the update sent unless live has it.
+    ReadLive,
 }
 
 impl Outcome {
@@ -69,6 +118,7 @@ impl Outcome {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Updated => "updated",
+            Self::Adopted => "adopted",
             Self::Unchanged => "unchanged",
             Self::Suspended => "suspended",
             Self::Orphaned => "orphaned",
@@ -76,6 +126,7 @@ impl Outcome {
             Self::Stalled => "stalled",
             Self::Pending => "pending",
             Self::Update => "update",
+            Self::ReadLive => "read-live",
         }
     }
 
@@ -83,8 +134,8 @@ impl Outcome {
     #[must_use]
     pub fn is_converged(self) -> bool {
         match self {
-            Self::Updated | Self::Unchanged | Self::Suspended | Self::Orphaned => true,
-            Self::Failed | Self::Stalled | Self::Pending | Self::Update => false,
+            Self::Updated | Self::Adopted | Self::Unchanged | Self::Suspended | Self::Orphaned => true,
+            Self::Failed | Self::Stalled | Self::Pending | Self::Update | Self::ReadLive => false,
         }
     }
 }
@@ -93,6 +144,7 @@ impl From<Step> for Outcome {
     fn from(step: Step) -> Self {
         match step {
             Step::Update(_) => Self::Update,
+            Step::ReadLive(_) => Self::ReadLive,
             Step::Unchanged => Self::Unchanged,
             Step::Suspended => Self::Suspended,
             Step::Orphaned => Self::Orphaned,
@@ -115,12 +167,28 @@ pub struct ApiUse {
     pub remaining: Option<u32>,
 }
 
+/// What carrying out a plan would cost, beside what is left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Cost {
+    /// Calls, at most: a service that is read first may need no update.
+    pub calls: u32,
+    /// Calls left in the rate limit's window, by the newest answer that is known; nothing where none is.
+    pub remaining: Option<u32>,
+    /// How long until that window resets, in seconds.
+    #[serde(rename = "resetsInSeconds", serialize_with = "seconds")]
+    pub resets_in: Option<Duration>,
+}
+
+fn seconds<S: Serializer>(wait: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    wait.map(|wait| wait.as_secs()).serialize(serializer)
+}
+
 impl Report {
     /// A report; whether all converged follows from its parts.
     #[must_use]
     pub fn new(revision: Revision, services: Vec<ServiceReport>, problems: Vec<Problem>, api: ApiUse) -> Self {
-        let converged = problems.is_empty() && services.iter().all(|service| service.outcome.is_converged());
-        Self { revision, converged, services, problems, api }
+        let converged = problems.is_empty() && services.iter().all(ServiceReport::is_converged);
+        Self { revision, converged, services, problems, api, cost: None }
     }
 
     /// How many services ended so.

@@ -21,23 +21,54 @@ fn desired(service: &str, update: DeploymentUpdate, suspend: bool) -> Desired {
     Desired::new(&key(service), update, policy, Place { file: "a.yaml".into(), line: 1 })
 }
 
+/// The time does not matter here.
+const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+/// Sends without reading first.
+const BARE: Rules = Rules { adopt: Adopt::SendFirst, drift: DriftMode::Report };
+
+fn bare(desired: Option<&Desired>, known: Option<&Known>) -> Option<Step> {
+    step(desired, known, None, &BARE, NOW)
+}
+
+fn unread(desired: &BTreeMap<ServiceKey, Desired>, known: &HashMap<ServiceKey, Known>) -> BTreeMap<ServiceKey, Step> {
+    plan(desired, known, &HashMap::new(), &Rules::default(), NOW)
+}
+
 #[test]
 fn a_step_follows_from_what_is_desired_and_known() {
     let web = desired("shop/web", image("nginx:1"), false);
     let same = Known::Applied(Applied { digest: web.digest });
     let other = Known::Applied(Applied { digest: Digest::of_bytes(b"other") });
     let suspended = desired("shop/web", image("nginx:1"), true);
-    assert_eq!(step(None, None), None);
-    assert_eq!(step(Some(&web), None), Some(Step::Update(Cause::New)));
-    assert_eq!(step(Some(&web), Some(&same)), Some(Step::Unchanged));
-    assert_eq!(step(Some(&web), Some(&other)), Some(Step::Update(Cause::Changed)));
-    assert_eq!(step(Some(&web), Some(&Known::InDoubt)), Some(Step::Update(Cause::InDoubt)));
+    assert_eq!(bare(None, None), None);
+    assert_eq!(bare(Some(&web), None), Some(Step::Update(Cause::New)));
+    assert_eq!(bare(Some(&web), Some(&same)), Some(Step::Unchanged));
+    assert_eq!(bare(Some(&web), Some(&other)), Some(Step::Update(Cause::Changed)));
+    assert_eq!(bare(Some(&web), Some(&Known::InDoubt)), Some(Step::ReadLive(Cause::InDoubt)));
     for known in [None, Some(&same), Some(&other), Some(&Known::InDoubt)] {
-        assert_eq!(step(Some(&suspended), known), Some(Step::Suspended));
+        assert_eq!(bare(Some(&suspended), known), Some(Step::Suspended));
     }
     for known in [same, other, Known::InDoubt] {
-        assert_eq!(step(None, Some(&known)), Some(Step::Orphaned));
+        assert_eq!(bare(None, Some(&known)), Some(Step::Orphaned));
     }
+}
+
+#[test]
+fn what_drifted_is_read_before_each_content_that_is_to_be_sent() {
+    let [applied, compared, newest] =
+        ["1", "2", "3"].map(|tag| desired("shop/web", image(&format!("nginx:{tag}")), false));
+    let known = Known::Applied(Applied { digest: applied.digest });
+    let change = Change { path: "external.imagePath".into(), from: Some("nginx:3".into()), to: None };
+    let differs = Reading { differences: [change].into(), undecided: [].into() };
+    let next = |with: &Desired, reading: &Reading, desired: &Desired| {
+        let seen = Seen { compared: with.digest, at: NOW, reading: reading.clone() };
+        step(Some(desired), Some(&known), Some(&seen), &Rules::default(), NOW)
+    };
+    assert_eq!(next(&applied, &differs, &compared), Some(Step::ReadLive(Cause::Changed)));
+    assert_eq!(next(&compared, &differs, &compared), Some(Step::Update(Cause::Changed)));
+    assert_eq!(next(&compared, &differs, &newest), Some(Step::ReadLive(Cause::Changed)), "it may be what runs");
+    assert_eq!(next(&applied, &Reading::default(), &newest), Some(Step::Update(Cause::Changed)), "nothing drifted");
 }
 
 #[test]
@@ -46,14 +77,14 @@ fn a_plan_after_applying_a_plan_is_empty() {
         .map(|(name, path)| (key(name), desired(name, image(path), false)))
         .into();
     let mut known = HashMap::from([(key("shop/b"), Known::InDoubt), (key("shop/gone"), Known::InDoubt)]);
-    let first = plan(&desired, &known);
+    let first = unread(&desired, &known);
     assert_eq!(first.len(), 4);
     for (key, step) in &first {
-        if matches!(step, Step::Update(_)) {
+        if matches!(step, Step::Update(_) | Step::ReadLive(_)) {
             known.insert(key.clone(), Known::Applied(Applied { digest: desired[key].digest }));
         }
     }
-    assert!(plan(&desired, &known).values().all(|step| matches!(step, Step::Unchanged | Step::Orphaned)));
+    assert!(unread(&desired, &known).values().all(|step| matches!(step, Step::Unchanged | Step::Orphaned)));
 }
 
 #[test]
@@ -88,6 +119,9 @@ fn a_report_reads_as_lines_and_a_summary() {
         changes,
         attempts: 1,
         error: error.map(str::to_owned),
+        undecided: vec![],
+        drift: vec![],
+        suspension: None,
     };
     let change =
         Change { path: "external.imagePath".into(), from: Some("nginx:1".into()), to: Some("nginx:\u{1b}2".into()) };
@@ -101,6 +135,7 @@ fn a_report_reads_as_lines_and_a_summary() {
         ],
         problems: vec![],
         api: ApiUse { calls: 2, remaining: Some(998) },
+        cost: None,
     };
     let plain = anstream::adapter::strip_str(&render(&report)).to_string();
     insta::assert_snapshot!(plain, @r"
@@ -110,4 +145,47 @@ fn a_report_reads_as_lines_and_a_summary() {
         no such service
     1 stalled, 1 updated, 1 unchanged; 2 calls, 998 left in this window  tree:sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855
     ");
+}
+
+#[test]
+fn what_is_not_known_is_read_before_it_is_sent() {
+    let web = desired("shop/web", image("nginx:1"), false);
+    let rules = Rules::default();
+    let seen = |compared| {
+        let change = Change { path: "external.imagePath".into(), from: Some("nginx:0".into()), to: None };
+        Seen { compared, at: NOW, reading: Reading { differences: [change].into(), undecided: [].into() } }
+    };
+    let (read, stale) = (seen(web.digest), seen(Digest::of_bytes(b"other")));
+    for (known, cause) in [(None, Cause::New), (Some(Known::InDoubt), Cause::InDoubt)] {
+        let step = |seen| step(Some(&web), known.as_ref(), seen, &rules, NOW);
+        assert_eq!(step(None), Some(Step::ReadLive(cause)));
+        assert_eq!(step(Some(&stale)), Some(Step::ReadLive(cause)), "other content was compared");
+        assert_eq!(step(Some(&read)), Some(Step::Update(cause)));
+    }
+    let doubt = step(Some(&web), Some(&Known::InDoubt), None, &BARE, NOW);
+    assert_eq!(doubt, Some(Step::ReadLive(Cause::InDoubt)), "doubt is settled by reading, whatever the rule");
+}
+
+#[test]
+fn drift_is_corrected_where_that_is_the_rule() {
+    let mut web = desired("shop/web", image("nginx:1"), false);
+    let known = Known::Applied(Applied { digest: web.digest });
+    let change = Change { path: "external.imagePath".into(), from: Some("nginx:0".into()), to: None };
+    let reading = Reading { differences: [change].into(), undecided: [].into() };
+    let seen = Seen { compared: web.digest, at: NOW, reading };
+    for (rule, policy, step_) in [
+        (DriftMode::Report, None, Step::Unchanged),
+        (DriftMode::Correct, None, Step::Update(Cause::Drifted)),
+        (DriftMode::Off, Some(DriftMode::Correct), Step::Update(Cause::Drifted)),
+        (DriftMode::Correct, Some(DriftMode::Report), Step::Unchanged),
+    ] {
+        web.policy.drift = policy;
+        let rules = Rules { drift: rule, ..Rules::default() };
+        assert_eq!(step(Some(&web), Some(&known), Some(&seen), &rules, NOW), Some(step_), "{rule:?} {policy:?}");
+    }
+    let undecided =
+        Seen { reading: Reading { undecided: ["external.credentials".into()].into(), ..Reading::default() }, ..seen };
+    let rules = Rules { drift: DriftMode::Correct, ..Rules::default() };
+    web.policy.drift = None;
+    assert_eq!(step(Some(&web), Some(&known), Some(&undecided), &rules, NOW), Some(Step::Unchanged));
 }

@@ -4,10 +4,11 @@
 //! a manifest or from the API is shown with its control characters escaped.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 
-use super::{Change, Outcome, Report, ServiceReport};
+use super::{Change, Outcome, Report, ServiceReport, Suspension};
 
 const NEW: Style = AnsiColor::Green.on_default();
 const CHANGED: Style = AnsiColor::Yellow.on_default();
@@ -16,12 +17,14 @@ const FAINT: Style = Style::new().dimmed();
 const STRONG: Style = Style::new().bold();
 
 /// Outcomes in the order of the summary, what needs a look first.
-const SUMMARY: [(Outcome, &str); 8] = [
+const SUMMARY: [(Outcome, &str); 10] = [
     (Outcome::Failed, "failed"),
     (Outcome::Stalled, "stalled"),
     (Outcome::Pending, "pending"),
     (Outcome::Update, "to update"),
+    (Outcome::ReadLive, "to read first"),
     (Outcome::Updated, "updated"),
+    (Outcome::Adopted, "adopted"),
     (Outcome::Unchanged, "unchanged"),
     (Outcome::Suspended, "suspended"),
     (Outcome::Orphaned, "orphaned"),
@@ -31,16 +34,23 @@ const SUMMARY: [(Outcome, &str); 8] = [
 #[must_use]
 pub fn render(report: &Report) -> String {
     let mut text = String::new();
-    for service in report.services.iter().filter(|service| service.outcome != Outcome::Unchanged) {
+    for service in report.services.iter().filter(|service| tells_something(service)) {
         write_service(&mut text, service);
     }
     write_summary(&mut text, report);
     text
 }
 
+fn tells_something(service: &ServiceReport) -> bool {
+    service.outcome != Outcome::Unchanged
+        || !service.drift.is_empty()
+        || !service.undecided.is_empty()
+        || service.error.is_some()
+}
+
 fn write_service(text: &mut String, service: &ServiceReport) {
     let (mark, style) = mark(service);
-    let outcome = service.outcome.as_str();
+    let outcome = if service.drift.is_empty() { service.outcome.as_str() } else { "drifted" };
     let _ = write!(
         text,
         "{style}{mark} {:<9}{style:#} {STRONG}{}{STRONG:#}",
@@ -57,13 +67,28 @@ fn write_service(text: &mut String, service: &ServiceReport) {
         let _ = write!(text, "  {FAINT}{} attempts{FAINT:#}", service.attempts);
     }
     text.push('\n');
-    let width = service.changes.iter().map(|change| change.path.len()).max().unwrap_or(0);
-    for change in &service.changes {
+    let changes = || service.changes.iter().chain(&service.drift);
+    let width = changes().map(|change| change.path.len()).max().unwrap_or(0);
+    for change in changes() {
         write_change(text, change, width);
+    }
+    for undecided in &service.undecided {
+        let _ = writeln!(text, "    {FAINT}cannot tell {}{FAINT:#}", printable(undecided));
+    }
+    if let Some(Suspension { reason, until }) = &service.suspension {
+        let reason = reason.as_deref().map(printable).unwrap_or_default();
+        let until = until.map(|until| format!("until {until}")).unwrap_or_default();
+        let parts: Vec<&str> = [until.as_str(), reason.as_str()].into_iter().filter(|part| !part.is_empty()).collect();
+        let _ = writeln!(text, "    {FAINT}{}{FAINT:#}", parts.join(": "));
     }
     if let Some(error) = &service.error {
         let style = if service.outcome.is_converged() { FAINT } else { WRONG };
+        let (error, hint) =
+            error.split_once("; hint: ").map_or((error.as_str(), None), |(error, hint)| (error, Some(hint)));
         let _ = writeln!(text, "    {style}{}{style:#}", printable(error));
+        if let Some(hint) = hint {
+            let _ = writeln!(text, "    hint: {}", printable(hint));
+        }
     }
 }
 
@@ -81,9 +106,12 @@ fn write_change(text: &mut String, change: &Change, width: usize) {
 
 fn mark(service: &ServiceReport) -> (char, Style) {
     match (service.outcome, service.cause) {
+        (Outcome::Unchanged, _) if !service.drift.is_empty() => ('!', CHANGED),
         (Outcome::Failed | Outcome::Stalled, _) => ('!', WRONG),
         (Outcome::Updated | Outcome::Update, Some(crate::model::Cause::New)) => ('+', NEW),
         (Outcome::Updated | Outcome::Update, _) => ('~', CHANGED),
+        (Outcome::ReadLive, _) => ('?', CHANGED),
+        (Outcome::Adopted, _) => ('=', NEW),
         (Outcome::Pending, _) => ('.', CHANGED),
         (Outcome::Unchanged | Outcome::Suspended | Outcome::Orphaned, _) => ('-', FAINT),
     }
@@ -99,6 +127,10 @@ fn write_summary(text: &mut String, report: &Report) {
     if parts.is_empty() {
         parts.push("no manifests".to_owned());
     }
+    let drifted = report.services.iter().filter(|service| !service.drift.is_empty()).count();
+    if drifted > 0 {
+        parts.push(format!("{drifted} of them drifted"));
+    }
     if !report.problems.is_empty() {
         parts.push(counted(report.problems.len(), "problem"));
     }
@@ -110,6 +142,25 @@ fn write_summary(text: &mut String, report: &Report) {
         }
     }
     let _ = writeln!(text, "  {FAINT}{}{FAINT:#}", report.revision);
+    if let Some(cost) = report.cost.filter(|cost| cost.calls > 0) {
+        let first = report.count(Outcome::ReadLive) > 0;
+        let _ = write!(text, "{}{}", if first { "at most " } else { "" }, counted(cost.calls as usize, "call"));
+        if let Some(remaining) = cost.remaining {
+            let _ = write!(text, ", {remaining} left");
+        }
+        if let Some(wait) = cost.resets_in {
+            let _ = write!(text, ", window resets in {}", minutes(wait));
+        }
+        text.push('\n');
+    }
+}
+
+/// `18 min`, `40 s`.
+fn minutes(wait: Duration) -> String {
+    match wait.as_secs() {
+        seconds @ 0..60 => format!("{seconds} s"),
+        seconds => format!("{} min", seconds.div_ceil(60)),
+    }
 }
 
 /// `1 call`, `2 calls`.
@@ -118,18 +169,25 @@ pub fn counted(count: usize, noun: &str) -> String {
     if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
 
-/// Text that cannot move the cursor or change colours.
+/// Text that cannot move the cursor, change colours, turn the direction of what stands beside it, or hide something.
 #[must_use]
 pub fn printable(text: &str) -> String {
-    if !text.contains(char::is_control) {
+    if !text.contains(steers) {
         return text.to_owned();
     }
     text.chars().fold(String::with_capacity(text.len()), |mut shown, c| {
-        if c.is_control() {
+        if steers(c) {
             shown.extend(c.escape_default());
         } else {
             shown.push(c);
         }
         shown
     })
+}
+
+/// Whether a character does something else than being seen.
+fn steers(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+        || matches!(c, '\u{e0000}'..='\u{e007f}')
 }

@@ -18,7 +18,7 @@ use super::Gauges;
 
 /// Labels that are there from the start with zero, so that the first event is a step and not a new series.
 const TRIGGERS: [&str; 5] = ["start", "event", "resync", "hup", "usr1"];
-const OUTCOMES: [&str; 5] = ["accepted", "transient", "limited", "denied", "rejected"];
+const OUTCOMES: [&str; 6] = ["accepted", "read", "transient", "limited", "denied", "rejected"];
 /// Seconds of a call: from a near API to the default `--request-timeout`.
 const CALL_BUCKETS: [f64; 11] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 /// Seconds from a change to its call: from the default `--debounce` past a resync to the end of a rate limit's window.
@@ -101,7 +101,7 @@ impl Meters {
         self.passes.get_or_create(&ByTrigger { trigger }).inc();
     }
 
-    /// A call ended after `elapsed` as `accepted`, `transient`, `limited`, `denied` or `rejected`.
+    /// A call ended after `elapsed` as `accepted`, `read`, `transient`, `limited`, `denied` or `rejected`.
     pub fn call(&self, outcome: &'static str, elapsed: Duration) {
         self.calls.get_or_create(&ByOutcome { outcome }).inc();
         self.durations.get_or_create(&ByOutcome { outcome }).observe(elapsed.as_secs_f64());
@@ -153,6 +153,8 @@ fn registry_of(gauges: &Gauges) -> Registry {
         let help = "Calls that the window of the rate limit has in all";
         registry.register("quota_limit", help, ConstGauge::new(limit));
     }
+    let help = "Answers that announced the end of their call, since the daemon began";
+    registry.register("deprecated_answers", help, ConstGauge::new(gauges.deprecated));
     if let Some(look) = gauges.last_look {
         let help = "When the folder was read in full for the last time, since 1970";
         let seconds = ConstGauge::new(look.as_duration().as_secs_f64());

@@ -5,8 +5,8 @@ use serde::Serialize;
 use tokio::sync::oneshot;
 
 use crate::manifest::Problem;
-use crate::model::{Digest, Place, Revision, ServiceKey};
-use crate::plan::ApiUse;
+use crate::model::{Digest, Known, Place, Revision, ServiceKey};
+use crate::plan::{ApiUse, Change, Seen, Suspension};
 
 /// A question to the loop. That it is answered at all shows that the loop lives.
 #[derive(Debug)]
@@ -51,6 +51,71 @@ pub struct Status {
     pub problems: Vec<Problem>,
     /// Calls since the daemon began.
     pub api: ApiUse,
+    /// What the rate limit leaves; nothing before an answer told.
+    pub quota: Option<Quota>,
+    /// How live is read for drift; nothing where it is not.
+    pub drift: Option<Watched>,
+}
+
+/// What the rate limit leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Quota {
+    /// Calls that a window has in all.
+    pub limit: u32,
+    /// Calls that are left by the newest answer.
+    pub remaining: u32,
+    /// When the window resets; nothing where it is over and no new one has begun.
+    pub resets_at: Option<Timestamp>,
+    /// Calls of it that only changes may use.
+    pub reserve: u32,
+    /// Until when reads wait because nothing but the reserve is left.
+    pub reads_wait_until: Option<Timestamp>,
+}
+
+/// How live is read for drift.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Watched {
+    /// Each service about every so many seconds.
+    pub every_seconds: u64,
+}
+
+/// What live has that was not applied.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Drift {
+    /// When live was read last; nothing where it could not be.
+    pub read_at: Option<Timestamp>,
+    /// Fields in which live differs: from what runs, to what was applied.
+    pub differences: Vec<Change>,
+    /// Fields of which live cannot be told, each with the reason.
+    pub undecided: Vec<String>,
+    /// Until when it is left alone, because it came back after each correction.
+    pub left_alone_until: Option<Timestamp>,
+    /// Why the newest read failed, if it did.
+    pub error: Option<String>,
+}
+
+impl Drift {
+    /// From what the engine or the ledger has; nothing where a service was never read, or an update was sent since.
+    #[must_use]
+    pub fn of(
+        known: Option<&Known>,
+        seen: Option<&Seen>,
+        unread: Option<&str>,
+        left_alone_until: Option<Timestamp>,
+    ) -> Option<Self> {
+        let applied = known.and_then(Known::digest)?;
+        let seen = seen.filter(|seen| seen.compared == applied);
+        if seen.is_none() && unread.is_none() {
+            return None;
+        }
+        Some(Self {
+            read_at: seen.map(|seen| seen.at),
+            differences: seen.map(|seen| seen.reading.differences.to_vec()).unwrap_or_default(),
+            undecided: seen.map(|seen| seen.reading.undecided.to_vec()).unwrap_or_default(),
+            left_alone_until,
+            error: unread.map(str::to_owned),
+        })
+    }
 }
 
 /// The last look at the folder.
@@ -82,7 +147,7 @@ pub struct Paused {
 pub struct ServiceStatus {
     /// Which.
     pub service: ServiceKey,
-    /// In a word: unchanged, suspended, orphaned, queued, in-flight, backing-off, stalled, in-doubt.
+    /// In a word: unchanged, drifted, suspended, orphaned, queued, in-flight, backing-off, stalled, in-doubt.
     pub state: &'static str,
     /// The digest of what its manifest says.
     pub desired: Option<Digest>,
@@ -98,6 +163,10 @@ pub struct ServiceStatus {
     pub next_attempt: Option<Timestamp>,
     /// What went wrong last.
     pub error: Option<String>,
+    /// How live compares with what was applied, where it was read since.
+    pub drift: Option<Drift>,
+    /// Why and until when a suspended service is left alone, where its manifest says so.
+    pub suspension: Option<Suspension>,
 }
 
 /// Numbers that are counted when they are asked for.
@@ -111,6 +180,8 @@ pub struct Gauges {
     pub quota_remaining: Option<u32>,
     /// Calls that the window has in all.
     pub quota_limit: Option<u32>,
+    /// Answers that said that their call will go.
+    pub deprecated: u64,
     /// When the folder was read in full for the last time.
     pub last_look: Option<Timestamp>,
     /// Calls in flight.

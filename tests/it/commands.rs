@@ -12,7 +12,7 @@ use crate::support::{Api, Ran, Running, TOKEN, Workspace, contents, eventually, 
 
 #[test]
 fn a_plan_tells_changes_from_the_last_applied_content_and_sends_nothing() {
-    let (api, workspace) = (Api::new(), Workspace::new());
+    let (api, workspace) = (Api::new(), Workspace::sending());
     for service in ["changed", "orphaned", "same", "suspended"] {
         workspace.service(service, "1");
     }
@@ -67,7 +67,7 @@ fn a_plan_tells_changes_from_the_last_applied_content_and_sends_nothing() {
 
 #[test]
 fn a_plan_needs_no_token_and_makes_no_state_folder() {
-    let workspace = Workspace::new();
+    let workspace = Workspace::sending();
     workspace.service("web", "1");
     let before = workspace.contents();
     let mut command = workspace.command(&["plan", "--output", "json"]);

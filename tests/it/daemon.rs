@@ -114,7 +114,7 @@ fn tags(api: &Api, service: &str) -> Vec<String> {
 
 #[test]
 fn changes_are_noticed_and_each_is_one_call() {
-    let (api, workspace) = (Api::new(), Workspace::new());
+    let (api, workspace) = (Api::new(), Workspace::sending());
     workspace.service("web", "1");
     let mut daemon = Daemon::start(&workspace, &api, &[]);
     daemon.told("update accepted");
@@ -138,7 +138,7 @@ fn changes_are_noticed_and_each_is_one_call() {
 
 #[test]
 fn a_missing_folder_is_waited_for_and_not_ready() {
-    let (api, workspace) = (Api::new(), Workspace::new());
+    let (api, workspace) = (Api::new(), Workspace::sending());
     std::fs::remove_dir(workspace.manifests()).unwrap();
     let mut daemon = Daemon::start(&workspace, &api, &[]);
     daemon.told("the folder cannot be read");
@@ -152,7 +152,7 @@ fn a_missing_folder_is_waited_for_and_not_ready() {
 
 #[test]
 fn a_fix_overtakes_the_failure_that_it_fixes() {
-    let (api, workspace) = (Api::new(), Workspace::new());
+    let (api, workspace) = (Api::new(), Workspace::sending());
     api.world().script(Fault::error(400, "bad", "no such image", None).times(1));
     workspace.service("web", "1");
     let mut daemon = Daemon::start(&workspace, &api, &[]);
@@ -166,8 +166,8 @@ fn a_fix_overtakes_the_failure_that_it_fixes() {
 
 #[test]
 fn usr1_looks_now_and_tries_again_what_is_stalled() {
-    let (api, workspace) = (Api::new(), Workspace::new());
-    api.world().script(Fault::error(404, "missing", "no such service", None).times(1));
+    let (api, workspace) = (Api::new(), Workspace::sending());
+    api.world().script(Fault::error(400, "invalid", "no such image", None).times(1));
     workspace.service("web", "1");
     let mut daemon = Daemon::start(&workspace, &api, &[]);
     daemon.told("update refused");
@@ -184,7 +184,7 @@ fn hup_reads_the_token_again() {
         token: truenorth::sandbox::TokenRule::Exactly("good-token".into()),
         ..truenorth::sandbox::Options::default()
     };
-    let (api, workspace) = (Api::with(options), Workspace::new());
+    let (api, workspace) = (Api::with(options), Workspace::sending());
     let file = workspace.path().join("token");
     std::fs::write(&file, "bad-token\n").unwrap();
     workspace.service("web", "1");
@@ -200,7 +200,7 @@ fn hup_reads_the_token_again() {
 
 #[test]
 fn a_rate_limit_pauses_and_is_remembered_over_a_restart() {
-    let (api, workspace) = (Api::new(), Workspace::new());
+    let (api, workspace) = (Api::new(), Workspace::sending());
     api.world().script(Fault::rate_limited(Wait::Reset(600)).times(1));
     workspace.service("web", "1");
     let mut daemon = Daemon::start(&workspace, &api, &[]);
@@ -217,7 +217,7 @@ fn a_rate_limit_pauses_and_is_remembered_over_a_restart() {
 
 #[test]
 fn a_bad_or_absent_manifest_keeps_what_was_applied() {
-    let (api, workspace) = (Api::new(), Workspace::new());
+    let (api, workspace) = (Api::new(), Workspace::sending());
     workspace.service("web", "1");
     workspace.service("gone", "1");
     let mut daemon = Daemon::start(&workspace, &api, &[]);
@@ -236,7 +236,7 @@ fn a_bad_or_absent_manifest_keeps_what_was_applied() {
 
 #[test]
 fn a_call_in_flight_is_finished_and_recorded_at_the_end() {
-    let (api, workspace) = (Api::new(), Workspace::new());
+    let (api, workspace) = (Api::new(), Workspace::sending());
     api.world().script(Fault::delay(Duration::from_millis(700)).times(1));
     workspace.service("web", "1");
     let daemon = Daemon::start(&workspace, &api, &[]);
@@ -250,18 +250,18 @@ fn a_call_in_flight_is_finished_and_recorded_at_the_end() {
 
 #[test]
 fn a_busy_port_and_a_ledger_in_use_are_told_with_78() {
-    let (api, workspace) = (Api::new(), Workspace::new());
+    let (api, workspace) = (Api::new(), Workspace::sending());
     let daemon = Daemon::start(&workspace, &api, &[]);
     let second = workspace.run(&["--api-url", &api.url(), "--listen", "off"]).exits(78);
     assert!(second.stderr.contains(&daemon.child.id().to_string()), "{second:#?}");
-    let other = Workspace::new();
+    let other = Workspace::sending();
     let third = other.run(&["--api-url", &api.url(), "--listen", &daemon.address.to_string()]).exits(78);
     assert!(third.stderr.contains(&daemon.address.to_string()), "{third:#?}");
 }
 
 #[test]
 fn status_beside_a_daemon_names_it() {
-    let (api, workspace) = (Api::new(), Workspace::new());
+    let (api, workspace) = (Api::new(), Workspace::sending());
     workspace.service("web", "1");
     let mut daemon = Daemon::start(&workspace, &api, &[]);
     daemon.told("update accepted");
@@ -278,7 +278,7 @@ const PULLS: usize = 6;
 
 #[test]
 fn a_pull_is_seen_as_one_commit_or_not_at_all() {
-    let (api, workspace) = (Api::new(), Workspace::new());
+    let (api, workspace) = (Api::new(), Workspace::sending());
     let upstream = workspace.path().join("upstream");
     let git = |folder: &std::path::Path, arguments: &[&str]| {
         let mut git = std::process::Command::new("git");

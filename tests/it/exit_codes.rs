@@ -7,7 +7,7 @@ use crate::support::{Api, Ran, TOKEN, Workspace};
 
 #[test]
 fn what_cannot_be_understood_ends_with_64() {
-    let workspace = Workspace::new();
+    let workspace = Workspace::sending();
     for arguments in [
         &["--no-such-option"][..],
         &["no-such-command"],
@@ -42,7 +42,7 @@ fn what_cannot_be_understood_ends_with_64() {
 
 #[test]
 fn a_variable_that_cannot_be_understood_ends_with_64_too() {
-    let workspace = Workspace::new();
+    let workspace = Workspace::sending();
     let mut command = workspace.command(&["--reconcile-once", "--sandbox"]);
     let ran = Ran::of(command.env("TRUENORTH_DEADLINE", "soon")).exits(64);
     assert!(ran.stderr.contains("--deadline"), "{}", ran.stderr);
@@ -50,7 +50,7 @@ fn a_variable_that_cannot_be_understood_ends_with_64_too() {
 
 #[test]
 fn variables_of_a_pass_do_not_get_in_the_way_of_commands() {
-    let workspace = Workspace::new();
+    let workspace = Workspace::sending();
     workspace.service("web", "1");
     for arguments in [&["plan"][..], &["validate"], &["schema"], &["completions", "bash"]] {
         let mut command = workspace.command(arguments);
@@ -62,7 +62,7 @@ fn variables_of_a_pass_do_not_get_in_the_way_of_commands() {
 
 #[test]
 fn every_option_of_a_pass_can_come_from_the_environment() {
-    let (api, workspace) = (Api::of_token("nf-of-the-file"), Workspace::new());
+    let (api, workspace) = (Api::of_token("nf-of-the-file"), Workspace::sending());
     workspace.write("web.yaml", crate::support::manifest("web", "1"));
     fs::rename(workspace.manifests(), workspace.path().join("elsewhere")).unwrap();
     fs::write(workspace.path().join("token"), "nf-of-the-file").unwrap();
@@ -86,7 +86,7 @@ fn every_option_of_a_pass_can_come_from_the_environment() {
 
 #[test]
 fn without_a_token_nothing_begins() {
-    let workspace = Workspace::new();
+    let workspace = Workspace::sending();
     workspace.service("web", "1");
     let path = |name: &str| workspace.path().join(name);
     fs::write(path("empty"), "").unwrap();
@@ -125,7 +125,7 @@ fn without_a_token_nothing_begins() {
 
 #[test]
 fn a_token_file_that_is_closed_to_us_is_a_clear_error() {
-    let workspace = Workspace::new();
+    let workspace = Workspace::sending();
     let file = workspace.path().join("token");
     fs::write(&file, TOKEN).unwrap();
     fs::set_permissions(&file, fs::Permissions::from_mode(0o000)).unwrap();
@@ -139,7 +139,7 @@ fn a_token_file_that_is_closed_to_us_is_a_clear_error() {
 
 #[test]
 fn systemds_credential_is_a_token_file() {
-    let (api, workspace) = (Api::of_token("nf-of-systemd"), Workspace::new());
+    let (api, workspace) = (Api::of_token("nf-of-systemd"), Workspace::sending());
     workspace.service("web", "1");
     fs::write(workspace.path().join("northflank-api-token"), "nf-of-systemd\n").unwrap();
     let mut command = workspace.once_command(&api, &[]);
@@ -149,7 +149,7 @@ fn systemds_credential_is_a_token_file() {
 
 #[test]
 fn a_bad_address_of_the_api_is_refused_before_anything_else() {
-    let workspace = Workspace::new();
+    let workspace = Workspace::sending();
     workspace.service("web", "1");
     for (url, why) in [
         ("", "is no URL; write it like `https://api.northflank.com`"),
@@ -172,7 +172,7 @@ fn a_bad_address_of_the_api_is_refused_before_anything_else() {
 
 #[test]
 fn a_folder_that_cannot_be_read_is_not_an_empty_one() {
-    let (api, workspace) = (Api::new(), Workspace::new());
+    let (api, workspace) = (Api::new(), Workspace::sending());
     workspace.service("web", "1");
     workspace.once(&api, &[]).exits(0);
     fs::write(workspace.path().join("file"), "").unwrap();
@@ -196,7 +196,7 @@ fn a_folder_that_cannot_be_read_is_not_an_empty_one() {
 
 #[test]
 fn a_state_folder_that_cannot_be_one_is_a_clear_error() {
-    let workspace = Workspace::new();
+    let workspace = Workspace::sending();
     workspace.service("web", "1");
     fs::write(workspace.path().join("file"), "").unwrap();
     for (folder, why) in [
@@ -214,7 +214,7 @@ fn a_state_folder_that_cannot_be_one_is_a_clear_error() {
 
 #[test]
 fn a_port_that_is_taken_is_a_clear_error() {
-    let (api, workspace) = (Api::new(), Workspace::new());
+    let (api, workspace) = (Api::new(), Workspace::sending());
     let address = api.url().replace("http://", "");
     let ran = workspace.run(&["sandbox", "--listen", &address]);
     misconfigured(&ran, &format!("listen on `{address}` for the sandbox: Address already in use"));

@@ -12,7 +12,7 @@ use crate::support::{Api, Ran, Running, Workspace, contents, eventually, outcome
 
 #[test]
 fn a_second_truenorth_is_told_who_has_the_ledger() {
-    let (api, workspace) = (Api::new(), Workspace::new());
+    let (api, workspace) = (Api::new(), Workspace::sending());
     workspace.service("web", "1");
     api.world().script(Fault::delay(Duration::from_secs(600)).times(1));
     let first = Running::start(&mut workspace.once_command(&api, &[]));
@@ -29,7 +29,7 @@ fn a_second_truenorth_is_told_who_has_the_ledger() {
     assert_eq!(second.stderr, expected);
     // A plan only reads.
     let plan = workspace.plan().exits(0);
-    assert_eq!(plan.outcomes(), [outcome("shop/web", "update")]);
+    assert_eq!(plan.outcomes(), [outcome("shop/web", "read-live")]);
     assert_eq!(plan.service("shop/web")["cause"], "in-doubt");
     assert_eq!(api.world().call_count(), 1);
 
@@ -41,7 +41,7 @@ fn a_second_truenorth_is_told_who_has_the_ledger() {
 
 #[test]
 fn the_state_folder_is_for_its_owner_alone() {
-    let (api, workspace) = (Api::new(), Workspace::new());
+    let (api, workspace) = (Api::new(), Workspace::sending());
     workspace.service("web", "1");
     workspace.once(&api, &[]).exits(0);
     let mode = |path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
@@ -51,7 +51,7 @@ fn the_state_folder_is_for_its_owner_alone() {
 
 #[test]
 fn a_damaged_ledger_is_left_as_it_is() {
-    let (api, workspace) = (Api::new(), Workspace::new());
+    let (api, workspace) = (Api::new(), Workspace::sending());
     workspace.service("web", "1");
     fs::create_dir(workspace.state()).unwrap();
     fs::write(workspace.state().join("ledger.sqlite"), "this is no database, whatever its name says\n".repeat(500))
@@ -61,7 +61,7 @@ fn a_damaged_ledger_is_left_as_it_is() {
 
 #[test]
 fn a_ledger_with_a_broken_table_is_left_as_it_is() {
-    let (api, workspace) = (Api::new(), Workspace::new());
+    let (api, workspace) = (Api::new(), Workspace::sending());
     workspace.service("web", "1");
     workspace.once(&api, &[]).exits(0);
     api.world().clear_calls();
@@ -82,7 +82,7 @@ fn a_ledger_with_a_broken_table_is_left_as_it_is() {
 
 #[test]
 fn the_ledger_of_a_newer_version_is_left_as_it_is() {
-    let (api, workspace) = (Api::new(), Workspace::new());
+    let (api, workspace) = (Api::new(), Workspace::sending());
     workspace.service("web", "1");
     workspace.once(&api, &[]).exits(0);
     api.world().clear_calls();
@@ -92,7 +92,7 @@ fn the_ledger_of_a_newer_version_is_left_as_it_is() {
 
 #[test]
 fn the_database_of_another_program_is_left_as_it_is() {
-    let (api, workspace) = (Api::new(), Workspace::new());
+    let (api, workspace) = (Api::new(), Workspace::sending());
     workspace.service("web", "1");
     fs::create_dir(workspace.state()).unwrap();
     opened(&workspace).execute_batch("CREATE TABLE bookmark (url TEXT)").unwrap();

@@ -16,6 +16,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
+mod adopt;
 mod commands;
 mod daemon;
 mod exit_codes;

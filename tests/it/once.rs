@@ -24,12 +24,16 @@ fn a_new_service_is_updated_and_then_unchanged() {
                 "digest": "sha256:…",
                 "manifest": "web.yaml:1",
                 "cause": "new",
-                "changes": [{"path": "external.imagePath", "from": null, "to": "ghcr.io/acme/web:1"}],
+                "changes": [{
+                    "path": "external.imagePath",
+                    "from": "northflank/placeholder:latest",
+                    "to": "ghcr.io/acme/web:1"
+                }],
                 "attempts": 1,
                 "error": null
             }],
             "problems": [],
-            "api": {"calls": 1, "remaining": 999}
+            "api": {"calls": 2, "remaining": 998}
         })
     );
     let second = workspace.once(&api, &[]).exits(0);
@@ -53,12 +57,12 @@ fn a_new_service_is_updated_and_then_unchanged() {
         })
     );
     assert_eq!(first.service("shop/web")["digest"], second.service("shop/web")["digest"]);
-    assert_eq!(api.world().call_count(), 1);
+    assert_eq!(api.world().call_count(), 2, "a read, for the ledger did not know it, and an update");
 }
 
 #[test]
 fn a_changed_service_is_updated_and_its_changes_are_told() {
-    let (api, workspace) = (Api::new(), Workspace::new());
+    let (api, workspace) = (Api::new(), Workspace::sending());
     workspace.service("web", "1");
     workspace.service("api", "1");
     workspace.once(&api, &[]).exits(0);
@@ -86,7 +90,7 @@ fn a_changed_service_is_updated_and_its_changes_are_told() {
 
 #[test]
 fn a_suspended_service_is_left_alone_until_it_is_not() {
-    let (api, workspace) = (Api::new(), Workspace::new());
+    let (api, workspace) = (Api::new(), Workspace::sending());
     workspace.write("web.yaml", manifest("web", "1") + "policy: {suspend: true}\n");
     assert_eq!(workspace.once(&api, &[]).exits(0).outcomes(), [outcome("shop/web", "suspended")]);
     assert_eq!(api.world().call_count(), 0);
@@ -102,7 +106,7 @@ fn a_suspended_service_is_left_alone_until_it_is_not() {
 
 #[test]
 fn an_orphaned_service_is_reported_never_called_and_comes_back_unchanged() {
-    let (api, workspace) = (Api::new(), Workspace::new());
+    let (api, workspace) = (Api::new(), Workspace::sending());
     workspace.service("web", "1");
     workspace.once(&api, &[]).exits(0);
     workspace.remove("web.yaml");
@@ -115,7 +119,7 @@ fn an_orphaned_service_is_reported_never_called_and_comes_back_unchanged() {
 
 #[test]
 fn a_bad_manifest_stops_only_itself() {
-    let (api, workspace) = (Api::new(), Workspace::new());
+    let (api, workspace) = (Api::new(), Workspace::sending());
     for service in ["api", "web", "worker"] {
         workspace.service(service, "1");
     }
@@ -176,7 +180,7 @@ fn two_manifests_of_one_service_send_nothing_for_it() {
 
 #[test]
 fn what_does_not_change_the_content_causes_no_call() {
-    let (api, workspace) = (Api::new(), Workspace::new());
+    let (api, workspace) = (Api::new(), Workspace::sending());
     workspace.write(
         "web.yaml",
         manifest("web", "1") + "  docker:\n    configType: customCommand\n    customCommand: run it\n",
@@ -228,7 +232,7 @@ fn content_that_was_applied_before_is_sent_again_after_another() {
 
 #[test]
 fn the_update_call_has_its_project_form_and_its_team_form() {
-    let (api, workspace) = (Api::new(), Workspace::new());
+    let (api, workspace) = (Api::new(), Workspace::sending());
     workspace.service("web", "1");
     let of_team = manifest("web", "1").replace("  serviceId", "  teamId: acme\n  serviceId");
     workspace.write("team.yaml", of_team);
@@ -337,11 +341,12 @@ fn people_read_a_line_a_service_its_differences_and_a_summary() {
     ! stalled   shop/gone (new)  gone.yaml:1
         external.imagePath  ghcr.io/acme/gone:1
         the API answered 404 Not Found: service `shop/gone` does not exist (NOT-FOUND)
+        hint: the service must exist: create it in Northflank, or correct projectId, serviceId and teamId in the manifest
     - orphaned  shop/old
     ~ updated   shop/web (changed)  web.yaml:1
         external.credentials  ghcr
         external.imagePath    ghcr.io/acme/web:1 -> ghcr.io/acme/web:2
-    1 stalled, 1 updated, 1 unchanged, 1 orphaned, 1 problem; 2 calls, 995 left in this window  tree:sha256:…
+    1 stalled, 1 updated, 1 unchanged, 1 orphaned, 1 problem; 2 calls, 992 left in this window  tree:sha256:…
     ");
 }
 

@@ -210,7 +210,7 @@ fn a_plan_and_a_pass_tell_the_same_problems_and_go_on_with_the_rest() {
     for ran in [&plan, &pass] {
         assert_eq!(ran.report()["problems"], Value::from(expected()));
     }
-    assert_eq!(plan.service("shop/good")["outcome"], "update");
+    assert_eq!(plan.service("shop/good")["outcome"], "read-live");
     assert_eq!(pass.service("shop/good")["outcome"], "updated");
     assert_eq!(api.calls_of("shop/web"), 0);
 }

@@ -16,7 +16,7 @@ const WITHOUT_GRACE: Duration = Duration::from_secs(15);
 #[test]
 fn a_signal_ends_a_pass_that_waits_for_a_retry_with_its_report() {
     for signal in BOTH {
-        let (api, workspace) = (Api::new(), Workspace::new());
+        let (api, workspace) = (Api::new(), Workspace::sending());
         workspace.service("bad", "1");
         workspace.service("good", "1");
         api.world().script(Fault::status(503).with_header("retry-after", "3600").of("shop/bad").always());
@@ -35,7 +35,7 @@ fn a_signal_ends_a_pass_that_waits_for_a_retry_with_its_report() {
 #[test]
 fn a_call_in_flight_is_finished_and_recorded_and_nothing_new_is_begun() {
     for signal in BOTH {
-        let (api, workspace) = (Api::new(), Workspace::new());
+        let (api, workspace) = (Api::new(), Workspace::sending());
         for service in ["first", "second", "third"] {
             workspace.service(service, "1");
         }
@@ -58,7 +58,7 @@ fn a_call_in_flight_is_finished_and_recorded_and_nothing_new_is_begun() {
 
 #[test]
 fn a_second_signal_ends_a_pass_at_once_and_leaves_its_call_in_doubt() {
-    let (api, workspace) = (Api::new(), Workspace::new());
+    let (api, workspace) = (Api::new(), Workspace::sending());
     workspace.service("web", "1");
     api.world().script(Fault::delay(10 * PATIENCE));
     let running = Running::start(&mut workspace.once_command(&api, &["--request-timeout", "10m"]));
@@ -78,7 +78,7 @@ fn a_second_signal_ends_a_pass_at_once_and_leaves_its_call_in_doubt() {
 
 #[test]
 fn a_signal_during_the_pause_of_a_rate_limit_ends_the_pass() {
-    let (api, workspace) = (Api::new(), Workspace::new());
+    let (api, workspace) = (Api::new(), Workspace::sending());
     api.world().set_limit(1);
     workspace.service("a", "1");
     workspace.service("b", "1");
@@ -91,7 +91,7 @@ fn a_signal_during_the_pause_of_a_rate_limit_ends_the_pass() {
 
 #[test]
 fn a_pass_that_waits_for_gits_lock_can_be_stopped_and_has_a_deadline() {
-    let (api, workspace) = (Api::new(), Workspace::new());
+    let (api, workspace) = (Api::new(), Workspace::sending());
     workspace.service("web", "1");
     let git = |arguments: &[&str]| {
         let mut git = std::process::Command::new("git");

@@ -1,10 +1,12 @@
 //! The folder of manifests: what each service's manifest says now, and how it changes.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use fastrand::Rng;
-use truenorth::model::{Desired, ServiceKey};
+use truenorth::model::{Desired, DriftMode, ServiceKey};
 
+use crate::clock::Moment;
 use crate::content::{Name, Version};
 
 /// A service's manifest.
@@ -19,7 +21,15 @@ pub(crate) enum Manifest {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Wanted {
     pub(crate) version: Version,
-    pub(crate) suspend: bool,
+    pub(crate) suspend: Suspension,
+    pub(crate) drift: Option<DriftMode>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Suspension {
+    No,
+    Yes,
+    Until(Moment),
 }
 
 #[derive(Debug)]
@@ -36,29 +46,67 @@ pub(crate) struct Snapshot {
     pub(crate) manifests: Vec<Manifest>,
 }
 
+impl Wanted {
+    pub(crate) fn plain(version: Version) -> Self {
+        Self { version, suspend: Suspension::No, drift: None }
+    }
+
+    pub(crate) fn is_suspended(&self, now: Moment) -> bool {
+        match self.suspend {
+            Suspension::No => false,
+            Suspension::Yes => true,
+            Suspension::Until(until) => now < until,
+        }
+    }
+}
+
+impl Suspension {
+    fn any(now: Moment, chance: &mut Rng) -> Self {
+        match chance.u8(0..3) {
+            0 => Self::Yes,
+            _ => Self::Until(now.after(Duration::from_millis(chance.u64(0..300_000)))),
+        }
+    }
+}
+
+/// A manifest's word on drift.
+fn any_drift(chance: &mut Rng) -> Option<DriftMode> {
+    [None, Some(DriftMode::Report), Some(DriftMode::Correct), Some(DriftMode::Off)][chance.usize(0..4)]
+}
+
 impl Folder {
     pub(crate) fn new(services: usize, chance: &mut Rng) -> Self {
         let manifest = |chance: &mut Rng| match chance.u8(0..4) {
             0 => Manifest::Absent,
-            _ => Manifest::Valid(Wanted { version: Version::any(chance), suspend: false }),
+            _ => Manifest::Valid(Wanted::plain(Version::any(chance))),
         };
         let manifests: Vec<_> = (0..services).map(|_| manifest(chance)).collect();
         Self { before: manifests.clone(), manifests, readable: true }
     }
 
     /// Changes one manifest somehow; says which one and to what.
-    pub(crate) fn change(&mut self, chance: &mut Rng) -> (Name, Manifest) {
+    pub(crate) fn change(&mut self, now: Moment, chance: &mut Rng) -> (Name, Manifest) {
         let number = chance.usize(0..self.manifests.len());
-        let now = self.manifests[number];
-        let next = match (chance.u8(0..10), now) {
+        let is = self.manifests[number];
+        let next = match (chance.u8(0..12), is) {
             // Removed, or turned bad.
             (0, _) => Manifest::Absent,
             // Back as it was.
             (1..=2, _) => self.before[number],
-            (3, Manifest::Valid(wanted)) => Manifest::Valid(Wanted { suspend: !wanted.suspend, ..wanted }),
-            _ => Manifest::Valid(Wanted { version: Version::any(chance), suspend: false }),
+            (3..=4, Manifest::Valid(wanted)) => {
+                let suspend = match wanted.suspend {
+                    Suspension::No => Suspension::any(now, chance),
+                    Suspension::Yes | Suspension::Until(_) => Suspension::No,
+                };
+                Manifest::Valid(Wanted { suspend, ..wanted })
+            }
+            (5, Manifest::Valid(wanted)) => Manifest::Valid(Wanted { drift: any_drift(chance), ..wanted }),
+            (_, Manifest::Valid(wanted)) => {
+                Manifest::Valid(Wanted { version: Version::any(chance), suspend: Suspension::No, ..wanted })
+            }
+            (_, Manifest::Absent) => Manifest::Valid(Wanted::plain(Version::any(chance))),
         };
-        self.before[number] = now;
+        self.before[number] = is;
         self.manifests[number] = next;
         (Name(number), next)
     }
@@ -82,6 +130,6 @@ impl Snapshot {
 
     pub(crate) fn desired(&self) -> BTreeMap<ServiceKey, Desired> {
         let wanted = (0..self.manifests.len()).filter_map(|number| Some((Name(number), self.of(Name(number))?)));
-        wanted.map(|(name, wanted)| (name.key().clone(), name.desired(wanted.version, wanted.suspend))).collect()
+        wanted.map(|(name, wanted)| (name.key().clone(), name.desired(wanted))).collect()
     }
 }

@@ -31,7 +31,7 @@ use simulation::{Simulation, Tally, Telling};
 const SEEDS: u64 = 2000;
 
 /// What a plain run must have met, or the world has become too kind to show anything.
-const MET: [&str; 17] = [
+const MET: [&str; 34] = [
     "accepted",
     "refused",
     "denied",
@@ -40,6 +40,23 @@ const MET: [&str; 17] = [
     "lost before",
     "lost after",
     "repeats",
+    "read",
+    "reads lost",
+    "reads in doubt",
+    "reads of the unknown",
+    "reads of what drifted",
+    "reads for drift",
+    "reads kept waiting",
+    "sightings lost",
+    "cannot tell",
+    "adopted",
+    "forbidden",
+    "drift",
+    "corrected",
+    "fights",
+    "changes by hand",
+    "others",
+    "suspensions ended",
     "retries",
     "calls in doubt",
     "commits that failed",

@@ -1,17 +1,18 @@
-//! The driver: one life of truenorth, which carries out what the engine decides. It does what `daemon::pass` and
-//! `daemon::call` do, and in the same order: the intent is durable before the request leaves, the outcome before the
-//! engine hears of it.
+//! The driver: one life of truenorth, which carries out what the engine decides. It does what `daemon::driver` and
+//! `daemon::{call, read, send}` do, and in the same order: an intent is durable before its request leaves, an outcome or
+//! an adoption before the engine hears of it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use truenorth::engine::{Call, Ending, Engine, Pace};
-use truenorth::plan::{self, Step};
+use truenorth::engine::{Call, Delivery, Ending, Engine, Work};
+use truenorth::model::Cause;
+use truenorth::plan::{self, Seen, Step};
 
-use crate::api::{Answer, Effect, Quota, Request, Token, Way};
+use crate::api::{Answer, Effect, Grounds, Quota, Request, Token, Way, read};
 use crate::checks::{Broken, Checks, Held, hold};
 use crate::clock::Moment;
-use crate::content::{Name, Version};
+use crate::content::{Content, Name, Shown, Sight, Version};
 use crate::disk::{CallId, Outcome, Space, Write};
 use crate::folder::Snapshot;
 use crate::simulation::{Event, Simulation};
@@ -20,12 +21,16 @@ use crate::simulation::{Event, Simulation};
 const RECORD_AGAIN: Duration = Duration::from_secs(1);
 /// How long calls in flight may take to end after a stop.
 const GRACE: Duration = Duration::from_secs(20);
-/// The client's deadline for one call.
+/// The client's deadline for one request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// The folder is read without an event.
 const RESYNC: Duration = Duration::from_secs(60);
 /// A start that failed is tried again.
 const START_AGAIN: Duration = Duration::from_secs(5);
+/// Two pauses that end this close to each other are kept as one.
+const SAME_WINDOW: Duration = Duration::from_secs(30);
+/// How far back corrections are taken over.
+const CORRECTIONS_SINCE: Duration = Duration::from_secs(3600);
 
 /// Which life it is; events of an earlier one mean nothing to a later one.
 pub(crate) type Life = u32;
@@ -40,8 +45,10 @@ pub(crate) struct Process {
     /// Calls that ended, while the driver waits for the disk.
     ended: VecDeque<Ended>,
     busy: Busy,
-    /// Until when the pauses last that this life was to keep over its end, and that the disk did not refuse.
+    /// Until when the pause lasts that this life was to keep over its end, and that the disk did not refuse.
     kept: Option<Moment>,
+    /// The token that a call was accepted with last.
+    accepted: Option<Token>,
     mood: Mood,
     wake: Option<Moment>,
 }
@@ -49,29 +56,51 @@ pub(crate) struct Process {
 #[derive(Debug)]
 struct InFlight {
     name: Name,
+    work: Work,
     version: Version,
     token: Token,
     look: u64,
+    grounds: Grounds,
     stage: Stage,
 }
 
 /// How far a call is.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Stage {
     /// Its intent is on its way to the disk.
     Intending,
     /// Its request is on its way.
     Sent,
-    /// Its outcome is on its way to the disk.
-    Recording(Answer, Option<Quota>),
+    /// What it showed is on its way to the disk.
+    Recording { write: Write, insists: Insists, end: End },
+}
+
+/// Whether a record that the disk refuses is offered again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Insists {
+    Yes,
+    No,
+}
+
+/// How a call ended, for the driver.
+#[derive(Clone, Debug)]
+struct End {
+    ending: Ending,
+    quota: Option<Quota>,
+    /// Whether it was refused with 403.
+    forbidden: bool,
+    /// What the API showed, and when.
+    shown: Option<(Shown, Moment)>,
 }
 
 #[derive(Debug)]
 struct Ended {
+    call: CallId,
     name: Name,
-    ending: Ending,
-    quota: Option<Quota>,
+    work: Work,
+    version: Version,
     token: Token,
+    end: End,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +119,18 @@ enum Mood {
     Stopping,
 }
 
+impl Write {
+    fn call(&self) -> Option<CallId> {
+        match self {
+            Self::Intend { call, .. }
+            | Self::Record { call, .. }
+            | Self::Adopt { call, .. }
+            | Self::Saw { call, .. } => Some(*call),
+            Self::KeepQuota { .. } | Self::SetPause { .. } => None,
+        }
+    }
+}
+
 impl Simulation {
     /// A process begins: opens the ledger, reads the token, looks at the folder.
     pub(crate) fn start(&mut self, life: Life) -> Held {
@@ -98,22 +139,32 @@ impl Simulation {
             return Ok(());
         }
         self.disk.open();
-        let pace = Pace { concurrency: self.settings.concurrency, ..Pace::default() };
-        let mut engine = Engine::new(pace, self.disk.all_known());
+        let (pace, rules, now) = (self.settings.pace, self.settings.rules, self.now);
+        let mut engine = Engine::new(pace, rules, self.disk.all_known());
+        let kept = self.disk.quota().filter(|window| window.resets_at > now);
+        if let Some(window) = kept {
+            engine.note_quota(window.said());
+        }
+        self.api.kept(kept);
         if let Some(until) = self.disk.pause() {
             engine.pause(until.timestamp(), String::from("kept"));
+        }
+        let since = Moment(now.0.saturating_sub(u64::try_from(CORRECTIONS_SINCE.as_micros()).unwrap()));
+        for (key, memory) in self.disk.memories(since) {
+            engine.recall(&key, memory);
         }
         self.say(|| format!("process {life} begins"));
         self.count("starts");
         self.process = Some(Process {
             life,
             engine,
-            checks: Checks::new(pace, self.settings.services, self.token_file, self.disk.pause()),
+            checks: Checks::new(pace, rules, self.settings.services, self.token_file, &self.disk, now),
             token: self.token_file,
             calls: BTreeMap::new(),
             ended: VecDeque::new(),
             busy: Busy::No,
             kept: None,
+            accepted: None,
             mood: Mood::Working,
             wake: None,
         });
@@ -133,8 +184,9 @@ impl Simulation {
         }
         let snapshot = self.folder.look();
         self.looks += 1;
-        process.engine.observe(snapshot.desired());
+        process.engine.observe(snapshot.desired(), self.now.timestamp());
         process.checks.observe(&snapshot, &self.disk, self.now);
+        self.record.observed(&snapshot);
         self.plan_agrees(&snapshot)?;
         self.turn()
     }
@@ -147,20 +199,25 @@ impl Simulation {
 
     /// The plan says what is due, of each service on its own account.
     fn plan_agrees(&self, snapshot: &Snapshot) -> Held {
-        let steps = plan::plan(&snapshot.desired(), &self.disk.all_known().collect());
-        for number in 0..self.settings.services {
-            let name = Name(number);
-            let known = self.disk.known(name);
-            let accepted = known.and_then(|known| known.digest());
-            let step = steps.get(name.key());
-            let right = match snapshot.of(name) {
-                None if known.is_none() => step.is_none(),
-                None => step == Some(&Step::Orphaned),
-                Some(wanted) if wanted.suspend => step == Some(&Step::Suspended),
-                Some(wanted) if accepted == Some(name.digest(wanted.version)) => step == Some(&Step::Unchanged),
-                Some(_) => matches!(step, Some(Step::Update(_))),
-            };
-            hold!(right, "plan: {step:?} for {name}, which is {known:?}");
+        let Some(process) = &self.process else { return Ok(()) };
+        let (desired, known) = (snapshot.desired(), self.disk.all_known().collect());
+        let now = self.now.timestamp();
+        let standing = |name: Name| process.engine.standing(name.key(), now);
+        let seen = (0..self.settings.services).map(Name).filter_map(|name| {
+            let seen: Seen = standing(name)?.seen?.clone();
+            Some((name.key().clone(), seen))
+        });
+        let steps = plan::plan(&desired, &known, &seen.collect(), &self.settings.rules, now);
+        for name in (0..self.settings.services).map(Name) {
+            let (plans, step) = (steps.get(name.key()).copied(), standing(name).and_then(|standing| standing.step));
+            let fights = standing(name).is_some_and(|standing| standing.fights_until.is_some());
+            let left_alone = fights && plans == Some(Step::Update(Cause::Drifted)) && step == Some(Step::Unchanged);
+            let in_flight = process.calls.values().any(|call| call.name == name);
+            let ended = process.ended.iter().any(|ended| ended.name == name);
+            hold!(
+                plans == step || left_alone || in_flight || ended,
+                "plan: {plans:?} for {name}, the engine says {step:?}"
+            );
         }
         Ok(())
     }
@@ -168,7 +225,7 @@ impl Simulation {
     /// SIGUSR1.
     pub(crate) fn retry_all(&mut self) -> Held {
         if let Some(process) = &mut self.process {
-            process.engine.retry_all();
+            process.engine.retry_all(self.now.timestamp());
             process.checks.retry_all(self.now);
         }
         self.look()
@@ -204,17 +261,24 @@ impl Simulation {
             }
             return Ok(());
         }
+        for _ in 0..process.checks.resume(&self.disk, now) {
+            *self.tally.entry("suspensions ended").or_default() += 1;
+        }
         while let Some(call) = self.process.as_mut().and_then(|process| process.engine.next_call(now.timestamp())) {
             self.begin(&call)?;
         }
         let Some(process) = &mut self.process else { return Ok(()) };
         process.checks.rest(&process.engine, &self.disk, now)?;
+        let reads_wait = process.engine.reads_wait_until(now.timestamp()).is_some();
         let wake = process.engine.next_wake(now.timestamp()).map(Moment::reaching);
         if process.wake != wake {
             process.wake = wake;
             if let Some(at) = wake {
                 self.future.at(at, Event::Wake(process.life));
             }
+        }
+        if reads_wait {
+            self.count("reads kept waiting");
         }
         Ok(())
     }
@@ -229,22 +293,34 @@ impl Simulation {
 
     fn begin(&mut self, call: &Call) -> Held {
         let Some(process) = &mut self.process else { return Ok(()) };
-        process.checks.begin(call, &self.disk, self.now)?;
+        let grounds = process.checks.begin(call, &self.disk, self.now)?;
         self.calls += 1;
         let id = CallId(self.calls);
-        let name = Name::of(&call.key);
+        let (name, work) = (Name::of(&call.key), call.work);
         let version = name.version(call.digest);
-        let token = process.token;
-        process.calls.insert(id, InFlight { name, version, token, look: self.looks, stage: Stage::Intending });
-        self.say(|| format!("{name}: call {} for {version}, attempt {}, {}", id.0, call.attempt, call.cause.as_str()));
+        let (token, look) = (process.token, self.looks);
+        let in_flight = InFlight { name, work, version, token, look, grounds, stage: Stage::Intending };
+        process.calls.insert(id, in_flight);
+        self.say(|| format!("{name}: call {}, {work:?} of {version}, attempt {}", id.0, call.attempt));
         if call.attempt > 1 {
             self.count("retries");
         }
-        if call.cause == truenorth::model::Cause::InDoubt {
-            self.count("calls in doubt");
+        self.count(match work {
+            Work::Send(Cause::InDoubt) => "calls in doubt",
+            Work::Send(Cause::Drifted) => "corrections",
+            Work::Send(Cause::New | Cause::Changed) => "updates",
+            Work::Decide(Cause::New) => "reads of the unknown",
+            Work::Decide(Cause::InDoubt) => "reads in doubt",
+            Work::Decide(_) => "reads of what drifted",
+            Work::Watch => "reads for drift",
+        });
+        match work {
+            Work::Send(cause) => {
+                self.write(Write::Intend { call: id, name, version, cause });
+                Ok(())
+            }
+            Work::Decide(_) | Work::Watch => self.send(id),
         }
-        self.write(Write::Intend { call: id, name, version });
-        Ok(())
     }
 
     fn write(&mut self, write: Write) {
@@ -267,17 +343,14 @@ impl Simulation {
             self.count("commits that failed");
         }
         for write in writes {
-            match write {
-                Write::Intend { call, .. } if durable => self.send(call)?,
-                Write::Intend { call, .. } => {
-                    self.take_out(call, Ending::Unrecorded { error: String::from("e") }, None);
+            match (write, write.call()) {
+                (Write::Intend { call, .. }, _) if durable => self.send(call)?,
+                (Write::Intend { call, .. }, _) => {
+                    let ending = Ending::Unrecorded { error: String::from("e") };
+                    self.take_out(call, End { ending, quota: None, forbidden: false, shown: None });
                 }
-                Write::Record { call, .. } if durable => self.recorded(call),
-                Write::Record { call, .. } => {
-                    let life = self.process.as_ref().map_or(0, |process| process.life);
-                    self.future.at(self.now.after(RECORD_AGAIN), Event::RecordAgain(life, call));
-                }
-                Write::SetPause { .. } => {
+                (_, Some(call)) => self.written(call, durable),
+                (Write::SetPause { .. }, None) => {
                     if let Some(process) = &mut self.process
                         && let Busy::Keeping { look } = process.busy
                     {
@@ -288,21 +361,23 @@ impl Simulation {
                         }
                     }
                 }
+                // Nobody waits for it.
+                (_, None) => {}
             }
         }
         self.commit_what_waits();
         self.turn()
     }
 
-    /// The intent is on disk: the request leaves.
+    /// The request leaves; the intent of an update is on disk.
     fn send(&mut self, call: CallId) -> Held {
         let Some(in_flight) = self.process.as_mut().and_then(|process| process.calls.get_mut(&call)) else {
             return Ok(());
         };
         in_flight.stage = Stage::Sent;
-        let InFlight { name, version, token, look, .. } = *in_flight;
-        let request = Request { call, name, version, token, sent: self.now, look, way: Way::There };
-        self.record.sent(&request, &self.disk)?;
+        let InFlight { name, work, version, token, look, grounds, .. } = *in_flight;
+        let request = Request { call, name, work, version, token, sent: self.now, look, way: Way::There, grounds };
+        self.record.sent(&request, &self.disk, self.now)?;
         // What arrives after the client gave up is not part of this world.
         let arrives = self.now.after(self.api.latency(&mut self.chance).min(REQUEST_TIMEOUT));
         self.requests.insert(call, request);
@@ -315,68 +390,141 @@ impl Simulation {
         let Some(request) = self.requests.get_mut(&call) else { return Ok(()) };
         request.way = Way::Back;
         let request = *request;
+        let touched = self.api.touched(request.name);
         let met = self.api.arrive(&request, self.now, &mut self.chance);
         self.say(|| format!("{}: request {} meets {:?}", request.name, call.0, met));
         self.count(match (met.answer, met.effect) {
             (Answer::Accepted, _) => "accepted",
+            (Answer::Live(_), _) => "read",
             (Answer::Refused, _) => "refused",
             (Answer::Denied, _) => "denied",
+            (Answer::Forbidden, _) => "forbidden",
             (Answer::Limited(_), _) => "limited",
             (Answer::NoConnection | Answer::TooEarly, _) => "not delivered",
+            (_, Effect::None) if !matches!(request.work, Work::Send(_)) => "reads lost",
             (Answer::Lost | Answer::ServerError(_) | Answer::Redirected, Effect::None) => "lost before",
             (Answer::Lost | Answer::ServerError(_) | Answer::Redirected, Effect::Applied { .. }) => "lost after",
         });
-        if met.effect == (Effect::Applied { before: Some(request.version) }) {
+        if met.effect == (Effect::Applied { before: Content::Version(request.version) }) {
             self.count("repeats");
         }
-        self.record.took_effect(&request, met.effect, &mut self.disk)?;
+        if let Answer::Limited(_) = met.answer {
+            self.limit_was_known()?;
+        }
+        self.record.took_effect(&request, met.effect, touched)?;
         let answered = self.now.after(self.api.latency(&mut self.chance));
         let deadline = request.sent.after(REQUEST_TIMEOUT);
         let (answer, quota) = if answered > deadline { (Answer::Lost, None) } else { (met.answer, met.quota) };
-        self.future.at(answered.min(deadline), Event::Answered(call, answer, quota));
+        self.future.at(answered.min(deadline), Event::Answered(call, answer, quota, self.now));
         Ok(())
     }
 
-    /// The client has an answer, or gives up.
-    pub(crate) fn answered(&mut self, call: CallId, answer: Answer, quota: Option<Quota>) -> Held {
+    /// 429 is for those who could not know better: nobody had told them, an answer was lost, or others use the token.
+    fn limit_was_known(&mut self) -> Held {
+        let Some(process) = &self.process else { return Ok(()) };
+        let in_flight =
+            |call: &CallId| process.calls.contains_key(call) || process.ended.iter().any(|ended| ended.call == *call);
+        let flying: BTreeSet<CallId> = self.api.unheard().filter(in_flight).collect();
+        let unheard = self.api.unheard().len() > flying.len() || self.api.has_surplus();
+        if !unheard && !self.settings.has_others() && process.checks.knows_its_quota() {
+            return Err(Broken(format!("429: a call is refused for the rate limit, {:?}", process.engine.quota())));
+        }
+        Ok(())
+    }
+
+    /// The client has an answer, or gives up. `told` is when the API had the request.
+    pub(crate) fn answered(&mut self, call: CallId, answer: Answer, quota: Option<Quota>, told: Moment) -> Held {
         let Some(request) = self.requests.remove(&call) else { return Ok(()) };
         self.record.over(&request);
-        let Some(in_flight) = self.process.as_mut().and_then(|process| process.calls.get_mut(&call)) else {
+        let Some(in_flight) = self.process.as_ref().and_then(|process| process.calls.get(&call)) else {
             return Ok(());
         };
-        in_flight.stage = Stage::Recording(answer, quota);
-        self.record_again(call);
-        Ok(())
+        let InFlight { name, work, version, .. } = *in_flight;
+        let (at, forbidden) = (self.now, answer == Answer::Forbidden);
+        let end = |ending, shown| End { ending, quota, forbidden, shown };
+        if let Work::Send(_) = work {
+            let (outcome, ending): (Outcome, _) = answer.of_update();
+            let shown = matches!(ending, Ending::Accepted).then_some((Shown::Content(Content::Version(version)), told));
+            let write = Write::Record { call, name, outcome, at, told };
+            self.record_it(call, write, Insists::Yes, end(ending, shown));
+            return Ok(());
+        }
+        let shown = match answer.of_read() {
+            Ok(shown) => shown,
+            Err(ending) => {
+                self.take_out(call, end(ending, None));
+                return self.turn();
+            }
+        };
+        self.count(match (work, shown.against(version)) {
+            (_, Sight::CannotTell) => "cannot tell",
+            (Work::Watch, Sight::Differs) => "drift",
+            _ => "told",
+        });
+        let seen = Some((shown, told));
+        if work == Work::Watch {
+            let write = Write::Saw { call, name, version, shown, at, told };
+            self.record_it(call, write, Insists::No, end(read(version, shown), seen));
+            return Ok(());
+        }
+        if version.read(shown).1 {
+            self.count("adopted");
+            let write = Write::Adopt { call, name, version, at, told };
+            self.record_it(call, write, Insists::Yes, end(Ending::Adopted, seen));
+            return Ok(());
+        }
+        self.take_out(call, end(read(version, shown), seen));
+        self.turn()
     }
 
-    /// Hands the outcome of a call to the ledger.
+    fn record_it(&mut self, call: CallId, write: Write, insists: Insists, end: End) {
+        if let Some(in_flight) = self.process.as_mut().and_then(|process| process.calls.get_mut(&call)) {
+            in_flight.stage = Stage::Recording { write, insists, end };
+            self.write(write);
+        }
+    }
+
+    /// Hands a record to the ledger again that it did not take.
     pub(crate) fn record_again(&mut self, call: CallId) {
         let Some(in_flight) = self.process.as_ref().and_then(|process| process.calls.get(&call)) else { return };
-        if let (Stage::Recording(answer, _), name) = (in_flight.stage, in_flight.name) {
-            let (outcome, _): (Outcome, _) = answer.means();
-            self.write(Write::Record { call, name, outcome });
+        if let Stage::Recording { write, .. } = in_flight.stage {
+            self.write(write);
         }
     }
 
-    /// The outcome is on disk: now the driver may hear of it.
-    fn recorded(&mut self, call: CallId) {
-        let stage = self.process.as_ref().and_then(|process| process.calls.get(&call)).map(|call| call.stage);
-        if let Some(Stage::Recording(answer, quota)) = stage {
-            let (_, ending) = answer.means();
-            self.take_out(call, ending, quota);
+    /// What a call showed is on disk, or is not: the driver may hear of it, or it is offered again.
+    fn written(&mut self, call: CallId, durable: bool) {
+        let Some(process) = &self.process else { return };
+        let Some(InFlight { stage: Stage::Recording { write, insists, end }, name, work, .. }) =
+            process.calls.get(&call)
+        else {
+            return;
+        };
+        let (life, write, end, name, work) = (process.life, *write, end.clone(), *name, *work);
+        if !durable && *insists == Insists::Yes {
+            self.future.at(self.now.after(RECORD_AGAIN), Event::RecordAgain(life, call));
+            return;
         }
+        if !durable {
+            self.count("sightings lost");
+        }
+        if let (Ending::Accepted, Work::Send(Cause::Drifted), Write::Record { at, .. }) = (&end.ending, work, write) {
+            self.count("corrected");
+            self.record.corrected(name, at);
+        }
+        self.take_out(call, end);
     }
 
-    fn take_out(&mut self, call: CallId, ending: Ending, quota: Option<Quota>) {
+    fn take_out(&mut self, call: CallId, end: End) {
         let Some(process) = &mut self.process else { return };
-        if let Some(InFlight { name, token, .. }) = process.calls.remove(&call) {
-            process.ended.push_back(Ended { name, ending, quota, token });
+        if let Some(InFlight { name, work, version, token, .. }) = process.calls.remove(&call) {
+            process.ended.push_back(Ended { call, name, work, version, token, end });
         }
     }
 
     /// Takes in how a call ended.
     fn end(&mut self, ended: Ended) -> Held {
-        let Ended { name, mut ending, quota, token } = ended;
+        let Ended { name, work, token, version, end: End { mut ending, quota, forbidden, shown }, .. } = ended;
         let now = self.now;
         let file = self.token_file;
         let Some(process) = &mut self.process else { return Ok(()) };
@@ -388,26 +536,56 @@ impl Simulation {
                 ending = Ending::Withdrawn;
             }
         }
-        let limited = matches!(ending, Ending::Limited { .. });
-        if let Ending::Limited { wait, .. } = ending {
-            process.kept = process.kept.max(Some(now.after(wait)));
+        match &ending {
+            Ending::Accepted | Ending::Adopted | Ending::Read(_) => process.accepted = Some(token),
+            // The token is good for others, or it is drift alone that is not to be seen.
+            Ending::Denied { error } if forbidden && (work == Work::Watch || process.accepted == Some(token)) => {
+                ending = Ending::Rejected { error: error.clone(), delivery: Delivery::Excluded };
+            }
+            _ => {}
         }
         let jitter = self.chance.f64();
         process.checks.ended(name, &ending, token)?;
-        process.checks.finish(name, &ending, &self.disk, now, jitter)?;
+        process.checks.finish(name, &ending, shown, &self.disk, now, jitter)?;
         process.engine.finish(name.key(), ending.clone(), now.timestamp(), jitter);
-        if let Some(Quota { remaining: 0, resets_in }) = quota {
-            let until = now.after(resets_in);
-            process.checks.limited(until);
-            process.engine.pause(until.timestamp(), String::from("used up"));
+        let standing = process.engine.standing(name.key(), now.timestamp());
+        let fights = standing.is_some_and(|standing| standing.fights_until.is_some());
+        if let Some(quota) = quota {
+            self.note(quota);
         }
-        if limited && let Some(pause) = process.engine.gate().limited(now.timestamp()) {
-            process.busy = Busy::Keeping { look: false };
-            let until = Moment::reaching(pause.until);
-            self.write(Write::SetPause { until });
+        self.keep_pause();
+        if fights && matches!(ending, Ending::Read(_)) {
+            self.count("fights");
         }
-        self.say(|| format!("{name}: ended as {ending:?}"));
+        self.say(|| format!("{name}: {work:?} of {version} ended as {ending:?}"));
         Ok(())
+    }
+
+    /// Takes in what an answer said of the rate limit, and keeps it.
+    fn note(&mut self, quota: Quota) {
+        let now = self.now;
+        let Some(process) = &mut self.process else { return };
+        self.api.heard(quota);
+        process.checks.note(quota, now);
+        let window = truenorth::engine::Window::new(quota.limit, quota.remaining, quota.resets_in, now.timestamp());
+        process.engine.note_quota(window);
+        if let Some(window) = process.checks.window() {
+            self.write(Write::KeepQuota { window });
+        }
+    }
+
+    /// Keeps the rate limit's pause over a restart.
+    fn keep_pause(&mut self) {
+        let now = self.now;
+        let Some(process) = &mut self.process else { return };
+        let Some(pause) = process.engine.gate().limited(now.timestamp()) else { return };
+        let until = Moment::reaching(pause.until);
+        if process.kept.is_some_and(|kept| until < kept.after(SAME_WINDOW)) {
+            return;
+        }
+        process.kept = Some(until);
+        process.busy = Busy::Keeping { look: false };
+        self.write(Write::SetPause { until });
     }
 
     /// SIGTERM: nothing new, and some time for what is in flight.
@@ -427,7 +605,7 @@ impl Simulation {
         let Some(process) = self.process.take() else { return Ok(()) };
         let unsent = process.calls.iter().filter(|(_, call)| matches!(call.stage, Stage::Intending));
         let given_up: Vec<_> = unsent.map(|(id, _)| *id).collect();
-        self.disk.close(&given_up);
+        self.disk.close(&given_up, self.now);
         self.end_of_life(&process)
     }
 

@@ -4,19 +4,23 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use fastrand::Rng;
-use truenorth::engine::Phase;
-use truenorth::plan::{self, Step};
+use truenorth::engine::{Pace, Phase};
+use truenorth::model::DriftMode;
+use truenorth::plan::{Adopt, Rules, Step};
 
 use crate::api::{Answer, Api, Quota, Request, Token, Weather};
 use crate::checks::{Broken, Held, Record, hold};
 use crate::clock::{Future, Moment};
-use crate::content::{Name, SERVICES};
+use crate::content::{Content, Name, SERVICES};
 use crate::disk::{CallId, Disk, Space};
 use crate::folder::{Folder, Manifest};
 use crate::process::{Life, Process};
 
 /// How long after the last fault all must be well: the design's 15 min, and 10 for services that were refused.
 const CONVERGES_WITHIN: Duration = Duration::from_secs(25 * 60);
+
+/// How long drift may be left alone that came back again and again.
+const FIGHT: Duration = Duration::from_secs(3600);
 
 /// A limit of calls that no world comes near.
 const PLENTY: u32 = 100_000;
@@ -39,7 +43,7 @@ pub(crate) enum Event {
     Committed(Life),
     RecordAgain(Life, CallId),
     Arrived(CallId),
-    Answered(CallId, Answer, Option<Quota>),
+    Answered(CallId, Answer, Option<Quota>, Moment),
 }
 
 /// What can befall the world.
@@ -54,6 +58,9 @@ pub(crate) enum Act {
     Token,
     Forbid,
     Missing,
+    Hidden,
+    HandEdit,
+    Others,
     Look,
     RetryAll,
     ReadToken,
@@ -61,7 +68,7 @@ pub(crate) enum Act {
     Crash,
 }
 
-const ACTS: [Act; 12] = [
+const ACTS: [Act; 15] = [
     Act::Unreadable,
     Act::Weather,
     Act::Slow,
@@ -69,6 +76,9 @@ const ACTS: [Act; 12] = [
     Act::Token,
     Act::Forbid,
     Act::Missing,
+    Act::Hidden,
+    Act::HandEdit,
+    Act::Others,
     Act::Look,
     Act::RetryAll,
     Act::ReadToken,
@@ -80,7 +90,8 @@ const ACTS: [Act; 12] = [
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) services: usize,
-    pub(crate) concurrency: usize,
+    pub(crate) pace: Pace,
+    pub(crate) rules: Rules,
     limit: u32,
     window: Duration,
     refusals: usize,
@@ -95,13 +106,25 @@ impl Settings {
         let mut acts: Vec<_> = ACTS.into_iter().filter(|_| chance.u8(0..5) < 2).collect();
         acts.extend([Act::Change; 3]);
         acts.push(Act::Burst);
+        // Somebody who changes much by hand.
+        acts.extend([Act::HandEdit; 3].into_iter().filter(|act| acts.contains(act)).collect::<Vec<_>>());
         let (limit, window) = match chance.u8(0..3) {
-            0 => (chance.u32(2..12), Duration::from_secs(chance.u64(20..240))),
+            0 => (chance.u32(4..20), Duration::from_secs(chance.u64(90..300))),
             _ => (PLENTY, Duration::from_secs(3600)),
+        };
+        let adopt = if chance.u8(0..4) == 0 { Adopt::SendFirst } else { Adopt::ReadFirst };
+        let drift = DriftMode::ALL[chance.usize(0..3)];
+        let watch_period = (chance.u8(0..6) > 0).then(|| Duration::from_secs(chance.u64(10..400)));
+        let pace = Pace {
+            concurrency: chance.usize(1..=4),
+            reserve_percent: [0, 10, 10, 40][chance.usize(0..4)],
+            watch_period,
+            ..Pace::default()
         };
         Self {
             services: chance.usize(1..=SERVICES),
-            concurrency: chance.usize(1..=4),
+            pace,
+            rules: Rules { adopt, drift },
             limit,
             window,
             refusals: chance.usize(0..4),
@@ -109,6 +132,11 @@ impl Settings {
             acts_number: chance.u32(5..80),
             pause_between: Duration::from_secs(chance.u64(1..90)),
         }
+    }
+
+    /// Whether others use the same token.
+    pub(crate) fn has_others(&self) -> bool {
+        self.acts.contains(&Act::Others)
     }
 }
 
@@ -186,7 +214,7 @@ impl Simulation {
         {
             self.now = at;
             if let Event::Calm = event {
-                end = self.now.after(CONVERGES_WITHIN).after(self.windows());
+                end = self.now.after(CONVERGES_WITHIN).after(self.windows()).after(self.drift_ends());
             }
             self.happen(event)?;
         }
@@ -195,12 +223,25 @@ impl Simulation {
         self.rests()
     }
 
-    /// How long the rate limit may hold back one call for each service.
+    /// How long the rate limit may hold back a read, an update and a correction of each service.
     fn windows(&self) -> Duration {
-        match self.settings.limit {
-            PLENTY => Duration::ZERO,
-            limit => (u32::try_from(self.settings.services).unwrap() / limit + 2) * self.settings.window,
+        let Settings { services, limit, window, pace, .. } = &self.settings;
+        match limit {
+            &PLENTY => Duration::ZERO,
+            limit => {
+                let others = limit - (limit * u32::from(pace.reserve_percent)).div_ceil(100);
+                (u32::try_from(3 * services).unwrap() / others + 3) * *window
+            }
         }
+    }
+
+    /// How long drift may last that somebody made last of all.
+    fn drift_ends(&self) -> Duration {
+        let Settings { services, limit, window, pace, acts, .. } = &self.settings;
+        let Some(period) = pace.watch_period.filter(|_| acts.contains(&Act::HandEdit)) else { return Duration::ZERO };
+        let turns = u32::try_from(*services).unwrap() + 1;
+        let one = if *limit == PLENTY { period / turns } else { *window + period };
+        FIGHT + period + 2 * turns * one
     }
 
     fn happen(&mut self, event: Event) -> Held {
@@ -218,7 +259,7 @@ impl Simulation {
             }
             Event::Start(life) => self.start(life),
             Event::Arrived(call) => self.arrived(call),
-            Event::Answered(call, answer, quota) => self.answered(call, answer, quota),
+            Event::Answered(call, answer, quota, told) => self.answered(call, answer, quota, told),
             Event::GraceOver(life)
             | Event::Look(life)
             | Event::Resync(life)
@@ -264,7 +305,7 @@ impl Simulation {
         }
         match act {
             // What is switched on is switched off again.
-            Act::Unreadable | Act::Slow | Act::DiskFull | Act::Forbid => {
+            Act::Unreadable | Act::Slow | Act::DiskFull | Act::Forbid | Act::Hidden => {
                 let long = [500, 5_000, 60_000, 300_000][self.chance.usize(0..4)];
                 let off = Duration::from_millis(self.chance.u64(1..long));
                 self.future.at(self.now.after(off), Event::Befall(act));
@@ -278,7 +319,7 @@ impl Simulation {
                 let soon = Duration::from_micros(self.chance.u64(0..most));
                 self.future.at(self.now.after(soon), Event::Befall(act));
             }
-            Act::Change | Act::Burst | Act::Weather | Act::Token | Act::Missing => {}
+            Act::Change | Act::Burst | Act::Weather | Act::Token | Act::Missing | Act::HandEdit | Act::Others => {}
             Act::Look | Act::RetryAll | Act::ReadToken => {}
         }
     }
@@ -314,6 +355,18 @@ impl Simulation {
             }
             Act::Forbid => toggle(&mut self.api.forbidden, some),
             Act::Missing => toggle(&mut self.api.missing, some),
+            Act::Hidden => toggle(&mut self.api.hidden, some),
+            Act::HandEdit => {
+                let content = Content::any(&mut self.chance);
+                self.api.edit(some, content, self.now);
+                self.count("changes by hand");
+                self.say(|| format!("{some}: changed by hand to {content:?}"));
+            }
+            Act::Others => {
+                let calls = self.chance.u32(1..=self.settings.limit.min(20));
+                self.api.use_up(calls, self.now);
+                self.count("others");
+            }
             Act::Look => return self.look(),
             Act::RetryAll => return self.retry_all(),
             Act::ReadToken => return self.read_token(),
@@ -326,7 +379,7 @@ impl Simulation {
     /// Changes manifests. The watcher says so soon, or not at all; then the next resync finds it.
     fn change(&mut self, times: u8) {
         for _ in 0..times {
-            let (name, manifest) = self.folder.change(&mut self.chance);
+            let (name, manifest) = self.folder.change(self.now, &mut self.chance);
             self.count("changes");
             self.say(|| format!("{name}: the folder says {manifest:?}"));
         }
@@ -346,27 +399,38 @@ impl Simulation {
         Ok(())
     }
 
-    /// After a calm time the API has what the folder says, and nothing is left to do.
+    /// After a calm time the API has what the folder says, or is known to have something else, and nothing is left to do.
     fn converged(&mut self) -> Held {
         let Some(process) = &self.process else { return Err(Broken("converged: no process".to_owned())) };
-        let desired = self.folder.look().desired();
-        let steps = plan::plan(&desired, &self.disk.all_known().collect());
         for (name, manifest) in self.folder.services() {
             let Manifest::Valid(wanted) = manifest else { continue };
-            if wanted.suspend || self.api.refuses(name, wanted.version) {
+            if wanted.is_suspended(self.now) || self.api.refuses(name, wanted.version) {
                 continue;
             }
+            let standing = process.engine.standing(name.key(), self.now.timestamp());
+            let Some(standing) = standing else { return Err(Broken(format!("converged: {name} is forgotten"))) };
+            hold!(standing.phase == Phase::Resting, "converged: {name} is {:?}", standing.phase);
+            hold!(standing.step == Some(Step::Unchanged), "converged: the plan says {:?} for {name}", standing.step);
             let live = self.api.live(name);
+            let is_true = live == Content::Version(wanted.version);
+            let applied = standing.known.and_then(|known| known.digest());
+            let seen = standing.seen.filter(|seen| applied.is_some_and(|applied| seen.has_drifted_from(applied)));
+            let mode = wanted.drift.unwrap_or(self.settings.rules.drift);
+            let is_read = self.settings.pace.watch_period.is_some() && mode != DriftMode::Off;
+            let by_hand = self.api.touched(name).is_some();
+            let right = match mode {
+                _ if !by_hand => is_true,
+                DriftMode::Report if is_read => is_true != seen.is_some(),
+                DriftMode::Correct if is_read => is_true,
+                _ => true,
+            };
             hold!(
-                live == Some(wanted.version),
-                "converged: {name} has {live:?}, the folder says {}; {:?}",
+                right,
+                "converged: {name} has {live:?}, the folder says {}; {mode:?}, {seen:?}, {:?}",
                 wanted.version,
-                process.engine.phase(name.key())
+                standing.unread
             );
-            let phase = process.engine.phase(name.key());
-            hold!(phase == Some(Phase::Resting), "converged: {name} is {phase:?}");
-            let step = steps.get(name.key());
-            hold!(step == Some(&Step::Unchanged), "converged: the plan says {step:?} for {name}");
+            hold!(!is_read || !by_hand || standing.unread.is_none(), "converged: {name} could not be read");
         }
         Ok(())
     }

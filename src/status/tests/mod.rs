@@ -124,9 +124,13 @@ fn status() -> Status {
             since: None,
             next_attempt: Some(at("2026-03-01T09:00:08.25Z")),
             error: Some("the API is away".to_owned()),
+            drift: None,
+            suspension: None,
         }],
         problems: vec![Problem::of_file(&file, "is a pipe", Some("remove it".to_owned()))],
         api: ApiUse { calls: 7, remaining: Some(993) },
+        quota: None,
+        drift: None,
     }
 }
 
@@ -136,6 +140,7 @@ fn gauges() -> Gauges {
         problems: 1,
         quota_remaining: Some(993),
         quota_limit: Some(1000),
+        deprecated: 2,
         last_look: Some(at("2026-03-01T09:00:00.5Z")),
         in_flight: 3,
         paused: true,

@@ -24,13 +24,27 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// A new folder with `manifests/` and room for `state/`.
 pub(crate) struct Workspace {
     folder: TempDir,
+    begins: Begins,
+}
+
+/// How the commands begin with a service that the ledger does not know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Begins {
+    Reading,
+    Sending,
 }
 
 impl Workspace {
     pub(crate) fn new() -> Self {
         let folder = TempDir::with_prefix("truenorth-test-").unwrap();
         std::fs::create_dir(folder.path().join("manifests")).unwrap();
-        Self { folder }
+        Self { folder, begins: Begins::Reading }
+    }
+
+    /// The same, where commands send to services that the ledger does not know without reading them first: for tests of
+    /// the update call, which are then not in the way of the other.
+    pub(crate) fn sending() -> Self {
+        Self { begins: Begins::Sending, ..Self::new() }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -69,6 +83,9 @@ impl Workspace {
         let mut command = Command::new(env!("CARGO_BIN_EXE_truenorth"));
         command.args(arguments).current_dir(self.path()).env_clear();
         command.env("HOME", self.path()).env("NORTHFLANK_API_TOKEN", TOKEN).env("TRUENORTH_STATE_DIR", self.state());
+        if self.begins == Begins::Sending {
+            command.env("TRUENORTH_NO_ADOPT", "1");
+        }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }

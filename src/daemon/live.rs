@@ -1,0 +1,140 @@
+//! `plan --live`: reads what runs, and says what a pass would do by that. Records nothing.
+
+use std::collections::BTreeMap;
+use std::collections::VecDeque;
+
+use jiff::Timestamp;
+use tokio::task::JoinSet;
+
+use super::call::Spent;
+use super::observe::Observation;
+use super::read::{self, Asked};
+use crate::error::chain;
+use crate::model::ServiceKey;
+use crate::northflank::{CallError, Client, Disposition};
+use crate::plan::{self, ApiUse, Change, Comparison, Cost, Outcome, Report, Rules, Seen, Step};
+
+/// What became of a read.
+type Answer = (ServiceKey, Result<Comparison, CallError>, Spent);
+
+/// What is known of live, service by service, and why the rest was not read.
+#[derive(Debug, Default)]
+struct Views {
+    read: BTreeMap<ServiceKey, Comparison>,
+    failed: BTreeMap<ServiceKey, String>,
+    spent: ApiUse,
+    resets_in: Option<std::time::Duration>,
+}
+
+/// What a pass would do, by what live has now: one read a service that is neither suspended nor orphaned, so many at
+/// once. Where the rate limit or the token refuses a read, no other is begun. `show` sees how many are done, of all.
+pub async fn plan_live(
+    observation: Observation,
+    client: &Client,
+    concurrency: usize,
+    rules: &Rules,
+    mut show: impl FnMut(usize, usize),
+) -> Report {
+    let mut waiting: VecDeque<Asked> = observation
+        .snapshot
+        .desired
+        .iter()
+        .filter(|(key, _)| !matches!(observation.steps.get(*key), Some(Step::Suspended) | None))
+        .map(|(key, desired)| Asked { key: key.clone(), update: desired.update.clone() })
+        .collect();
+    let all = waiting.len();
+    let mut views = Views::default();
+    let mut reads: JoinSet<Answer> = JoinSet::new();
+    loop {
+        while reads.len() < concurrency.max(1)
+            && let Some(asked) = waiting.pop_front()
+        {
+            let client = client.clone();
+            reads.spawn(async move {
+                let mut spent = Spent::default();
+                let answer = read::compare(&asked, &client, &mut spent).await.map(|(_, comparison)| comparison);
+                (asked.key, answer, spent)
+            });
+        }
+        let Some(ended) = reads.join_next().await else { break };
+        // A task that broke down has told the panic hook; its service counts as not read.
+        let Ok((key, answer, spent)) = ended else { continue };
+        views.spend(&spent);
+        match answer {
+            Ok(comparison) => drop(views.read.insert(key, comparison)),
+            Err(error) => {
+                let stop = matches!(error.disposition(), Disposition::Limited { .. } | Disposition::Denied);
+                let text = chain(&error);
+                if stop {
+                    for asked in waiting.drain(..) {
+                        views.failed.insert(asked.key, format!("not read: {text}"));
+                    }
+                }
+                views.failed.insert(key, text);
+            }
+        }
+        show(views.read.len() + views.failed.len(), all);
+    }
+    views.report(observation, rules)
+}
+
+impl Views {
+    fn spend(&mut self, spent: &Spent) {
+        self.spent.calls += spent.requests;
+        if let Some(quota) = spent.quota {
+            let least = self.spent.remaining.unwrap_or(u32::MAX);
+            self.spent.remaining = Some(quota.remaining.min(least));
+            self.resets_in = Some(quota.resets_in);
+        }
+    }
+
+    fn report(self, observation: Observation, rules: &Rules) -> Report {
+        let mut services = observation.services(|_, step| (Outcome::from(step), 0, None));
+        for service in &mut services {
+            service.error = self.failed.get(&service.service).cloned();
+            let (Some(comparison), Some(desired)) =
+                (self.read.get(&service.service), observation.snapshot.desired.get(&service.service))
+            else {
+                continue;
+            };
+            let reading = read::reading(comparison);
+            let differences: Vec<Change> = reading.differences.to_vec();
+            service.undecided = reading.undecided.to_vec();
+            let known = observation.known.get(&service.service);
+            let seen = Seen { compared: desired.digest, at: Timestamp::UNIX_EPOCH, reading };
+            let now = Timestamp::now();
+            let step = plan::step(Some(desired), known, Some(&seen), rules, now);
+            let first = observation.steps.get(&service.service);
+            match (first, step) {
+                (Some(Step::ReadLive(_)), _) if comparison.is_adoptable() => {
+                    service.outcome = Outcome::Adopted;
+                    service.changes = Vec::new();
+                }
+                (_, Some(Step::Update(cause))) => {
+                    (service.outcome, service.cause) = (Outcome::Update, Some(cause));
+                    service.changes = differences;
+                }
+                (_, Some(Step::Unchanged)) => service.drift = differences,
+                _ => {}
+            }
+        }
+        let Observation { snapshot, .. } = observation;
+        let cost = cost(&services, self.spent.remaining, self.resets_in);
+        let report = Report::new(snapshot.revision, services, snapshot.problems, self.spent);
+        Report { cost: Some(cost), ..report }
+    }
+}
+
+/// What carrying out a plan costs at most: an update a call, and a read before those that have to be read.
+pub(super) fn cost(
+    services: &[plan::ServiceReport],
+    remaining: Option<u32>,
+    resets_in: Option<std::time::Duration>,
+) -> Cost {
+    let calls = services.iter().map(|service| match service.outcome {
+        Outcome::Update | Outcome::Adopted => 1,
+        Outcome::ReadLive => 2,
+        _ => 0,
+    });
+    Cost { calls: calls.sum(), remaining, resets_in }
+}

@@ -1,0 +1,109 @@
+//! Reading live: to see whether an update is needed at all, or whether a service drifted.
+
+use std::sync::Arc;
+
+use tracing::warn;
+
+use super::call::{Line, Spent, ending, insist};
+use crate::engine::{Call, Delivery, Ending, Work};
+use crate::error::chain;
+use crate::ledger::{Adoption, Sighting};
+use crate::model::{DeploymentUpdate, Live, ServiceKey, ServiceKind};
+use crate::northflank::{self, CallError, Client, Disposition};
+use crate::plan::{self, Comparison, Reading, Seen};
+
+const NO_SUCH_SERVICE: &str =
+    "the service must exist: create it in Northflank, or correct projectId, serviceId and teamId in the manifest";
+
+const MAY_NOT_READ: &str =
+    "give the token's role the permission to read services (Project > Services > General > Read), or pass --no-adopt";
+
+/// Reads live and compares it. What has what is desired is recorded as adopted, or as seen.
+pub(super) async fn read(call: &Call, line: &Line, spent: &mut Spent) -> (Ending, Option<u16>) {
+    let asked = Asked { key: call.key.clone(), update: call.update.clone() };
+    let (live, comparison) = match compare(&asked, &line.client, spent).await {
+        Ok(compared) => compared,
+        Err(error) => {
+            // A read changes nothing, however it fails.
+            let ending = ending(&error, northflank::Delivery::Refused, hint(&error));
+            return (ending, error.status());
+        }
+    };
+    if live.kind == ServiceKind::Build {
+        let error =
+            "a build service deploys nothing; hint: name the deployment service that runs its builds".to_owned();
+        return (Ending::Rejected { error, delivery: Delivery::Excluded }, None);
+    }
+    let reading = reading(&comparison);
+    let at = line.clock.now();
+    match call.work {
+        Work::Watch => {
+            let seen = Seen { compared: call.digest, at, reading: reading.clone() };
+            let sighting = Sighting { at, kind: Some(live.kind), seen: Some(seen) };
+            // The engine knows it all the same; a restart would read the service again.
+            if let Err(error) = line.ledger.saw(&call.key, sighting).await {
+                warn!(service = %call.key, error = chain(&error), "what live shows cannot be recorded");
+            }
+            (Ending::Read(reading), None)
+        }
+        Work::Decide(_) if comparison.is_adoptable() => {
+            let adoption = Adoption {
+                key: call.key.clone(),
+                update: call.update.clone(),
+                digest: call.digest,
+                revision: line.revision.clone(),
+                place: call.place.clone(),
+                at,
+            };
+            insist(&call.key, "an adoption", async || line.ledger.adopt(adoption.clone()).await.map(drop)).await;
+            (Ending::Adopted, None)
+        }
+        Work::Decide(_) | Work::Send(_) => (Ending::Read(reading), None),
+    }
+}
+
+/// What is to be compared with live.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) key: ServiceKey,
+    pub(super) update: Arc<DeploymentUpdate>,
+}
+
+/// Asks for the service, and for the id of its build where nothing else is left to decide.
+pub(super) async fn compare(
+    asked: &Asked,
+    client: &Client,
+    spent: &mut Spent,
+) -> Result<(Live, Comparison), CallError> {
+    let live = spent.on(client.read_service(&asked.key).await)?.value;
+    let comparison = plan::compare(&asked.update, &live);
+    if !comparison.wants_build_id() {
+        return Ok((live, comparison));
+    }
+    match spent.on(client.read_build_id(&asked.key).await) {
+        Ok(answer) => {
+            let live = live.with_build_id(answer.value);
+            let comparison = plan::compare(&asked.update, &live);
+            Ok((live, comparison))
+        }
+        // The deprecated call may be gone, or closed to this token: then the build cannot be told.
+        Err(error) if matches!(error.disposition(), Disposition::Rejected | Disposition::Denied) => {
+            Ok((live, comparison))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// What of a comparison is kept and shown.
+pub(super) fn reading(comparison: &Comparison) -> Reading {
+    let undecided = comparison.undecided().map(|field| format!("{}: {}", field.path, field.rule));
+    Reading { differences: comparison.differences().into(), undecided: undecided.collect() }
+}
+
+fn hint(error: &CallError) -> Option<&'static str> {
+    match error.status() {
+        Some(404) => Some(NO_SUCH_SERVICE),
+        Some(403) => Some(MAY_NOT_READ),
+        _ => None,
+    }
+}

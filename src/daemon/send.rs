@@ -1,0 +1,153 @@
+//! Sending an update: intent, call, record; by POST or by PATCH.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tracing::{error, warn};
+
+use super::call::{Line, Spent, ending, insist};
+use crate::engine::{Call, Ending};
+use crate::error::chain;
+use crate::ledger::{Intent, Outcome, Sighting, Turned};
+use crate::model::{Cause, Live, ServiceKind};
+use crate::northflank::{Answered, CallError, Delivery};
+
+/// Which call carries an update.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpdateCall {
+    /// `POST …/deployment`, the call of the provider's reference page.
+    Post,
+    /// `PATCH …/services/deployment/…` or `…/combined/…`, by the service's type.
+    Patch,
+    /// POST, until the API no longer serves it for a service that is there; from then on PATCH, for good.
+    Auto,
+}
+
+/// The choice, and whether the API was found to serve PATCH alone. Clones share what was found.
+#[derive(Clone, Debug)]
+pub(super) struct UpdateCalls {
+    choice: UpdateCall,
+    turned: Arc<AtomicBool>,
+}
+
+impl UpdateCalls {
+    /// `turned` is what the ledger has of earlier processes.
+    pub(super) fn new(choice: UpdateCall, turned: bool) -> Self {
+        Self { choice, turned: Arc::new(AtomicBool::new(turned)) }
+    }
+
+    fn are_patches(&self) -> bool {
+        match self.choice {
+            UpdateCall::Post => false,
+            UpdateCall::Patch => true,
+            UpdateCall::Auto => self.turned.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// Why an update did not go out or was not accepted.
+enum Failed {
+    /// The update was sent, or could not be.
+    Update(CallError),
+    /// It was not sent: what has to be known before could not be read.
+    Before(CallError),
+}
+
+/// Records the intent, makes the call, records its outcome.
+///
+/// If the process dies in the middle, the service is in doubt, and live is read before anything else is sent. If the
+/// ledger takes no intent, no call is made. An outcome that the ledger does not take is offered again until it does.
+pub(super) async fn send(call: &Call, cause: Cause, line: &Line, spent: &mut Spent) -> (Ending, Option<u16>) {
+    let intent = Intent {
+        key: call.key.clone(),
+        update: call.update.clone(),
+        digest: call.digest,
+        cause,
+        revision: line.revision.clone(),
+        place: call.place.clone(),
+        attempt: call.attempt,
+        at: line.clock.now(),
+    };
+    let id = match line.ledger.intend(intent).await {
+        Ok(id) => id,
+        Err(error) => return (Ending::Unrecorded { error: chain(&error) }, None),
+    };
+    let answer = update(call, line, spent).await;
+    let (outcome, ending, refused) = match answer {
+        Ok(answer) => (Outcome::Accepted { status: answer.status }, Ending::Accepted, None),
+        Err(Failed::Update(error)) => (outcome(&error), ending(&error, error.delivery(), None), error.status()),
+        Err(Failed::Before(error)) => {
+            (Outcome::Unsent { message: chain(&error) }, ending(&error, Delivery::Unsent, None), error.status())
+        }
+    };
+    let at = line.clock.now();
+    insist(&call.key, "the outcome of a call", || line.ledger.record(id, outcome.clone(), at)).await;
+    (ending, refused)
+}
+
+async fn update(call: &Call, line: &Line, spent: &mut Spent) -> Result<Answered<()>, Failed> {
+    if line.updates.are_patches() {
+        return patch(call, None, line, spent).await;
+    }
+    let refusal = match spent.on(line.client.update_deployment(&call.key, &call.update).await) {
+        Err(error) if line.updates.choice == UpdateCall::Auto && may_be_gone(&error) => error,
+        answer => return answer.map_err(Failed::Update),
+    };
+    // A service that is there shows that it is the call which is gone.
+    match spent.on(line.client.read_service(&call.key).await) {
+        Ok(live) => {
+            turn(line, &refusal).await;
+            patch(call, Some(live.value), line, spent).await
+        }
+        Err(_) => Err(Failed::Update(refusal)),
+    }
+}
+
+fn may_be_gone(error: &CallError) -> bool {
+    matches!(error.status(), Some(404 | 405 | 410))
+}
+
+/// Goes over to PATCH for good; says so once.
+async fn turn(line: &Line, refusal: &CallError) {
+    if line.updates.turned.swap(true, Ordering::Relaxed) {
+        return;
+    }
+    let error = chain(refusal);
+    warn!(error, "the API no longer serves POST …/deployment: updates go out as PATCH from now on");
+    let turned = Turned { at: line.clock.now(), reason: error };
+    if let Err(error) = line.ledger.turn_to_patch(turned).await {
+        error!(error = chain(&error), "the turn to PATCH cannot be recorded; a restart would find it out anew");
+    }
+}
+
+/// Sends by PATCH. A service of type deployment must be told its instances: those that it has, so that scaling by hand
+/// or by autoscaling survives.
+async fn patch(call: &Call, live: Option<Live>, line: &Line, spent: &mut Spent) -> Result<Answered<()>, Failed> {
+    let kept = line.ledger.reader().kind(&call.key).unwrap_or_default();
+    let (kind, instances) = match (live, kept) {
+        (Some(live), _) => (live.kind, live.instances),
+        (None, Some(ServiceKind::Combined)) => (ServiceKind::Combined, None),
+        (None, _) => {
+            let live = spent.on(line.client.read_service(&call.key).await).map_err(Failed::Before)?.value;
+            (live.kind, live.instances)
+        }
+    };
+    if kept != Some(kind) {
+        let sighting = Sighting { at: line.clock.now(), kind: Some(kind), seen: None };
+        if let Err(error) = line.ledger.saw(&call.key, sighting).await {
+            warn!(service = %call.key, error = chain(&error), "the service's type cannot be recorded");
+        }
+    }
+    let instances = instances.filter(|_| kind == ServiceKind::Deployment);
+    let answer = line.client.patch_deployment(&call.key, kind, instances, &call.update).await;
+    spent.on(answer).map_err(Failed::Update)
+}
+
+fn outcome(error: &CallError) -> Outcome {
+    let message = chain(error);
+    match (error.delivery(), error.status()) {
+        (Delivery::Refused, Some(status)) => Outcome::Rejected { status, message },
+        (Delivery::Unsent, _) => Outcome::Unsent { message },
+        (Delivery::Refused | Delivery::Unknown, status) => Outcome::Unknown { status, message },
+    }
+}

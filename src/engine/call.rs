@@ -1,0 +1,150 @@
+//! What goes out of the engine and comes back: calls, how they ended, and what a service is doing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::model::{Cause, DeploymentUpdate, Digest, Place, ServiceKey};
+use crate::plan::Reading;
+
+/// A call that is to be made now.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// For which service.
+    pub key: ServiceKey,
+    /// What to do.
+    pub work: Work,
+    /// What is desired: to be sent, or to be compared with live.
+    pub update: Arc<DeploymentUpdate>,
+    /// The digest of it.
+    pub digest: Digest,
+    /// Where its manifest stands.
+    pub place: Place,
+    /// Which attempt at this content this is, from 1.
+    pub attempt: u32,
+}
+
+/// What a call does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// Send the update.
+    Send(Cause),
+    /// Read live, to see whether the update has to be sent at all. What is there already is recorded as adopted.
+    Decide(Cause),
+    /// Read live, to see whether it drifted.
+    Watch,
+}
+
+impl Work {
+    /// Why the call is made, in a word.
+    #[must_use]
+    pub fn cause(self) -> &'static str {
+        match self {
+            Self::Send(cause) | Self::Decide(cause) => cause.as_str(),
+            Self::Watch => "drift",
+        }
+    }
+}
+
+/// How a call ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The API accepted the update.
+    Accepted,
+    /// Live has the update already, and that is recorded. Ends [`Work::Decide`] alone.
+    Adopted,
+    /// Live was read, and this is how it compares. After [`Work::Decide`] it shows that the update has to be sent.
+    Read(Reading),
+    /// It failed for a reason that passes: network, timeout, 408, 425, 5xx.
+    Transient {
+        /// What went wrong.
+        error: String,
+        /// Whether the API may have taken the update all the same.
+        delivery: Delivery,
+        /// The least wait that the API asks for.
+        wait: Duration,
+    },
+    /// The rate limit is used up; all calls wait this long.
+    Limited {
+        /// What the API said.
+        error: String,
+        /// Until the window resets.
+        wait: Duration,
+    },
+    /// The token was refused (401, 403); all calls wait.
+    Denied {
+        /// What the API said.
+        error: String,
+    },
+    /// The call was refused (other 4xx); it waits for new content, or the slow retry.
+    Rejected {
+        /// What the API said.
+        error: String,
+        /// Whether the API may have taken the update all the same (a redirect proves nothing).
+        delivery: Delivery,
+    },
+    /// The ledger took no record of the intent, so the call was never made, or none of what it showed; all calls wait.
+    Unrecorded {
+        /// What went wrong with the ledger.
+        error: String,
+    },
+    /// The call was never made, and nobody is at fault: it goes back to the queue.
+    Withdrawn,
+}
+
+/// Whether a failed call may have changed the service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// It cannot have: it never reached the API, was refused, or only read.
+    Excluded,
+    /// It may have.
+    Unknown,
+}
+
+/// What a service is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Nothing is due.
+    Resting,
+    /// In the queue for a call.
+    Ready {
+        /// Failed attempts at this content so far.
+        failed: u32,
+        /// What went wrong last.
+        error: Option<String>,
+    },
+    /// A call is being made.
+    InFlight {
+        /// What it does.
+        work: Work,
+        /// What it is about.
+        digest: Digest,
+        /// Which attempt at it, from 1.
+        attempt: u32,
+        /// When it began.
+        since: Timestamp,
+    },
+    /// Waits after a failure that passes.
+    BackingOff {
+        /// What failed.
+        digest: Digest,
+        /// Failed attempts at it.
+        failed: u32,
+        /// When it goes back to the queue.
+        until: Timestamp,
+        /// What went wrong last.
+        error: String,
+    },
+    /// Was refused; waits for new content, or the slow retry.
+    Stalled {
+        /// What was refused.
+        digest: Digest,
+        /// Failed attempts at it.
+        failed: u32,
+        /// When it goes back to the queue.
+        until: Timestamp,
+        /// What the API said.
+        error: String,
+    },
+}

@@ -1,0 +1,189 @@
+//! Quota: how many calls the rate limit leaves, and who may use them. It follows the headers of the answers and never
+//! a count of our own: others may use the same token.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::later;
+
+/// Two answers whose windows end this close to each other are of the same window: resets come in whole seconds.
+const SAME_WINDOW: SignedDuration = SignedDuration::from_secs(30);
+
+/// How long a window lasts that no answer has spoken of yet. The provider's lasts an hour.
+const WINDOW: Duration = Duration::from_secs(60 * 60);
+
+/// What the answers say of the rate limit's window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Calls that it has in all.
+    pub limit: u32,
+    /// Calls that are left in it.
+    pub remaining: u32,
+    /// When the next one may begin.
+    pub resets_at: Timestamp,
+}
+
+/// What a call is for, as far as the quota cares: what comes first may use what is kept from what comes later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Class {
+    /// A change on its way to the service.
+    Change,
+    /// Whatever else: reads, and the correction of drift.
+    Other,
+}
+
+/// The newest window, and what is kept back in each.
+#[derive(Clone, Copy, Debug)]
+pub struct Quota {
+    window: Option<Window>,
+    reserve_percent: u8,
+    /// Reads for drift in this window.
+    watched: u32,
+}
+
+impl Quota {
+    pub(super) fn new(reserve_percent: u8) -> Self {
+        Self { window: None, reserve_percent: reserve_percent.min(100), watched: 0 }
+    }
+
+    /// The window by the newest answer; `None` before the first one. Its end may be past.
+    #[must_use]
+    pub fn window(&self) -> Option<Window> {
+        self.window
+    }
+
+    /// Calls that are left by now; `None` before the first answer. A window that is over leaves a whole new one.
+    #[must_use]
+    pub fn left(&self, now: Timestamp) -> Option<u32> {
+        self.window.map(|window| if window.resets_at <= now { window.limit } else { window.remaining })
+    }
+
+    /// Calls of a window that only changes may use, a part of its limit; nothing before the first answer.
+    #[must_use]
+    pub fn reserve(&self) -> u32 {
+        let limit = u64::from(self.window.map_or(0, |window| window.limit));
+        let reserve = (limit * u64::from(self.reserve_percent)).div_ceil(100);
+        u32::try_from(reserve).unwrap_or(u32::MAX)
+    }
+
+    /// Takes in the headers of an answer.
+    pub(super) fn note(&mut self, said: Window) {
+        // Answers overtake each other: within a window the lowest count is the newest.
+        let same = self.window.filter(|window| said.resets_at.duration_since(window.resets_at).abs() < SAME_WINDOW);
+        if same.is_none() {
+            self.watched = 0;
+        }
+        let remaining = same.map_or(said.remaining, |window| window.remaining.min(said.remaining));
+        self.window = Some(Window { remaining, ..said });
+    }
+
+    /// Whether one more call may be made beside so many in flight, which the API may not have counted yet.
+    pub(super) fn permits(&self, class: Class, now: Timestamp, in_flight: usize) -> bool {
+        let in_flight = u32::try_from(in_flight).unwrap_or(u32::MAX);
+        match (self.left(now), class) {
+            (Some(left), _) => left.saturating_sub(in_flight) > self.kept_from(class),
+            (None, Class::Change) => true,
+            // The first answer tells how many there may be.
+            (None, Class::Other) => in_flight == 0,
+        }
+    }
+
+    /// When calls of a class may be made that may not now, whatever the calls in flight show. `None` where they may.
+    pub(super) fn opens(&self, class: Class, now: Timestamp) -> Option<Timestamp> {
+        let used_up = self.left(now).is_some_and(|left| left <= self.kept_from(class));
+        self.window.filter(|_| used_up).map(|window| window.resets_at).filter(|resets_at| *resets_at > now)
+    }
+
+    /// A read for drift begins.
+    pub(super) fn watch(&mut self) {
+        self.watched = self.watched.saturating_add(1);
+    }
+
+    /// The wait between two reads for drift, so that they use at most half of what a window leaves over, evenly.
+    pub(super) fn watch_interval(&self, now: Timestamp) -> Duration {
+        let Some(window) = self.window else { return Duration::ZERO };
+        let rest = Duration::try_from(window.resets_at.duration_since(now)).ok().filter(|rest| !rest.is_zero());
+        let watched = rest.map_or(0, |_| self.watched);
+        // What was used for it is part of what was left over; half of that, and not half again of each rest.
+        let left_over = (self.left(now).unwrap_or(0).saturating_add(watched)).saturating_sub(self.reserve());
+        let reads = (left_over / 2).saturating_sub(watched);
+        rest.unwrap_or(WINDOW) / reads.max(1)
+    }
+
+    fn kept_from(&self, class: Class) -> u32 {
+        match class {
+            Class::Change => 0,
+            Class::Other => self.reserve(),
+        }
+    }
+}
+
+impl Window {
+    /// A window from what an answer says.
+    #[must_use]
+    pub fn new(limit: u32, remaining: u32, resets_in: Duration, now: Timestamp) -> Self {
+        Self { limit, remaining, resets_at: later(now, resets_in) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(1_000_000 + seconds).unwrap()
+    }
+
+    fn quota(limit: u32, remaining: u32, resets: i64) -> Quota {
+        let mut quota = Quota::new(10);
+        quota.note(Window { limit, remaining, resets_at: at(resets) });
+        quota
+    }
+
+    #[test]
+    fn the_reserve_is_for_changes_alone() {
+        for (remaining, change, other) in [(1000, true, true), (101, true, true), (100, true, false), (0, false, false)]
+        {
+            let quota = quota(1000, remaining, 60);
+            assert_eq!(quota.permits(Class::Change, at(0), 0), change, "{remaining}");
+            assert_eq!(quota.permits(Class::Other, at(0), 0), other, "{remaining}");
+            assert_eq!(quota.opens(Class::Other, at(0)), (!other).then(|| at(60)), "{remaining}");
+        }
+    }
+
+    #[test]
+    fn calls_in_flight_count_as_used() {
+        let quota = quota(1000, 103, 60);
+        assert!(quota.permits(Class::Other, at(0), 2) && !quota.permits(Class::Other, at(0), 3));
+        assert!(quota.permits(Class::Change, at(0), 102) && !quota.permits(Class::Change, at(0), 103));
+        assert_eq!(quota.opens(Class::Other, at(0)), None, "an answer decides, not the time");
+    }
+
+    #[test]
+    fn before_the_first_answer_one_read_asks_and_changes_go() {
+        let quota = Quota::new(10);
+        assert!(quota.permits(Class::Change, at(0), 7));
+        assert!(quota.permits(Class::Other, at(0), 0) && !quota.permits(Class::Other, at(0), 1));
+    }
+
+    #[test]
+    fn within_a_window_the_lowest_count_is_the_newest() {
+        let mut quota = quota(1000, 500, 600);
+        quota.note(Window { limit: 1000, remaining: 501, resets_at: at(601) });
+        assert_eq!(quota.left(at(0)), Some(500), "an answer that was overtaken");
+        quota.note(Window { limit: 1000, remaining: 999, resets_at: at(4200) });
+        assert_eq!(quota.left(at(0)), Some(999), "a new window");
+        assert_eq!(quota.left(at(4200)), Some(1000), "a window that is over");
+        assert!(quota.permits(Class::Other, at(4200), 0));
+    }
+
+    #[test]
+    fn reads_for_drift_use_half_of_what_is_left_over() {
+        // 900 - 100 left over, half of it in 3,600 s.
+        assert_eq!(quota(1000, 900, 3600).watch_interval(at(0)), Duration::from_secs(9));
+        assert_eq!(quota(1000, 100, 3600).watch_interval(at(0)), Duration::from_secs(3600), "nothing is left over");
+        assert_eq!(quota(1000, 17, 0).watch_interval(at(0)), Duration::from_secs(8), "a new window of an hour");
+        assert_eq!(Quota::new(10).watch_interval(at(0)), Duration::ZERO);
+    }
+}

@@ -1,0 +1,42 @@
+//! Seen: what a read of live showed.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::Change;
+use crate::model::Digest;
+
+/// How live compares with one update, field by field, as far as it is not the same.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// Fields in which live differs: from what runs, to what is desired.
+    pub differences: Arc<[Change]>,
+    /// Fields of which live cannot be told, with the reason: `external.credentials (live does not name them)`.
+    pub undecided: Arc<[String]>,
+}
+
+/// What the newest read of a service showed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// What live was compared with.
+    pub compared: Digest,
+    /// When it was read.
+    pub at: Timestamp,
+    /// How it compares.
+    pub reading: Reading,
+}
+
+impl Seen {
+    /// Whether live is something else than this content. What cannot be told never counts as drift.
+    #[must_use]
+    pub fn has_drifted_from(&self, applied: Digest) -> bool {
+        self.compared == applied && !self.reading.differences.is_empty()
+    }
+
+    /// Whether live was found to be something else than this content, by this read or by one before it: after a change
+    /// only what drifted is compared with anything else than what was applied.
+    pub(super) fn shows_drift_from(&self, applied: Digest) -> bool {
+        self.compared != applied || self.has_drifted_from(applied)
+    }
+}
