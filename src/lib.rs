@@ -25,6 +25,7 @@
 //! | [`ledger`] | what was sent and accepted, and what live showed, in SQLite | know the API |
 //! | [`northflank`] | the API client, errors and what follows from them | retry |
 //! | [`daemon`] | the driver: carries out what the engine decides | decide |
+//! | [`import`] | live to manifests, once | send an update |
 //! | [`status`] | health, metrics and status over HTTP | make the loop wait |
 //! | [`sandbox`] | a stand-in for the API, checked against its contract | know any of the above |
 //! | [`cli`] | arguments, settings, what is printed, exit codes | |
@@ -47,6 +48,7 @@ pub mod cli;
 pub mod daemon;
 pub mod engine;
 pub mod error;
+pub mod import;
 pub mod ledger;
 pub mod manifest;
 pub mod model;

@@ -9,7 +9,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use jiff::SignedDuration;
 
 use crate::daemon::UpdateCall;
-use crate::model::DriftMode;
+use crate::model::{DriftMode, Id};
 use crate::northflank::Settings;
 use crate::plan::{Adopt, Rules};
 
@@ -47,6 +47,8 @@ pub(super) enum Command {
     Schema,
     /// Show every service: its state, its manifest and its last error; from the ledger, beside a running daemon or without
     Status(StatusArgs),
+    /// Write a manifest for each service of a project, from what runs; sends no update
+    Import(ImportArgs),
     /// Run the stand-in for the Northflank API alone, to try truenorth or other clients against
     Sandbox(SandboxArgs),
     /// Print completions for a shell
@@ -268,6 +270,50 @@ pub(super) struct ValidateArgs {
     pub(super) output: ValidateOutput,
 }
 
+/// What `truenorth import --help` says after the options.
+const AFTER_IMPORT_HELP: &str = "\
+Example: take a project over into git, look at it, and let truenorth keep it.
+
+  truenorth import --project shop --out manifests
+  truenorth validate --manifests manifests
+  truenorth --reconcile-once --manifests manifests
+
+The files are <project>/<service>.yaml, with --team <team>/<project>/<service>.yaml. A service that a manifest in the
+folder describes already is left alone, and compared. Live does not give the ids of saved credentials: each manifest has
+a comment where its id belongs. Costs one call for 100 services and one for each deployed service; past the rate limit
+it waits.
+
+Exit codes: 0 each deployed service has a manifest that says what runs; 1 something failed, or the plan is not empty;
+64 and 78 as with every command.";
+
+#[derive(Args, Debug)]
+#[command(after_help = AFTER_IMPORT_HELP)]
+pub(super) struct ImportArgs {
+    /// Project to read
+    #[arg(long, value_name = "PROJECT", env = "TRUENORTH_IMPORT_PROJECT", value_parser = id)]
+    pub(super) project: Id,
+    /// Team that the project belongs to; only with an organisation's token
+    #[arg(long, value_name = "TEAM", env = "TRUENORTH_IMPORT_TEAM", value_parser = id)]
+    pub(super) team: Option<Id>,
+    /// Only this service; may be given several times
+    #[arg(long, value_name = "SERVICE", env = "TRUENORTH_IMPORT_SERVICE", value_delimiter = ',', value_parser = id)]
+    pub(super) service: Vec<Id>,
+    /// Folder to write the manifests to; made where it is not there
+    #[arg(long, value_name = "DIR", env = "TRUENORTH_IMPORT_OUT")]
+    pub(super) out: PathBuf,
+    /// Write over files that are there
+    #[arg(long, env = "TRUENORTH_IMPORT_FORCE", action = ArgAction::SetTrue, value_parser = FalseyValueParser::new())]
+    pub(super) force: bool,
+    #[command(flatten)]
+    pub(super) api: ConnectArgs,
+    /// Calls in flight at once
+    #[arg(long, value_name = "N", env = "TRUENORTH_CONCURRENCY", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(super) concurrency: u16,
+    /// What to print on stdout
+    #[arg(long, value_name = "FORMAT", env = "TRUENORTH_OUTPUT", default_value = "text")]
+    pub(super) output: Output,
+}
+
 #[derive(Args, Debug)]
 pub(super) struct SandboxArgs {
     /// Address to listen on; port 0 takes a free one
@@ -321,6 +367,11 @@ pub(super) enum LogLevel {
     Debug,
     /// Everything
     Trace,
+}
+
+/// Reads an id of a team, a project or a service.
+fn id(text: &str) -> Result<Id, String> {
+    text.parse().map_err(|error: crate::model::InvalidId| format!("the id {error}"))
 }
 
 /// Reads an address with its port, or `off`.

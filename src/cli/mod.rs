@@ -4,6 +4,7 @@ mod args;
 mod completions;
 mod daemon;
 mod exit;
+mod import;
 mod logging;
 mod once;
 mod plan;
@@ -45,6 +46,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Some(Command::Sandbox(args)) => sandbox::run(&args),
         Some(Command::Completions { shell }) => completions::run(shell),
         Some(Command::Status(args)) => status::run(&args),
+        Some(Command::Import(args)) => import::run(&args),
         None if arguments.run.reconcile_once => once::run(&arguments.run),
         None => daemon::run(&arguments.run),
     };

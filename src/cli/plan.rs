@@ -8,7 +8,6 @@ use super::progress::ReadsLine;
 use super::{configuration, ledger_error, observe_error, print, settings};
 use crate::daemon::{self, Observation};
 use crate::ledger::Reader;
-use crate::northflank::{Client, Settings};
 use crate::plan::{Outcome, Report};
 use crate::source::Folder;
 
@@ -40,13 +39,10 @@ pub(super) fn run(args: &PlanArgs) -> anyhow::Result<Exit> {
 
 /// Reads what runs.
 fn live(args: &PlanArgs, observation: Observation) -> anyhow::Result<Report> {
-    let tokens = settings::token_source(&args.api, &settings::environment)?;
-    let token = tokens.read().map_err(configuration)?.token;
-    let client = Settings::new(settings::api_url(&args.api)?, args.api.request_timeout);
     let (concurrency, rules) = (usize::from(args.concurrency), args.rules.rules());
     let mut report = None;
     super::on_runtime(async {
-        let client = Client::new(client, token).map_err(configuration)?;
+        let client = settings::client(&args.api, &settings::environment)?;
         let line = ReadsLine::new();
         let shown = |read, all| line.show(read, all);
         report = Some(daemon::plan_live(observation, &client, concurrency, &rules, shown).await);

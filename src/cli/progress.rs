@@ -1,6 +1,6 @@
-//! How far a pass is, on a terminal, once it takes longer than a second.
+//! How far a pass or an import is, on a terminal, once it takes longer than a second.
 
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -54,7 +54,8 @@ impl ProgressLine {
     }
 }
 
-/// The same for reads of live.
+/// The same for reads of live, a service each. That everything waits for the rate limit is told on stderr also where
+/// that is no terminal.
 pub(super) struct ReadsLine {
     began: Instant,
     bar: Option<ProgressBar>,
@@ -65,8 +66,8 @@ impl ReadsLine {
         Self { began: Instant::now(), bar: std::io::stderr().is_terminal().then(ProgressBar::hidden) }
     }
 
-    /// Shows how many services were read, of all.
-    pub(super) fn show(&self, read: usize, all: usize) {
+    /// Shows how many services are done, of all.
+    pub(super) fn show(&self, done: usize, all: usize) {
         let Some(bar) = self.bar.as_ref().filter(|_| self.began.elapsed() >= SILENT) else { return };
         if bar.is_hidden() {
             bar.set_draw_target(ProgressDrawTarget::stderr());
@@ -75,7 +76,24 @@ impl ReadsLine {
             }
         }
         bar.set_length(all as u64);
-        bar.set_position(read as u64);
+        bar.set_position(done as u64);
+    }
+
+    /// Tells that everything waits.
+    pub(super) fn limited(&self, wait: Duration, until: Timestamp) {
+        let wait = match wait.as_secs() {
+            short @ 0..120 => format!("{short} s"),
+            long => format!("{} min", long.div_ceil(60)),
+        };
+        let until = until.strftime("%H:%M:%S UTC");
+        let tell = || {
+            // Where stderr is gone, there is nobody to tell.
+            let _ = writeln!(anstream::stderr(), "the rate limit is used up: waiting {wait}, until {until}");
+        };
+        match &self.bar {
+            Some(bar) => bar.suspend(tell),
+            None => tell(),
+        }
     }
 
     /// Takes the line away.

@@ -2,10 +2,11 @@
 //! never touch the real one.
 
 use std::ffi::OsString;
+use std::io::Write as _;
 use std::path::PathBuf;
 
 use super::args::{ConnectArgs, StateArgs};
-use crate::northflank::{ApiUrl, TokenSource};
+use crate::northflank::{ApiUrl, Client, Settings, TokenSource};
 
 /// The environment, a variable at a time.
 pub(super) type Variable<'a> = &'a dyn Fn(&str) -> Option<OsString>;
@@ -45,6 +46,17 @@ pub(super) fn api_url(args: &ConnectArgs) -> anyhow::Result<ApiUrl> {
 /// Where the token comes from.
 pub(super) fn token_source(args: &ConnectArgs, variable: Variable<'_>) -> anyhow::Result<TokenSource> {
     TokenSource::choose(args.token_file.as_deref(), variable).map_err(super::configuration)
+}
+
+/// A client of the API with its token.
+pub(super) fn client(args: &ConnectArgs, variable: Variable<'_>) -> anyhow::Result<Client> {
+    let settings = Settings::new(api_url(args)?, args.request_timeout);
+    let read = token_source(args, variable)?.read().map_err(super::configuration)?;
+    if let Some(warning) = read.warning {
+        // Where stderr is gone, there is nobody to tell.
+        let _ = writeln!(anstream::stderr(), "warning: {warning}");
+    }
+    Client::new(settings, read.token).map_err(super::configuration)
 }
 
 #[cfg(test)]

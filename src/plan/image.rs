@@ -71,16 +71,24 @@ pub(super) fn compare_image(desired: &str, live: &LiveExternal, image_url: Optio
 }
 
 /// Live's image as a manifest would write it, as far as that is known: with its registry's host outside Docker Hub.
-pub(super) fn written_image(live: &LiveExternal, image_url: Option<&str>) -> Option<String> {
-    let path = match live.image_path.as_deref() {
-        Some(path) => path.trim_start_matches('/'),
-        None => return Some(image_url?.to_owned()),
+pub(crate) fn written_image(live: &LiveExternal, image_url: Option<&str>) -> Option<String> {
+    let path = match (live.image_path.as_deref(), image_url) {
+        (Some(path), _) => path,
+        (None, Some(url)) if Image::read(url).host.is_some() => return Some(url.to_owned()),
+        (None, url) => url?,
     };
+    let path = path.trim_start_matches('/');
     Some(match registry(live, image_url) {
-        Registry::Host(host) if host == DOCKER_HUB => path.to_owned(),
+        // A first part that would be taken for a host needs a host before it.
+        Registry::Host(host) if host == DOCKER_HUB && Image::read(path).host.is_none() => path.to_owned(),
         Registry::Host(host) => format!("{host}/{}", after_host(path, &host)),
         Registry::Provider(_) | Registry::Unknown => path.to_owned(),
     })
+}
+
+/// Whether the host of live's image is known, so that [`written_image`] is the whole of it.
+pub(crate) fn knows_registry(live: &LiveExternal, image_url: Option<&str>) -> bool {
+    matches!(registry(live, image_url), Registry::Host(_))
 }
 
 impl<'a> Image<'a> {

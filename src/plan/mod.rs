@@ -14,6 +14,7 @@ use jiff::Timestamp;
 
 pub use changes::{Change, changes, changes_between};
 pub use compare::{Comparison, FieldVerdict, Verdict, compare};
+pub(crate) use image::{knows_registry, written_image};
 pub use report::{ApiUse, Cost, Outcome, Report, ServiceReport, Suspension};
 pub use seen::{Reading, Seen};
 pub use text::{counted, printable, render};

@@ -10,6 +10,7 @@
 //! - `signals`: stopped in the middle
 //! - `secrets`: the token in no output and no file
 //! - `daemon`: watches, retries, survives, says what it does
+//! - `import`: manifests from what runs
 //! - `live`: what is sent and what the API then shows are the same, and nothing else is
 //! - `readme`: every command of the README
 //! - `tidy`: what the modules may know of each other
@@ -21,6 +22,7 @@ mod commands;
 mod daemon;
 mod exit_codes;
 mod faults;
+mod import;
 mod ledger;
 mod live;
 mod once;

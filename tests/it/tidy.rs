@@ -3,8 +3,20 @@
 use std::path::{Path, PathBuf};
 
 /// Modules from the top down: each may use those below it, and not those above.
-const LAYERS: [&str; 11] =
-    ["cli", "daemon", "status", "sandbox", "ledger", "northflank", "source", "engine", "plan", "manifest", "model"];
+const LAYERS: [&str; 12] = [
+    "cli",
+    "import",
+    "daemon",
+    "status",
+    "sandbox",
+    "ledger",
+    "northflank",
+    "source",
+    "engine",
+    "plan",
+    "manifest",
+    "model",
+];
 
 /// Modules without I/O, clock and random numbers.
 const PURE: [&str; 4] = ["model", "manifest", "plan", "engine"];

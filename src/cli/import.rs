@@ -1,0 +1,131 @@
+//! `truenorth import`: writes a manifest for each service of a project, and says whether a first pass would find anything
+//! to do.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+
+use anstyle::{AnsiColor, Style};
+
+use super::args::{ImportArgs, Output};
+use super::exit::Exit;
+use super::progress::ReadsLine;
+use super::{configuration, print, settings};
+use crate::import::{Existing, Heard, Imported, Outcome, Report, Request, import};
+use crate::plan::{counted, printable};
+
+pub(super) fn run(args: &ImportArgs) -> anyhow::Result<Exit> {
+    super::on_runtime(import_project(args))
+}
+
+async fn import_project(args: &ImportArgs) -> anyhow::Result<Exit> {
+    let client = settings::client(&args.api, &settings::environment)?;
+    let request = Request {
+        team: args.team.clone(),
+        project: args.project.clone(),
+        services: args.service.iter().cloned().collect(),
+        folder: args.out.clone(),
+        existing: if args.force { Existing::Replace } else { Existing::Keep },
+        concurrency: args.concurrency.into(),
+    };
+    let line = ReadsLine::new();
+    let hear = |heard| match heard {
+        Heard::Progress { ended, of } => line.show(ended, of),
+        Heard::Limited { wait, until } => line.limited(wait, until),
+    };
+    let report = import(&client, &request, hear).await;
+    line.clear();
+    let report = report.map_err(|error| if error.is_configuration() { configuration(error) } else { error.into() })?;
+    match args.output {
+        Output::Json => print::json(&report)?,
+        Output::Text => anstream::stdout().lock().write_all(rendered(&report, args).as_bytes())?,
+    }
+    Ok(if report.empty { Exit::Converged } else { Exit::NotConverged })
+}
+
+const GOOD: Style = AnsiColor::Green.on_default();
+const CHANGED: Style = AnsiColor::Yellow.on_default();
+const WRONG: Style = AnsiColor::Red.on_default();
+const FAINT: Style = Style::new().dimmed();
+const STRONG: Style = Style::new().bold();
+
+/// The report as people read it; what comes from the API cannot steer a terminal.
+fn rendered(report: &Report, args: &ImportArgs) -> String {
+    let mut text = String::new();
+    for service in &report.services {
+        write_service(&mut text, service, args);
+    }
+    let summary = [Outcome::Failed, Outcome::Written, Outcome::Kept, Outcome::Skipped]
+        .into_iter()
+        .map(|outcome| (report.count(outcome), outcome.as_str()))
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, word)| format!("{count} {word}"));
+    let summary: Vec<String> = summary.collect();
+    let summary = if summary.is_empty() { "the project has no services".to_owned() } else { summary.join(", ") };
+    let _ = write!(text, "{STRONG}{summary}{STRONG:#}; {}", counted(report.api.calls as usize, "call"));
+    if let Some(remaining) = report.api.remaining {
+        let _ = write!(text, ", {remaining} left in this window");
+    }
+    let _ = writeln!(text, "\n{}", verdict(report));
+    text
+}
+
+fn write_service(text: &mut String, service: &Imported, args: &ImportArgs) {
+    let (mark, style) = match service.outcome {
+        Outcome::Failed => ('!', WRONG),
+        Outcome::Written => ('+', GOOD),
+        Outcome::Kept | Outcome::Skipped if service.matches() => ('-', FAINT),
+        Outcome::Kept | Outcome::Skipped => ('~', CHANGED),
+    };
+    let word = service.outcome.as_str();
+    let _ = write!(text, "{style}{mark} {word:<9}{style:#} {STRONG}{}{STRONG:#}", printable(&service.service));
+    if let Some(file) = &service.file {
+        let _ = write!(text, "  {FAINT}{}{FAINT:#}", print::shown_file(&args.out, file));
+    }
+    text.push('\n');
+    if let Some(message) = &service.message {
+        let style = if service.outcome == Outcome::Failed { WRONG } else { FAINT };
+        let _ = writeln!(text, "    {style}{}{style:#}", printable(message));
+    }
+    for change in &service.differences {
+        let shown = |text: &Option<String>| text.as_deref().map_or_else(|| "not shown".to_owned(), printable);
+        let (live, desired) = (shown(&change.from), shown(&change.to));
+        let _ = writeln!(
+            text,
+            "    {}  {WRONG}{live}{WRONG:#} runs, the manifest says {GOOD}{desired}{GOOD:#}",
+            change.path
+        );
+    }
+    for field in &service.undecided {
+        let _ = writeln!(text, "    {}  {CHANGED}cannot tell: {}{CHANGED:#}", field.path, field.rule);
+    }
+    for untold in &service.untold {
+        let _ = writeln!(text, "    {}  {FAINT}{}{FAINT:#}", untold.path, untold.why);
+    }
+}
+
+/// Whether a first pass would find anything to do.
+fn verdict(report: &Report) -> String {
+    let has = |service: &&Imported| matches!(service.outcome, Outcome::Written | Outcome::Kept);
+    let manifests = report.services.iter().filter(has);
+    let matching = manifests.clone().filter(|service| service.matches()).count();
+    let other = manifests.count() - matching;
+    let services =
+        |count, one: &str, more: &str| format!("{} {}", counted(count, "service"), if count == 1 { one } else { more });
+    let mut text = match other {
+        0 => format!("plan is empty: {} live", services(matching, "matches", "match")),
+        _ => format!("plan is not empty: {} from live", services(other, "differs", "differ")),
+    };
+    let untold = report.services.iter().filter(|service| !service.untold.is_empty()).count();
+    if untold > 0 {
+        let _ = write!(
+            text,
+            "; live does not give everything of {}, see the comments in the files",
+            counted(untold, "service")
+        );
+    }
+    let failed = report.count(Outcome::Failed);
+    if failed > 0 {
+        let _ = write!(text, "; {} no manifest", services(failed, "has", "have"));
+    }
+    text
+}
