@@ -5,7 +5,7 @@
 #
 # URL is a sandbox that takes any token (`truenorth sandbox`). NODE_MODULES is a folder with @northflank/cli and
 # @northflank/js-client; without it, ./node_modules. Where they are not installed, nothing is tried and the exit code
-# is 0. The clients get a home of their own, and reach nothing but URL, which must be on loopback.
+# is 0. Where TRUENORTH names the binary, the JS client also reads back what truenorth wrote. The clients get a home of their own, and reach nothing but URL, which must be on loopback.
 set -eu
 
 url=${1:?usage: $0 URL [NODE_MODULES]}
@@ -45,6 +45,21 @@ expect '"serviceType": "deployment"' "$out" 'the command line lists services'
 out=$(northflank update service deployment --projectId "$project" --serviceId web -i '{"external":{"imagePath":"nginx"}}' || true)
 expect 'external.imagePath' "$out" 'the command line shows which field a refusal names'
 
+if [ -n "${TRUENORTH:-}" ]; then
+    mkdir "$home/manifests"
+    cat >"$home/manifests/worker.yaml" <<END
+apiVersion: truenorth/v1
+kind: ServiceDeployment
+metadata: {projectId: $project, serviceId: worker}
+spec:
+  external: {imagePath: "ghcr.io/acme/worker:2.0", credentials: ghcr}
+  docker: {configType: customCommand, customCommand: work hard}
+END
+    out=$(NORTHFLANK_API_TOKEN=any-token "$TRUENORTH" --reconcile-once --api-url "$url" --state-dir "$home/state" \
+        --manifests "$home/manifests" 2>&1)
+    expect '1 updated' "$out" 'truenorth sends an update'
+fi
+
 cat >"$home/client.js" <<'JS'
 const assert = require('assert');
 const [, , modules, host, project] = process.argv;
@@ -71,6 +86,13 @@ const { ApiClient, ApiClientInMemoryContextProvider } = require(`${modules}/@nor
   const { data } = await api.list.services.all({ parameters: { projectId: `${project}-many` }, options: { per_page: 3 } });
   assert.deepEqual(data.services.map((service) => service.id), many.map(({ serviceId }) => serviceId));
   await assert.rejects(api.update.service.deployment({ parameters, data: {} }));
+  if (process.env.TRUENORTH) {
+    const { data: written } = await api.get.service({ parameters: { projectId: project, serviceId: 'worker' } });
+    assert.equal(written.deployment.external.imagePath, 'acme/worker:2.0');
+    assert.equal(written.deployment.external.privateImage, true);
+    assert.equal(written.deployment.docker.customCommand, 'work hard');
+    console.log('ok: the JS client reads back what truenorth wrote');
+  }
   console.log('ok: the JS client updates, patches, reads and lists');
 })().catch((error) => {
   console.error('failed: the JS client:', error);

@@ -45,10 +45,14 @@ pub(super) enum Command {
     Validate(ValidateArgs),
     /// Print the JSON Schema of a manifest, for editors and CI
     Schema,
-    /// Show every service: its state, its manifest and its last error; from the ledger, beside a running daemon or without
+    /// Show every service: its state, what was applied and when, its last error; beside a running daemon or without
     Status(StatusArgs),
     /// Write a manifest for each service of a project, from what runs; sends no update
     Import(ImportArgs),
+    /// Show what was sent, newest first: when, why, from which revision and manifest, and how it ended
+    History(HistoryArgs),
+    /// Explain one service: its manifest, what was applied, the last call, what it waits for and what was not sent
+    Why(WhyArgs),
     /// Run the stand-in for the Northflank API alone, to try truenorth or other clients against
     Sandbox(SandboxArgs),
     /// Print completions for a shell
@@ -256,6 +260,38 @@ pub(super) struct StatusArgs {
     pub(super) folder: FolderArgs,
     #[command(flatten)]
     pub(super) state: StateArgs,
+    /// Keep it on the screen until Ctrl-C; looks when the ledger changes, and every so many seconds (2 if not said)
+    #[arg(long, value_name = "SECONDS", env = "TRUENORTH_STATUS_WATCH", num_args = 0..=1, default_missing_value = "2", value_parser = seconds)]
+    pub(super) watch: Option<Duration>,
+    /// What to print on stdout
+    #[arg(long, value_name = "FORMAT", env = "TRUENORTH_OUTPUT", default_value = "text")]
+    pub(super) output: Output,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct HistoryArgs {
+    /// Only this service: project/service, team/project/service, or its last part where only one has it
+    #[arg(value_name = "SERVICE")]
+    pub(super) service: Option<String>,
+    /// Most calls to show
+    #[arg(long, value_name = "N", env = "TRUENORTH_HISTORY_LIMIT", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) limit: u32,
+    #[command(flatten)]
+    pub(super) state: StateArgs,
+    /// What to print on stdout
+    #[arg(long, value_name = "FORMAT", env = "TRUENORTH_OUTPUT", default_value = "text")]
+    pub(super) output: Output,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct WhyArgs {
+    /// Which service: project/service, team/project/service, or its last part where only one has it
+    #[arg(value_name = "SERVICE")]
+    pub(super) service: String,
+    #[command(flatten)]
+    pub(super) folder: FolderArgs,
+    #[command(flatten)]
+    pub(super) state: StateArgs,
     /// What to print on stdout
     #[arg(long, value_name = "FORMAT", env = "TRUENORTH_OUTPUT", default_value = "text")]
     pub(super) output: Output,
@@ -398,6 +434,12 @@ fn duration(text: &str) -> Result<Duration, String> {
         longer if longer > LONGEST => Err("must be at most 168h".to_owned()),
         duration => Ok(duration),
     }
+}
+
+/// Reads a number of seconds, or a duration with its unit.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    duration(&if is_number { format!("{text}s") } else { text.to_owned() })
 }
 
 /// Reads the deadline of a call.

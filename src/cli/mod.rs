@@ -1,9 +1,11 @@
 //! The command line: arguments as typed (`args`), settings as resolved (`settings`), one file a subcommand.
 
 mod args;
+mod attempt;
 mod completions;
 mod daemon;
 mod exit;
+mod history;
 mod import;
 mod logging;
 mod once;
@@ -11,10 +13,16 @@ mod plan;
 mod print;
 mod progress;
 mod sandbox;
+mod services;
 mod settings;
+mod short;
 mod status;
+mod status_table;
+mod table;
 mod target;
 mod validate;
+mod watch;
+mod why;
 
 use std::ffi::OsString;
 
@@ -47,6 +55,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Some(Command::Completions { shell }) => completions::run(shell),
         Some(Command::Status(args)) => status::run(&args),
         Some(Command::Import(args)) => import::run(&args),
+        Some(Command::History(args)) => history::run(&args),
+        Some(Command::Why(args)) => why::run(&args),
         None if arguments.run.reconcile_once => once::run(&arguments.run),
         None => daemon::run(&arguments.run),
     };

@@ -1,142 +1,226 @@
 //! `truenorth status`: what the ledger and the folder say of every service, beside a running daemon or without one.
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
 use std::io::Write as _;
+use std::path::Path;
 
 use jiff::Timestamp;
+use serde::Serialize;
 
 use super::args::{Output, StatusArgs};
+use super::attempt::{Attempt, Word};
 use super::exit::Exit;
-use super::{configuration, ledger_error, observe_error, print, settings};
-use crate::daemon;
-use crate::ledger::{End, Outcome, Reader};
-use crate::model::{Cause, Known};
-use crate::plan::{ApiUse, Rules, Step, Suspension, counted};
+use super::status_table::{self, View};
+use super::table::Size;
+use super::{configuration, ledger_error, observe_error, print, settings, watch};
+use crate::daemon::{self, Observation};
+use crate::ledger::{AppliedMark, ReadError, Reader};
+use crate::manifest::Problem;
+use crate::model::{Cause, Known, Revision, ServiceKey};
+use crate::plan::{ApiUse, Rules, Seen, Step, Suspension};
 use crate::source::Folder;
-use crate::status::{Drift, Look, Paused, Quota, ServiceStatus, Status};
+use crate::status::{Drift, Look, Paused, ServiceStatus};
+
+/// What `--output json` prints: the JSON of the daemon's `/status`, and what only the ledger knows.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Page {
+    pub(super) version: &'static str,
+    /// There is no daemon behind this.
+    pub(super) since: Option<Timestamp>,
+    pub(super) revision: Option<Revision>,
+    pub(super) converged: bool,
+    pub(super) look: Look,
+    pub(super) paused: Option<Paused>,
+    pub(super) services: Vec<Service>,
+    pub(super) problems: Vec<Problem>,
+    pub(super) api: ApiUse,
+    /// What the rate limit leaves, by the newest answer that the ledger has.
+    pub(super) quota: Option<Quota>,
+    pub(super) holder: Option<Holding>,
+    /// Services of which only a problem is known, with its words.
+    #[serde(skip)]
+    pub(super) unread: Vec<(ServiceKey, String)>,
+}
+
+/// One service.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Service {
+    #[serde(flatten)]
+    pub(super) status: ServiceStatus,
+    /// The snapshot that asked for what was accepted last.
+    pub(super) applied_revision: Option<String>,
+    /// When that was accepted.
+    pub(super) applied_at: Option<Timestamp>,
+    /// When the last attempt at the present content failed.
+    pub(super) failed_at: Option<Timestamp>,
+    /// Why an update is due, where one is.
+    pub(super) cause: Option<Cause>,
+}
+
+/// What the rate limit leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Quota {
+    pub(super) limit: u32,
+    pub(super) remaining: u32,
+    pub(super) resets_at: Option<Timestamp>,
+}
+
+/// A truenorth that has the ledger open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Holding {
+    /// Its pid, where it could be read.
+    pub(super) pid: Option<u32>,
+}
+
+impl Holding {
+    pub(super) fn of(reader: Option<&Reader>) -> Result<Option<Self>, ReadError> {
+        let holder = match reader {
+            Some(reader) => reader.holder()?,
+            None => None,
+        };
+        Ok(holder.map(|holder| Self { pid: holder.pid }))
+    }
+}
+
+/// Who works on the ledger.
+pub(super) fn told(holder: Option<Holding>) -> String {
+    match holder.map(|holder| holder.pid) {
+        None => "no truenorth has the ledger open".to_owned(),
+        Some(None) => "another process has the ledger open".to_owned(),
+        Some(Some(pid)) => format!("process {pid} has the ledger open"),
+    }
+}
 
 pub(super) fn run(args: &StatusArgs) -> anyhow::Result<Exit> {
     let state_dir = settings::state_dir(&args.state, &settings::environment)?;
     let mut folder = Folder::new(&args.folder.manifests);
-    let observation = daemon::observe(&mut folder, &state_dir, &Rules::default()).map_err(observe_error)?;
-    let reader = Reader::open(&state_dir).map_err(|error| ledger_error(&error))?;
-    let status = status(observation, reader.as_ref()).map_err(configuration)?;
+    if let Some(every) = args.watch {
+        return watch::run(folder, state_dir, every, args.output);
+    }
+    let page = look(&mut folder, &state_dir)?;
     match args.output {
-        Output::Json => print::json(&status)?,
+        Output::Json => print::json(&page)?,
         Output::Text => {
-            print::problems(&status.problems, folder.path())?;
-            anstream::stdout().write_all(table(&status).as_bytes())?;
+            print::problems(&page.problems, folder.path())?;
+            let width = Size::of_stdout().map(|size| size.columns);
+            let lines = status_table::lines(&View::of(&page), Timestamp::now(), width);
+            anstream::stdout().write_all((lines.join("\n") + "\n").as_bytes())?;
         }
     }
     Ok(Exit::Converged)
 }
 
-fn status(observation: daemon::Observation, ledger: Option<&Reader>) -> Result<Status, crate::ledger::ReadError> {
-    let now = Timestamp::now();
-    let sightings = match ledger {
-        Some(ledger) => ledger.sightings()?,
-        None => HashMap::new(),
+/// Reads the folder and the ledger.
+pub(super) fn look(folder: &mut Folder, state_dir: &Path) -> anyhow::Result<Page> {
+    let observation = daemon::observe(folder, state_dir, &Rules::default()).map_err(observe_error)?;
+    let reader = Reader::open(state_dir).map_err(|error| ledger_error(&error))?;
+    page(observation, reader.as_ref(), Timestamp::now()).map_err(configuration)
+}
+
+fn page(observation: Observation, ledger: Option<&Reader>, now: Timestamp) -> Result<Page, ReadError> {
+    let holder = Holding::of(ledger)?;
+    let (marks, sightings) = match ledger {
+        Some(ledger) => (ledger.marks()?, ledger.sightings()?),
+        None => (HashMap::new(), HashMap::new()),
+    };
+    let (pause, quota) = match ledger {
+        Some(ledger) => {
+            (ledger.pause()?.filter(|pause| pause.until > now), ledger.quota()?.filter(|window| window.resets_at > now))
+        }
+        None => (None, None),
     };
     let mut services = Vec::with_capacity(observation.steps.len());
     for (key, step) in &observation.steps {
-        let desired = observation.snapshot.desired.get(key);
-        let newest = match (step, ledger) {
-            (Step::Update(_) | Step::ReadLive(_), Some(ledger)) => ledger.history(Some(key), 1)?.pop(),
-            (Step::Update(_) | Step::ReadLive(_) | Step::Unchanged | Step::Suspended | Step::Orphaned, _) => None,
-        };
-        let newest = newest.filter(|newest| desired.is_some_and(|desired| desired.digest == newest.digest));
-        let error = newest.as_ref().and_then(|newest| match &newest.end {
-            End::Recorded { outcome: Outcome::Accepted { .. }, .. } | End::Adopted { .. } => None,
-            End::Recorded { outcome: Outcome::Rejected { message, .. }, .. }
-            | End::Recorded { outcome: Outcome::Unsent { message }, .. }
-            | End::Recorded { outcome: Outcome::Unknown { message, .. }, .. } => Some(message.clone()),
-            End::Open => Some("a call is being made, or its process is gone".to_owned()),
-            End::Interrupted { .. } => Some("the process ended before the answer came".to_owned()),
-        });
-        let stalled = newest.as_ref().is_some_and(|newest| {
-            matches!(&newest.end, End::Recorded { outcome: Outcome::Rejected { status, .. }, .. } if *status != 429)
-        });
-        let known = observation.known.get(key);
-        let drift = Drift::of(known, sightings.get(key).and_then(|saw| saw.seen.as_ref()), None, None);
-        services.push(ServiceStatus {
-            service: key.clone(),
-            state: match step {
-                Step::Update(_) | Step::ReadLive(_) if stalled => "stalled",
-                Step::Update(Cause::InDoubt) | Step::ReadLive(Cause::InDoubt) => "in-doubt",
-                Step::Update(_) | Step::ReadLive(_) => "queued",
-                Step::Unchanged if drift.as_ref().is_some_and(|drift| !drift.differences.is_empty()) => "drifted",
-                Step::Unchanged => "unchanged",
-                Step::Suspended => "suspended",
-                Step::Orphaned => "orphaned",
-            },
-            desired: desired.map(|desired| desired.digest),
-            applied: known.and_then(Known::digest),
-            manifest: desired.map(|desired| desired.place.clone()),
-            attempts: newest.map_or(0, |newest| newest.attempt),
-            since: None,
-            next_attempt: None,
-            error,
-            drift,
-            suspension: desired.filter(|_| *step == Step::Suspended).and_then(Suspension::of),
-        });
+        let seen = sightings.get(key).and_then(|saw| saw.seen.as_ref());
+        services.push(service(key, *step, &observation, (marks.get(key), seen), (ledger, holder))?);
     }
-    let pause = match ledger {
-        Some(ledger) => ledger.pause()?.filter(|pause| pause.until > now),
-        None => None,
-    };
-    let converged = observation.snapshot.problems.is_empty()
-        && observation.steps.values().all(|step| !matches!(step, Step::Update(_) | Step::ReadLive(_)))
-        && services.iter().all(|service| service.state != "drifted");
-    let quota = match ledger {
-        Some(ledger) => ledger.quota()?.filter(|window| window.resets_at > now),
-        None => None,
-    };
-    let holder = match ledger {
-        Some(ledger) => ledger.holder()?,
-        None => None,
-    };
-    let watching = match holder.map(|holder| holder.pid) {
-        None => "no truenorth has the ledger open".to_owned(),
-        Some(None) => "another process has the ledger open".to_owned(),
-        Some(Some(pid)) => format!("process {pid} has the ledger open"),
-    };
-    Ok(Status {
+    let snapshot = observation.snapshot;
+    let unread = snapshot
+        .claimed()
+        .filter(|key| !observation.steps.contains_key(key))
+        .map(|key| {
+            let problem = snapshot.problems_of(key, None).next();
+            (key.clone(), problem.map(|problem| problem.message.clone()).unwrap_or_default())
+        })
+        .collect();
+    let converged = snapshot.problems.is_empty() && services.iter().all(|service| is_in_order(service.status.state));
+    Ok(Page {
         version: env!("CARGO_PKG_VERSION"),
         since: None,
-        revision: Some(observation.snapshot.revision),
+        revision: Some(snapshot.revision),
         converged,
-        look: Look { succeeded: Some(now), age_seconds: Some(0.0), error: None, watching },
+        look: Look { succeeded: Some(now), age_seconds: Some(0.0), error: None, watching: told(holder) },
         paused: pause.map(|pause| Paused { by: "rate-limit", until: pause.until, reason: pause.reason }),
         services,
-        problems: observation.snapshot.problems,
+        problems: snapshot.problems,
         api: ApiUse::default(),
         quota: quota.map(|window| Quota {
             limit: window.limit,
             remaining: window.remaining,
             resets_at: Some(window.resets_at),
-            reserve: 0,
-            reads_wait_until: None,
         }),
-        drift: None,
+        holder,
+        unread,
     })
 }
 
-/// A line a service, and who works on it.
-fn table(status: &Status) -> String {
-    let mut text = String::new();
-    let names: Vec<String> = status.services.iter().map(|service| service.service.to_string()).collect();
-    let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
-    for (service, name) in status.services.iter().zip(&names) {
-        let place = service.manifest.as_ref().map(ToString::to_string).unwrap_or_default();
-        let error = service.error.as_deref().unwrap_or_default();
-        let line = format!("{name:<width$}  {:<11}  {place}  {error}", service.state);
-        let _ = writeln!(text, "{}", line.trim_end());
-    }
-    if let Some(paused) = &status.paused {
-        let _ = writeln!(text, "all calls wait until {}: {}", paused.until, paused.reason);
-    }
-    let revision = status.revision.as_ref().map(ToString::to_string).unwrap_or_default();
-    let _ = writeln!(text, "{}; {}  {revision}", counted(names.len(), "service"), status.look.watching);
-    text
+fn service(
+    key: &ServiceKey,
+    step: Step,
+    observation: &Observation,
+    (mark, seen): (Option<&AppliedMark>, Option<&Seen>),
+    (ledger, holder): (Option<&Reader>, Option<Holding>),
+) -> Result<Service, ReadError> {
+    let desired = observation.snapshot.desired.get(key);
+    let newest = match (step, ledger) {
+        (Step::Update(_) | Step::ReadLive(_), Some(ledger)) => ledger.history(Some(key), 1)?.pop(),
+        (Step::Update(_) | Step::ReadLive(_) | Step::Unchanged | Step::Suspended | Step::Orphaned, _) => None,
+    };
+    // What was said of other content says nothing of this.
+    let newest = newest
+        .map(|entry| Attempt::new(entry, holder.is_some()))
+        .filter(|newest| desired.is_some_and(|desired| desired.digest == newest.digest));
+    let stalled = newest.as_ref().is_some_and(Attempt::stalls);
+    let failed = newest.as_ref().filter(|newest| !newest.outcome.is_good());
+    let known = observation.known.get(key);
+    let drift = Drift::of(known, seen, None, None);
+    let status = ServiceStatus {
+        service: key.clone(),
+        state: match step {
+            Step::Update(_) | Step::ReadLive(_) if stalled => "stalled",
+            Step::Update(Cause::InDoubt) | Step::ReadLive(Cause::InDoubt) => "in-doubt",
+            Step::Update(_) | Step::ReadLive(_) => "queued",
+            Step::Unchanged if drift.as_ref().is_some_and(|drift| !drift.differences.is_empty()) => "drifted",
+            Step::Unchanged => "unchanged",
+            Step::Suspended => "suspended",
+            Step::Orphaned => "orphaned",
+        },
+        desired: desired.map(|desired| desired.digest),
+        applied: known.and_then(Known::digest),
+        manifest: desired.map(|desired| desired.place.clone()),
+        attempts: newest.as_ref().map_or(0, |newest| newest.attempt),
+        since: None,
+        next_attempt: None,
+        error: failed.map(|failed| match failed.outcome {
+            Word::InFlight => "a call is being made".to_owned(),
+            _ => failed.message.clone().unwrap_or_else(|| failed.ending()),
+        }),
+        drift,
+        suspension: desired.filter(|_| step == Step::Suspended).and_then(Suspension::of),
+    };
+    Ok(Service {
+        status,
+        applied_revision: mark.map(|mark| mark.revision.clone()),
+        applied_at: mark.map(|mark| mark.at),
+        failed_at: failed.and_then(|failed| failed.ended),
+        cause: match step {
+            Step::Update(cause) | Step::ReadLive(cause) => Some(cause),
+            Step::Unchanged | Step::Suspended | Step::Orphaned => None,
+        },
+    })
+}
+
+/// Whether a service in this state has what its manifest says.
+fn is_in_order(state: &str) -> bool {
+    matches!(state, "unchanged" | "suspended" | "orphaned")
 }

@@ -44,8 +44,6 @@ pub(super) struct Driver {
     pub(super) clock: Clock,
     pub(super) ledger: Ledger,
     pub(super) api: ApiUse,
-    /// Answers that said that their call will go.
-    pub(super) deprecated: u64,
     client: Client,
     updates: UpdateCalls,
     tokens: TokenSource,
@@ -122,7 +120,6 @@ impl Driver {
             clock,
             ledger,
             api: ApiUse::default(),
-            deprecated: 0,
             client: api.client,
             updates: UpdateCalls::new(api.update_call, turned),
             tokens: api.tokens,
@@ -307,7 +304,6 @@ impl Driver {
     /// Tells once that a call will go, and when.
     fn tell_deprecation(&mut self, said: Option<Deprecation>) {
         let Some(said) = said else { return };
-        self.deprecated += 1;
         if self.told_deprecation != Some(said) {
             warn!("the API announces the end of a call that is used: {said}");
             self.told_deprecation = Some(said);

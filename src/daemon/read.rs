@@ -5,9 +5,10 @@ use std::sync::Arc;
 use tracing::warn;
 
 use super::call::{Line, Spent, ending, insist};
+use super::send;
 use crate::engine::{Call, Delivery, Ending, Work};
 use crate::error::chain;
-use crate::ledger::{Adoption, Sighting};
+use crate::ledger::{Adoption, Outcome, Sighting};
 use crate::model::{DeploymentUpdate, Live, ServiceKey, ServiceKind};
 use crate::northflank::{self, CallError, Client, Disposition};
 use crate::plan::{self, Comparison, Reading, Seen};
@@ -26,13 +27,16 @@ pub(super) async fn read(call: &Call, line: &Line, spent: &mut Spent) -> (Ending
         Err(error) => {
             // A read changes nothing, however it fails.
             let ending = ending(&error, northflank::Delivery::Refused, hint(&error));
+            put_off(call, &ending, error.status(), line).await;
             return (ending, error.status());
         }
     };
     if live.kind == ServiceKind::Build {
         let error =
             "a build service deploys nothing; hint: name the deployment service that runs its builds".to_owned();
-        return (Ending::Rejected { error, delivery: Delivery::Excluded }, None);
+        let ending = Ending::Rejected { error, delivery: Delivery::Excluded };
+        put_off(call, &ending, None, line).await;
+        return (ending, None);
     }
     let reading = reading(&comparison);
     let at = line.clock.now();
@@ -59,6 +63,31 @@ pub(super) async fn read(call: &Call, line: &Line, spent: &mut Spent) -> (Ending
             (Ending::Adopted, None)
         }
         Work::Decide(_) | Work::Send(_) => (Ending::Read(reading), None),
+    }
+}
+
+/// Keeps why an update was not sent, for `history`, `status` and `why`. The rate limit is no service's own matter.
+async fn put_off(call: &Call, ending: &Ending, status: Option<u16>, line: &Line) {
+    let (Work::Decide(cause), Some(message)) = (call.work, failure(ending)) else { return };
+    let message = format!("live could not be read: {message}");
+    let outcome = match (ending, status) {
+        (Ending::Rejected { .. } | Ending::Denied { .. }, Some(status)) => Outcome::Rejected { status, message },
+        _ => Outcome::Unsent { message },
+    };
+    if let Err(error) = line.ledger.put_off(send::intent(call, cause, line), outcome).await {
+        warn!(service = %call.key, error = chain(&error), "that the service could not be read cannot be recorded");
+    }
+}
+
+fn failure(ending: &Ending) -> Option<&str> {
+    match ending {
+        Ending::Transient { error, .. } | Ending::Rejected { error, .. } | Ending::Denied { error } => Some(error),
+        Ending::Limited { .. }
+        | Ending::Accepted
+        | Ending::Adopted
+        | Ending::Read(_)
+        | Ending::Unrecorded { .. }
+        | Ending::Withdrawn => None,
     }
 }
 

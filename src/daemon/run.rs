@@ -355,6 +355,9 @@ enum Reported {
 }
 
 fn count(meters: &Meters, finished: &Finished) {
+    if finished.spent.deprecation.is_some() {
+        meters.deprecated();
+    }
     let outcome = match finished.ending {
         Ending::Accepted => "accepted",
         Ending::Adopted | Ending::Read(_) => "read",

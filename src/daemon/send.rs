@@ -58,17 +58,7 @@ enum Failed {
 /// If the process dies in the middle, the service is in doubt, and live is read before anything else is sent. If the
 /// ledger takes no intent, no call is made. An outcome that the ledger does not take is offered again until it does.
 pub(super) async fn send(call: &Call, cause: Cause, line: &Line, spent: &mut Spent) -> (Ending, Option<u16>) {
-    let intent = Intent {
-        key: call.key.clone(),
-        update: call.update.clone(),
-        digest: call.digest,
-        cause,
-        revision: line.revision.clone(),
-        place: call.place.clone(),
-        attempt: call.attempt,
-        at: line.clock.now(),
-    };
-    let id = match line.ledger.intend(intent).await {
+    let id = match line.ledger.intend(intent(call, cause, line)).await {
         Ok(id) => id,
         Err(error) => return (Ending::Unrecorded { error: chain(&error) }, None),
     };
@@ -83,6 +73,20 @@ pub(super) async fn send(call: &Call, cause: Cause, line: &Line, spent: &mut Spe
     let at = line.clock.now();
     insist(&call.key, "the outcome of a call", || line.ledger.record(id, outcome.clone(), at)).await;
     (ending, refused)
+}
+
+/// What is about to be sent, or was to be.
+pub(super) fn intent(call: &Call, cause: Cause, line: &Line) -> Intent {
+    Intent {
+        key: call.key.clone(),
+        update: call.update.clone(),
+        digest: call.digest,
+        cause,
+        revision: line.revision.clone(),
+        place: call.place.clone(),
+        attempt: call.attempt,
+        at: line.clock.now(),
+    }
 }
 
 async fn update(call: &Call, line: &Line, spent: &mut Spent) -> Result<Answered<()>, Failed> {

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::run::{Daemon, short_revision};
 use crate::engine::{Block, Phase, Standing};
+use crate::error::chain;
 use crate::model::{Cause, Known, ServiceKey};
 use crate::plan::{Step, Suspension};
 use crate::source::Watching;
@@ -41,17 +42,23 @@ impl Daemon {
                 Block::Unwritable => "the ledger takes no record",
             };
             reasons.push(format!("{what}: {}", pause.reason));
+        } else if let Some(error) = self.driver.ledger.failing() {
+            reasons.push(format!("the ledger takes no record: {}", chain(&error)));
         }
         if reasons.is_empty() { Readiness::Ready } else { Readiness::NotReady(reasons) }
     }
 
     fn paused(&self) -> Option<Paused> {
-        let gate = self.driver.engine.gate();
-        let (by, pause) = match (gate.blocked(), gate.limited(self.driver.clock.now())) {
+        let (gate, now) = (self.driver.engine.gate(), self.driver.clock.now());
+        let (by, pause) = match (gate.blocked(), gate.limited(now)) {
             (Some((Block::Denied, pause)), _) => ("denied", pause),
             (Some((Block::Unwritable, pause)), _) => ("ledger", pause),
-            (None, Some(pause)) => ("rate-limit", pause),
-            (None, None) => return None,
+            // What cannot be recorded is the outcome of a call: it is offered again and again.
+            (None, limited) => match (self.driver.ledger.failing(), limited) {
+                (Some(error), _) => return Some(Paused { by: "ledger", until: now, reason: chain(&error) }),
+                (None, Some(pause)) => ("rate-limit", pause),
+                (None, None) => return None,
+            },
         };
         Some(Paused { by, until: pause.until, reason: pause.reason.clone() })
     }
@@ -162,7 +169,6 @@ impl Daemon {
             problems: snapshot.map_or(0, |snapshot| snapshot.problems.len() as u64),
             quota_remaining: self.driver.engine.quota().left(self.driver.clock.now()),
             quota_limit: self.driver.engine.quota().window().map(|window| window.limit),
-            deprecated: self.driver.deprecated,
             last_look: self.seen.succeeded.map(|(_, at)| at),
             in_flight: self.driver.engine.in_flight() as u64,
             paused: self.paused().is_some(),

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use rusqlite::ErrorCode;
 use thiserror::Error;
 
 use super::CallId;
@@ -94,6 +95,12 @@ pub enum OpenError {
     Thread(#[source] io::Error),
 }
 
+const FULL: &str = "the disk is full, or a quota is reached: make room there, or name another folder with --state-dir";
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 fn holder(pid: Option<u32>) -> String {
     pid.map_or_else(|| "another truenorth".to_owned(), |pid| format!("another truenorth, pid {pid}"))
 }
@@ -103,6 +110,8 @@ impl OpenError {
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
         match self {
+            Self::Folder { source, .. } | Self::File { source, .. } if is_full(source) => Some(FULL),
+            Self::Store { source, .. } if source.sqlite_error_code() == Some(ErrorCode::DiskFull) => Some(FULL),
             Self::NotAFolder { .. } => Some("name another folder with --state-dir"),
             Self::Folder { .. } | Self::File { .. } => {
                 Some("the state folder must be writable for the user that runs truenorth; --state-dir names another")

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use super::{OpenError, ReadError};
 
-const NAME: &str = "ledger.lock";
+pub(super) const NAME: &str = "ledger.lock";
 /// A holder that is just going, or a reader that is just asking who holds it, gets this many chances to let go.
 const TRIES: u32 = 10;
 const BETWEEN_TRIES: Duration = Duration::from_millis(10);

@@ -32,10 +32,11 @@ mod schema;
 mod sql;
 #[cfg(test)]
 mod tests;
+mod traces;
 mod writer;
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use jiff::Timestamp;
@@ -47,10 +48,13 @@ use crate::model::ServiceKey;
 pub use error::{OpenError, ReadError, WriteError};
 pub use lock::Holder;
 pub use reader::Reader;
-pub use records::{Adoption, AppliedRecord, CallId, End, HistoryEntry, Intent, Outcome, Pause, Sighting, Turned};
+pub use records::{
+    Adoption, AppliedMark, AppliedRecord, CallId, End, HistoryEntry, Intent, Outcome, Pause, Sighting, Turned,
+};
+pub use traces::Traces;
 
 use lock::Lock;
-use writer::{Request, Slot};
+use writer::{Failing, Request, Slot};
 
 /// The ledger, opened to write. Cheap to clone; all clones share one queue, one thread and one lock. When the last one
 /// is dropped, what is queued is finished, the store is tidied and the lock is let go; that blocks for as long as the
@@ -66,6 +70,7 @@ struct Shared {
     reader: Option<Reader>,
     queue: Option<mpsc::Sender<Request>>,
     thread: Option<JoinHandle<()>>,
+    failing: Failing,
     _lock: Lock,
 }
 
@@ -89,11 +94,13 @@ impl Ledger {
         let connection = open::for_writing(&store, now)?;
         let reader = Reader::beside_writer(store)?;
         let (queue, requests) = mpsc::channel(Self::QUEUE);
+        let failing = Failing::default();
+        let told = Arc::clone(&failing);
         let thread = thread::Builder::new()
             .name("ledger".to_owned())
-            .spawn(move || writer::run(connection, requests))
+            .spawn(move || writer::run(connection, requests, &told))
             .map_err(OpenError::Thread)?;
-        let shared = Shared { reader: Some(reader), queue: Some(queue), thread: Some(thread), _lock: lock };
+        let shared = Shared { reader: Some(reader), queue: Some(queue), thread: Some(thread), failing, _lock: lock };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -137,6 +144,16 @@ impl Ledger {
         self.ask(|slot| Request::Adopt { row, slot }).await
     }
 
+    /// Puts into history that an update was not sent because live, which decides about it, could not be read; durable
+    /// when it returns. What the service has is as certain as before.
+    ///
+    /// # Errors
+    /// The store could not take it. Nothing was written.
+    pub async fn put_off(&self, intent: Intent, outcome: Outcome) -> Result<CallId, WriteError> {
+        let row = sql::NewCall::from_intent(&intent)?;
+        self.ask(|slot| Request::PutOff { row, outcome, slot }).await
+    }
+
     /// Keeps the pause of all calls over a restart, or ends it; durable when it returns.
     ///
     /// # Errors
@@ -168,6 +185,13 @@ impl Ledger {
         if let Some(queue) = &self.shared.queue {
             let _ = queue.try_send(Request::KeepQuota { window });
         }
+    }
+
+    /// Why the store took nothing the last time that something was to be written; `None` where it did.
+    #[must_use]
+    pub fn failing(&self) -> Option<WriteError> {
+        // Whoever panicked left a whole value.
+        self.shared.failing.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     async fn ask<T>(&self, request: impl FnOnce(Slot<T>) -> Request) -> Result<T, WriteError> {

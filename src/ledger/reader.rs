@@ -17,7 +17,9 @@ use rusqlite::{Connection, ErrorCode};
 
 use super::folder::beside;
 use super::open::{self, Found};
-use super::{AppliedRecord, HistoryEntry, Holder, OpenError, Pause, ReadError, Sighting, Turned, folder, lock, sql};
+use super::{
+    AppliedMark, AppliedRecord, HistoryEntry, Holder, OpenError, Pause, ReadError, Sighting, Turned, folder, lock, sql,
+};
 use crate::engine::Window;
 use crate::model::{Known, ServiceKey, ServiceKind};
 
@@ -100,6 +102,22 @@ impl Reader {
     /// The file cannot be read.
     pub fn applied(&self, key: &ServiceKey) -> Result<Option<AppliedRecord>, ReadError> {
         self.read(|connection| sql::applied(connection, key))
+    }
+
+    /// When each service was applied last; one query. A service of which nothing was ever accepted has no entry.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn marks(&self) -> Result<HashMap<ServiceKey, AppliedMark>, ReadError> {
+        self.read(sql::marks)
+    }
+
+    /// Every service that was ever called or adopted, in no order.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn services(&self) -> Result<Vec<ServiceKey>, ReadError> {
+        self.read(sql::services)
     }
 
     /// The newest `limit` entries, newest first, of one service or of all.

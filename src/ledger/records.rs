@@ -129,6 +129,15 @@ pub struct AppliedRecord {
     pub at: Timestamp,
 }
 
+/// When a service was applied last, in short.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AppliedMark {
+    /// The snapshot that asked for it, as text.
+    pub revision: String,
+    /// When it was accepted or adopted.
+    pub at: Timestamp,
+}
+
 /// One line of history.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HistoryEntry {

@@ -10,7 +10,8 @@ use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, Row, named_params, params};
 
 use super::{
-    Adoption, AppliedRecord, CallId, End, HistoryEntry, Intent, Outcome, Pause, Sighting, Turned, WriteError, schema,
+    Adoption, AppliedMark, AppliedRecord, CallId, End, HistoryEntry, Intent, Outcome, Pause, Sighting, Turned,
+    WriteError, schema,
 };
 use crate::engine::Window;
 use crate::model::{Applied, DeploymentUpdate, Digest, Known, Place, ServiceKey, ServiceKind};
@@ -157,6 +158,11 @@ const KNOWN: &str = "SELECT name, digest, doubts FROM service WHERE digest IS NO
 const APPLIED: &str = "SELECT call.digest, call.spec, call.revision, call.file, call.line, call.cause, call.ended_at
     FROM service JOIN call ON call.id = service.applied WHERE service.name = ?1";
 
+const MARKS: &str = "SELECT service.name, call.revision, call.ended_at
+    FROM service JOIN call ON call.id = service.applied";
+
+const SERVICES: &str = "SELECT name FROM service";
+
 const HISTORY: &str = "SELECT call.*, service.name FROM call JOIN service ON service.id = call.service
     ORDER BY call.id DESC LIMIT ?1";
 
@@ -178,6 +184,24 @@ pub(super) fn adopt(connection: &Connection, call: &NewCall) -> rusqlite::Result
     connection.prepare_cached(APPLY)?.execute(params![service, id.0, call.digest.as_bytes()])?;
     connection.prepare_cached(FORGET_SEEN)?.execute(params![service, call.at.as_millisecond()])?;
     Ok(id)
+}
+
+/// An update that was put off: a call that ended before it began. No doubt comes of it.
+pub(super) fn put_off(connection: &Connection, call: &NewCall, end: &Outcome) -> rusqlite::Result<CallId> {
+    let (word, status, message) = columns(end);
+    let (_, id) = insert(connection, call, Some(word))?;
+    connection.prepare_cached(CLOSE_CALL)?.execute(params![id.0, word, status, message, call.at.as_millisecond()])?;
+    Ok(id)
+}
+
+/// How an end is written down.
+fn columns(end: &Outcome) -> (&'static str, Option<u16>, Option<&str>) {
+    match end {
+        Outcome::Accepted { status } => ("accepted", Some(*status), None),
+        Outcome::Rejected { status, message } => ("rejected", Some(*status), Some(bounded(message))),
+        Outcome::Unsent { message } => ("unsent", None, Some(bounded(message))),
+        Outcome::Unknown { status, message } => ("unknown", *status, Some(bounded(message))),
+    }
 }
 
 /// A read.
@@ -228,13 +252,7 @@ pub(super) fn record(connection: &Connection, call: CallId, end: &Outcome, at: T
         .query_row([call.0], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?
         .ok_or(WriteError::NotOpen(call))?;
-    let (word, status, message) = match end {
-        Outcome::Accepted { status } => ("accepted", Some(*status), None),
-        Outcome::Rejected { status, message } => ("rejected", Some(*status), Some(message)),
-        Outcome::Unsent { message } => ("unsent", None, Some(message)),
-        Outcome::Unknown { status, message } => ("unknown", *status, Some(message)),
-    };
-    let message = message.map(|message| bounded(message));
+    let (word, status, message) = columns(end);
     connection.prepare_cached(CLOSE_CALL)?.execute(params![call.0, word, status, message, at.as_millisecond()])?;
     match end {
         Outcome::Accepted { .. } => {
@@ -308,6 +326,19 @@ pub(super) fn applied(connection: &Connection, key: &ServiceKey) -> rusqlite::Re
             })
         })
         .optional()
+}
+
+/// Of every service of which something was ever accepted.
+pub(super) fn marks(connection: &Connection) -> rusqlite::Result<HashMap<ServiceKey, AppliedMark>> {
+    let mut statement = connection.prepare_cached(MARKS)?;
+    let marks = statement
+        .query_map([], |row| Ok((key(row, 0)?, AppliedMark { revision: row.get(1)?, at: time(row, "ended_at")? })))?;
+    marks.collect()
+}
+
+/// Every service that was ever called, in no order.
+pub(super) fn services(connection: &Connection) -> rusqlite::Result<Vec<ServiceKey>> {
+    connection.prepare_cached(SERVICES)?.query_map([], |row| key(row, 0))?.collect()
 }
 
 /// Newest first.

@@ -5,8 +5,9 @@
 //! Nothing is answered before its transaction is on disk.
 
 use std::slice;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
 use jiff::Timestamp;
@@ -35,6 +36,11 @@ pub(super) enum Request {
     },
     Adopt {
         row: NewCall,
+        slot: Slot<CallId>,
+    },
+    PutOff {
+        row: NewCall,
+        outcome: Outcome,
         slot: Slot<CallId>,
     },
     SetPause {
@@ -91,14 +97,28 @@ impl<T> Slot<T> {
     }
 }
 
+/// Why the store took nothing the last time; `None` where it did.
+pub(super) type Failing = Arc<Mutex<Option<WriteError>>>;
+
 /// Carries out what comes, until the queue is closed and empty.
-pub(super) fn run(mut connection: Connection, mut queue: mpsc::Receiver<Request>) {
-    let mut batch = Vec::new();
+pub(super) fn run(mut connection: Connection, mut queue: mpsc::Receiver<Request>, failing: &Failing) {
+    let (mut batch, mut quota) = (Vec::new(), None);
     while queue.blocking_recv_many(&mut batch, BATCH) > 0 {
-        let unwanted = carry_out(&mut connection, &mut batch);
+        // A hint is worth no flush of its own: the newest goes along with what has to be written.
+        let hints = batch.extract_if(.., |request| matches!(request, Request::KeepQuota { .. }));
+        quota = hints.last().or(quota);
+        if batch.is_empty() {
+            continue;
+        }
+        batch.extend(quota.take());
+        let unwanted = carry_out(&mut connection, &mut batch, failing);
         if !unwanted.is_empty() {
             withdraw(&mut connection, &unwanted);
         }
+    }
+    if let Some(quota) = quota {
+        batch.push(quota);
+        carry_out(&mut connection, &mut batch, failing);
     }
     // The log would be worked off at the next start as well.
     let _ = open::checkpoint(&connection);
@@ -108,18 +128,37 @@ pub(super) fn run(mut connection: Connection, mut queue: mpsc::Receiver<Request>
 ///
 /// Where the one transaction fails, each operation gets one of its own, so that one that cannot be written spoils no
 /// other. (Savepoints would do that too, but cost every batch a copy of each page that it changes.)
-fn carry_out(connection: &mut Connection, batch: &mut Vec<Request>) -> Vec<CallId> {
-    let together = commit(connection, batch);
+fn carry_out(connection: &mut Connection, batch: &mut Vec<Request>, failing: &Failing) -> Vec<CallId> {
+    let mut together = commit(connection, batch);
+    if together.as_ref().is_err_and(lacks_room) && make_room(connection).is_ok() {
+        together = commit(connection, batch);
+    }
+    // Before the answers: whoever has one sees this as well.
+    *failing.lock().unwrap_or_else(PoisonError::into_inner) = together.as_ref().err().cloned();
     let one_by_one = together.is_err() && batch.len() > 1;
     let mut answer = |mut request: Request| {
         if one_by_one {
             let alone = commit(connection, slice::from_mut(&mut request));
+            *failing.lock().unwrap_or_else(PoisonError::into_inner) = alone.as_ref().err().cloned();
             request.answer(&alone)
         } else {
             request.answer(&together)
         }
     };
     batch.drain(..).filter_map(&mut answer).collect()
+}
+
+/// Whether the disk took no more: it is full, or a quota or limit is reached, which the store takes for an I/O error.
+fn lacks_room(error: &WriteError) -> bool {
+    let WriteError::Store(source) = error else { return false };
+    matches!(source.sqlite_error_code(), Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure))
+}
+
+/// Moves the write-ahead log into the file, as far as readers allow, without giving its place on the disk back: the next
+/// transaction begins it again from the start. So a ledger that has its size goes on beside a full disk, and its own log
+/// cannot be what fills it.
+fn make_room(connection: &Connection) -> rusqlite::Result<()> {
+    connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
 }
 
 /// Operations in one transaction. After an error none of them is in the store.
@@ -153,6 +192,9 @@ impl Request {
             Self::Intend { row, slot } => slot.keep(sql::intend(connection, row).map_err(WriteError::from)),
             Self::Record { call, outcome, at, slot } => slot.keep(sql::record(connection, *call, outcome, *at)),
             Self::Adopt { row, slot } => slot.keep(sql::adopt(connection, row).map_err(WriteError::from)),
+            Self::PutOff { row, outcome, slot } => {
+                slot.keep(sql::put_off(connection, row, outcome).map_err(WriteError::from))
+            }
             Self::SetPause { pause, slot } => {
                 slot.keep(sql::set_pause(connection, pause.as_ref()).map_err(WriteError::from))
             }
@@ -170,7 +212,7 @@ impl Request {
     fn answer(self, committed: &Result<(), WriteError>) -> Option<CallId> {
         match self {
             Self::Intend { slot, .. } => slot.send(committed),
-            Self::Adopt { slot, .. } => {
+            Self::Adopt { slot, .. } | Self::PutOff { slot, .. } => {
                 slot.send(committed);
                 None
             }

@@ -201,15 +201,14 @@ struct Buildpack {
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 struct Policy {
-    /// Leave the service alone: no call, whatever the manifest says. A map suspends it too, and says why or until when.
+    // The description is that of the type.
     suspend: Option<Suspend>,
-    /// What to do when somebody changed the service by hand: `report` it, `correct` it by sending the manifest's content
-    /// again, or `off` to not look. Without it, what truenorth was started with.
+    /// What to do where the service runs something else: report, correct (send again), or off; default: as for all.
     #[schemars(extend("enum" = DriftMode::ALL.map(DriftMode::as_str)))]
     drift: Option<String>,
 }
 
-/// Whether to leave the service alone.
+/// Leave the service alone: no call, whatever the manifest says. A map does so too, and says why and until when.
 #[derive(JsonSchema)]
 #[schemars(untagged, inline)]
 enum Suspend {

@@ -24,7 +24,7 @@ use super::target::Target;
 /// and at most one fault of another kind. A call refused for its token or the rate limit meets none.
 #[derive(Clone, Debug)]
 pub struct Fault {
-    pub(super) kind: Kind,
+    pub(super) kind: FaultKind,
     pub(super) moment: Moment,
     pub(super) headers: Vec<(HeaderName, HeaderValue)>,
     operation: Option<Operation>,
@@ -48,19 +48,46 @@ pub(super) enum Moment {
 
 /// What goes wrong.
 #[derive(Clone, Debug)]
-pub(super) enum Kind {
-    Status { status: u16, id: String, message: String, details: Option<Value> },
+pub enum FaultKind {
+    /// A status with the provider's error shape: [`Fault::status`], [`Fault::error`].
+    Status {
+        /// The HTTP status.
+        status: u16,
+        /// The provider's code.
+        id: String,
+        /// What it says to people.
+        message: String,
+        /// What it says to programs.
+        details: Option<Value>,
+    },
+    /// [`Fault::html`], with this status.
     Html(u16),
+    /// [`Fault::empty`], with this status.
     Empty(u16),
+    /// [`Fault::garbage`].
     Garbage,
+    /// [`Fault::endless`].
     Endless,
+    /// [`Fault::gzip_bomb`].
     GzipBomb,
+    /// [`Fault::truncated`].
     Truncated,
+    /// [`Fault::drop`].
     Drop,
+    /// [`Fault::rate_limited`].
     RateLimited(Wait),
+    /// [`Fault::redirect`], to this address.
     Redirect(String),
+    /// [`Fault::delay`], so long.
     Delay(Duration),
-    SlowBody { piece: usize, pause: Duration },
+    /// [`Fault::slow_body`].
+    SlowBody {
+        /// Bytes at a time.
+        piece: usize,
+        /// Time between them.
+        pause: Duration,
+    },
+    /// [`Fault::headers`].
     Headers,
 }
 
@@ -78,7 +105,7 @@ pub enum Wait {
 }
 
 impl Fault {
-    fn new(kind: Kind) -> Self {
+    fn new(kind: FaultKind) -> Self {
         Self {
             kind,
             moment: Moment::Before,
@@ -99,79 +126,79 @@ impl Fault {
     /// A status with the provider's error shape and these contents.
     #[must_use]
     pub fn error(status: u16, id: &str, message: &str, details: Option<Value>) -> Self {
-        Self::new(Kind::Status { status, id: id.to_owned(), message: message.to_owned(), details })
+        Self::new(FaultKind::Status { status, id: id.to_owned(), message: message.to_owned(), details })
     }
 
     /// A status with an HTML body and without rate-limit headers, as a proxy in front of the API answers.
     #[must_use]
     pub fn html(status: u16) -> Self {
-        Self::new(Kind::Html(status))
+        Self::new(FaultKind::Html(status))
     }
 
     /// A status with no body and without rate-limit headers.
     #[must_use]
     pub fn empty(status: u16) -> Self {
-        Self::new(Kind::Empty(status))
+        Self::new(FaultKind::Empty(status))
     }
 
     /// 200 with `application/json` and something that is no JSON.
     #[must_use]
     pub fn garbage() -> Self {
-        Self::new(Kind::Garbage)
+        Self::new(FaultKind::Garbage)
     }
 
     /// 200 with a body that begins as JSON and never ends.
     #[must_use]
     pub fn endless() -> Self {
-        Self::new(Kind::Endless)
+        Self::new(FaultKind::Endless)
     }
 
     /// 200 with a compressed body of one mebibyte that unpacks to one gibibyte.
     #[must_use]
     pub fn gzip_bomb() -> Self {
-        Self::new(Kind::GzipBomb)
+        Self::new(FaultKind::GzipBomb)
     }
 
     /// The head and half of the body, then the connection ends.
     #[must_use]
     pub fn truncated() -> Self {
-        Self::new(Kind::Truncated)
+        Self::new(FaultKind::Truncated)
     }
 
     /// The connection ends without an answer.
     #[must_use]
     pub fn drop() -> Self {
-        Self::new(Kind::Drop)
+        Self::new(FaultKind::Drop)
     }
 
     /// 429, saying when to come back or not.
     #[must_use]
     pub fn rate_limited(wait: Wait) -> Self {
-        Self::new(Kind::RateLimited(wait))
+        Self::new(FaultKind::RateLimited(wait))
     }
 
     /// 307 to another address, which would make a client send its token there.
     #[must_use]
     pub fn redirect(location: &str) -> Self {
-        Self::new(Kind::Redirect(location.to_owned()))
+        Self::new(FaultKind::Redirect(location.to_owned()))
     }
 
     /// The call waits before it takes effect; with [`Fault::after_carrying_out`], before its answer.
     #[must_use]
     pub fn delay(delay: Duration) -> Self {
-        Self::new(Kind::Delay(delay))
+        Self::new(FaultKind::Delay(delay))
     }
 
     /// The call is carried out, and its answer trickles: so many bytes, a pause, and again.
     #[must_use]
     pub fn slow_body(piece: usize, pause: Duration) -> Self {
-        Self::new(Kind::SlowBody { piece: piece.max(1), pause })
+        Self::new(FaultKind::SlowBody { piece: piece.max(1), pause })
     }
 
     /// The call is carried out, and its answer has headers more; see [`Fault::with_header`].
     #[must_use]
     pub fn headers() -> Self {
-        Self::new(Kind::Headers)
+        Self::new(FaultKind::Headers)
     }
 
     /// Every answer to POST has `Deprecation` and `Sunset`.
@@ -239,30 +266,36 @@ impl Fault {
         self
     }
 
+    /// What goes wrong.
+    #[must_use]
+    pub fn kind(&self) -> &FaultKind {
+        &self.kind
+    }
+
     /// Its name in the log of calls.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match (&self.kind, self.moment) {
-            (Kind::Status { .. }, _) => "status",
-            (Kind::Html(_), _) => "html",
-            (Kind::Empty(_), _) => "empty",
-            (Kind::Garbage, _) => "garbage",
-            (Kind::Endless, _) => "endless",
-            (Kind::GzipBomb, _) => "gzip-bomb",
-            (Kind::Truncated, _) => "truncated",
-            (Kind::Drop, Moment::Before) => "drop-before",
-            (Kind::Drop, Moment::After) => "drop-after",
-            (Kind::RateLimited(_), _) => "rate-limited",
-            (Kind::Redirect(_), _) => "redirect",
-            (Kind::Delay(_), _) => "delay",
-            (Kind::SlowBody { .. }, _) => "slow-body",
-            (Kind::Headers, _) => "headers",
+            (FaultKind::Status { .. }, _) => "status",
+            (FaultKind::Html(_), _) => "html",
+            (FaultKind::Empty(_), _) => "empty",
+            (FaultKind::Garbage, _) => "garbage",
+            (FaultKind::Endless, _) => "endless",
+            (FaultKind::GzipBomb, _) => "gzip-bomb",
+            (FaultKind::Truncated, _) => "truncated",
+            (FaultKind::Drop, Moment::Before) => "drop-before",
+            (FaultKind::Drop, Moment::After) => "drop-after",
+            (FaultKind::RateLimited(_), _) => "rate-limited",
+            (FaultKind::Redirect(_), _) => "redirect",
+            (FaultKind::Delay(_), _) => "delay",
+            (FaultKind::SlowBody { .. }, _) => "slow-body",
+            (FaultKind::Headers, _) => "headers",
         }
     }
 
     /// Whether it takes the place of the answer. The others only add to it, so any number of them can meet a call.
     pub(super) fn replaces(&self) -> bool {
-        !matches!(self.kind, Kind::Delay(_) | Kind::SlowBody { .. } | Kind::Headers)
+        !matches!(self.kind, FaultKind::Delay(_) | FaultKind::SlowBody { .. } | FaultKind::Headers)
     }
 
     fn matches(&self, operation: Operation, target: Option<&Target>) -> bool {

@@ -73,7 +73,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 pub use contract::Operation;
-pub use faults::{Fault, Storm, Wait};
+pub use faults::{Fault, FaultKind, Storm, Wait};
 pub use live::{Kind, Live, Running, Runtime};
 pub use log::{Answer, Call};
 pub use rollout::{Ending, Stage};

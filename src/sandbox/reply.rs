@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::clock::Clock;
-use super::faults::{Fault, Kind, Wait};
+use super::faults::{Fault, FaultKind, Wait};
 use super::limit::Quota;
 use super::operations::Refusal;
 use super::wire::Line;
@@ -96,53 +96,53 @@ impl Reply {
     /// add to an answer leave it as it is.
     pub(super) fn spoilt(fault: &Fault, own: Option<Self>, quota: Quota, clock: &Clock) -> Option<Self> {
         let reply = match &fault.kind {
-            Kind::Drop => return None,
-            Kind::Status { status, id, message, details } => {
+            FaultKind::Drop => return None,
+            FaultKind::Status { status, id, message, details } => {
                 let mut error = json!({"status": status, "message": message, "id": id});
                 if let Some(details) = details {
                     error["details"] = details.clone();
                 }
                 Self::json(*status, &json!({ "error": error })).with_quota(quota)
             }
-            Kind::Html(status) => Self::new(
+            FaultKind::Html(status) => Self::new(
                 *status,
                 Some("text/html"),
                 format!(
                     "<html>\r\n<head><title>{status}</title></head>\r\n<body><h1>{status}</h1></body>\r\n</html>\r\n"
                 ),
             ),
-            Kind::Empty(status) => Self::new(*status, None, Bytes::new()),
-            Kind::Garbage => {
+            FaultKind::Empty(status) => Self::new(*status, None, Bytes::new()),
+            FaultKind::Garbage => {
                 Self::new(200, Some("application/json"), &b"{\"data\": {\"id\": \x00\xff\xfe"[..]).with_quota(quota)
             }
-            Kind::Endless => {
+            FaultKind::Endless => {
                 let mut reply = Self::new(200, Some("application/json"), Bytes::new()).with_quota(quota);
                 reply.content = Content::Endless;
                 reply
             }
-            Kind::GzipBomb => {
+            FaultKind::GzipBomb => {
                 let mut bytes = BOMB_HEAD.to_vec();
                 bytes.resize(BOMB_BYTES, 0);
                 let mut reply = Self::new(200, Some("application/json"), bytes).with_quota(quota);
                 reply.headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
                 reply
             }
-            Kind::Truncated => {
+            FaultKind::Truncated => {
                 let mut reply = own.unwrap_or_else(|| Self::json(200, &json!({"data": {}})).with_quota(quota));
                 if let Content::Whole(bytes) = reply.content {
                     reply.content = Content::Half(bytes);
                 }
                 reply
             }
-            Kind::RateLimited(wait) => rate_limited(*wait, quota, clock),
-            Kind::Redirect(location) => {
+            FaultKind::RateLimited(wait) => rate_limited(*wait, quota, clock),
+            FaultKind::Redirect(location) => {
                 let mut reply = Self::new(307, None, Bytes::new()).with_quota(quota);
                 if let Ok(location) = HeaderValue::from_str(location) {
                     reply.headers.insert(header::LOCATION, location);
                 }
                 reply
             }
-            Kind::Delay(_) | Kind::SlowBody { .. } | Kind::Headers => own?,
+            FaultKind::Delay(_) | FaultKind::SlowBody { .. } | FaultKind::Headers => own?,
         };
         Some(reply)
     }

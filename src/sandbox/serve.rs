@@ -15,7 +15,7 @@ use secrecy::ExposeSecret;
 
 use super::TokenRule;
 use super::contract::{CONTRACT, Ids, Operation, Route};
-use super::faults::{Fault, Kind, Moment};
+use super::faults::{Fault, FaultKind, Moment};
 use super::limit::{Exceeded, Quota};
 use super::log::Answer;
 use super::operations::{Refusal, Sent, carry_out, not_found, target_of};
@@ -121,7 +121,7 @@ async fn carry_out_among(
     }
     for fault in faults.iter().filter(|fault| !fault.replaces()) {
         reply = reply.with_headers(&fault.headers);
-        if let Kind::SlowBody { piece, pause } = fault.kind {
+        if let FaultKind::SlowBody { piece, pause } = fault.kind {
             reply = reply.slow(piece, pause);
         }
     }
@@ -130,7 +130,7 @@ async fn carry_out_among(
 
 async fn wait(faults: &[Fault], moment: Moment) {
     for fault in faults.iter().filter(|fault| fault.moment == moment) {
-        if let Kind::Delay(delay) = fault.kind {
+        if let FaultKind::Delay(delay) = fault.kind {
             tokio::time::sleep(delay).await;
         }
     }

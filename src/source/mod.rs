@@ -15,6 +15,7 @@ mod watch;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread;
 
 use thiserror::Error;
@@ -55,8 +56,8 @@ pub struct Snapshot {
     pub problems: Vec<Problem>,
     /// Whether git held its lock on the checkout all the time.
     pub lock: Lock,
-    /// Services that a manifest with a problem names.
-    claimed: BTreeSet<ServiceKey>,
+    /// Services that a manifest with a problem names, with the files of those manifests.
+    claimed: BTreeMap<ServiceKey, BTreeSet<Arc<str>>>,
 }
 
 impl Snapshot {
@@ -64,11 +65,29 @@ impl Snapshot {
     /// problems names it, or where the file that named it last, or a folder above that, has a problem.
     #[must_use]
     pub fn proves_absence(&self, key: &ServiceKey, last: &str) -> bool {
-        let unread = |problem: &Problem| {
-            last.strip_prefix(&*problem.file).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
-        !self.desired.contains_key(key) && !self.claimed.contains(key) && !self.problems.iter().any(unread)
+        let unread = |problem: &Problem| keeps_unread(problem, last);
+        !self.desired.contains_key(key) && !self.claimed.contains_key(key) && !self.problems.iter().any(unread)
     }
+
+    /// The problems that may keep a service from being applied: those of the files in which a manifest with a problem
+    /// names it, and those of the file that named it `last`, or of a folder above that.
+    pub fn problems_of(&self, key: &ServiceKey, last: Option<&str>) -> impl Iterator<Item = &Problem> {
+        let claimed = self.claimed.get(key);
+        self.problems.iter().filter(move |problem| {
+            claimed.is_some_and(|files| files.contains(&problem.file))
+                || last.is_some_and(|last| keeps_unread(problem, last))
+        })
+    }
+
+    /// Services that a manifest with a problem names, in the order of their names; a valid one may name them too.
+    pub fn claimed(&self) -> impl Iterator<Item = &ServiceKey> {
+        self.claimed.keys()
+    }
+}
+
+/// Whether a problem is one of a file, or of a folder above it.
+fn keeps_unread(problem: &Problem, file: &str) -> bool {
+    file.strip_prefix(&*problem.file).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// Why a folder could not be read at all.
@@ -162,11 +181,13 @@ impl Folder {
 
 /// Puts together what the files of a folder say, in the order of their names.
 fn snapshot(revision: Revision, lock: Lock, files: &[Found], mut problems: Vec<Problem>) -> Snapshot {
-    let mut claimed = BTreeSet::new();
+    let mut claimed: BTreeMap<ServiceKey, BTreeSet<Arc<str>>> = BTreeMap::new();
     let mut named: Vec<(&ServiceKey, &Desired)> = Vec::with_capacity(files.len());
-    for Found { contents, .. } in first_paths(files) {
+    for Found { file, contents, .. } in first_paths(files) {
         problems.extend(contents.parsed.problems.iter().cloned());
-        claimed.extend(contents.parsed.claimed.iter().cloned());
+        for key in &contents.parsed.claimed {
+            claimed.entry(key.clone()).or_default().insert(Arc::clone(file));
+        }
         named.extend(contents.parsed.manifests.iter().map(|(key, desired)| (key, desired)));
     }
     // Stable: of one service, the manifests stay in the order of their files.
@@ -177,7 +198,9 @@ fn snapshot(revision: Revision, lock: Lock, files: &[Found], mut problems: Vec<P
             [(key, only)] => desired.push(((*key).clone(), (*only).clone())),
             several => {
                 problems.extend(named_twice(several));
-                claimed.extend(several.first().map(|(key, _)| (*key).clone()));
+                for (key, Desired { place, .. }) in several {
+                    claimed.entry((*key).clone()).or_default().insert(Arc::clone(&place.file));
+                }
             }
         }
     }

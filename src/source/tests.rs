@@ -163,6 +163,29 @@ fn two_manifests_of_one_service_are_both_a_problem_and_neither_counts() {
 }
 
 #[test]
+fn problems_are_found_by_the_service_that_they_keep_back() {
+    let tree = Tree::new();
+    tree.write("a.yaml", &manifest("web", "1"));
+    tree.write("b.yaml", &manifest("web", "2"));
+    tree.write("c.yaml", &manifest("other", "1").replace("metadata:", "metdata:"));
+    tree.write("d.yaml", &manifest("bad", "1").replace("kind:", "kin:"));
+    let snapshot = tree.look();
+    let files = |service: &str, last: Option<&str>| {
+        let key = format!("shop/{service}").parse().unwrap();
+        let mut files: Vec<String> = snapshot.problems_of(&key, last).map(|problem| problem.file.to_string()).collect();
+        files.dedup();
+        files
+    };
+    assert_eq!(files("web", None), ["a.yaml", "b.yaml"]);
+    assert_eq!(files("bad", None), ["d.yaml"]);
+    // Its manifest cannot be told to be its own; that it was the last one can.
+    assert_eq!(files("other", None), [""; 0]);
+    assert_eq!(files("other", Some("c.yaml")), ["c.yaml"]);
+    let claimed: Vec<String> = snapshot.claimed().map(ToString::to_string).collect();
+    assert_eq!(claimed, ["shop/bad", "shop/web"]);
+}
+
+#[test]
 fn absence_is_proven_only_where_all_that_could_name_a_service_was_read() {
     let tree = Tree::new();
     tree.write("sub/bad.yaml", "{");

@@ -33,6 +33,7 @@ pub struct Meters {
     durations: Family<ByOutcome, Histogram, fn() -> Histogram>,
     reactions: Histogram,
     unrecorded: Counter,
+    deprecated: Counter,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -78,6 +79,7 @@ impl Meters {
         }
         let reactions = Histogram::new(REACTION_BUCKETS);
         let unrecorded = Counter::default();
+        let deprecated = Counter::default();
 
         // The library puts a full stop behind each help text, the unit behind each name, and `_total`, `_info`.
         let mut registry = named();
@@ -93,7 +95,9 @@ impl Meters {
         let help = "Time from a change in the folder to the call that carries it";
         registry.register_with_unit("change_to_call", help, Unit::Seconds, reactions.clone());
         registry.register("ledger_write_failures", "Writes to the ledger that failed", unrecorded.clone());
-        Self { registry: Arc::new(registry), passes, calls, durations, reactions, unrecorded }
+        let help = "Answers that announced the end of their call";
+        registry.register("deprecated_answers", help, deprecated.clone());
+        Self { registry: Arc::new(registry), passes, calls, durations, reactions, unrecorded, deprecated }
     }
 
     /// A pass began, set off by `start`, `event`, `resync`, `hup` or `usr1`.
@@ -115,6 +119,11 @@ impl Meters {
     /// A write to the ledger failed.
     pub fn unrecorded(&self) {
         self.unrecorded.inc();
+    }
+
+    /// An answer announced the end of its call.
+    pub fn deprecated(&self) {
+        self.deprecated.inc();
     }
 
     /// Everything as OpenMetrics text, with the numbers of this moment.
@@ -153,8 +162,6 @@ fn registry_of(gauges: &Gauges) -> Registry {
         let help = "Calls that the window of the rate limit has in all";
         registry.register("quota_limit", help, ConstGauge::new(limit));
     }
-    let help = "Answers that announced the end of their call, since the daemon began";
-    registry.register("deprecated_answers", help, ConstGauge::new(gauges.deprecated));
     if let Some(look) = gauges.last_look {
         let help = "When the folder was read in full for the last time, since 1970";
         let seconds = ConstGauge::new(look.as_duration().as_secs_f64());

@@ -180,8 +180,6 @@ pub struct Gauges {
     pub quota_remaining: Option<u32>,
     /// Calls that the window has in all.
     pub quota_limit: Option<u32>,
-    /// Answers that said that their call will go.
-    pub deprecated: u64,
     /// When the folder was read in full for the last time.
     pub last_look: Option<Timestamp>,
     /// Calls in flight.

@@ -50,6 +50,7 @@ fn a_plan_tells_changes_from_the_last_applied_content_and_sends_nothing() {
     - orphaned  shop/orphaned
     - suspended shop/suspended  suspended.yaml:1
     2 to update, 1 unchanged, 1 suspended, 1 orphaned  tree:sha256:…
+    2 calls, 996 left, window resets in 60 min
     ");
     assert_eq!(text.stderr, "");
     assert!(workspace.contents() == before, "a plan wrote something");
@@ -228,7 +229,7 @@ fn help_names_the_variable_of_every_option_and_so_does_the_readme() {
     let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
     let rows: Vec<&str> = readme.lines().filter(|line| line.starts_with('|')).collect();
     let mut options = BTreeSet::new();
-    for command in ["", "plan", "validate", "schema", "sandbox", "completions"] {
+    for command in ["", "plan", "validate", "status", "why", "history", "schema", "sandbox", "completions"] {
         let arguments: Vec<&str> = [command, "--help"].into_iter().filter(|word| !word.is_empty()).collect();
         let help = workspace.run(&arguments).exits(0).stdout;
         for (option, text) in options_of(&help) {

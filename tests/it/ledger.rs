@@ -116,7 +116,9 @@ fn refused(workspace: &Workspace, api: &Api, why: &str) {
         files
     };
     let before = stored();
-    for ran in [workspace.once(api, &[]), workspace.plan(), workspace.run(&["--reconcile-once", "--sandbox"])] {
+    let commands = [&["--reconcile-once", "--sandbox"][..], &["status"], &["history"], &["why", "web"]];
+    let read = commands.into_iter().map(|arguments| workspace.run(arguments));
+    for ran in [workspace.once(api, &[]), workspace.plan()].into_iter().chain(read) {
         let Ran { stdout, stderr, .. } = ran.exits(78);
         assert_eq!(stdout, "");
         let error = stderr.lines().find(|line| line.starts_with("error: ")).unwrap_or_default();

@@ -5,13 +5,24 @@
 //! - `commands`: plan, validate, schema, completions, sandbox, help
 //! - `exit_codes`: what cannot be understood, and what cannot be begun
 //! - `problems`: what is wrong in a folder, and how it is told
+//! - `history`: what was sent, when, why
 //! - `ledger`: one truenorth a ledger; ledgers that cannot be used
 //! - `recovery`: killed in the middle, again and again
 //! - `signals`: stopped in the middle
+//! - `status`: the table, and how it is kept on the screen
+//! - `why`: why a service is as it is
 //! - `secrets`: the token in no output and no file
 //! - `daemon`: watches, retries, survives, says what it does
 //! - `import`: manifests from what runs
 //! - `live`: what is sent and what the API then shows are the same, and nothing else is
+//! - `daemon_disk`: a full disk, files that may not grow, a read-only state folder
+//! - `daemon_faults`: every fault of the API in one life
+//! - `daemon_git`: beside pulls of commits that change thousands of files
+//! - `adopt`: live first: what is adopted, settled, not sent
+//! - `drift`: the daemon and what somebody changes by hand
+//! - `daemon_kill`: killed at any moment, again and again
+//! - `daemon_links`: behind links that are swapped
+//! - `daemon_systemd`: what systemd is told
 //! - `readme`: every command of the README
 //! - `tidy`: what the modules may know of each other
 
@@ -20,8 +31,16 @@
 mod adopt;
 mod commands;
 mod daemon;
+mod daemon_disk;
+mod daemon_faults;
+mod daemon_git;
+mod daemon_kill;
+mod daemon_links;
+mod daemon_systemd;
+mod drift;
 mod exit_codes;
 mod faults;
+mod history;
 mod import;
 mod ledger;
 mod live;
@@ -31,5 +50,7 @@ mod readme;
 mod recovery;
 mod secrets;
 mod signals;
+mod status;
 mod support;
 mod tidy;
+mod why;

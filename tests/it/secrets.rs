@@ -30,6 +30,9 @@ fn no_command_shows_the_token() {
             &["validate"],
             &["validate", "--output", "json"],
             &["validate", "--output", "github"],
+            &["status"],
+            &["history"],
+            &["why", "web"],
             &["schema"],
             &["completions", "bash"],
             &["--help"],
@@ -81,6 +84,9 @@ fn no_answer_of_the_api_brings_the_token_out() {
             };
             run(&workspace, planted, &[&once, more].concat());
             assert!(api.world().call_count() > 0, "{name}");
+            for told in [&["status"][..], &["history"], &["why", "web"], &["why", "web", "--output", "json"]] {
+                run(&workspace, planted, told).exits(0);
+            }
             assert_nothing_in_files(&workspace);
         }
     }

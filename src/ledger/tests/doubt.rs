@@ -204,3 +204,18 @@ proptest! {
         prop_assert_eq!(had, want);
     }
 }
+
+#[tokio::test]
+async fn an_update_that_was_put_off_is_in_history_and_casts_no_doubt() {
+    let dir = folder();
+    let ledger = open(dir.path());
+    send(&ledger, "shop/web", "1", ACCEPTED).await;
+    ledger.put_off(intent("shop/web", "2"), rejected()).await.unwrap();
+    ledger.put_off(intent("shop/new", "1"), unsent()).await.unwrap();
+    assert_eq!(known(&ledger, "shop/web"), applied("shop/web", "1"));
+    assert_eq!(ledger.reader().known().unwrap().get(&key("shop/new")), None);
+    let history = ledger.reader().history(None, 2).unwrap();
+    let ends: Vec<_> = history.into_iter().map(|entry| entry.end).collect();
+    let recorded = |outcome| End::Recorded { outcome, at: at(1) };
+    assert_eq!(ends, [recorded(unsent()), recorded(rejected())]);
+}

@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 
 use super::*;
-use crate::ledger::{End, Reader};
+use crate::ledger::{AppliedMark, End, Reader, Traces};
 
 fn names(dir: &Path) -> Vec<String> {
     contents(dir).into_iter().map(|(name, _)| name).collect()
@@ -38,6 +38,39 @@ async fn a_reader_sees_what_a_writer_commits_beside_it() {
     assert_eq!((entry.began, entry.attempt, entry.cause.as_str()), (at(1), 1, "changed"));
     assert_eq!((entry.revision, entry.place), (revision().to_string(), place()));
     assert_eq!(entry.spec, serde_json::to_string(&update("1")).unwrap());
+}
+
+#[tokio::test]
+async fn services_are_named_once_and_marked_when_they_were_applied() {
+    let dir = folder();
+    let ledger = open(dir.path());
+    send(&ledger, "shop/web", "1", ACCEPTED).await;
+    send(&ledger, "shop/web", "2", rejected()).await;
+    send(&ledger, "shop/api", "1", rejected()).await;
+    let reader = ledger.reader();
+    let mut services = reader.services().unwrap();
+    services.sort();
+    assert_eq!(services, [key("shop/api"), key("shop/web")]);
+    let marks = reader.marks().unwrap();
+    let mark = AppliedMark { revision: revision().to_string(), at: at(2) };
+    assert_eq!(marks, [(key("shop/web"), mark)].into());
+}
+
+#[tokio::test]
+async fn writing_leaves_traces_and_reading_none() {
+    let dir = folder();
+    let absent = Traces::of(dir.path());
+    let ledger = open(dir.path());
+    let opened = Traces::of(dir.path());
+    assert_ne!(opened, absent);
+    send(&ledger, "shop/web", "1", ACCEPTED).await;
+    let written = Traces::of(dir.path());
+    assert_ne!(written, opened);
+    let reader = Reader::open(dir.path()).unwrap().unwrap();
+    reader.history(None, 10).unwrap();
+    reader.holder().unwrap();
+    drop(reader);
+    assert_eq!(Traces::of(dir.path()), written);
 }
 
 #[tokio::test]

@@ -119,6 +119,7 @@ fn every_family_is_described_and_named_as_the_specification_wants() {
     let names: BTreeSet<_> = families.iter().map(|(name, family)| format!("{} {name}", family.kind)).collect();
     insta::assert_snapshot!(names.into_iter().collect::<Vec<_>>().join("\n"), @"
     counter truenorth_calls
+    counter truenorth_deprecated_answers
     counter truenorth_ledger_write_failures
     counter truenorth_passes
     gauge truenorth_calls_in_flight

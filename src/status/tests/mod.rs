@@ -140,7 +140,6 @@ fn gauges() -> Gauges {
         problems: 1,
         quota_remaining: Some(993),
         quota_limit: Some(1000),
-        deprecated: 2,
         last_look: Some(at("2026-03-01T09:00:00.5Z")),
         in_flight: 3,
         paused: true,

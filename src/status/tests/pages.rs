@@ -84,7 +84,9 @@ async fn status_is_the_json_that_programs_rely_on() {
           "attempts": 3,
           "since": null,
           "next_attempt": "2026-03-01T09:00:08.25Z",
-          "error": "the API is away"
+          "error": "the API is away",
+          "drift": null,
+          "suspension": null
         }
       ],
       "problems": [
@@ -100,7 +102,9 @@ async fn status_is_the_json_that_programs_rely_on() {
       "api": {
         "calls": 7,
         "remaining": 993
-      }
+      },
+      "quota": null,
+      "drift": null
     }
     "#);
 }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use secrecy::SecretString;
+use serde_json::Value;
 use tokio::runtime::{Builder, Runtime};
 use truenorth::sandbox::{Options, Sandbox, Services, TokenRule, World};
 
@@ -55,4 +56,16 @@ impl Api {
         let target = service.into();
         self.world().calls().iter().filter(|call| call.target.as_ref() == Some(&target)).count()
     }
+}
+
+/// The tags of the images that were accepted for `shop/<service>`, in order.
+pub(crate) fn tags(api: &Api, service: &str) -> Vec<String> {
+    api.world().updates(format!("shop/{service}")).iter().map(|update| tag(update).to_owned()).collect()
+}
+
+/// The tag of the image of an update.
+pub(crate) fn tag(update: &Value) -> &str {
+    // PATCH has the same below `deployment`.
+    let image = update.pointer("/external/imagePath").or(update.pointer("/deployment/external/imagePath"));
+    image.and_then(Value::as_str).unwrap().rsplit(':').next().unwrap()
 }

@@ -1,8 +1,11 @@
 //! A folder of manifests, a state folder and the binary; and a sandbox beside the test.
 
 mod api;
+mod daemon;
+mod git;
 mod ran;
 mod report;
+mod terminal;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -11,15 +14,21 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-pub(crate) use api::Api;
+pub(crate) use api::{Api, tag, tags};
+pub(crate) use daemon::Daemon;
+pub(crate) use git::git;
 pub(crate) use ran::{Ran, Running};
 pub(crate) use report::{hidden, outcome};
+pub(crate) use terminal::{Terminal, last_picture, plain};
 
 /// The token that every command gets, and that nothing may show.
 pub(crate) const TOKEN: &str = "nf-planted-9f3b7c1d5e";
 
 /// How long anything may take that is sure to come. Only a failing test waits that long.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How the names of test folders begin.
+const PREFIX: &str = "truenorth-test-";
 
 /// A new folder with `manifests/` and room for `state/`.
 pub(crate) struct Workspace {
@@ -36,7 +45,15 @@ enum Begins {
 
 impl Workspace {
     pub(crate) fn new() -> Self {
-        let folder = TempDir::with_prefix("truenorth-test-").unwrap();
+        Self::of(TempDir::with_prefix(PREFIX).unwrap())
+    }
+
+    /// In memory, where the machine offers that: for tests that write thousands of files.
+    pub(crate) fn in_memory() -> Self {
+        Self::of(TempDir::with_prefix_in(PREFIX, "/dev/shm").or_else(|_| TempDir::with_prefix(PREFIX)).unwrap())
+    }
+
+    fn of(folder: TempDir) -> Self {
         std::fs::create_dir(folder.path().join("manifests")).unwrap();
         Self { folder, begins: Begins::Reading }
     }
@@ -140,6 +157,19 @@ pub(crate) fn manifest(service: &str, tag: &str) -> String {
     let _ = write!(text, "metadata:\n  projectId: shop\n  serviceId: {service}\n");
     let _ = write!(text, "spec:\n  external:\n    imagePath: ghcr.io/acme/{service}:{tag}\n");
     text
+}
+
+/// A number from the environment.
+pub(crate) fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok().map(|text| text.parse().expect("a number"))
+}
+
+/// Where the random choices of a test begin: `TRUENORTH_SEED`, else 1. A test that fails shows it.
+#[allow(clippy::print_stdout, reason = "so that a failure can be had again")]
+pub(crate) fn seed() -> u64 {
+    let seed = number("TRUENORTH_SEED").unwrap_or(1);
+    println!("TRUENORTH_SEED={seed}");
+    seed
 }
 
 /// Waits until a condition holds that is sure to.

@@ -1,0 +1,127 @@
+//! One call as the ledger remembers it, in the words and the JSON that every command uses for it.
+
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+
+use crate::ledger::{End, HistoryEntry, Outcome};
+use crate::model::{Digest, Place, ServiceKey};
+
+/// One call, or the adoption of what was live.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(super) struct Attempt {
+    pub(super) service: ServiceKey,
+    pub(super) began: Timestamp,
+    /// Nothing while the end is not known.
+    pub(super) ended: Option<Timestamp>,
+    /// How long it took, in seconds.
+    pub(super) seconds: Option<f64>,
+    /// Why: new, changed, in-doubt, adopted, …
+    pub(super) cause: String,
+    pub(super) outcome: Word,
+    /// HTTP status, where there was an answer.
+    pub(super) status: Option<u16>,
+    /// What went wrong.
+    pub(super) message: Option<String>,
+    /// Which try of this content, from 1; 0 where nothing was sent.
+    pub(super) attempt: u32,
+    pub(super) revision: String,
+    pub(super) manifest: Place,
+    pub(super) digest: Digest,
+}
+
+/// How a call ended, in a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Word {
+    /// The API took it.
+    Accepted,
+    /// The API refused it.
+    Rejected,
+    /// It never left this machine.
+    Unsent,
+    /// Nobody knows whether it arrived.
+    Unknown,
+    /// Its process went away before the answer came.
+    Interrupted,
+    /// There was no call: live had it already.
+    Adopted,
+    /// It is being made.
+    InFlight,
+}
+
+impl Word {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Rejected => "rejected",
+            Self::Unsent => "unsent",
+            Self::Unknown => "unknown",
+            Self::Interrupted => "interrupted",
+            Self::Adopted => "adopted",
+            Self::InFlight => "in-flight",
+        }
+    }
+
+    /// Whether the service has afterwards what was asked for.
+    pub(super) fn is_good(self) -> bool {
+        matches!(self, Self::Accepted | Self::Adopted)
+    }
+}
+
+impl Attempt {
+    /// From the ledger; `held` is whether a truenorth has it open. Where none has, a call without an end has nobody who
+    /// could still record one.
+    pub(super) fn new(entry: HistoryEntry, held: bool) -> Self {
+        let (outcome, ended, status, message) = match entry.end {
+            End::Open if held => (Word::InFlight, None, None, None),
+            End::Open => (Word::Interrupted, None, None, Some(GONE.to_owned())),
+            End::Interrupted { at } => (Word::Interrupted, Some(at), None, Some(GONE.to_owned())),
+            End::Adopted { at } => (Word::Adopted, Some(at), None, None),
+            End::Recorded { outcome, at } => {
+                let (word, status, message) = match outcome {
+                    Outcome::Accepted { status } => (Word::Accepted, Some(status), None),
+                    Outcome::Rejected { status, message } => (Word::Rejected, Some(status), Some(message)),
+                    Outcome::Unsent { message } => (Word::Unsent, None, Some(message)),
+                    Outcome::Unknown { status, message } => (Word::Unknown, status, Some(message)),
+                };
+                (word, Some(at), status, message)
+            }
+        };
+        // When an interruption was found says nothing of how long the call took.
+        let took = ended.filter(|_| !matches!(outcome, Word::Interrupted | Word::Adopted));
+        Self {
+            service: entry.key,
+            began: entry.began,
+            ended,
+            seconds: took.map(|ended| entry.began.duration_until(ended).as_secs_f64().max(0.0)),
+            cause: entry.cause,
+            outcome,
+            status,
+            message,
+            attempt: entry.attempt,
+            revision: entry.revision,
+            manifest: entry.place,
+            digest: entry.digest,
+        }
+    }
+
+    /// Whether the API refused the content, so that it waits for other content. The rate limit is no refusal of it.
+    pub(super) fn stalls(&self) -> bool {
+        self.outcome == Word::Rejected && self.status != Some(429)
+    }
+
+    /// As `rejected 404`.
+    pub(super) fn ending(&self) -> String {
+        match self.status {
+            Some(status) => format!("{} {status}", self.outcome.as_str()),
+            None => self.outcome.as_str().to_owned(),
+        }
+    }
+
+    /// How long it took.
+    pub(super) fn took(&self) -> Option<SignedDuration> {
+        self.seconds.and_then(|seconds| SignedDuration::try_from_secs_f64(seconds).ok())
+    }
+}
+
+const GONE: &str = "the process ended before the answer came";

@@ -1,0 +1,101 @@
+//! `truenorth history`: what was sent, when, why, from where, and how it ended; from the ledger alone.
+
+use std::io::Write as _;
+
+use anstyle::{AnsiColor, Style};
+use serde::Serialize;
+
+use super::args::{HistoryArgs, Output};
+use super::attempt::{Attempt, Word};
+use super::exit::Exit;
+use super::table::{self, Cell, Column, Row, Size};
+use super::{configuration, ledger_error, print, services, settings, short};
+use crate::ledger::Reader;
+use crate::model::ServiceKey;
+use crate::plan::printable;
+
+/// What `--output json` prints.
+#[derive(Serialize)]
+struct History {
+    /// Nothing for all services.
+    service: Option<ServiceKey>,
+    /// Newest first.
+    calls: Vec<Attempt>,
+}
+
+pub(super) fn run(args: &HistoryArgs) -> anyhow::Result<Exit> {
+    let state_dir = settings::state_dir(&args.state, &settings::environment)?;
+    let reader = Reader::open(&state_dir).map_err(|error| ledger_error(&error))?;
+    let history = read(reader.as_ref(), args)?;
+    match args.output {
+        Output::Json => print::json(&history)?,
+        Output::Text => {
+            let width = Size::of_stdout().map(|size| size.columns);
+            anstream::stdout().write_all(text(&history, width).as_bytes())?;
+        }
+    }
+    Ok(Exit::Converged)
+}
+
+fn read(reader: Option<&Reader>, args: &HistoryArgs) -> anyhow::Result<History> {
+    let known = match reader {
+        Some(reader) if args.service.is_some() => reader.services().map_err(configuration)?,
+        Some(_) | None => Vec::new(),
+    };
+    let service = match &args.service {
+        Some(name) => Some(services::meant(name, &known, "the ledger knows no")?),
+        None => None,
+    };
+    let Some(reader) = reader else { return Ok(History { service, calls: Vec::new() }) };
+    let held = reader.holder().map_err(configuration)?.is_some();
+    let entries = reader.history(service.as_ref(), args.limit).map_err(configuration)?;
+    Ok(History { service, calls: entries.into_iter().map(|entry| Attempt::new(entry, held)).collect() })
+}
+
+/// What matters most stands first: on a narrow terminal the end of a line is cut.
+const COLUMNS: [Column; 9] = [
+    Column::Firm("TIME"),
+    Column::Soft("SERVICE"),
+    Column::Firm("OUTCOME"),
+    Column::Firm("CAUSE"),
+    Column::Firm("TRY"),
+    Column::Firm("TOOK"),
+    Column::Soft("REVISION"),
+    Column::Soft("MANIFEST"),
+    Column::Firm("DIGEST"),
+];
+
+fn text(history: &History, width: Option<usize>) -> String {
+    if history.calls.is_empty() {
+        return "nothing was sent yet\n".to_owned();
+    }
+    let rows: Vec<Row<9>> = history.calls.iter().map(row).collect();
+    table::lines(COLUMNS, &rows, width).into_iter().map(|line| line + "\n").collect()
+}
+
+fn row(call: &Attempt) -> Row<9> {
+    let plain = |text: &str| Cell::new(printable(text));
+    Row {
+        cells: [
+            Cell::new(short::time(call.began)),
+            plain(&call.service.to_string()),
+            Cell::styled(call.ending(), style(call.outcome)),
+            plain(&call.cause),
+            Cell::new(call.attempt.to_string()),
+            Cell::new(call.took().map(short::took).unwrap_or_default()),
+            plain(&short::revision(&call.revision)),
+            plain(&call.manifest.to_string()),
+            Cell::new(short::digest(call.digest)),
+        ],
+        below: call.message.as_deref().map(|message| Cell::styled(printable(message), Style::new().dimmed())),
+    }
+}
+
+/// The colour of an outcome.
+pub(super) fn style(outcome: Word) -> Style {
+    match outcome {
+        Word::Accepted | Word::Adopted => AnsiColor::Green.on_default(),
+        Word::Rejected => AnsiColor::Red.on_default(),
+        Word::Unsent | Word::Unknown | Word::Interrupted | Word::InFlight => AnsiColor::Yellow.on_default(),
+    }
+}

@@ -1,0 +1,109 @@
+//! Which service somebody means: by its full name, or by its last part where only one has it.
+
+use crate::model::ServiceKey;
+use crate::plan::printable;
+
+/// Most names that a message lists.
+const LISTED: usize = 5;
+/// How alike two names must be, of 1.
+const NEAR: f32 = 0.6;
+/// Longer names are compared with none.
+const MAX_NAME: usize = 256;
+
+/// A name that leads to no service, with what to do.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}; hint: {hint}")]
+pub(super) struct Unclear {
+    message: String,
+    hint: String,
+}
+
+/// The service that `name` stands for, of those in `known`. `nobody` says who does not know one, as "the ledger knows
+/// no".
+///
+/// # Errors
+/// None has that name, or several share its last part.
+pub(super) fn meant<'k>(
+    name: &str,
+    known: impl IntoIterator<Item = &'k ServiceKey>,
+    nobody: &str,
+) -> Result<ServiceKey, Unclear> {
+    let mut known: Vec<&ServiceKey> = known.into_iter().collect();
+    known.sort_unstable();
+    known.dedup();
+    let full = name.parse::<ServiceKey>().ok();
+    if let Some(found) = known.iter().find(|key| full.as_ref() == Some(**key)) {
+        return Ok((*found).clone());
+    }
+    let shared: Vec<&ServiceKey> = known.iter().copied().filter(|key| key.service.as_str() == name).collect();
+    match shared.as_slice() {
+        [only] => Ok((*only).clone()),
+        [] => Err(Unclear { message: format!("{nobody} service `{}`", printable(name)), hint: hint(name, &known) }),
+        several => Err(Unclear {
+            message: format!("{} services are named `{}`", several.len(), printable(name)),
+            hint: format!("say which one: {}", listed(several)),
+        }),
+    }
+}
+
+fn hint(name: &str, known: &[&ServiceKey]) -> String {
+    if known.is_empty() {
+        return "no service was ever called; is --state-dir the one of the daemon?".to_owned();
+    }
+    if name.len() <= MAX_NAME {
+        let names: Vec<String> = known.iter().map(ToString::to_string).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let full = similar::get_close_matches(name, &names, 1, NEAR).first().map(|near| (*near).to_owned());
+        let by_last_part = || {
+            let last: Vec<&str> = known.iter().map(|key| key.service.as_str()).collect();
+            let near = *similar::get_close_matches(name, &last, 1, NEAR).first()?;
+            known.iter().find(|key| key.service.as_str() == near).map(ToString::to_string)
+        };
+        if let Some(near) = full.or_else(by_last_part) {
+            return format!("did you mean {}?", printable(&near));
+        }
+    }
+    format!("known: {}", listed(known))
+}
+
+fn listed(keys: &[&ServiceKey]) -> String {
+    let shown: Vec<String> = keys.iter().take(LISTED).map(|key| printable(&key.to_string())).collect();
+    match keys.len().saturating_sub(LISTED) {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(name: &str) -> Result<String, String> {
+        let known: Vec<ServiceKey> = ["shop/web", "shop/checkout", "acme/shop/web", "blog/api"]
+            .iter()
+            .map(|name| name.parse().expect("is a key"))
+            .collect();
+        meant(name, &known, "the ledger knows no").map(|key| key.to_string()).map_err(|unclear| unclear.to_string())
+    }
+
+    #[test]
+    fn a_service_is_meant_by_its_name_or_its_last_part() {
+        assert_eq!(asked("acme/shop/web").as_deref(), Ok("acme/shop/web"));
+        assert_eq!(asked("checkout").as_deref(), Ok("shop/checkout"));
+        let shared = "2 services are named `web`; hint: say which one: shop/web, acme/shop/web";
+        assert_eq!(asked("web"), Err(shared.to_owned()));
+    }
+
+    #[test]
+    fn an_unknown_name_is_told_the_near_one() {
+        let told = |name: &str, hint: &str| {
+            let message = format!("the ledger knows no service `{name}`; hint: {hint}");
+            assert_eq!(asked(name), Err(message));
+        };
+        told("shop/chekout", "did you mean shop/checkout?");
+        told("chekout", "did you mean shop/checkout?");
+        told("q", "known: blog/api, shop/checkout, shop/web, acme/shop/web");
+        let none = meant("web", [], "the ledger knows no").map_err(|unclear| unclear.hint);
+        assert!(none.is_err_and(|hint| hint.starts_with("no service was ever called")));
+    }
+}

@@ -1,0 +1,88 @@
+//! Times, revisions and digests in few characters, for tables and sentences.
+
+use jiff::{SignedDuration, Timestamp};
+
+/// How many hexadecimal digits of a commit or a digest are shown.
+const DIGITS: usize = 12;
+
+/// How long ago a time is, or how long until it: `12 s`, `3 min`, `7 h`, `2 d`.
+pub(super) fn span(from: Timestamp, to: Timestamp) -> String {
+    let seconds = from.duration_until(to).as_secs().max(0);
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min", seconds / 60),
+        3600..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}
+
+/// How long something took: `85 ms`, `1.2 s`, `3 min`.
+pub(super) fn took(duration: SignedDuration) -> String {
+    let millis = duration.as_millis().max(0);
+    match millis {
+        0..1000 => format!("{millis} ms"),
+        1000..60_000 => format!("{}.{} s", millis / 1000, millis % 1000 / 100),
+        _ => format!("{} min", millis / 60_000),
+    }
+}
+
+/// A time to the second, in UTC: `2027-01-31T18:00:00Z`.
+pub(super) fn time(at: Timestamp) -> String {
+    format!("{at:.0}")
+}
+
+/// A revision as the ledger has it: `git:4f2a91c07be7+dirty`, `tree:de75de5a3096`.
+pub(super) fn revision(text: &str) -> String {
+    if let Some(rest) = text.strip_prefix("git:") {
+        let (commit, dirty) = rest.strip_suffix("+dirty").map_or((rest, ""), |commit| (commit, "+dirty"));
+        format!("git:{}{dirty}", start(commit))
+    } else if let Some(digits) = text.strip_prefix("tree:sha256:") {
+        format!("tree:{}", start(digits))
+    } else {
+        text.to_owned()
+    }
+}
+
+/// A digest: `de75de5a3096`.
+pub(super) fn digest(digest: crate::model::Digest) -> String {
+    start(digest.to_string().trim_start_matches("sha256:")).to_owned()
+}
+
+fn start(digits: &str) -> &str {
+    digits.get(..DIGITS).unwrap_or(digits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_are_told_in_one_unit() {
+        let told = |seconds| span(Timestamp::UNIX_EPOCH, Timestamp::from_second(seconds).expect("is a time"));
+        for (seconds, words) in [
+            (-5, "0 s"),
+            (0, "0 s"),
+            (59, "59 s"),
+            (60, "1 min"),
+            (3599, "59 min"),
+            (3600, "1 h"),
+            (172_799, "47 h"),
+            (172_800, "2 d"),
+        ] {
+            assert_eq!(told(seconds), words, "{seconds}");
+        }
+        assert_eq!(span(Timestamp::MIN, Timestamp::MAX), "7304481 d");
+        let told = |millis| took(SignedDuration::from_millis(millis));
+        assert_eq!([told(-1), told(85), told(1234), told(200_000)], ["0 ms", "85 ms", "1.2 s", "3 min"]);
+    }
+
+    #[test]
+    fn a_revision_is_short_and_still_says_that_it_is_dirty() {
+        let commit = "4f2a91c07be7ab9d3c5f4f2a91c07be7ab9d3c5f";
+        assert_eq!(revision(&format!("git:{commit}")), "git:4f2a91c07be7");
+        assert_eq!(revision(&format!("git:{commit}+dirty")), "git:4f2a91c07be7+dirty");
+        assert_eq!(revision(&format!("tree:sha256:{commit}")), "tree:4f2a91c07be7");
+        assert_eq!(revision("git:é"), "git:é");
+        assert_eq!(revision("something"), "something");
+    }
+}

@@ -1,0 +1,137 @@
+//! The explanation as somebody reads it at night: the answer first, then what it rests on.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use anstyle::{AnsiColor, Style};
+use jiff::Timestamp;
+
+use super::super::attempt::Attempt;
+use super::super::status::told;
+use super::super::{print, short};
+use super::answer::Answer;
+use super::facts::Facts;
+use crate::ledger::AppliedRecord;
+use crate::model::Place;
+use crate::plan::{Change, printable};
+
+const STRONG: Style = Style::new().bold();
+const FAINT: Style = Style::new().dimmed();
+const WRONG: Style = AnsiColor::Red.on_default();
+
+/// How wide the labels are.
+const LABEL: usize = 9;
+
+/// The explanation; `folder` is where the manifests are, so that a place can be opened from where truenorth runs.
+pub(super) fn text(facts: &Facts, folder: &Path) -> String {
+    let answer = Answer::of(facts);
+    let mut text = Text::default();
+    let _ = writeln!(text.0, "{STRONG}{}{STRONG:#}\n", printable(&answer.sentence(facts)));
+    text.line("next", &answer.next(facts));
+    if let Some(waiting) = answer.waits_for(facts) {
+        let until = waiting.until.map(|until| format!(", by {}", short::time(until)));
+        text.line("waits for", &format!("{}{}", words_of(waiting.what), until.unwrap_or_default()));
+    }
+    if let Some(desired) = &facts.desired {
+        text.line("manifest", &shown_place(folder, &desired.place));
+        text.line("desired", &format!("{} at {}", short::digest(desired.digest), short::revision(&facts.revision)));
+    } else {
+        text.line("manifest", &format!("none that is valid, at {}", short::revision(&facts.revision)));
+    }
+    text.line("applied", &applied(facts));
+    if let Some(drift) = &facts.drift {
+        let read = drift.read_at.map(|at| ago(at, facts.now)).unwrap_or_default();
+        match drift.differences.len() {
+            0 => text.line("live", &format!("the same, read {read}")),
+            count => text.line("live", &format!("{} differ, read {read}", crate::plan::counted(count, "field"))),
+        }
+        text.changes(&drift.differences);
+        for undecided in &drift.undecided {
+            text.below(&format!("{FAINT}cannot tell {}{FAINT:#}", printable(undecided)));
+        }
+    }
+    if let Some(last) = &facts.last {
+        text.line("last call", &call(&last.call, facts.now));
+        if let Some(message) = &last.call.message {
+            text.below(&format!("{WRONG}{}{WRONG:#}", printable(message)));
+        }
+        text.changes(&last.changes);
+    }
+    if let Some(not_sent) = answer.not_sent(facts) {
+        text.line("not sent", not_sent.why);
+        text.changes(&facts.changes);
+    } else if !facts.changes.is_empty() {
+        text.line("to send", &crate::plan::counted(facts.changes.len(), "field"));
+        text.changes(&facts.changes);
+    }
+    text.line("ledger", &told(facts.holder));
+    text.0
+}
+
+/// Lines with labels.
+#[derive(Default)]
+struct Text(String);
+
+impl Text {
+    fn line(&mut self, label: &str, words: &str) {
+        let _ = writeln!(self.0, "  {FAINT}{label:<LABEL$}{FAINT:#}  {}", printable(words));
+    }
+
+    /// A line that belongs to the one before; printable already.
+    fn below(&mut self, words: &str) {
+        let _ = writeln!(self.0, "  {:<LABEL$}  {words}", "");
+    }
+
+    fn changes(&mut self, changes: &[Change]) {
+        let width = changes.iter().map(|change| change.path.len()).max().unwrap_or_default();
+        for change in changes {
+            let (from, to) = (change.from.as_deref().map(printable), change.to.as_deref().map(printable));
+            let words = match (from, to) {
+                (None, to) => to.unwrap_or_default(),
+                (Some(from), None) => format!("{from} -> not set"),
+                (Some(from), Some(to)) => format!("{from} -> {to}"),
+            };
+            self.below(&format!("{:<width$}  {words}", printable(&change.path)));
+        }
+    }
+}
+
+fn applied(facts: &Facts) -> String {
+    let doubt = if facts.in_doubt { "; a later call may have arrived too" } else { "" };
+    match &facts.applied {
+        None => format!("nothing{doubt}"),
+        Some(AppliedRecord { digest, revision, place, cause, at, .. }) => format!(
+            "{}, {}, {cause}, from {place} at {}{doubt}",
+            short::digest(*digest),
+            ago(*at, facts.now),
+            short::revision(revision),
+        ),
+    }
+}
+
+fn call(call: &Attempt, now: Timestamp) -> String {
+    let took = call.took().map(|took| format!(", took {}", short::took(took))).unwrap_or_default();
+    let when = ago(call.ended.unwrap_or(call.began), now);
+    format!("{}, {when}, {}, try {}{took}", call.ending(), call.cause, call.attempt)
+}
+
+fn ago(at: Timestamp, now: Timestamp) -> String {
+    format!("{} ago ({})", short::span(at, now), short::time(at))
+}
+
+fn shown_place(folder: &Path, place: &Place) -> String {
+    format!("{}:{}", print::shown_file(folder, &place.file), place.line)
+}
+
+fn words_of(what: &str) -> &str {
+    match what {
+        "answer" => "the API's answer",
+        "rate-limit" => "the rate limit",
+        "retry" => "its next try",
+        "suspension" => "the end of its suspension",
+        "new-content" => "other content, or its next try",
+        "mending" => "its manifest to be mended",
+        "run" => "a truenorth that runs",
+        other => other,
+    }
+}

@@ -1,0 +1,129 @@
+//! `truenorth history`: what was sent, when, why, and how it ended.
+
+use serde_json::{Value, json};
+use truenorth::sandbox::Fault;
+
+use crate::support::{Api, Workspace, manifest};
+
+/// The table without what is another one each time: times, revisions, digests.
+fn words(line: &str) -> Vec<&str> {
+    line.split("  ").map(str::trim).filter(|word| !word.is_empty()).collect()
+}
+
+#[test]
+fn every_call_is_a_line_newest_first_with_what_went_wrong_below() {
+    let (api, workspace) = (Api::new(), Workspace::sending());
+    workspace.service("web", "1");
+    workspace.once(&api, &[]).exits(0);
+    workspace.write("team/web.yaml", manifest("web", "2"));
+    workspace.remove("web.yaml");
+    api.world().script(Fault::status(422).times(1));
+    workspace.once(&api, &[]).exits(1);
+
+    let text = workspace.run(&["history"]).exits(0).stdout;
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 4, "{text}");
+    let heads = ["TIME", "SERVICE", "OUTCOME", "CAUSE", "TRY", "TOOK", "REVISION", "MANIFEST", "DIGEST"];
+    assert_eq!(words(lines[0]), heads);
+    let newest = words(lines[1]);
+    assert_eq!(&newest[1..5], ["shop/web", "rejected 422", "changed", "1"], "{text}");
+    assert_eq!(newest[7], "team/web.yaml:1");
+    assert!(lines[2].starts_with("    ") && lines[2].contains("422"), "{text}");
+    assert_eq!(&words(lines[3])[1..5], ["shop/web", "accepted 200", "new", "1"], "{text}");
+    // Columns are aligned.
+    for (line, word) in [(lines[1], "rejected"), (lines[3], "accepted")] {
+        assert_eq!(line.find(word), lines[0].find("OUTCOME"), "{text}");
+    }
+}
+
+#[test]
+fn the_json_has_one_object_a_call() {
+    let (api, workspace) = (Api::new(), Workspace::sending());
+    for service in ["api", "web"] {
+        workspace.service(service, "1");
+    }
+    workspace.once(&api, &[]).exits(0);
+    let all = workspace.run(&["history", "--output", "json"]).exits(0).json();
+    assert_eq!((all["service"].clone(), all["calls"].as_array().unwrap().len()), (Value::Null, 2));
+    assert_eq!(
+        workspace.run(&["history", "--limit", "1", "--output", "json"]).json()["calls"].as_array().unwrap().len(),
+        1
+    );
+
+    // The last part of a name is enough where only one service has it.
+    for name in ["shop/api", "api"] {
+        let of_one = workspace.run(&["history", name, "--output", "json"]).exits(0).json();
+        assert_eq!(of_one["service"], "shop/api");
+        let [call] = of_one["calls"].as_array().unwrap().as_slice() else { panic!("{of_one:#}") };
+        let names: Vec<&str> = call.as_object().unwrap().keys().map(String::as_str).collect();
+        let expected = [
+            "attempt", "began", "cause", "digest", "ended", "manifest", "message", "outcome", "revision", "seconds",
+            "service", "status",
+        ];
+        assert_eq!(names, expected);
+        assert_eq!(
+            (&call["outcome"], &call["status"], &call["message"]),
+            (&json!("accepted"), &json!(200), &json!(null))
+        );
+        assert_eq!((&call["manifest"], &call["attempt"]), (&json!("api.yaml:1"), &json!(1)));
+        assert!(call["seconds"].as_f64().is_some_and(|seconds| seconds >= 0.0), "{call:#}");
+    }
+}
+
+#[test]
+fn a_service_that_nobody_knows_is_told_with_the_near_one() {
+    let (api, workspace) = (Api::new(), Workspace::sending());
+    let empty = workspace.run(&["history", "web"]).exits(1);
+    assert!(
+        empty.stderr.contains("the ledger knows no service `web`\n  hint: no service was ever called"),
+        "{empty:#?}"
+    );
+    assert_eq!(workspace.run(&["history"]).exits(0).stdout, "nothing was sent yet\n");
+    let json = workspace.run(&["history", "--output", "json"]).exits(0).json();
+    assert_eq!(json, json!({"service": null, "calls": []}));
+    // Looking leaves no trace.
+    assert!(!workspace.state().exists());
+
+    workspace.service("web", "1");
+    workspace.once(&api, &[]).exits(0);
+    let unknown = workspace.run(&["history", "shop/wep"]).exits(1);
+    assert_eq!(unknown.stdout, "");
+    assert_eq!(unknown.stderr, "error: the ledger knows no service `shop/wep`\n  hint: did you mean shop/web?\n");
+    let hostile = workspace.run(&["history", "\u{1b}[2J\u{202e}"]).exits(1);
+    assert!(hostile.stderr.contains("`\\u{1b}[2J\\u{202e}`"), "{hostile:#?}");
+    workspace.run(&["history", "--limit", "0"]).exits(64);
+}
+
+#[test]
+fn what_comes_from_outside_cannot_steer_the_terminal() {
+    let (api, workspace) = (Api::new(), Workspace::sending());
+    workspace.write("\u{1b}[31m\u{202e}\u{9b}1A\r.yaml", manifest("web", "1"));
+    let fault = Fault::error(422, "INVALID", "\u{1b}]0;title\u{7}\u{202e}\u{2066}\n\rx\u{200b}", None);
+    api.world().script(fault.times(1));
+    workspace.once(&api, &[]).exits(1);
+    let text = workspace.run(&["history"]).exits(0).stdout;
+    let steers = |c: char| c != '\n' && (c.is_control() || "\u{202e}\u{2066}\u{200b}".contains(c));
+    assert!(!text.contains(steers), "{text:?}");
+    assert_eq!(text.lines().count(), 3, "{text:?}");
+    assert!(text.contains("\\u{1b}[31m\\u{202e}"), "{text}");
+}
+
+#[test]
+fn a_call_that_a_crash_cut_off_is_interrupted_and_one_under_way_is_in_flight() {
+    use std::time::Duration;
+
+    use rustix::process::Signal;
+
+    use crate::support::{Running, eventually};
+
+    let (api, workspace) = (Api::new(), Workspace::sending());
+    workspace.service("web", "1");
+    api.world().script(Fault::delay(Duration::from_secs(600)).times(1));
+    let running = Running::start(&mut workspace.once_command(&api, &[]));
+    eventually("it makes its call", || api.world().in_flight() == 1);
+    let outcome = || workspace.run(&["history", "--output", "json"]).exits(0).json()["calls"][0]["outcome"].clone();
+    assert_eq!(outcome(), "in-flight");
+    running.signal(Signal::KILL);
+    assert_eq!(running.ended().code, None);
+    assert_eq!(outcome(), "interrupted");
+}

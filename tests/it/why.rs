@@ -1,0 +1,270 @@
+//! `truenorth why`: the answer first, then what it rests on; from the ledger and the folder, without a call.
+
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use truenorth::sandbox::{Fault, Wait};
+
+use crate::support::{Api, Running, Workspace, eventually, manifest};
+
+/// What `why` says of `shop/web`, and that it asked nobody.
+struct Why {
+    json: Value,
+    text: String,
+}
+
+impl Why {
+    fn of(workspace: &Workspace) -> Self {
+        Self {
+            json: workspace.run(&["why", "shop/web", "--output", "json"]).exits(0).json(),
+            text: workspace.run(&["why", "shop/web"]).exits(0).stdout,
+        }
+    }
+
+    fn is(&self, answer: &str) -> bool {
+        self.json["answer"] == answer
+    }
+
+    /// The answer comes first.
+    #[track_caller]
+    fn begins(&self, words: &str) {
+        assert!(self.text.starts_with(words), "{}", self.text);
+        // The JSON is of another moment, with other ages behind these words.
+        assert!(self.json["explanation"].as_str().unwrap().starts_with(words.trim_end()), "{:#}", self.json);
+    }
+
+    /// The line with this label.
+    #[track_caller]
+    fn line(&self, label: &str) -> &str {
+        let line = self.text.lines().find_map(|line| line.strip_prefix(&format!("  {label:<9}  ")));
+        line.unwrap_or_else(|| panic!("no {label} in {}", self.text))
+    }
+}
+
+/// A daemon that serves nothing.
+fn daemon(workspace: &Workspace, api: &Api) -> Running {
+    let url = api.url();
+    Running::start(&mut workspace.command(&["--api-url", &url, "--listen", "off", "--debounce", "20ms"]))
+}
+
+#[test]
+fn a_service_that_is_in_order_says_so() {
+    let (api, workspace) = (Api::new(), Workspace::sending());
+    workspace.service("web", "1");
+    workspace.once(&api, &[]).exits(0);
+    workspace.service("web", "2");
+    workspace.once(&api, &[]).exits(0);
+    let calls = api.world().call_count();
+    let why = Why::of(&workspace);
+    assert!(why.is("unchanged"), "{:#}", why.json);
+    why.begins("shop/web has what its manifest says: there is nothing to send.\n");
+    assert_eq!(why.line("manifest"), "manifests/web.yaml:1");
+    assert!(why.line("applied").contains(", changed, from web.yaml:1 at tree:"), "{}", why.text);
+    assert!(why.line("last call").starts_with("accepted 200, "), "{}", why.text);
+    // What the last call changed, against what was accepted before it.
+    assert!(why.text.contains("external.imagePath  ghcr.io/acme/web:1 -> ghcr.io/acme/web:2\n"), "{}", why.text);
+    let change = json!([{"path": "external.imagePath", "from": "ghcr.io/acme/web:1", "to": "ghcr.io/acme/web:2"}]);
+    assert_eq!(why.json["last_call"]["changes"], change);
+    assert_eq!((&why.json["desired"], &why.json["changes"]), (&why.json["applied"]["digest"], &json!([])));
+    assert_eq!((&why.json["waits_for"], &why.json["not_sent"]), (&Value::Null, &Value::Null));
+    let names: Vec<&str> = why.json.as_object().unwrap().keys().map(String::as_str).collect();
+    let expected = [
+        "answer",
+        "applied",
+        "cause",
+        "changes",
+        "desired",
+        "drift",
+        "explanation",
+        "holder",
+        "in_doubt",
+        "last_call",
+        "manifest",
+        "next",
+        "not_sent",
+        "problems",
+        "revision",
+        "service",
+        "step",
+        "suspension",
+        "waits_for",
+    ];
+    assert_eq!(names, expected);
+    assert_eq!(api.world().call_count(), calls);
+}
+
+#[test]
+fn what_is_due_is_told_with_what_would_be_sent() {
+    let (api, workspace) = (Api::new(), Workspace::sending());
+    workspace.service("web", "1");
+    let new = Why::of(&workspace);
+    assert!(new.is("queued") && new.json["cause"] == "new" && new.json["step"] == "read-live", "{:#}", new.json);
+    new.begins("shop/web is to be read, and updated if it runs something else: nothing is known of it.\n");
+    assert_eq!(new.line("applied"), "nothing");
+    assert_eq!(new.line("next"), "no truenorth has the ledger open: the next one that runs sends the update");
+    assert!(!workspace.state().exists(), "looking leaves no trace");
+
+    let command = "  docker:\n    configType: customCommand\n    customCommand: run --password hunter2\n";
+    workspace.once(&api, &[]).exits(0);
+    workspace.write("web.yaml", manifest("web", "2") + command);
+    let changed = Why::of(&workspace);
+    changed.begins("shop/web is to be updated: its manifest changed.\n");
+    assert!(changed.is("queued") && changed.json["waits_for"]["what"] == "run", "{:#}", changed.json);
+    assert_eq!(changed.line("to send"), "3 fields");
+    assert!(changed.text.contains("docker.customCommand  run --password ***\n"), "{}", changed.text);
+    assert!(!changed.text.contains("hunter2") && !changed.json.to_string().contains("hunter2"));
+
+    // What was said of other content says nothing of this.
+    api.world().script(Fault::status(422).times(1));
+    workspace.once(&api, &[]).exits(1);
+    assert!(Why::of(&workspace).is("stalled"));
+    workspace.service("web", "3");
+    let other = Why::of(&workspace);
+    assert!(other.is("queued"), "{:#}", other.json);
+    assert!(other.line("last call").starts_with("rejected 422, "), "{}", other.text);
+}
+
+#[test]
+fn a_token_that_is_refused_is_told() {
+    let (api, workspace) = (Api::of_token("another"), Workspace::sending());
+    workspace.service("web", "1");
+    workspace.once(&api, &[]).exits(1);
+    let why = Why::of(&workspace);
+    assert!(why.is("denied"), "{:#}", why.json);
+    why.begins("shop/web is not up to date: the API refused the token (401) ");
+}
+
+#[test]
+fn what_a_manifest_suspends_is_told_with_reason_time_and_what_is_held_back() {
+    let (api, workspace) = (Api::new(), Workspace::sending());
+    workspace.service("web", "1");
+    workspace.once(&api, &[]).exits(0);
+    let policy = "policy: {suspend: {reason: moving house, until: 2999-01-31T18:00:00+01:00}}\n";
+    workspace.write("web.yaml", manifest("web", "2") + policy);
+    let why = Why::of(&workspace);
+    why.begins("shop/web is left alone, as its manifest asks, until 2999-01-31T17:00:00Z: moving house.\n");
+    let held = json!({"why": "suspended", "reason": "moving house", "until": "2999-01-31T17:00:00Z"});
+    assert_eq!(why.json["not_sent"], held);
+    assert_eq!(why.json["suspension"], json!({"reason": "moving house", "until": "2999-01-31T17:00:00Z"}));
+    assert_eq!(why.line("not sent"), "suspended");
+    assert!(why.text.contains("ghcr.io/acme/web:1 -> ghcr.io/acme/web:2"), "{}", why.text);
+    let next = "its manifest is followed again from 2999-01-31T17:00:00Z on; 1 field would be sent then";
+    assert_eq!(why.line("next"), next);
+
+    workspace.write("web.yaml", manifest("web", "1") + "policy: {suspend: true}\n");
+    let why = Why::of(&workspace);
+    why.begins("shop/web is left alone, as its manifest asks.\n");
+    assert!(why.line("next").ends_with("; nothing would be sent then"), "{}", why.text);
+}
+
+#[test]
+fn a_service_without_a_valid_manifest_is_orphaned_or_has_problems() {
+    let (api, workspace) = (Api::new(), Workspace::sending());
+    workspace.service("web", "1");
+    workspace.once(&api, &[]).exits(0);
+    workspace.remove("web.yaml");
+    let orphaned = Why::of(&workspace);
+    assert!(orphaned.is("orphaned") && orphaned.json["not_sent"]["why"] == "orphaned", "{:#}", orphaned.json);
+    orphaned.begins("shop/web is left as it is: no manifest names it any more.\n");
+    assert!(orphaned.line("manifest").starts_with("none that is valid, at tree:"), "{}", orphaned.text);
+
+    // The problem is drawn, that of another file is not.
+    workspace.write("other.yaml", manifest("other", "1").replace("kind", "kin"));
+    workspace.write("web.yaml", manifest("web", "2").replace(":2\n", "\n"));
+    let problem = Why::of(&workspace);
+    assert!(problem.is("problem"), "{:#}", problem.json);
+    problem.begins("shop/web gets nothing new: its manifest has 1 problem.\n");
+    assert!(
+        problem.text.contains("--> manifests/web.yaml:8:16") && !problem.text.contains("other.yaml"),
+        "{}",
+        problem.text
+    );
+    let problems = problem.json["problems"].as_array().unwrap();
+    assert_eq!((problems.len(), &problems[0]["line"]), (1, &json!(8)));
+    assert_eq!(problem.json["waits_for"]["what"], "mending");
+
+    // One that was never applied is known by its problem alone.
+    let other = workspace.run(&["why", "other", "--output", "json"]).exits(0).json();
+    assert_eq!((&other["answer"], &other["service"]), (&json!("problem"), &json!("shop/other")));
+    assert_eq!(other["problems"][0]["file"], "other.yaml");
+}
+
+#[test]
+fn beside_a_daemon_it_says_what_is_waited_for_and_until_when() {
+    let refused = Fault::error(422, "INVALID", "no such registry", None);
+    for (fault, answer, waits_for, words) in [
+        (refused, "stalled", "new-content", "shop/web is not up to date: the API refused its update (422) "),
+        (Fault::status(503), "backing-off", "retry", "shop/web is not up to date: the last call failed (503) "),
+        (Fault::rate_limited(Wait::Reset(600)), "paused", "rate-limit", "shop/web waits, as all calls do until "),
+    ] {
+        let (api, workspace) = (Api::new(), Workspace::sending());
+        workspace.service("web", "1");
+        api.world().script(fault.always());
+        let daemon = daemon(&workspace, &api);
+        let mut why = None;
+        // A retry may be under way in the moment of the question.
+        eventually(answer, || {
+            let now = Why::of(&workspace);
+            let found = now.is(answer) && now.text.starts_with(words);
+            why = found.then_some(now);
+            found
+        });
+        let why = why.unwrap();
+        assert_eq!(why.json["holder"]["pid"], daemon.pid(), "{:#}", why.json);
+        assert_eq!(why.line("ledger"), format!("process {} has the ledger open", daemon.pid()));
+        let waits = &why.json["waits_for"];
+        assert!(waits["what"] == waits_for && waits["until"].is_string(), "{:#}", why.json);
+        assert_eq!(why.json["not_sent"]["why"] == "stalled", answer == "stalled", "{:#}", why.json);
+        if answer == "stalled" {
+            assert!(waits["reason"].as_str().unwrap().contains("no such registry"), "{:#}", why.json);
+            assert!(why.line("next").starts_with("other content in its manifest is sent at once; "), "{}", why.text);
+        }
+    }
+}
+
+#[test]
+fn a_call_under_way_is_told_and_one_that_was_cut_off_is_in_doubt() {
+    let (api, workspace) = (Api::new(), Workspace::sending());
+    workspace.service("web", "1");
+    api.world().script(Fault::delay(Duration::from_secs(600)).times(1));
+    let daemon = daemon(&workspace, &api);
+    eventually("it makes its call", || api.world().in_flight() == 1);
+    let why = Why::of(&workspace);
+    assert!(why.is("in-flight") && why.json["waits_for"]["what"] == "answer", "{:#}", why.json);
+    why.begins("shop/web is being updated: a call began ");
+    daemon.signal(Signal::KILL);
+    assert_eq!(daemon.ended().code, None);
+    let why = Why::of(&workspace);
+    assert!(why.is("in-doubt") && why.json["in_doubt"] == true, "{:#}", why.json);
+    why.begins("shop/web is to be read: nobody knows whether the last call arrived.\n");
+    assert!(why.line("applied").ends_with("nothing; a later call may have arrived too"), "{}", why.text);
+}
+
+#[test]
+fn a_service_that_nobody_knows_is_told_with_the_near_one() {
+    let workspace = Workspace::sending();
+    workspace.service("web", "1");
+    let ran = workspace.run(&["why", "wbe"]).exits(1);
+    assert_eq!(ran.stdout, "");
+    let expected = "error: neither the folder nor the ledger knows a service `wbe`\n  hint: did you mean shop/web?\n";
+    assert_eq!(ran.stderr, expected);
+    workspace.run(&["why"]).exits(64);
+}
+
+#[test]
+fn what_comes_from_outside_cannot_steer_the_terminal() {
+    let (api, workspace) = (Api::new(), Workspace::sending());
+    let hostile = "\u{1b}[2J\u{202e}\u{9b}1A\r\u{200b}";
+    api.world().script(Fault::error(422, "INVALID", hostile, None).times(1));
+    let policy = "policy: {suspend: {reason: \"\\e[2J\\u202e\\x9b1A\\r\\u200b\"}}\n";
+    workspace.write(&format!("{hostile}.yaml"), manifest("web", "1"));
+    workspace.once(&api, &[]).exits(1);
+    let steers = |c: char| c != '\n' && (c.is_control() || "\u{202e}\u{200b}".contains(c));
+    for content in [manifest("web", "2"), manifest("web", "1") + policy, manifest("web", "1").replace(":1\n", "\n")] {
+        workspace.write(&format!("{hostile}.yaml"), content);
+        let text = workspace.run(&["why", "web"]).exits(0).stdout;
+        assert!(!text.contains(steers), "{text:?}");
+        assert!(text.contains("\\u{1b}[2J\\u{202e}"), "{text}");
+    }
+}
