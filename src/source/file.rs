@@ -1,15 +1,15 @@
 //! Reads one file: bounded, without waiting on a FIFO, and only if it is a plain file.
 
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read as _};
-use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use rustix::fs::OFlags;
+use rustix::fs::FileType;
 
 use super::checkout::{BlobId, blob_id};
+use super::near::Near;
 use super::stamp::Stamp;
 use crate::manifest::{self, Format, MAX_BYTES, Parsed, Problem};
 
@@ -22,15 +22,16 @@ pub(super) struct Contents {
     pub(super) parsed: Parsed,
 }
 
-/// Reads and parses a file. `buffer` is used again from file to file.
+/// Reads and parses a file. `near` and `buffer` are used again from file to file.
 pub(super) fn read(
     path: &Path,
     file: &Arc<str>,
     format: Format,
+    near: &mut Near,
     buffer: &mut Vec<u8>,
 ) -> io::Result<Result<(Stamp, Arc<Contents>), Problem>> {
     let read_at = SystemTime::now();
-    let opened = match open(path) {
+    let opened = match near.open(path) {
         Ok(opened) => opened,
         // A socket cannot be opened at all.
         Err(error) if error.raw_os_error() == Some(rustix::io::Errno::NXIO.raw_os_error()) => {
@@ -38,11 +39,12 @@ pub(super) fn read(
         }
         Err(error) => return Err(error),
     };
-    let metadata = opened.metadata()?;
-    if !metadata.is_file() {
-        return Ok(Err(no_plain_file(file, kind(&metadata))));
+    let stat = rustix::fs::fstat(&opened)?;
+    if let Some(kind) = no_plain(FileType::from_raw_mode(stat.st_mode)) {
+        return Ok(Err(no_plain_file(file, kind)));
     }
-    let is_large = metadata.len() > MAX_BYTES as u64 || read_whole(opened, metadata.len(), buffer)? > MAX_BYTES;
+    let size = usize::try_from(stat.st_size).unwrap_or(usize::MAX);
+    let is_large = size > MAX_BYTES || read_whole(opened, size, buffer)? > MAX_BYTES;
     if is_large {
         let message =
             format!("the file is larger than {} KiB, the most that a file of manifests may have", MAX_BYTES / 1024);
@@ -50,14 +52,14 @@ pub(super) fn read(
     }
     let parsed = manifest::parse(file, format, buffer);
     let contents = Contents { blob: blob_id(buffer), parsed };
-    Ok(Ok((Stamp::of(&metadata, read_at), Arc::new(contents))))
+    Ok(Ok((Stamp::of(&stat, read_at), Arc::new(contents))))
 }
 
 /// Reads a file of about this size, at most a byte more than [`MAX_BYTES`], and returns how much it was. One call to the
 /// system as a rule: room for a byte more shows the end.
-pub(super) fn read_whole(mut file: File, size: u64, buffer: &mut Vec<u8>) -> io::Result<usize> {
+pub(super) fn read_whole(mut file: File, size: usize, buffer: &mut Vec<u8>) -> io::Result<usize> {
     buffer.clear();
-    buffer.resize(usize::try_from(size).unwrap_or(usize::MAX).min(MAX_BYTES) + 1, 0);
+    buffer.resize(size.min(MAX_BYTES) + 1, 0);
     let mut filled = 0;
     loop {
         match file.read(&mut buffer[filled..]) {
@@ -83,22 +85,13 @@ pub(super) fn no_plain_file(file: &Arc<str>, kind: &str) -> Problem {
     Problem::of_file(file, format!("this is {kind}, not a file of manifests"), Some(hint))
 }
 
-/// Opens without waiting for a writer at the other end of a FIFO.
-pub(super) fn open(path: &Path) -> io::Result<File> {
-    #[allow(clippy::cast_possible_wrap, reason = "flags are a bit set")]
-    let flags = (OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW).bits() as i32;
-    OpenOptions::new().read(true).custom_flags(flags).open(path)
-}
-
-fn kind(metadata: &Metadata) -> &'static str {
-    let kind = metadata.file_type();
-    if kind.is_fifo() {
-        "a FIFO"
-    } else if kind.is_dir() {
-        "a folder"
-    } else if kind.is_socket() {
-        "a socket"
-    } else {
-        "a device"
+/// What something is that is no plain file.
+fn no_plain(kind: FileType) -> Option<&'static str> {
+    match kind {
+        FileType::RegularFile => None,
+        FileType::Fifo => Some("a FIFO"),
+        FileType::Directory => Some("a folder"),
+        FileType::Socket => Some("a socket"),
+        _ => Some("a device"),
     }
 }

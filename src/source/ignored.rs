@@ -11,8 +11,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
+use rustix::fs::FileType;
 
 use super::file;
+use super::near::Near;
 use super::stamp::Stamp;
 use super::walk::shown;
 use crate::manifest::Problem;
@@ -129,16 +131,17 @@ impl Ignored {
             Err(error) => return Err(error),
         };
         let read_at = SystemTime::now();
-        let opened = file::open(&path)?;
-        let metadata = opened.metadata()?;
-        if !metadata.is_file() || metadata.len() > MAX_BYTES as u64 {
+        let opened = Near::default().open(&path)?;
+        let stat = rustix::fs::fstat(&opened)?;
+        let size = usize::try_from(stat.st_size).unwrap_or(usize::MAX);
+        if !FileType::from_raw_mode(stat.st_mode).is_file() || size > MAX_BYTES {
             return Err(io::Error::from(io::ErrorKind::InvalidData));
         }
         let mut bytes = Vec::new();
-        if file::read_whole(opened, metadata.len(), &mut bytes)? > MAX_BYTES {
+        if file::read_whole(opened, size, &mut bytes)? > MAX_BYTES {
             return Err(io::Error::from(io::ErrorKind::InvalidData));
         }
-        let stamp = Stamp::of(&metadata, read_at);
+        let stamp = Stamp::of(&stat, read_at);
         self.read.lock().unwrap_or_else(PoisonError::into_inner).files.push((path, stamp));
         String::from_utf8(bytes).map(Some).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))
     }

@@ -7,6 +7,7 @@
 mod checkout;
 mod file;
 mod ignored;
+mod near;
 mod stamp;
 mod standing;
 mod walk;

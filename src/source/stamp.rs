@@ -1,8 +1,8 @@
 //! A file's stamp: what the system says of it, by which an unchanged file is known without reading it.
 
-use std::fs::Metadata;
-use std::os::unix::fs::MetadataExt as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustix::fs::Stat;
 
 /// Device, inode, size and times of a file when it was read.
 ///
@@ -12,9 +12,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub(super) struct Stamp {
     device: u64,
     inode: u64,
-    size: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
+    size: i64,
+    modified: (i64, u64),
+    changed: (i64, u64),
     settled: Settled,
 }
 
@@ -30,27 +30,30 @@ const SETTLES_AFTER: Duration = Duration::from_secs(2);
 
 impl Stamp {
     /// The stamp of a file that is about to be read at this time.
-    pub(super) fn of(metadata: &Metadata, read_at: SystemTime) -> Self {
-        let newest = (metadata.mtime().max(metadata.ctime())).max(0).unsigned_abs();
+    #[allow(clippy::unnecessary_cast, reason = "the types of the fields differ from machine to machine")]
+    pub(super) fn of(stat: &Stat, read_at: SystemTime) -> Self {
+        let modified = (stat.st_mtime as i64, stat.st_mtime_nsec as u64);
+        let changed = (stat.st_ctime as i64, stat.st_ctime_nsec as u64);
+        let newest = modified.0.max(changed.0).max(0).unsigned_abs();
         let age = read_at.duration_since(UNIX_EPOCH + Duration::from_secs(newest)).unwrap_or_default();
         Self {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            size: metadata.size(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
+            device: stat.st_dev as u64,
+            inode: stat.st_ino as u64,
+            size: stat.st_size as i64,
+            modified,
+            changed,
             settled: if age > SETTLES_AFTER { Settled::Yes } else { Settled::Racy },
         }
     }
 
-    /// Whether a file with this metadata is surely the one that was read.
-    pub(super) fn holds_for(&self, metadata: &Metadata) -> bool {
-        self.settled == Settled::Yes && self.is_like(metadata)
+    /// Whether a file of which the system says this is surely the one that was read.
+    pub(super) fn holds_for(&self, stat: &Stat) -> bool {
+        self.settled == Settled::Yes && self.is_like(stat)
     }
 
     /// Whether nothing that the system says of the file changed.
-    pub(super) fn is_like(&self, metadata: &Metadata) -> bool {
-        *self == Self { settled: self.settled, ..Self::of(metadata, UNIX_EPOCH) }
+    pub(super) fn is_like(&self, stat: &Stat) -> bool {
+        *self == Self { settled: self.settled, ..Self::of(stat, UNIX_EPOCH) }
     }
 
     /// Which file it is, whatever its path.

@@ -11,6 +11,7 @@ use ignore::{DirEntry, WalkBuilder, WalkState};
 
 use super::file::{self, Contents};
 use super::ignored::Ignored;
+use super::near::Near;
 use super::stamp::Stamp;
 use super::{Broken, MAX_ENTRIES};
 use crate::manifest::{Format, Problem};
@@ -41,9 +42,10 @@ pub(super) struct Walked {
 
 /// Whether every file and folder still is as it was when it was read.
 pub(super) fn holds(found: &[Found], folders: &[(PathBuf, Stamp)]) -> bool {
-    let is_like = |path: &Path, stamp: &Stamp| path.symlink_metadata().is_ok_and(|now| stamp.is_like(&now));
-    folders.iter().all(|(path, stamp)| is_like(path, stamp))
-        && found.iter().all(|found| is_like(&found.path, &found.stamp))
+    let mut near = Near::default();
+    let mut is_like = |path: &Path, stamp: &Stamp| near.stat(path).is_ok_and(|now| stamp.is_like(&now));
+    found.iter().all(|found| is_like(&found.path, &found.stamp))
+        && folders.iter().all(|(path, stamp)| rustix::fs::lstat(path).is_ok_and(|now| stamp.is_like(&now)))
 }
 
 fn threads() -> usize {
@@ -74,7 +76,8 @@ pub(super) fn walk(root: &Path, seen: &[Found]) -> Result<Walked, Broken> {
         .threads(threads())
         .build_parallel()
         .run(|| {
-            let (sender, entries, ignored, mut buffer) = (sender.clone(), &entries, &ignored, Vec::new());
+            let (sender, entries, ignored) = (sender.clone(), &entries, &ignored);
+            let (mut near, mut buffer) = (Near::default(), Vec::new());
             Box::new(move |entry| {
                 if entries.fetch_add(1, Ordering::Relaxed) > MAX_ENTRIES {
                     let _ = sender.send(Visit::Broken(Broken::TooLarge));
@@ -84,7 +87,7 @@ pub(super) fn walk(root: &Path, seen: &[Found]) -> Result<Walked, Broken> {
                 let give = |visit| drop(sender.send(visit));
                 match entry {
                     Ok(entry) => {
-                        let (state, visit) = visit(root, &entry, seen, &mut buffer);
+                        let (state, visit) = visit(root, &entry, seen, &mut near, &mut buffer);
                         visit.into_iter().for_each(give);
                         state
                     }
@@ -114,7 +117,13 @@ pub(super) fn walk(root: &Path, seen: &[Found]) -> Result<Walked, Broken> {
     Ok(walked)
 }
 
-fn visit(root: &Path, entry: &DirEntry, seen: &[Found], buffer: &mut Vec<u8>) -> (WalkState, Option<Visit>) {
+fn visit(
+    root: &Path,
+    entry: &DirEntry,
+    seen: &[Found],
+    near: &mut Near,
+    buffer: &mut Vec<u8>,
+) -> (WalkState, Option<Visit>) {
     let problem = |problem| (WalkState::Skip, Some(Visit::Problem(problem)));
     let file = shown(root, entry.path());
     let mut path = entry.path().to_owned();
@@ -127,9 +136,9 @@ fn visit(root: &Path, entry: &DirEntry, seen: &[Found], buffer: &mut Vec<u8>) ->
     }
     let Some(kind) = entry.file_type() else { return (WalkState::Continue, None) };
     if kind.is_dir() {
-        let visit = match path.symlink_metadata() {
-            Ok(metadata) => Some(Visit::Folder(path, Stamp::of(&metadata, SystemTime::now()))),
-            Err(error) => failed_io(&file, &error),
+        let visit = match rustix::fs::lstat(&path) {
+            Ok(stat) => Some(Visit::Folder(path, Stamp::of(&stat, SystemTime::now()))),
+            Err(error) => failed_io(&file, &error.into()),
         };
         return (WalkState::Continue, visit);
     }
@@ -138,9 +147,9 @@ fn visit(root: &Path, entry: &DirEntry, seen: &[Found], buffer: &mut Vec<u8>) ->
         let message = "the file is no manifest: expected .yaml, .yml or .json".to_owned();
         return problem(Problem::of_file(&file, message, Some(hint)));
     };
-    let visit = match known(&path, &file, seen) {
+    let visit = match known(&path, &file, seen, near) {
         Some(found) => Ok(Ok(found)),
-        None => file::read(&path, &file, format, buffer),
+        None => file::read(&path, &file, format, near, buffer),
     };
     let visit = match visit {
         Ok(Ok((stamp, contents))) => Some(Visit::Found(Found { file, path, stamp, contents })),
@@ -151,10 +160,10 @@ fn visit(root: &Path, entry: &DirEntry, seen: &[Found], buffer: &mut Vec<u8>) ->
 }
 
 /// What the look before read, where the file's stamp still holds.
-fn known(path: &Path, file: &Arc<str>, seen: &[Found]) -> Option<(Stamp, Arc<Contents>)> {
+fn known(path: &Path, file: &Arc<str>, seen: &[Found], near: &mut Near) -> Option<(Stamp, Arc<Contents>)> {
     let Found { stamp, contents, .. } = &seen[seen.binary_search_by(|found| found.file.cmp(file)).ok()?];
-    let metadata = path.symlink_metadata().ok()?;
-    stamp.holds_for(&metadata).then(|| (*stamp, Arc::clone(contents)))
+    let stat = near.stat(path).ok()?;
+    stamp.holds_for(&stat).then(|| (*stamp, Arc::clone(contents)))
 }
 
 /// What a failed step of the walk means; `at` is the path that it is about, once it is known.
