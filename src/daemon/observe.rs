@@ -74,23 +74,21 @@ impl Observation {
         let mut changes = BTreeMap::new();
         let mut unproven = Vec::new();
         for (key, step) in &steps {
-            let applied = match (step, ledger) {
-                (Step::Update(_) | Step::ReadLive(_) | Step::Orphaned, Some(ledger)) => ledger.applied(key)?,
-                (Step::Update(_) | Step::ReadLive(_) | Step::Orphaned, None)
-                | (Step::Unchanged | Step::Suspended, _) => None,
-            };
-            match (step, snapshot.desired.get(key)) {
-                (Step::Update(_) | Step::ReadLive(_), Some(desired)) => {
-                    let spec = applied.and_then(|applied| serde_json::from_str(&applied.spec).ok());
-                    changes.insert(key.clone(), plan::changes(spec.as_ref(), &desired.update));
+            let applied = || ledger.map_or(Ok(None), |ledger| ledger.applied(key));
+            match step {
+                Step::Update(_) | Step::ReadLive(_) => {
+                    let spec = applied()?.and_then(|applied| serde_json::from_str(&applied.spec).ok());
+                    if let Some(desired) = snapshot.desired.get(key) {
+                        changes.insert(key.clone(), plan::changes(spec.as_ref(), &desired.update));
+                    }
                 }
-                (Step::Orphaned, _) => {
-                    let last = applied.map(|applied| applied.place.file).unwrap_or_default();
+                Step::Orphaned => {
+                    let last = applied()?.map(|applied| applied.place.file).unwrap_or_default();
                     if !snapshot.proves_absence(key, &last) {
                         unproven.push(key.clone());
                     }
                 }
-                (Step::Update(_) | Step::ReadLive(_) | Step::Unchanged | Step::Suspended, _) => {}
+                Step::Unchanged | Step::Suspended => {}
             }
         }
         // Of these only their problem is known; to call them orphaned would be a guess.
@@ -117,11 +115,13 @@ impl Observation {
         &self,
         ended: impl Fn(&ServiceKey, Step) -> (Outcome, u32, Option<String>),
     ) -> Vec<ServiceReport> {
+        // Both are in the order of the keys, and whatever is desired has a step.
+        let mut desired = self.snapshot.desired.iter().peekable();
         self.steps
             .iter()
             .map(|(key, step)| {
                 let (outcome, attempts, error) = ended(key, *step);
-                let desired = self.snapshot.desired.get(key);
+                let desired = desired.next_if(|(desired, _)| *desired == key).map(|(_, desired)| desired);
                 ServiceReport {
                     service: key.clone(),
                     outcome,

@@ -112,6 +112,7 @@ pub fn parse(file: &Arc<str>, format: Format, bytes: &[u8]) -> Parsed {
         let hint = "remove the file, or name it in .truenorthignore".to_owned();
         parsed.problems.push(Problem::of_file(file, message, Some(hint)));
     }
+    parsed.manifests.reserve_exact(documents.len());
     let mut more = 0;
     for document in &documents {
         let mut problems = take(&source, format, document, &mut parsed);

@@ -114,15 +114,20 @@ pub fn plan(
     rules: &Rules,
     now: Timestamp,
 ) -> BTreeMap<ServiceKey, Step> {
-    let absent = known.keys().filter(|key| !desired.contains_key(*key));
-    desired
-        .keys()
-        .chain(absent)
-        .filter_map(|key| {
-            let step = step(desired.get(key), known.get(key), seen.get(key), rules, now)?;
-            Some((key.clone(), step))
-        })
-        .collect()
+    let step = |key: &ServiceKey, desired, known| Some((key.clone(), step(desired, known, seen.get(key), rules, now)?));
+    let mut met = 0;
+    let mut steps: Vec<_> = Vec::with_capacity(desired.len());
+    for (key, desired) in desired {
+        let known = known.get(key);
+        met += usize::from(known.is_some());
+        steps.extend(step(key, Some(desired), known));
+    }
+    // As a rule there are none, and looking for them is half of the work.
+    if met < known.len() {
+        let absent = known.iter().filter(|(key, _)| !desired.contains_key(*key));
+        steps.extend(absent.filter_map(|(key, known)| step(key, None, Some(known))));
+    }
+    steps.into_iter().collect()
 }
 
 #[cfg(test)]

@@ -42,10 +42,17 @@ pub(super) struct Walked {
 
 /// Whether every file and folder still is as it was when it was read.
 pub(super) fn holds(found: &[Found], folders: &[(PathBuf, Stamp)]) -> bool {
-    let mut near = Near::default();
-    let mut is_like = |path: &Path, stamp: &Stamp| near.stat(path).is_ok_and(|now| stamp.is_like(&now));
-    found.iter().all(|found| is_like(&found.path, &found.stamp))
-        && folders.iter().all(|(path, stamp)| rustix::fs::lstat(path).is_ok_and(|now| stamp.is_like(&now)))
+    let hold = |found: &[Found]| {
+        let mut near = Near::default();
+        found.iter().all(|found| near.stat(&found.path).is_ok_and(|now| found.stamp.is_like(&now)))
+    };
+    let files_hold = thread::scope(|scope| {
+        let parts = found.chunks(found.len().div_ceil(threads()).max(1));
+        let holding: Vec<_> = parts.map(|part| scope.spawn(move || hold(part))).collect();
+        // A thread that panicked has shown nothing.
+        holding.into_iter().all(|thread| thread.join().unwrap_or(false))
+    });
+    files_hold && folders.iter().all(|(path, stamp)| rustix::fs::lstat(path).is_ok_and(|now| stamp.is_like(&now)))
 }
 
 fn threads() -> usize {
