@@ -1,7 +1,10 @@
 //! One call from its beginning to what is recorded of it.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::sleep;
 use tracing::{debug, error, info, warn};
 
@@ -25,6 +28,58 @@ pub(super) struct Line {
     pub(super) updates: UpdateCalls,
     pub(super) revision: Revision,
     pub(super) token: TokenNumber,
+    pub(super) wire: Wire,
+}
+
+/// The places on the wire, as many as there may be calls in flight at once. Clones share them.
+#[derive(Clone, Debug)]
+pub(super) struct Wire {
+    places: Arc<Semaphore>,
+    held: Arc<AtomicBool>,
+    /// Counts the snapshots that brought something new.
+    newest: Arc<AtomicU64>,
+    /// Which of them this call is of.
+    of: u64,
+}
+
+impl Wire {
+    pub(super) fn new(places: usize) -> Self {
+        let places = Arc::new(Semaphore::new(places.max(1)));
+        Self { places, held: Arc::default(), newest: Arc::default(), of: 0 }
+    }
+
+    /// For a call of the newest snapshot.
+    pub(super) fn of_newest(&self) -> Self {
+        Self { of: self.newest.load(Ordering::Relaxed), ..self.clone() }
+    }
+
+    /// Waits for a place. Nothing where none is given any more, or all calls wait, or something newer may have to be
+    /// sent by now: then the call goes back to the engine.
+    pub(super) async fn place(&self) -> Option<SemaphorePermit<'_>> {
+        let place = self.places.acquire().await.ok()?;
+        let newest = self.of == self.newest.load(Ordering::Relaxed);
+        (newest && !self.held.load(Ordering::Relaxed)).then_some(place)
+    }
+
+    /// A snapshot brought something new.
+    pub(super) fn supersede(&self) {
+        self.newest.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// All calls wait: what has no place yet gets none.
+    pub(super) fn hold(&self) {
+        self.held.store(true, Ordering::Relaxed);
+    }
+
+    /// Calls are made again.
+    pub(super) fn release(&self) {
+        self.held.store(false, Ordering::Relaxed);
+    }
+
+    /// Nothing new is begun, for good.
+    pub(super) fn close(&self) {
+        self.places.close();
+    }
 }
 
 /// How a call ended, for the driver.

@@ -1,6 +1,7 @@
 //! What `--reconcile-once` and the daemon share: begins the calls that the engine asks for, takes in how they ended,
 //! keeps the token and the rate limit's pause.
 
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -8,14 +9,14 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, timeout_at};
 use tracing::{error, info, warn};
 
-use super::call::{self, Ended, Line, Spent, TokenNumber};
+use super::call::{self, Ended, Line, Spent, TokenNumber, Wire};
 use super::clock::Clock;
 use super::send::{UpdateCall, UpdateCalls};
 use super::stop::{Stop, Stopping};
 use crate::engine::{Block, Call, Delivery, Ending, Engine, Memory, Pace, Window, Work};
 use crate::error::chain;
 use crate::ledger::{Ledger, Pause, ReadError};
-use crate::model::{Known, Revision, ServiceKey};
+use crate::model::{Desired, Known, Revision, ServiceKey};
 use crate::northflank::{Client, Deprecation, Quota, Token, TokenSource};
 use crate::plan::{ApiUse, Rules, Seen};
 
@@ -49,6 +50,7 @@ pub(super) struct Driver {
     tokens: TokenSource,
     token: TokenNumber,
     calls: JoinSet<Ended>,
+    wire: Wire,
     told: Told,
     told_deprecation: Option<Deprecation>,
     /// The end of the pause that the ledger has.
@@ -84,6 +86,13 @@ impl Told {
     }
 }
 
+/// Whether a snapshot is another one than the one before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum News {
+    Yes,
+    No,
+}
+
 /// What became of a call.
 #[derive(Debug)]
 pub(super) struct Finished {
@@ -105,7 +114,10 @@ impl Driver {
         ledger: Ledger,
         api: Api,
     ) -> Result<Self, ReadError> {
-        let mut engine = Engine::new(pace, rules, known);
+        let wire = Wire::new(pace.concurrency);
+        // While some calls are on the wire, others have their intent or their outcome put on disk.
+        let mut engine =
+            Engine::new(Pace { concurrency: pace.concurrency + pace.concurrency / 2, ..pace }, rules, known);
         let clock = Clock::start();
         let longest = clock.now().checked_add(LONGEST_PAUSE).unwrap_or(Timestamp::MAX);
         if let Some(window) = ledger.reader().quota()?.filter(|window| window.resets_at > clock.now()) {
@@ -125,6 +137,7 @@ impl Driver {
             tokens: api.tokens,
             token: TokenNumber::default(),
             calls: JoinSet::new(),
+            wire,
             told: Told::Nothing,
             told_deprecation: None,
             kept: None,
@@ -137,7 +150,7 @@ impl Driver {
     pub(super) fn recall(&mut self) -> Result<(), ReadError> {
         let reader = self.ledger.reader();
         let since = self.clock.now().checked_sub(CORRECTIONS_SINCE).unwrap_or(Timestamp::MIN);
-        let mut memories: std::collections::HashMap<ServiceKey, Memory> = reader
+        let mut memories: HashMap<ServiceKey, Memory> = reader
             .sightings()?
             .into_iter()
             .map(|(key, saw)| (key, Memory { looked_at: Some(saw.at), seen: saw.seen, corrections: Vec::new() }))
@@ -151,10 +164,19 @@ impl Driver {
         Ok(())
     }
 
+    /// Takes in what a look at the folder showed.
+    pub(super) fn observe(&mut self, desired: BTreeMap<ServiceKey, Desired>, news: News) {
+        if news == News::Yes {
+            self.wire.supersede();
+        }
+        self.engine.observe(desired, self.clock.now());
+    }
+
     /// Begins every call that is due and has room; `begun` sees each.
     pub(super) fn begin_due(&mut self, revision: &Revision, mut begun: impl FnMut(&Call)) {
         while let Some(call) = self.engine.next_call(self.clock.now()) {
             begun(&call);
+            self.wire.release();
             let line = Line {
                 ledger: self.ledger.clone(),
                 client: self.client.clone(),
@@ -162,6 +184,7 @@ impl Driver {
                 updates: self.updates.clone(),
                 revision: revision.clone(),
                 token: self.token,
+                wire: self.wire.of_newest(),
             };
             self.calls.spawn(call::make(call, line));
         }
@@ -206,6 +229,9 @@ impl Driver {
         self.engine.finish(&key, ending.clone(), now, fastrand::f64());
         self.tell_drift(&key, before.as_ref(), now);
         self.note(spent.quota);
+        if self.engine.gate().opens(now).is_some() {
+            self.wire.hold();
+        }
         self.tell_deprecation(spent.deprecation);
         self.tell_pause().await;
         Finished { key, work, ending, spent }
@@ -351,6 +377,7 @@ impl Driver {
     /// Lets the calls in flight end, within the grace time and unless a second signal comes.
     pub(super) async fn drain(&mut self, stop: &mut Stop, mut took: impl FnMut(Finished)) -> Result<(), JoinError> {
         let until = Instant::now() + GRACE;
+        self.wire.close();
         while !self.calls.is_empty() {
             tokio::select! {
                 biased;

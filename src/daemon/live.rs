@@ -89,7 +89,7 @@ impl Views {
     }
 
     fn report(self, observation: Observation, rules: &Rules) -> Report {
-        let mut services = observation.services(|_, step| (Outcome::from(step), 0, None));
+        let mut services = observation.services(observation.changes(), |_, step| (Outcome::from(step), 0, None));
         for service in &mut services {
             service.error = self.failed.get(&service.service).cloned();
             let (Some(comparison), Some(desired)) =

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use thiserror::Error;
 
 use crate::ledger::{OpenError, ReadError, Reader};
-use crate::model::{Desired, Known, ServiceKey};
+use crate::model::{Cause, Desired, Known, ServiceKey};
 use crate::plan::{self, Change, Outcome, Rules, ServiceReport, Step, Suspension};
 use crate::source::{Folder, Snapshot, Unreadable};
 
@@ -21,8 +21,8 @@ pub struct Observation {
     pub known: HashMap<ServiceKey, Known>,
     /// What follows.
     pub steps: BTreeMap<ServiceKey, Step>,
-    /// What each update changes against what was applied last.
-    changes: BTreeMap<ServiceKey, Vec<Change>>,
+    /// What was applied last of those that are due, as the ledger keeps it.
+    applied: HashMap<ServiceKey, String>,
 }
 
 /// Why a pass cannot begin. Nothing was sent.
@@ -71,16 +71,15 @@ impl Observation {
     ) -> Result<Self, ObserveError> {
         // What the daemon saw of drift is the daemon's to act on.
         let mut steps = plan::plan(&snapshot.desired, &known, &HashMap::new(), rules, Timestamp::now());
-        let mut changes = BTreeMap::new();
+        let mut last = HashMap::new();
         let mut unproven = Vec::new();
         for (key, step) in &steps {
             let applied = || ledger.map_or(Ok(None), |ledger| ledger.applied(key));
             match step {
+                // Of a new service the ledger has nothing.
+                Step::Update(Cause::New) | Step::ReadLive(Cause::New) => {}
                 Step::Update(_) | Step::ReadLive(_) => {
-                    let spec = applied()?.and_then(|applied| serde_json::from_str(&applied.spec).ok());
-                    if let Some(desired) = snapshot.desired.get(key) {
-                        changes.insert(key.clone(), plan::changes(spec.as_ref(), &desired.update));
-                    }
+                    last.extend(applied()?.map(|applied| (key.clone(), applied.spec)));
                 }
                 Step::Orphaned => {
                     let last = applied()?.map(|applied| applied.place.file).unwrap_or_default();
@@ -96,7 +95,7 @@ impl Observation {
             steps.remove(&key);
             known.remove(&key);
         }
-        Ok(Self { snapshot, known, steps, changes })
+        Ok(Self { snapshot, known, steps, applied: last })
     }
 
     /// What is desired and known of the services for which an update is due: all that a single pass has to do with.
@@ -110,9 +109,21 @@ impl Observation {
         (desired.collect(), known.collect())
     }
 
+    /// What each update changes against what was applied last.
+    pub(super) fn changes(&self) -> HashMap<ServiceKey, Vec<Change>> {
+        let due = self.steps.iter().filter(|(_, step)| matches!(step, Step::Update(_) | Step::ReadLive(_)));
+        due.filter_map(|(key, _)| {
+            let applied = self.applied.get(key).and_then(|spec| serde_json::from_str(spec).ok());
+            let desired = self.snapshot.desired.get(key)?;
+            Some((key.clone(), plan::changes(applied.as_ref(), &desired.update)))
+        })
+        .collect()
+    }
+
     /// A line for each service; how it ended, after how many attempts and with which error, says `ended`.
     pub(super) fn services(
         &self,
+        mut changes: HashMap<ServiceKey, Vec<Change>>,
         ended: impl Fn(&ServiceKey, Step) -> (Outcome, u32, Option<String>),
     ) -> Vec<ServiceReport> {
         // Both are in the order of the keys, and whatever is desired has a step.
@@ -131,7 +142,7 @@ impl Observation {
                         Step::Update(cause) | Step::ReadLive(cause) => Some(*cause),
                         Step::Unchanged | Step::Suspended | Step::Orphaned => None,
                     },
-                    changes: self.changes.get(key).cloned().unwrap_or_default(),
+                    changes: changes.remove(key).unwrap_or_default(),
                     attempts,
                     error,
                     undecided: Vec::new(),

@@ -1,6 +1,7 @@
 //! One pass to its end: `--reconcile-once`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -8,13 +9,13 @@ use thiserror::Error;
 use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
-use super::driver::{Api, Driver, Finished};
+use super::driver::{Api, Driver, Finished, News};
 use super::observe::{Observation, ObserveError, observe_with};
 use super::stop::{Stop, Stopping};
 use crate::engine::{Backoff, Block, Ending, Pace, Phase, Work};
 use crate::ledger::Ledger;
 use crate::model::ServiceKey;
-use crate::plan::{Outcome, Reading, Report, Rules, Step};
+use crate::plan::{Change, Outcome, Reading, Report, Rules, Step};
 use crate::source::{Folder, Lock};
 
 /// How often progress is shown at most.
@@ -148,6 +149,7 @@ pub async fn reconcile_once(
     };
     *folder = looked;
     let observation = observation?;
+    let observation = Arc::new(observation);
     let (desired, known) = observation.due();
     let due = desired.len();
     let problems = observation.snapshot.problems.len();
@@ -167,8 +169,12 @@ pub async fn reconcile_once(
     };
     let driver = Driver::new(pace, settings.rules, known, ledger, api).map_err(ObserveError::from)?;
     let mut pass = Pass { driver, tally: BTreeMap::new() };
-    let now = pass.driver.clock.now();
-    pass.driver.engine.observe(desired, now);
+    pass.driver.observe(desired, News::Yes);
+    // Calls do not wait for what is only to be shown in the end.
+    let changes = tokio::task::spawn_blocking({
+        let observation = Arc::clone(&observation);
+        move || observation.changes()
+    });
 
     let mut shown = Instant::now();
     let over = loop {
@@ -211,7 +217,9 @@ pub async fn reconcile_once(
     };
     let Pass { driver, tally } = &mut pass;
     driver.drain(&mut stop, |finished| count(tally, finished)).await?;
-    let report = pass.report(observation, over);
+    let report = pass.report(&observation, changes.await?, over);
+    // Thousands of manifests take their time to be taken apart; nobody has to wait for it.
+    tokio::task::spawn_blocking(move || drop(observation));
     let elapsed_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     let (updated, adopted) = (report.count(Outcome::Updated), report.count(Outcome::Adopted));
     info!(calls = report.api.calls, updated, adopted, converged = report.converged, elapsed_ms, "pass ended");
@@ -260,8 +268,8 @@ impl Pass {
         Progress { due, ended, waiting }
     }
 
-    fn report(self, observation: Observation, over: Over) -> Report {
-        let mut services = observation.services(|key, step| match step {
+    fn report(self, observation: &Observation, changes: HashMap<ServiceKey, Vec<Change>>, over: Over) -> Report {
+        let mut services = observation.services(changes, |key, step| match step {
             Step::Update(_) | Step::ReadLive(_) => self.ended(key, over),
             Step::Unchanged | Step::Suspended | Step::Orphaned => (Outcome::from(step), 0, None),
         });
@@ -277,8 +285,6 @@ impl Pass {
             }
         }
         let (revision, problems) = (observation.snapshot.revision.clone(), observation.snapshot.problems.clone());
-        // Thousands of manifests take their time to be taken apart; nobody has to wait for it.
-        tokio::task::spawn_blocking(move || drop(observation));
         Report::new(revision, services, problems, self.driver.api)
     }
 

@@ -22,7 +22,11 @@ const MAY_NOT_READ: &str =
 /// Reads live and compares it. What has what is desired is recorded as adopted, or as seen.
 pub(super) async fn read(call: &Call, line: &Line, spent: &mut Spent) -> (Ending, Option<u16>) {
     let asked = Asked { key: call.key.clone(), update: call.update.clone() };
-    let (live, comparison) = match compare(&asked, &line.client, spent).await {
+    let compared = match line.wire.place().await {
+        Some(_place) => compare(&asked, &line.client, spent).await,
+        None => return (Ending::Withdrawn, None),
+    };
+    let (live, comparison) = match compared {
         Ok(compared) => compared,
         Err(error) => {
             // A read changes nothing, however it fails.

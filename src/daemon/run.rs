@@ -20,7 +20,7 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, error, info, warn};
 
-use super::driver::{Api, Driver, Finished};
+use super::driver::{Api, Driver, Finished, News};
 use super::looks::{Looks, Trigger};
 use super::stop::{Request, Stop, Stopping};
 use super::systemd::{Busy, Systemd};
@@ -269,10 +269,9 @@ impl Daemon {
                 "git has held its lock on the checkout for long; it is read all the same (is an `index.lock` left over?)"
             );
         }
-        let at = self.driver.clock.now();
-        self.driver.engine.observe(desired, at);
+        self.driver.observe(desired, if news { News::Yes } else { News::No });
         self.seen.snapshot = Some(snapshot);
-        self.seen.succeeded = Some((now, at));
+        self.seen.succeeded = Some((now, self.driver.clock.now()));
         match self.reload {
             Reload::Starting | Reload::Running => {
                 self.systemd.ready();

@@ -8,7 +8,7 @@ use tracing::{error, warn};
 use super::call::{Line, Spent, ending, insist};
 use crate::engine::{Call, Ending};
 use crate::error::chain;
-use crate::ledger::{Intent, Outcome, Sighting, Turned};
+use crate::ledger::{CallId, Intent, Outcome, Sighting, Turned};
 use crate::model::{Cause, Live, ServiceKind};
 use crate::northflank::{Answered, CallError, Delivery};
 
@@ -62,7 +62,11 @@ pub(super) async fn send(call: &Call, cause: Cause, line: &Line, spent: &mut Spe
         Ok(id) => id,
         Err(error) => return (Ending::Unrecorded { error: chain(&error) }, None),
     };
-    let answer = update(call, line, spent).await;
+    // Only the call itself has a place on the wire: what is written before and after it keeps no other call waiting.
+    let answer = match line.wire.place().await {
+        Some(_place) => update(call, line, spent).await,
+        None => return give_up(call, id, line).await,
+    };
     let (outcome, ending, refused) = match answer {
         Ok(answer) => (Outcome::Accepted { status: answer.status }, Ending::Accepted, None),
         Err(Failed::Update(error)) => (outcome(&error), ending(&error, error.delivery(), None), error.status()),
@@ -73,6 +77,13 @@ pub(super) async fn send(call: &Call, cause: Cause, line: &Line, spent: &mut Spe
     let at = line.clock.now();
     insist(&call.key, "the outcome of a call", || line.ledger.record(id, outcome.clone(), at)).await;
     (ending, refused)
+}
+
+/// No call may be made any more, or for now: the intent is taken back.
+async fn give_up(call: &Call, id: CallId, line: &Line) -> (Ending, Option<u16>) {
+    let outcome = Outcome::Unsent { message: "put back: no call could be made any more".to_owned() };
+    insist(&call.key, "the outcome of a call", || line.ledger.record(id, outcome.clone(), line.clock.now())).await;
+    (Ending::Withdrawn, None)
 }
 
 /// What is about to be sent, or was to be.

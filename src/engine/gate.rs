@@ -61,7 +61,8 @@ impl Gate {
     }
 
     /// When a gate that is closed now opens.
-    pub(super) fn opens(&self, now: Timestamp) -> Option<Timestamp> {
+    #[must_use]
+    pub fn opens(&self, now: Timestamp) -> Option<Timestamp> {
         let blocked = self.blocked().map(|(_, pause)| pause.until).filter(|until| *until > now);
         self.limited(now).map(|pause| pause.until).max(blocked)
     }
