@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tracing::{debug, error, info, warn};
 
 use super::clock::Clock;
@@ -105,6 +105,8 @@ pub(super) struct Spent {
     pub(super) elapsed: Duration,
     /// What the newest answer said of the rate limit.
     pub(super) quota: Option<Quota>,
+    /// When that answer came: what it showed may take long to be recorded.
+    pub(super) told_at: Option<Instant>,
     /// What an answer said of the end of the call.
     pub(super) deprecation: Option<Deprecation>,
 }
@@ -121,7 +123,9 @@ impl Spent {
         };
         self.requests += 1;
         self.elapsed += elapsed;
-        self.quota = quota.or(self.quota);
+        if quota.is_some() {
+            (self.quota, self.told_at) = (quota, Some(Instant::now()));
+        }
         self.deprecation = deprecation.or(self.deprecation);
         answer
     }

@@ -228,7 +228,7 @@ impl Driver {
         let before = self.drift(&key, now);
         self.engine.finish(&key, ending.clone(), now, fastrand::f64());
         self.tell_drift(&key, before.as_ref(), now);
-        self.note(spent.quota);
+        self.note(spent.quota, spent.told_at.map(|at| at.elapsed()).unwrap_or_default());
         if self.engine.gate().opens(now).is_some() {
             self.wire.hold();
         }
@@ -316,11 +316,11 @@ impl Driver {
         }
     }
 
-    /// Takes in what an answer said of the rate limit.
-    fn note(&mut self, quota: Option<Quota>) {
+    /// Takes in what an answer said of the rate limit so long ago.
+    fn note(&mut self, quota: Option<Quota>, ago: Duration) {
         let Some(Quota { limit, remaining, resets_in }) = quota else { return };
         let now = self.clock.now();
-        self.engine.note_quota(Window::new(limit, remaining, resets_in, now));
+        self.engine.note_quota(Window::new(limit, remaining, resets_in.saturating_sub(ago), now));
         self.api.remaining = self.engine.quota().left(now);
         if let Some(window) = self.engine.quota().window() {
             self.ledger.keep_quota(window);

@@ -174,7 +174,7 @@ struct Counted {
     taken: u32,
     /// By their number, the calls of this window of which no process has heard what is left.
     unheard: BTreeMap<u32, CallId>,
-    /// Whether a call of this window took more than one request, which nobody could foresee.
+    /// Whether more was used of this window than a process could know: an answer was lost, or a call took two requests.
     surplus: bool,
 }
 
@@ -337,17 +337,18 @@ impl Api {
     pub(crate) fn kept(&mut self, kept: Option<Window>) {
         let kept = kept.filter(|kept| kept.number == self.window.number);
         let heard = kept.map_or(0, |kept| kept.limit - kept.remaining);
-        self.window.unheard = (heard + 1..=self.window.taken).map(|number| (number, CallId(0))).collect();
+        self.window.unheard.clear();
+        self.window.surplus |= heard < self.window.taken;
     }
 
-    /// Whether a call of the window took more than one request.
+    /// A call ended, and no answer said what is left.
+    pub(crate) fn lost(&mut self, call: CallId) {
+        self.window.surplus |= self.window.unheard.values().any(|unheard| *unheard == call);
+    }
+
+    /// Whether more was used of the window than a process could know.
     pub(crate) fn has_surplus(&self) -> bool {
         self.window.surplus
-    }
-
-    /// Calls of the window of which no process has heard what is left.
-    pub(crate) fn unheard(&self) -> impl ExactSizeIterator<Item = CallId> {
-        self.window.unheard.values().copied()
     }
 }
 

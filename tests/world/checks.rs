@@ -421,9 +421,9 @@ impl Checks {
     }
 
     /// The process takes in what an answer said of the rate limit.
-    pub(crate) fn note(&mut self, quota: Quota, now: Moment) {
+    pub(crate) fn note(&mut self, quota: Quota, came: Moment) {
         let Quota { limit, remaining, resets_in, number } = quota;
-        let resets_at = now.after(resets_in);
+        let resets_at = came.after(resets_in);
         let near = |window: &Window| window.resets_at.since(resets_at).max(resets_at.since(window.resets_at));
         let same = self.window.filter(|window| near(window) < SAME_WINDOW);
         let least = same.map_or(remaining, |window| window.remaining.min(remaining));

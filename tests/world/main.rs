@@ -6,6 +6,7 @@
 //! - `process`: the driver, as `truenorth::daemon` is one
 //! - `folder`, `disk`, `api`, `clock`, `content`: what is around it
 //! - `checks`: what must hold at every step
+//! - `quota`: thousands of services, and what the calls of an hour are used for
 //! - `plan`, `ledger`: the plan on its own; the world's disk beside the real ledger
 //!
 //! `TRUENORTH_SEEDS=100000` runs more worlds; `TRUENORTH_SEED=42` runs one, and tells all that happens in it.
@@ -21,9 +22,11 @@ mod folder;
 mod ledger;
 mod plan;
 mod process;
+mod quota;
 mod simulation;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread;
 
 use simulation::{Simulation, Tally, Telling};
 
@@ -78,17 +81,18 @@ fn in_every_world_the_invariants_hold_and_all_converges() {
         return;
     }
     let seeds = number("TRUENORTH_SEEDS").unwrap_or(SEEDS);
+    // Worlds have nothing in common, so each processor has some.
+    let many = thread::available_parallelism().map_or(1, |many| u64::try_from(many.get()).unwrap());
+    let tallies: Vec<Result<Tally, Failed>> = thread::scope(|scope| {
+        let threads: Vec<_> = (0..many).map(|first| scope.spawn(move || run(first, seeds, many))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    if let Some(failed) = tallies.iter().filter_map(|tally| tally.as_ref().err()).min_by_key(|failed| failed.seed) {
+        fail(failed.seed, &failed.why);
+    }
     let mut met = Tally::new();
-    for seed in 0..seeds {
-        let mut world = Simulation::new(seed, Telling::Nothing);
-        match catch_unwind(AssertUnwindSafe(|| world.run())) {
-            Ok(Ok(())) => {}
-            Ok(Err(broken)) => fail(seed, &broken.0),
-            Err(_) => fail(seed, "a panic, see above"),
-        }
-        for (what, times) in world.tally {
-            *met.entry(what).or_default() += times;
-        }
+    for (what, times) in tallies.into_iter().flatten().flatten() {
+        *met.entry(what).or_default() += times;
     }
     println!("{seeds} worlds: {met:#?}");
     if seeds >= SEEDS {
@@ -96,6 +100,29 @@ fn in_every_world_the_invariants_hold_and_all_converges() {
             assert!(met.get(what).is_some_and(|times| *times >= 20), "too few {what}: {met:#?}");
         }
     }
+}
+
+/// A world in which something did not hold.
+struct Failed {
+    seed: u64,
+    why: String,
+}
+
+/// Runs every `step`th world from `first` on, until one fails.
+fn run(first: u64, seeds: u64, step: u64) -> Result<Tally, Failed> {
+    let mut met = Tally::new();
+    for seed in (first..seeds).step_by(usize::try_from(step).unwrap()) {
+        let mut world = Simulation::new(seed, Telling::Nothing);
+        match catch_unwind(AssertUnwindSafe(|| world.run())) {
+            Ok(Ok(())) => {}
+            Ok(Err(broken)) => return Err(Failed { seed, why: broken.0 }),
+            Err(_) => return Err(Failed { seed, why: "a panic, see above".to_owned() }),
+        }
+        for (what, times) in world.tally {
+            *met.entry(what).or_default() += times;
+        }
+    }
+    Ok(met)
 }
 
 /// Runs the world of a seed again, with its story, and fails.

@@ -2,7 +2,7 @@
 //! `daemon::{call, read, send}` do, and in the same order: an intent is durable before its request leaves, an outcome or
 //! an adoption before the engine hears of it.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use truenorth::engine::{Call, Delivery, Ending, Engine, Work};
@@ -86,7 +86,8 @@ enum Insists {
 #[derive(Clone, Debug)]
 struct End {
     ending: Ending,
-    quota: Option<Quota>,
+    /// What the answer said of the rate limit, and when it came.
+    quota: Option<(Quota, Moment)>,
     /// Whether it was refused with 403.
     forbidden: bool,
     /// What the API showed, and when.
@@ -422,11 +423,7 @@ impl Simulation {
     /// 429 is for those who could not know better: nobody had told them, an answer was lost, or others use the token.
     fn limit_was_known(&mut self) -> Held {
         let Some(process) = &self.process else { return Ok(()) };
-        let in_flight =
-            |call: &CallId| process.calls.contains_key(call) || process.ended.iter().any(|ended| ended.call == *call);
-        let flying: BTreeSet<CallId> = self.api.unheard().filter(in_flight).collect();
-        let unheard = self.api.unheard().len() > flying.len() || self.api.has_surplus();
-        if !unheard && !self.settings.has_others() && process.checks.knows_its_quota() {
+        if !self.api.has_surplus() && !self.settings.has_others() && process.checks.knows_its_quota() {
             return Err(Broken(format!("429: a call is refused for the rate limit, {:?}", process.engine.quota())));
         }
         Ok(())
@@ -441,6 +438,7 @@ impl Simulation {
         };
         let InFlight { name, work, version, .. } = *in_flight;
         let (at, forbidden) = (self.now, answer == Answer::Forbidden);
+        let quota = quota.map(|quota| (quota, at));
         let end = |ending, shown| End { ending, quota, forbidden, shown };
         if let Work::Send(_) = work {
             let (outcome, ending): (Outcome, _) = answer.of_update();
@@ -524,7 +522,7 @@ impl Simulation {
 
     /// Takes in how a call ended.
     fn end(&mut self, ended: Ended) -> Held {
-        let Ended { name, work, token, version, end: End { mut ending, quota, forbidden, shown }, .. } = ended;
+        let Ended { call, name, work, token, version, end: End { mut ending, quota, forbidden, shown } } = ended;
         let now = self.now;
         let file = self.token_file;
         let Some(process) = &mut self.process else { return Ok(()) };
@@ -550,8 +548,9 @@ impl Simulation {
         process.engine.finish(name.key(), ending.clone(), now.timestamp(), jitter);
         let standing = process.engine.standing(name.key(), now.timestamp());
         let fights = standing.is_some_and(|standing| standing.fights_until.is_some());
-        if let Some(quota) = quota {
-            self.note(quota);
+        match quota {
+            Some((quota, came)) => self.note(quota, came),
+            None => self.api.lost(call),
         }
         self.keep_pause();
         if fights && matches!(ending, Ending::Read(_)) {
@@ -562,12 +561,11 @@ impl Simulation {
     }
 
     /// Takes in what an answer said of the rate limit, and keeps it.
-    fn note(&mut self, quota: Quota) {
-        let now = self.now;
+    fn note(&mut self, quota: Quota, came: Moment) {
         let Some(process) = &mut self.process else { return };
         self.api.heard(quota);
-        process.checks.note(quota, now);
-        let window = truenorth::engine::Window::new(quota.limit, quota.remaining, quota.resets_in, now.timestamp());
+        process.checks.note(quota, came);
+        let window = truenorth::engine::Window::new(quota.limit, quota.remaining, quota.resets_in, came.timestamp());
         process.engine.note_quota(window);
         if let Some(window) = process.checks.window() {
             self.write(Write::KeepQuota { window });

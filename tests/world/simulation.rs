@@ -20,7 +20,8 @@ use crate::process::{Life, Process};
 const CONVERGES_WITHIN: Duration = Duration::from_secs(25 * 60);
 
 /// How long drift may be left alone that came back again and again.
-const FIGHT: Duration = Duration::from_secs(3600);
+const FIGHT: Duration = HOUR;
+const HOUR: Duration = Duration::from_secs(3600);
 
 /// A limit of calls that no world comes near.
 const PLENTY: u32 = 100_000;
@@ -109,7 +110,7 @@ impl Settings {
         // Somebody who changes much by hand.
         acts.extend([Act::HandEdit; 3].into_iter().filter(|act| acts.contains(act)).collect::<Vec<_>>());
         let (limit, window) = match chance.u8(0..3) {
-            0 => (chance.u32(4..20), Duration::from_secs(chance.u64(90..300))),
+            0 => (chance.u32(6..24), Duration::from_secs(chance.u64(90..300))),
             _ => (PLENTY, Duration::from_secs(3600)),
         };
         let adopt = if chance.u8(0..4) == 0 { Adopt::SendFirst } else { Adopt::ReadFirst };
@@ -238,10 +239,12 @@ impl Simulation {
     /// How long drift may last that somebody made last of all.
     fn drift_ends(&self) -> Duration {
         let Settings { services, limit, window, pace, acts, .. } = &self.settings;
+        let window = if *limit == PLENTY { &Duration::ZERO } else { window };
         let Some(period) = pace.watch_period.filter(|_| acts.contains(&Act::HandEdit)) else { return Duration::ZERO };
         let turns = u32::try_from(*services).unwrap() + 1;
-        let one = if *limit == PLENTY { period / turns } else { *window + period };
-        FIGHT + period + 2 * turns * one
+        // A read for drift in a window of which nothing is known yet is paced as in one of an hour.
+        let left_over = (limit - (limit * u32::from(pace.reserve_percent)).div_ceil(100)) / 2;
+        FIGHT + 2 * period + turns * (period / turns).max(*window + HOUR / left_over)
     }
 
     fn happen(&mut self, event: Event) -> Held {
