@@ -158,8 +158,9 @@ impl Driver {
         for (key, at) in reader.corrections(since)? {
             memories.entry(key).or_default().corrections.push(at);
         }
+        let now = self.clock.now();
         for (key, memory) in memories {
-            self.engine.recall(&key, memory);
+            self.engine.recall(&key, memory, now);
         }
         Ok(())
     }

@@ -40,6 +40,7 @@ pub use call::{Call, Delivery, Ending, Phase, Work};
 pub use gate::{Block, Gate};
 use quota::Class;
 pub use quota::{Quota, Window};
+pub use service::fights_until;
 use service::{At, Sequel, Service, State, Turn, Wait, later};
 
 /// How the engine paces itself.
@@ -144,13 +145,15 @@ impl Engine {
     }
 
     /// Takes over what an earlier process knew of a service; before the first [`Engine::observe`]. What it saw live
-    /// counts only where that was what was applied: anything else is to be read again.
-    pub fn recall(&mut self, key: &ServiceKey, memory: Memory) {
+    /// counts only where that was what was applied: anything else is to be read again. Times that are still to come are
+    /// those of a clock that was wrong, and count for nothing.
+    pub fn recall(&mut self, key: &ServiceKey, memory: Memory, now: Timestamp) {
         let Some(service) = self.services.get_mut(key) else { return };
-        service.looked_at = memory.looked_at.unwrap_or_default();
-        service.corrections = memory.corrections;
+        let past = |at: &Timestamp| *at <= now;
+        service.looked_at = memory.looked_at.filter(past).unwrap_or_default();
+        service.corrections = memory.corrections.into_iter().filter(past).collect();
         let applied = service.known.and_then(|known| known.digest());
-        service.seen = memory.seen.filter(|seen| Some(seen.compared) == applied);
+        service.seen = memory.seen.filter(|seen| Some(seen.compared) == applied && past(&seen.at));
     }
 
     /// Takes a new desired state: all of it, as one snapshot of the folder has it. A service that it does not name is
@@ -248,13 +251,13 @@ impl Engine {
             // It is the one longest unread still.
             (_, Work::Watch) => Sequel::Done,
             (Ending::Transient { error, delivery, wait }, _) => {
-                service.doubt(delivery);
+                service.doubt(delivery, work, now);
                 tries.fail(error);
                 let wait = self.pace.backoff.wait(tries.failed, jitter).max(wait);
                 Sequel::Wait(Wait::BackOff, later(now, wait))
             }
             (Ending::Rejected { error, delivery }, _) => {
-                service.doubt(delivery);
+                service.doubt(delivery, work, now);
                 tries.fail(error);
                 Sequel::Wait(Wait::Stalled, later(now, self.pace.stalled_retry))
             }
@@ -281,6 +284,11 @@ impl Engine {
         if said.remaining == 0 {
             self.gate.limit(said.resets_at, format!("all {} calls of the rate limit's window are used", said.limit));
         }
+    }
+
+    /// An answer that says nothing of a rate limit: as long as none does, there is none.
+    pub fn note_no_quota(&mut self) {
+        self.quota.note_none();
     }
 
     /// Pauses all calls for a rate limit that the ledger kept over a restart.

@@ -40,11 +40,21 @@ pub struct Quota {
     reserve_percent: u8,
     /// Reads for drift in this window.
     watched: u32,
+    metered: Metered,
+}
+
+/// Whether the API speaks of a rate limit at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Metered {
+    /// No answer came yet.
+    Unknown,
+    Yes,
+    No,
 }
 
 impl Quota {
     pub(super) fn new(reserve_percent: u8) -> Self {
-        Self { window: None, reserve_percent: reserve_percent.min(100), watched: 0 }
+        Self { window: None, reserve_percent: reserve_percent.min(100), watched: 0, metered: Metered::Unknown }
     }
 
     /// The window by the newest answer; `None` before the first one. Its end may be past.
@@ -63,12 +73,21 @@ impl Quota {
     #[must_use]
     pub fn reserve(&self) -> u32 {
         let limit = u64::from(self.window.map_or(0, |window| window.limit));
-        let reserve = (limit * u64::from(self.reserve_percent)).div_ceil(100);
+        // Rounded down, so that a limit of a few calls leaves some for reads.
+        let reserve = limit * u64::from(self.reserve_percent) / 100;
         u32::try_from(reserve).unwrap_or(u32::MAX)
+    }
+
+    /// Takes in an answer that says nothing of it.
+    pub(super) fn note_none(&mut self) {
+        if self.window.is_none() {
+            self.metered = Metered::No;
+        }
     }
 
     /// Takes in the headers of an answer.
     pub(super) fn note(&mut self, said: Window) {
+        self.metered = Metered::Yes;
         // Answers overtake each other: within a window the lowest count is the newest.
         let same = self.window.filter(|window| said.resets_at.duration_since(window.resets_at).abs() < SAME_WINDOW);
         if same.is_none() {
@@ -85,7 +104,7 @@ impl Quota {
             (Some(left), _) => left.saturating_sub(in_flight) > self.kept_from(class),
             (None, Class::Change) => true,
             // The first answer tells how many there may be.
-            (None, Class::Other) => in_flight == 0,
+            (None, Class::Other) => self.metered == Metered::No || in_flight == 0,
         }
     }
 
@@ -165,6 +184,17 @@ mod tests {
         let quota = Quota::new(10);
         assert!(quota.permits(Class::Change, at(0), 7));
         assert!(quota.permits(Class::Other, at(0), 0) && !quota.permits(Class::Other, at(0), 1));
+    }
+
+    #[test]
+    fn an_api_that_speaks_of_no_limit_has_none_until_it_does() {
+        let mut quota = Quota::new(10);
+        quota.note_none();
+        assert!(quota.permits(Class::Other, at(0), 7));
+        quota.note(Window { limit: 1000, remaining: 100, resets_at: at(60) });
+        quota.note_none();
+        assert!(!quota.permits(Class::Other, at(0), 0), "an answer without it in between");
+        assert_eq!(self::quota(5, 1, 60).reserve(), 0, "a few calls are for all");
     }
 
     #[test]

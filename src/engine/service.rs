@@ -117,9 +117,7 @@ impl Service {
 
     /// Until when its drift is left alone, because it was corrected again and again.
     pub(super) fn fights_until(&self, now: Timestamp) -> Option<Timestamp> {
-        let first = *self.corrections.iter().rev().nth(CORRECTIONS - 1)?;
-        let until = first.checked_add(FIGHT).unwrap_or(Timestamp::MAX);
-        (until > now).then_some(until)
+        fights_until(&self.corrections, now)
     }
 
     /// Takes what a new snapshot says of it. `false` where that is nothing new.
@@ -128,11 +126,10 @@ impl Service {
             (Some(before), Some(after)) => before.digest == after.digest && before.policy == after.policy,
             (before, after) => before.is_none() && after.is_none(),
         };
-        if self
-            .desired
-            .as_ref()
-            .is_some_and(|before| desired.as_ref().is_none_or(|after| after.digest != before.digest))
-        {
+        // Other content ends a fight, also where the manifest changed while no process looked.
+        let before = self.desired.as_ref().map(|desired| desired.digest);
+        let before = before.or(desired.as_ref().and(self.known).and_then(|known| known.digest()));
+        if before.is_some() && before != desired.as_ref().map(|desired| desired.digest) {
             self.corrections.clear();
         }
         self.desired = desired;
@@ -143,6 +140,10 @@ impl Service {
     pub(super) fn has(&mut self, digest: Digest, work: Work, now: Timestamp) {
         self.known = Some(Known::Applied(crate::model::Applied { digest }));
         (self.seen, self.unread, self.looked_at) = (None, None, now);
+        self.count_correction(work, now);
+    }
+
+    fn count_correction(&mut self, work: Work, now: Timestamp) {
         if work == Work::Send(Cause::Drifted) {
             self.corrections.push(now);
             let surplus = self.corrections.len().saturating_sub(CORRECTIONS);
@@ -157,9 +158,13 @@ impl Service {
     }
 
     /// After a call that failed: whether it is still known what the service has.
-    pub(super) fn doubt(&mut self, delivery: Delivery) {
+    pub(super) fn doubt(&mut self, delivery: Delivery, work: Work, now: Timestamp) {
         match delivery {
-            Delivery::Unknown => (self.known, self.seen) = (Some(Known::InDoubt), None),
+            Delivery::Unknown => {
+                (self.known, self.seen) = (Some(Known::InDoubt), None);
+                // It may have restarted the service all the same.
+                self.count_correction(work, now);
+            }
             Delivery::Excluded => {}
         }
     }
@@ -293,6 +298,9 @@ impl At<'_> {
             (Some(Step::Update(Cause::Drifted)), _) => Some(Lane::Correction),
             (Some(Step::Update(_)), Turn::Fresh) => Some(Lane::Fresh),
             (Some(Step::Update(_)), Turn::Behind) => Some(Lane::Retry),
+            // A read that a change waits for is the first half of the change.
+            (Some(Step::ReadLive(Cause::Changed)), Turn::Fresh) => Some(Lane::Fresh),
+            (Some(Step::ReadLive(Cause::Changed)), Turn::Behind) => Some(Lane::Retry),
             (Some(Step::ReadLive(_)), Turn::Fresh) => Some(Lane::Read),
             (Some(Step::ReadLive(_)), Turn::Behind) => Some(Lane::ReadAgain),
             (Some(Step::Unchanged | Step::Suspended | Step::Orphaned) | None, _) => None,
@@ -323,6 +331,14 @@ fn rest(
         }
         _ => None,
     }
+}
+
+/// Until when drift is left alone that was corrected at these times, oldest first; `None` where there is no fight.
+#[must_use]
+pub fn fights_until(corrections: &[Timestamp], now: Timestamp) -> Option<Timestamp> {
+    let first = *corrections.iter().rev().nth(CORRECTIONS - 1)?;
+    let until = first.checked_add(FIGHT).unwrap_or(Timestamp::MAX);
+    (until > now).then_some(until)
 }
 
 /// `at` plus `wait`, or the end of time.

@@ -432,8 +432,8 @@ fn a_retry_of_a_change_is_not_kept_waiting_by_reads_that_may_not_go() {
 #[test]
 fn services_at_rest_are_read_in_turn_the_longest_unread_first() {
     let mut engine = watching(DriftMode::Report, [applied("a", "1"), applied("b", "1"), applied("c", "1")]);
-    engine.recall(&key("a"), Memory { looked_at: Some(at(-400)), ..Memory::default() });
-    engine.recall(&key("b"), Memory { looked_at: Some(at(-500)), ..Memory::default() });
+    engine.recall(&key("a"), Memory { looked_at: Some(at(-400)), ..Memory::default() }, at(0));
+    engine.recall(&key("b"), Memory { looked_at: Some(at(-500)), ..Memory::default() }, at(0));
     engine.note_quota(Window { limit: 1000, remaining: 920, resets_at: at(4100) });
     engine.observe(folder([("a", "1"), ("b", "1"), ("c", "1")]), at(0));
     // 410 reads in 4,100 s would be one in 10 s; three services every five minutes are one in 100 s.
@@ -562,7 +562,7 @@ fn a_fight_ends_after_three_corrections_until_an_hour_passed_or_the_manifest_cha
 fn a_fight_is_not_forgotten_over_a_restart() {
     let mut engine = watching(DriftMode::Correct, [applied("web", "1")]);
     let corrections = vec![at(-900), at(-600), at(-300)];
-    engine.recall(&key("web"), Memory { corrections, ..Memory::default() });
+    engine.recall(&key("web"), Memory { corrections, ..Memory::default() }, at(0));
     engine.observe(folder([("web", "1")]), at(0));
     assert_eq!(fight(&mut engine, at(0)).0, 0);
 }
@@ -640,7 +640,7 @@ fn drift_is_corrected_upon_a_read_of_now_alone() {
     let memory = Memory { looked_at: Some(at(-86_400)), seen: Some(seen), corrections: Vec::new() };
     for ending in [same(), transient(Delivery::Excluded), rejected()] {
         let mut engine = watching(DriftMode::Correct, [applied("web", "1")]);
-        engine.recall(&key("web"), memory.clone());
+        engine.recall(&key("web"), memory.clone(), at(0));
         engine.observe(folder([("web", "1")]), at(0));
         assert_eq!(engine.next_call(at(0)).unwrap().work, Work::Watch, "it may have been put right since");
         engine.finish(&key("web"), ending, at(1), JITTER);
@@ -665,4 +665,56 @@ fn drift_that_is_to_be_corrected_from_now_on_is_read_first_and_before_others() {
     engine.observe(corrected, at(200));
     let call = engine.next_call(at(300)).unwrap();
     assert_eq!((call.key, call.work), (key("b"), Work::Watch));
+}
+
+#[test]
+fn times_that_are_still_to_come_count_for_nothing() {
+    let mut engine = watching(DriftMode::Correct, [applied("web", "1")]);
+    let later = at(90 * 86_400);
+    let memory = Memory { looked_at: Some(later), seen: None, corrections: vec![later; 3] };
+    engine.recall(&key("web"), memory, at(0));
+    engine.observe(folder([("web", "1")]), at(0));
+    assert_eq!(engine.next_call(at(0)).unwrap().work, Work::Watch);
+    engine.finish(&key("web"), differs(), at(0), JITTER);
+    assert_eq!(engine.next_call(at(0)).unwrap().work, Work::Send(Cause::Drifted));
+}
+
+#[test]
+fn a_manifest_that_changed_while_nobody_looked_ends_a_fight() {
+    let mut engine = watching(DriftMode::Correct, [applied("web", "1")]);
+    let corrections = vec![at(-900), at(-600), at(-300)];
+    engine.recall(&key("web"), Memory { corrections, ..Memory::default() }, at(0));
+    engine.observe(folder([("web", "2")]), at(0));
+    assert_eq!(calls(&mut engine, at(0)), ["web"]);
+    engine.finish(&key("web"), Ending::Accepted, at(0), JITTER);
+    assert_eq!(engine.standing(&key("web"), at(0)).unwrap().fights_until, None);
+}
+
+#[test]
+fn a_correction_whose_answer_was_lost_counts_in_a_fight() {
+    let mut engine = watching(DriftMode::Correct, [applied("web", "1")]);
+    engine.observe(folder([("web", "1")]), at(0));
+    let mut now = at(0);
+    for _ in 0..3 {
+        assert_eq!(engine.next_call(now).unwrap().work, Work::Watch);
+        engine.finish(&key("web"), differs(), now, JITTER);
+        assert_eq!(engine.next_call(now).unwrap().work, Work::Send(Cause::Drifted));
+        engine.finish(&key("web"), transient(Delivery::Unknown), now, JITTER);
+        now = engine.next_wake(now).unwrap();
+        assert_eq!(engine.next_call(now).unwrap().work, Work::Decide(Cause::InDoubt));
+        engine.finish(&key("web"), Ending::Adopted, now, JITTER);
+        now = engine.next_wake(now).unwrap();
+    }
+    assert!(engine.standing(&key("web"), now).unwrap().fights_until.is_some());
+}
+
+#[test]
+fn a_change_to_what_drifted_may_use_the_reserve_for_its_read() {
+    let mut engine = watching(DriftMode::Report, [applied("web", "1")]);
+    engine.observe(folder([("web", "1")]), at(0));
+    assert_eq!(calls(&mut engine, at(0)), ["web"]);
+    engine.finish(&key("web"), differs(), at(0), JITTER);
+    engine.note_quota(Window { limit: 1000, remaining: 90, resets_at: at(3000) });
+    engine.observe(folder([("web", "2")]), at(1));
+    assert_eq!(engine.next_call(at(1)).unwrap().work, Work::Decide(Cause::Changed));
 }

@@ -142,8 +142,10 @@ const SIGHTINGS: &str = "SELECT name, read_at, kind, compared, differences, unde
 
 const KIND: &str = "SELECT kind FROM live JOIN service ON service.id = live.service WHERE name = ?1";
 
+/// Of other content than the present one they are no matter any more. One whose answer was lost may have been taken.
 const CORRECTIONS: &str = "SELECT name, ended_at FROM call JOIN service ON service.id = call.service
-    WHERE outcome = 'accepted' AND cause = 'drifted' AND ended_at >= ?1 ORDER BY ended_at";
+    WHERE outcome IN ('accepted', 'unknown') AND cause = 'drifted' AND ended_at >= ?1 AND call.digest = service.digest
+    ORDER BY ended_at";
 
 const KEEP_QUOTA: &str = "INSERT OR REPLACE INTO quota (only_one, total, remaining, resets_at) VALUES (1, ?1, ?2, ?3)";
 

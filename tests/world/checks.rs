@@ -146,6 +146,8 @@ impl Due {
             (Work::Send(Cause::Drifted), _) => Lane::Correction,
             (Work::Send(_), false) => Lane::Fresh,
             (Work::Send(_), true) => Lane::Retry,
+            (Work::Decide(Cause::Changed), false) => Lane::Fresh,
+            (Work::Decide(Cause::Changed), true) => Lane::Retry,
             (_, false) => Lane::Read,
             (_, true) => Lane::ReadAgain,
         }
@@ -320,7 +322,7 @@ impl Checks {
 
     /// What a class of calls may not touch.
     fn kept_from(&self, class: Class) -> u32 {
-        let reserve = |limit: u32| (limit * u32::from(self.pace.reserve_percent)).div_ceil(100);
+        let reserve = |limit: u32| limit * u32::from(self.pace.reserve_percent) / 100;
         match class {
             Class::Change => 0,
             Class::Other => self.window.map_or(0, |window| reserve(window.limit)),
@@ -352,7 +354,9 @@ impl Checks {
             if service.wanted == wanted {
                 continue;
             }
-            if service.wanted.is_some_and(|before| wanted.is_none_or(|after| after.version != before.version)) {
+            let applied = || disk.known(name).and_then(|known| known.digest());
+            let before = service.wanted.map(|before| name.digest(before.version)).or_else(applied);
+            if before.is_some() && before != wanted.map(|after| name.digest(after.version)) {
                 service.corrections.clear();
             }
             service.wanted = wanted;
@@ -621,7 +625,12 @@ impl Checks {
             }
             Ending::Transient { .. } | Ending::Rejected { .. } if work == Work::Watch => service.looked = Some(now),
             Ending::Transient { delivery: Delivery::Unknown, .. }
-            | Ending::Rejected { delivery: Delivery::Unknown, .. } => service.compared = None,
+            | Ending::Rejected { delivery: Delivery::Unknown, .. } => {
+                service.compared = None;
+                if work == Work::Send(Cause::Drifted) {
+                    service.corrections.push(now);
+                }
+            }
             _ => {}
         }
         service.told = service.told.max(shown.map(|(_, told)| told));

@@ -52,8 +52,8 @@ struct Row {
     doubts: u32,
     open: Option<(CallId, Version, Cause)>,
     sighting: Option<Sighting>,
-    /// When drift was corrected, to the millisecond, oldest first.
-    corrections: Vec<Moment>,
+    /// When drift from which content was corrected, to the millisecond, oldest first.
+    corrections: Vec<(Moment, Version)>,
     /// When the API last told what it has.
     told: Option<Moment>,
 }
@@ -180,7 +180,9 @@ impl Disk {
 
     /// When the drift of a service was corrected since a time.
     pub(crate) fn corrections(&self, name: Name, since: Moment) -> Vec<Moment> {
-        self.rows[name.0].corrections.iter().copied().filter(|at| *at >= since.kept()).collect()
+        let row = &self.rows[name.0];
+        let counts = |(at, version): &&(Moment, Version)| *at >= since.kept() && Some(*version) == row.applied;
+        row.corrections.iter().filter(counts).map(|(at, _)| *at).collect()
     }
 
     /// When the API last told what a service has, as far as that was recorded.
@@ -225,13 +227,11 @@ impl Row {
 
     fn close(&mut self, call: CallId, outcome: Outcome, at: Moment, told: Moment) {
         let Some((_, version, cause)) = self.open.take_if(|(open, ..)| *open == call) else { return };
+        if cause == Cause::Drifted && outcome != Outcome::Refused {
+            self.corrections.push((at.kept(), version));
+        }
         match outcome {
-            Outcome::Accepted => {
-                self.has(version, at, told);
-                if cause == Cause::Drifted {
-                    self.corrections.push(at.kept());
-                }
-            }
+            Outcome::Accepted => self.has(version, at, told),
             Outcome::Refused => self.doubts -= 1,
             Outcome::Unknown => {}
         }

@@ -152,7 +152,7 @@ impl Simulation {
         }
         let since = Moment(now.0.saturating_sub(u64::try_from(CORRECTIONS_SINCE.as_micros()).unwrap()));
         for (key, memory) in self.disk.memories(since) {
-            engine.recall(&key, memory);
+            engine.recall(&key, memory, now.timestamp());
         }
         self.say(|| format!("process {life} begins"));
         self.count("starts");

@@ -221,7 +221,7 @@ impl Fleet {
             engine.note_quota(window);
         }
         for (key, memory) in &kept.memories {
-            engine.recall(key, memory.clone());
+            engine.recall(key, memory.clone(), now);
         }
         engine.observe(daemon.desired.clone(), now);
         // What changed while nobody was there is noticed now.
@@ -355,7 +355,7 @@ impl Fleet {
                 self.longest_unread = self.longest_unread.max(self.now.since(before));
             }
             let used = self.windows.last().unwrap();
-            let reserve = (LIMIT * u32::from(self.pace.reserve_percent)).div_ceil(100);
+            let reserve = LIMIT * u32::from(self.pace.reserve_percent) / 100;
             // A new process takes what was read before it as used by others.
             let half = LIMIT.saturating_sub(used.others + used.watched_before + reserve) / 2;
             let watched = used.watched - used.watched_before;
@@ -363,7 +363,8 @@ impl Fleet {
                 call.work != Work::Watch || self.daemons.len() > 1 || watched <= half + SLACK,
                 "more than half of what is left over is used for drift: {used:?}"
             );
-            let keeps = said.remaining >= reserve || matches!(call.work, Work::Send(Cause::New | Cause::Changed));
+            let keeps = said.remaining >= reserve
+                || matches!(call.work, Work::Send(Cause::New | Cause::Changed) | Work::Decide(Cause::Changed));
             assert!(keeps || self.daemons.len() > 1, "{:?} uses what is kept back: {said:?}", call.work);
         }
         let request = self.requests.get_mut(&id).unwrap();

@@ -230,7 +230,7 @@ impl Simulation {
         match limit {
             &PLENTY => Duration::ZERO,
             limit => {
-                let others = limit - (limit * u32::from(pace.reserve_percent)).div_ceil(100);
+                let others = limit - limit * u32::from(pace.reserve_percent) / 100;
                 (u32::try_from(3 * services).unwrap() / others + 3) * *window
             }
         }
@@ -243,7 +243,7 @@ impl Simulation {
         let Some(period) = pace.watch_period.filter(|_| acts.contains(&Act::HandEdit)) else { return Duration::ZERO };
         let turns = u32::try_from(*services).unwrap() + 1;
         // A read for drift in a window of which nothing is known yet is paced as in one of an hour.
-        let left_over = (limit - (limit * u32::from(pace.reserve_percent)).div_ceil(100)) / 2;
+        let left_over = (limit - limit * u32::from(pace.reserve_percent) / 100) / 2;
         FIGHT + 2 * period + turns * (period / turns).max(*window + HOUR / left_over)
     }
 
