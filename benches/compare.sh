@@ -3,7 +3,7 @@
 # best of ROUNDS), the ratio to sha256sum, and peak memory. Needs a release build: cargo build --release.
 #   benches/compare.sh [MANIFESTS] [ROUNDS]
 set -euo pipefail
-count=${1:-10000} rounds=${2:-9}
+count=${1:-10000} rounds=${2:-15}
 here=$(cd "$(dirname "$0")/.." && pwd)
 truenorth=${TRUENORTH:-$here/target/release/truenorth}
 work=$(mktemp -d)
@@ -31,20 +31,20 @@ sums() { xargs -0 sha256sum <"$work/files"; }
 validate() { "$truenorth" validate; }
 plan() { "$truenorth" plan; }
 once() { pass; }
-best() { # the least time of all rounds, in hundredths of a millisecond
-  local least= round from to took
-  for ((round = 0; round < rounds; round++)); do
+declare -A least # the least time of all rounds, in hundredths of a millisecond
+for ((round = 0; round < rounds; round++)); do
+  # In turn, so that a busy moment of the machine is nobody's alone.
+  for what in sums validate plan once; do
     from=$EPOCHREALTIME
-    "$1" >/dev/null
+    "$what" >/dev/null
     to=$EPOCHREALTIME
     took=$(((${to/./} - ${from/./}) / 10))
-    if [[ -z $least || $took -lt $least ]]; then least=$took; fi
+    if [[ -z ${least[$what]:-} || $took -lt ${least[$what]} ]]; then least[$what]=$took; fi
   done
-  echo "$least"
-}
-base=$(best sums)
+done
+base=${least[sums]}
 for what in sums validate plan once; do
-  took=$(best "$what")
+  took=${least[$what]}
   printf '%-9s %4d.%02d ms  %4d %% of sha256sum\n' "$what" $((took / 100)) $((took % 100)) $((took * 100 / base))
 done
 if [ -x /usr/bin/time ]; then
