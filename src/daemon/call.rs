@@ -121,7 +121,8 @@ impl Spent {
             Ok(answer) => (answer.elapsed, answer.quota, answer.deprecated),
             Err(error) => (error.elapsed(), error.quota(), error.deprecated()),
         };
-        self.requests += 1;
+        // What is refused here never became a request.
+        self.requests += u32::from(!answer.as_ref().is_err_and(CallError::is_local));
         self.elapsed += elapsed;
         if quota.is_some() {
             (self.quota, self.told_at) = (quota, Some(Instant::now()));

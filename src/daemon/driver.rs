@@ -52,6 +52,7 @@ pub(super) struct Driver {
     calls: JoinSet<Ended>,
     wire: Wire,
     told: Told,
+    told_reads: Option<Timestamp>,
     told_deprecation: Option<Deprecation>,
     /// The end of the pause that the ledger has.
     kept: Option<Timestamp>,
@@ -139,6 +140,7 @@ impl Driver {
             calls: JoinSet::new(),
             wire,
             told: Told::Nothing,
+            told_reads: None,
             told_deprecation: None,
             kept: None,
             accepted: None,
@@ -226,14 +228,19 @@ impl Driver {
             _ => {}
         }
         let now = self.clock.now();
-        let before = self.drift(&key, now);
+        let (before, unread) = (self.drift(&key, now), self.is_unread(&key, now));
         self.engine.finish(&key, ending.clone(), now, fastrand::f64());
         self.tell_drift(&key, before.as_ref(), now);
+        self.tell_unread(&key, unread, now);
+        if spent.quota.is_none() && matches!(ending, Ending::Accepted | Ending::Adopted | Ending::Read(_)) {
+            self.engine.note_no_quota();
+        }
         self.note(spent.quota, spent.told_at.map(|at| at.elapsed()).unwrap_or_default());
         if self.engine.gate().opens(now).is_some() {
             self.wire.hold();
         }
         self.tell_deprecation(spent.deprecation);
+        self.tell_waiting_reads(now);
         self.tell_pause().await;
         Finished { key, work, ending, spent }
     }
@@ -271,7 +278,7 @@ impl Driver {
     /// After a 403 that no other call speaks against: lets the next service be tried, which may be open to the token.
     /// `false` after some of them, and after a 401.
     pub(super) fn tries_another_service(&mut self) -> bool {
-        let another = self.forbidden < FORBIDDEN_AT_MOST;
+        let another = self.forbidden < FORBIDDEN_AT_MOST && self.engine.queued() > 1;
         if another {
             self.engine.token_replaced();
         }
@@ -328,6 +335,23 @@ impl Driver {
         }
     }
 
+    /// Whether the newest read of a service for drift failed.
+    fn is_unread(&self, key: &ServiceKey, now: Timestamp) -> bool {
+        self.engine.standing(key, now).is_some_and(|standing| standing.unread.is_some())
+    }
+
+    /// Tells once that a service cannot be read for drift, and that it can be again.
+    fn tell_unread(&self, key: &ServiceKey, before: bool, now: Timestamp) {
+        let standing = self.engine.standing(key, now);
+        match standing.and_then(|standing| standing.unread) {
+            Some(error) if !before => {
+                warn!(service = %key, error, "the service cannot be read: drift would not be seen")
+            }
+            None if before => info!(service = %key, "the service can be read again"),
+            Some(_) | None => {}
+        }
+    }
+
     /// Tells once that a call will go, and when.
     fn tell_deprecation(&mut self, said: Option<Deprecation>) {
         let Some(said) = said else { return };
@@ -373,6 +397,20 @@ impl Driver {
             _ => info!("calls are made again"),
         }
         self.told = telling;
+    }
+
+    /// Tells once a window that reads wait, because what is left of it is kept for changes.
+    fn tell_waiting_reads(&mut self, now: Timestamp) {
+        let Some(until) = self.engine.reads_wait_until(now) else { return };
+        if self.told_reads.is_none_or(|told| until.duration_since(told).abs() >= SAME_WINDOW) {
+            warn!(%until, "rate limit: reads wait, what is left of this window is kept for changes");
+            self.told_reads = Some(until);
+        }
+    }
+
+    /// A text for people, without the token.
+    pub(super) fn conceal(&self, text: &str) -> String {
+        self.client.conceal(text)
     }
 
     /// Lets the calls in flight end, within the grace time and unless a second signal comes.

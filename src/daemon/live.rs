@@ -10,7 +10,7 @@ use super::call::Spent;
 use super::observe::Observation;
 use super::read::{self, Asked};
 use crate::error::chain;
-use crate::model::ServiceKey;
+use crate::model::{Cause, DeploymentUpdate, Desired, ServiceKey};
 use crate::northflank::{CallError, Client, Disposition};
 use crate::plan::{self, ApiUse, Change, Comparison, Cost, Outcome, Report, Rules, Seen, Step};
 
@@ -75,7 +75,7 @@ pub async fn plan_live(
         }
         show(views.read.len() + views.failed.len(), all);
     }
-    views.report(observation, rules)
+    views.report(observation, client, rules)
 }
 
 impl Views {
@@ -88,7 +88,7 @@ impl Views {
         }
     }
 
-    fn report(self, observation: Observation, rules: &Rules) -> Report {
+    fn report(self, observation: Observation, client: &Client, rules: &Rules) -> Report {
         let mut services = observation.services(observation.changes(), |_, step| (Outcome::from(step), 0, None));
         for service in &mut services {
             service.error = self.failed.get(&service.service).cloned();
@@ -97,7 +97,7 @@ impl Views {
             else {
                 continue;
             };
-            let reading = read::reading(comparison);
+            let reading = read::reading(comparison, client);
             let differences: Vec<Change> = reading.differences.to_vec();
             service.undecided = reading.undecided.to_vec();
             let known = observation.known.get(&service.service);
@@ -119,22 +119,37 @@ impl Views {
             }
         }
         let Observation { snapshot, .. } = observation;
-        let cost = cost(&services, self.spent.remaining, self.resets_in);
+        let cost = cost(&services, &snapshot.desired, self.spent.remaining, self.resets_in);
         let report = Report::new(snapshot.revision, services, snapshot.problems, self.spent);
         Report { cost: Some(cost), ..report }
     }
 }
 
-/// What carrying out a plan costs at most: an update a call, and a read before those that have to be read.
+/// What carrying out a plan costs at most: an update a call, and before it a read of what is not known or in doubt;
+/// the id of a build takes a read of its own.
 pub(super) fn cost(
     services: &[plan::ServiceReport],
+    desired: &BTreeMap<ServiceKey, Desired>,
     remaining: Option<u32>,
     resets_in: Option<std::time::Duration>,
 ) -> Cost {
-    let calls = services.iter().map(|service| match service.outcome {
-        Outcome::Update | Outcome::Adopted => 1,
-        Outcome::ReadLive => 2,
-        _ => 0,
+    let calls = services.iter().map(|service| {
+        let update = desired.get(&service.service).map(|desired| &*desired.update);
+        let names_build =
+            matches!(update, Some(DeploymentUpdate::Internal { internal, .. }) if internal.build_id.is_some());
+        let read = 1 + u32::from(names_build);
+        match (service.outcome, service.cause) {
+            (Outcome::ReadLive, _) | (Outcome::Update, Some(Cause::InDoubt)) => read + 1,
+            // A plan that read it already knows it to be sent; a pass reads it anew.
+            (Outcome::Update, Some(Cause::New))
+                if !service.undecided.is_empty() || service.changes.iter().any(|change| change.from.is_some()) =>
+            {
+                read + 1
+            }
+            (Outcome::Update, _) => 1,
+            (Outcome::Adopted, _) => read,
+            _ => 0,
+        }
     });
     Cost { calls: calls.sum(), remaining, resets_in }
 }

@@ -40,7 +40,7 @@ pub fn plan(observation: Observation, quota: Option<Window>, now: Timestamp) -> 
     let Observation { snapshot, .. } = observation;
     let quota = quota.filter(|window| window.resets_at > now);
     let resets_in = quota.and_then(|window| Duration::try_from(window.resets_at.duration_since(now)).ok());
-    let cost = live::cost(&services, quota.map(|window| window.remaining), resets_in);
+    let cost = live::cost(&services, &snapshot.desired, quota.map(|window| window.remaining), resets_in);
     let report = Report::new(snapshot.revision, services, snapshot.problems, ApiUse::default());
     Report { cost: Some(cost), ..report }
 }

@@ -284,6 +284,10 @@ impl Pass {
                 service.changes.clear();
             }
         }
+        for change in services.iter_mut().flat_map(|service| &mut service.changes) {
+            change.from = change.from.as_deref().map(|text| self.driver.conceal(text));
+            change.to = change.to.as_deref().map(|text| self.driver.conceal(text));
+        }
         let (revision, problems) = (observation.snapshot.revision.clone(), observation.snapshot.problems.clone());
         Report::new(revision, services, problems, self.driver.api)
     }

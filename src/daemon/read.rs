@@ -11,7 +11,7 @@ use crate::error::chain;
 use crate::ledger::{Adoption, Outcome, Sighting};
 use crate::model::{DeploymentUpdate, Live, ServiceKey, ServiceKind};
 use crate::northflank::{self, CallError, Client, Disposition};
-use crate::plan::{self, Comparison, Reading, Seen};
+use crate::plan::{self, Change, Comparison, Reading, Seen};
 
 const NO_SUCH_SERVICE: &str =
     "the service must exist: create it in Northflank, or correct projectId, serviceId and teamId in the manifest";
@@ -32,6 +32,7 @@ pub(super) async fn read(call: &Call, line: &Line, spent: &mut Spent) -> (Ending
             // A read changes nothing, however it fails.
             let ending = ending(&error, northflank::Delivery::Refused, hint(&error));
             put_off(call, &ending, error.status(), line).await;
+            note_failure(call, &ending, line).await;
             return (ending, error.status());
         }
     };
@@ -42,12 +43,12 @@ pub(super) async fn read(call: &Call, line: &Line, spent: &mut Spent) -> (Ending
         put_off(call, &ending, None, line).await;
         return (ending, None);
     }
-    let reading = reading(&comparison);
+    let reading = reading(&comparison, &line.client);
     let at = line.clock.now();
     match call.work {
         Work::Watch => {
             let seen = Seen { compared: call.digest, at, reading: reading.clone() };
-            let sighting = Sighting { at, kind: Some(live.kind), seen: Some(seen) };
+            let sighting = Sighting { at, kind: Some(live.kind), seen: Some(seen), failure: None };
             // The engine knows it all the same; a restart would read the service again.
             if let Err(error) = line.ledger.saw(&call.key, sighting).await {
                 warn!(service = %call.key, error = chain(&error), "what live shows cannot be recorded");
@@ -79,6 +80,15 @@ async fn put_off(call: &Call, ending: &Ending, status: Option<u16>, line: &Line)
         _ => Outcome::Unsent { message },
     };
     if let Err(error) = line.ledger.put_off(send::intent(call, cause, line), outcome).await {
+        warn!(service = %call.key, error = chain(&error), "that the service could not be read cannot be recorded");
+    }
+}
+
+/// Keeps why a service could not be read for drift, for `status` and `why`.
+async fn note_failure(call: &Call, ending: &Ending, line: &Line) {
+    let (Work::Watch, Some(failure)) = (call.work, failure(ending)) else { return };
+    let sighting = Sighting { at: line.clock.now(), kind: None, seen: None, failure: Some(failure.to_owned()) };
+    if let Err(error) = line.ledger.saw(&call.key, sighting).await {
         warn!(service = %call.key, error = chain(&error), "that the service could not be read cannot be recorded");
     }
 }
@@ -127,10 +137,14 @@ pub(super) async fn compare(
     }
 }
 
-/// What of a comparison is kept and shown.
-pub(super) fn reading(comparison: &Comparison) -> Reading {
+/// What of a comparison is kept and shown: a command may hold the token.
+pub(super) fn reading(comparison: &Comparison, client: &Client) -> Reading {
+    let concealed = |text: Option<String>| text.map(|text| client.conceal(&text));
+    let differences = comparison.differences().into_iter();
+    let differences =
+        differences.map(|Change { path, from, to }| Change { path, from: concealed(from), to: concealed(to) });
     let undecided = comparison.undecided().map(|field| format!("{}: {}", field.path, field.rule));
-    Reading { differences: comparison.differences().into(), undecided: undecided.collect() }
+    Reading { differences: differences.collect(), undecided: undecided.collect() }
 }
 
 fn hint(error: &CallError) -> Option<&'static str> {

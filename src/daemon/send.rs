@@ -139,7 +139,7 @@ async fn turn(line: &Line, refusal: &CallError) {
 /// or by autoscaling survives.
 async fn patch(call: &Call, live: Option<Live>, line: &Line, spent: &mut Spent) -> Result<Answered<()>, Failed> {
     let kept = line.ledger.reader().kind(&call.key).unwrap_or_default();
-    let (kind, instances) = match (live, kept) {
+    let (kind, instances) = match (&live, kept) {
         (Some(live), _) => (live.kind, live.instances),
         (None, Some(ServiceKind::Combined)) => (ServiceKind::Combined, None),
         (None, _) => {
@@ -148,14 +148,28 @@ async fn patch(call: &Call, live: Option<Live>, line: &Line, spent: &mut Spent) 
         }
     };
     if kept != Some(kind) {
-        let sighting = Sighting { at: line.clock.now(), kind: Some(kind), seen: None };
+        let sighting = Sighting { at: line.clock.now(), kind: Some(kind), seen: None, failure: None };
         if let Err(error) = line.ledger.saw(&call.key, sighting).await {
             warn!(service = %call.key, error = chain(&error), "the service's type cannot be recorded");
         }
     }
-    let instances = instances.filter(|_| kind == ServiceKind::Deployment);
     let answer = line.client.patch_deployment(&call.key, kind, instances, &call.update).await;
-    spent.on(answer).map_err(Failed::Update)
+    match spent.on(answer) {
+        // The type that the ledger has may be that of a service that was there before: it is read, once.
+        Err(error) if live.is_none() && kept == Some(kind) && may_be_another(&error) => {
+            let live = spent.on(line.client.read_service(&call.key).await).map_err(Failed::Before)?.value;
+            if live.kind == kind {
+                Err(Failed::Update(error))
+            } else {
+                Box::pin(patch(call, Some(live), line, spent)).await
+            }
+        }
+        answer => answer.map_err(Failed::Update),
+    }
+}
+
+fn may_be_another(error: &CallError) -> bool {
+    error.status() == Some(404) || error.is_local()
 }
 
 fn outcome(error: &CallError) -> Outcome {

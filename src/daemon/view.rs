@@ -192,6 +192,9 @@ impl Daemon {
         if !snapshot.problems.is_empty() {
             parts.push(format!("{} problems", snapshot.problems.len()));
         }
+        if let Some(until) = self.driver.engine.reads_wait_until(self.driver.clock.now()) {
+            parts.push(format!("reads wait until {until:.0}"));
+        }
         format!("{} at {}", parts.join(", "), short_revision(&snapshot.revision))
     }
 }

@@ -101,6 +101,11 @@ impl Agenda {
         self.rotation.first_key_value().map(|((read_at, _), _)| *read_at)
     }
 
+    /// How many services wait for a call.
+    pub(super) fn queued(&self) -> usize {
+        self.queue.len()
+    }
+
     /// How many services are read in turn.
     pub(super) fn watched(&self) -> usize {
         self.rotation.len()

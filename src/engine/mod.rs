@@ -350,6 +350,12 @@ impl Engine {
         Some(self.watch_interval(now).saturating_mul(watched).max(period))
     }
 
+    /// Services in the queue for a call.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.agenda.queued()
+    }
+
     /// Calls being made, without a read for drift.
     #[must_use]
     pub fn in_flight(&self) -> usize {

@@ -213,7 +213,8 @@ impl<H: Fn(Heard)> Job<'_, H> {
             Err(why) => return Fate::Failed(why),
         };
         let live = match self.calls.make(async || self.client.read_service(&key).await).await {
-            Ok(live) => live,
+            // Into a file goes no token, also where a command holds it.
+            Ok(live) => live.map_texts(|text| self.client.conceal(text)),
             Err(error) => return Fate::Failed(error.to_string()),
         };
         if !write {

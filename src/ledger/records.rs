@@ -101,6 +101,8 @@ pub struct Sighting {
     pub kind: Option<ServiceKind>,
     /// How live compares with what was applied; `None` where nothing was compared, or an update was accepted since.
     pub seen: Option<Seen>,
+    /// Why the read failed, if it did; what was seen before stays then. Kept up to [`Outcome::MAX_MESSAGE`].
+    pub failure: Option<String>,
 }
 
 /// The API serves no other update call than PATCH any more.

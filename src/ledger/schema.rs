@@ -59,7 +59,8 @@ CREATE TABLE pause (
 /// What live shows, the rate limit's window, and the update call that the API still serves.
 ///
 /// - `live.compared` is the digest that live was compared with; NULL where the read had nothing to compare, or an update
-///   was accepted since, which makes what it showed a thing of the past. Both lists are JSON.
+///   was accepted since, which makes what it showed a thing of the past. Both lists are JSON. `live.failure` says why
+///   the newest read failed, if it did; the rest is then of the one before.
 /// - `patch` has a row once the API was found to serve no other update call.
 const V2: &str = "
 CREATE TABLE live (
@@ -68,7 +69,8 @@ CREATE TABLE live (
   kind        TEXT,
   compared    BLOB    CHECK (length(compared) = 32),
   differences TEXT    NOT NULL DEFAULT '[]',
-  undecided   TEXT    NOT NULL DEFAULT '[]'
+  undecided   TEXT    NOT NULL DEFAULT '[]',
+  failure     TEXT
 ) STRICT;
 
 CREATE TABLE quota (

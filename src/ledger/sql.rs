@@ -73,6 +73,7 @@ pub(super) struct NewSighting {
     compared: Option<Digest>,
     differences: String,
     undecided: String,
+    failure: Option<String>,
 }
 
 impl NewSighting {
@@ -86,6 +87,7 @@ impl NewSighting {
             compared: sighting.seen.as_ref().map(|seen| seen.compared),
             differences: json(serde_json::to_string(&reading.differences))?,
             undecided: json(serde_json::to_string(&reading.undecided))?,
+            failure: sighting.failure.as_deref().map(|failure| bounded(failure).to_owned()),
         })
     }
 }
@@ -120,7 +122,8 @@ const TAKE_DOUBT: &str = "UPDATE service SET doubts = doubts - 1 WHERE id = ?1";
 const APPLY: &str = "UPDATE service SET applied = ?2, digest = ?3, doubts = 0 WHERE id = ?1";
 
 const FORGET_SEEN: &str =
-    "UPDATE live SET compared = NULL, differences = '[]', undecided = '[]', read_at = ?2 WHERE service = ?1";
+    "UPDATE live SET compared = NULL, differences = '[]', undecided = '[]', failure = NULL, read_at = ?2
+    WHERE service = ?1";
 
 const OPEN_CALL: &str = "SELECT service, digest FROM call WHERE id = ?1 AND outcome IS NULL";
 
@@ -135,9 +138,12 @@ const END_PAUSE: &str = "DELETE FROM pause";
 const SAW: &str = "INSERT INTO live (service, read_at, kind, compared, differences, undecided)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6)
     ON CONFLICT (service) DO UPDATE SET read_at = excluded.read_at, kind = coalesce(excluded.kind, kind),
-    compared = excluded.compared, differences = excluded.differences, undecided = excluded.undecided";
+    compared = excluded.compared, differences = excluded.differences, undecided = excluded.undecided, failure = NULL";
 
-const SIGHTINGS: &str = "SELECT name, read_at, kind, compared, differences, undecided
+const SAW_NOT: &str = "INSERT INTO live (service, read_at, failure) VALUES (?1, ?2, ?3)
+    ON CONFLICT (service) DO UPDATE SET read_at = excluded.read_at, failure = excluded.failure";
+
+const SIGHTINGS: &str = "SELECT name, read_at, kind, compared, differences, undecided, failure
     FROM live JOIN service ON service.id = live.service";
 
 const KIND: &str = "SELECT kind FROM live JOIN service ON service.id = live.service WHERE name = ?1";
@@ -209,6 +215,10 @@ fn columns(end: &Outcome) -> (&'static str, Option<u16>, Option<&str>) {
 /// A read.
 pub(super) fn saw(connection: &Connection, row: &NewSighting) -> rusqlite::Result<()> {
     let service: i64 = connection.prepare_cached(TOUCH_SERVICE)?.query_row([&row.name], |row| row.get(0))?;
+    if let Some(failure) = &row.failure {
+        let values = params![service, row.at.as_millisecond(), failure];
+        return connection.prepare_cached(SAW_NOT)?.execute(values).map(drop);
+    }
     let compared = row.compared.as_ref().map(Digest::as_bytes);
     let values = params![service, row.at.as_millisecond(), row.kind, compared, row.differences, row.undecided];
     connection.prepare_cached(SAW)?.execute(values).map(drop)
@@ -379,7 +389,7 @@ pub(super) fn sightings(connection: &Connection) -> rusqlite::Result<HashMap<Ser
                 Some(Seen { compared: Digest::from_bytes(compared), at, reading })
             }
         };
-        sightings.insert(key(row, 0)?, Sighting { at, kind: kind_of(row, 2)?, seen });
+        sightings.insert(key(row, 0)?, Sighting { at, kind: kind_of(row, 2)?, seen, failure: row.get("failure")? });
     }
     Ok(sightings)
 }

@@ -106,6 +106,24 @@ impl Live {
         }
     }
 
+    /// The same with every text put through `change`.
+    #[must_use]
+    pub fn map_texts(mut self, change: impl Fn(&str) -> String) -> Self {
+        let runtimes = [&mut self.docker, &mut self.buildpack].into_iter().flatten();
+        let runtimes = runtimes.flat_map(|runtime| {
+            [&mut runtime.custom_process, &mut runtime.custom_entrypoint, &mut runtime.custom_command]
+        });
+        let internal = self.internal.iter_mut().flat_map(|internal| {
+            let LiveInternal { id, branch, build_sha, deployed_sha, build_id } = internal;
+            [id, branch, build_sha, deployed_sha, build_id]
+        });
+        let external = self.external.iter_mut().map(|external| &mut external.image_path);
+        for text in runtimes.chain(internal).chain(external).chain([&mut self.image_url]) {
+            *text = text.as_deref().map(&change);
+        }
+        self
+    }
+
     /// The same, with the id of the build that runs, as the deprecated `GET …/deployment` gives it. Nothing changes where
     /// no build of another service runs.
     #[must_use]

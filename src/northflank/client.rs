@@ -183,14 +183,15 @@ impl Client {
         self.call(Method::PATCH, url, Some(&body)).await?.drain().await
     }
 
-    /// `GET …/services/{service}`: what a service runs. A text of it that holds the token has `[token]` in its place.
+    /// `GET …/services/{service}`: what a service runs, as it is: whatever is shown of it goes through
+    /// [`Client::conceal`], because a command may hold the token.
     ///
     /// # Errors
     /// See [`CallError`]; 404 is [`Rejected`](super::Disposition::Rejected). A success whose body is not what the contract
     /// says is transient: a page of a proxy, an answer that was cut off.
     pub async fn read_service(&self, key: &ServiceKey) -> Result<Answered<Live>, CallError> {
         let accepted = self.call(Method::GET, self.shared.api_url.service(key), NOTHING).await?;
-        accepted.read(MAX_SERVICE, |Data { data }: Data<Service>, token| Ok(data.into_live(token))).await
+        accepted.read(MAX_SERVICE, |Data { data }: Data<Service>, _| Ok(data.into_live())).await
     }
 
     /// The deprecated `GET …/services/{service}/deployment`: the id of the build that runs, which no other answer gives.
@@ -200,7 +201,7 @@ impl Client {
     /// As with [`Client::read_service`].
     pub async fn read_build_id(&self, key: &ServiceKey) -> Result<Answered<Option<String>>, CallError> {
         let accepted = self.call(Method::GET, self.shared.api_url.deployment(key), NOTHING).await?;
-        accepted.read(MAX_SERVICE, |Data { data }: Data<Deployment>, token| Ok(data.into_build_id(token))).await
+        accepted.read(MAX_SERVICE, |Data { data }: Data<Deployment>, _| Ok(data.into_build_id())).await
     }
 
     /// `GET …/services`: one page of a project's services, by their ids and types. `cursor` is [`Page::next`] of the page
@@ -219,6 +220,13 @@ impl Client {
         accepted
             .read(MAX_PAGE, |list: List, token| Page::try_from(list).map_err(|error| Cause::of(&error, token)))
             .await
+    }
+
+    /// A text without the token, which has `[token]` in its place. Tokens of fewer than 16 characters are left: they could
+    /// be words of the text.
+    #[must_use]
+    pub fn conceal(&self, text: &str) -> String {
+        scrub::conceal(text, &self.token())
     }
 
     /// Sends one request, once, and sorts the answer by its status.

@@ -110,6 +110,12 @@ impl CallError {
         }
     }
 
+    /// Whether it failed before there was a request at all.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        matches!(self.parts.failure, Failure::Request { .. } | Failure::Senseless { .. })
+    }
+
     /// What a transient failure asks for in `Retry-After` (a 503 while the API is maintained): no attempt at this call
     /// before. At most [`MAX_WAIT`](super::MAX_WAIT).
     #[must_use]

@@ -24,6 +24,15 @@ pub(super) fn line(text: &str, token: &Token, max: usize) -> String {
     line
 }
 
+/// A shorter token cannot be told from a word that is in a text for itself. The provider's are far longer.
+const TELLING_TOKEN: usize = 16;
+
+/// The text without the token: a command may hold one, even ours.
+pub(super) fn conceal(text: &str, token: &Token) -> String {
+    let token = token.expose();
+    if token.len() >= TELLING_TOKEN { text.replace(token, PLACEHOLDER) } else { text.to_owned() }
+}
+
 /// Cuts a text to at most `max` bytes, `…` included.
 fn shorten(text: &mut String, max: usize) {
     const MARK: char = '…';
@@ -50,6 +59,13 @@ fn harmless(c: char) -> char {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_short_token_spoils_no_text_that_happens_to_hold_it() {
+        let concealed = |token: &str| conceal("nginx:1.27 --key 0123456789abcdef", &Token::new(token).unwrap());
+        assert_eq!(concealed("x"), "nginx:1.27 --key 0123456789abcdef");
+        assert_eq!(concealed("0123456789abcdef"), "nginx:1.27 --key [token]");
+    }
 
     fn scrubbed(text: &str, max: usize) -> String {
         line(text, &Token::new("nf-hunter2").expect("valid"), max)

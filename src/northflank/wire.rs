@@ -6,7 +6,6 @@
 use serde::de::{Deserializer, IgnoredAny};
 use serde::{Deserialize, Serialize};
 
-use super::Token;
 use crate::model::{DeploymentUpdate, Live, LiveExternal, LiveInternal, LiveRuntime, Rollout, ServiceKind};
 
 /// The body of PATCH.
@@ -191,38 +190,37 @@ impl TryFrom<List> for Page {
 }
 
 impl Service {
-    /// The service in the project's words. A text that holds the token loses it.
-    pub(super) fn into_live(self, token: &Token) -> Live {
+    /// The service in the project's words.
+    pub(super) fn into_live(self) -> Live {
         let kind = match self.service_type {
             Kind::Deployment => ServiceKind::Deployment,
             Kind::Combined => ServiceKind::Combined,
             Kind::Build => ServiceKind::Build,
         };
-        let clean = |text: Option<String>| text.map(|text| without_token(text, token));
         let runtime = |runtime: Runtime| LiveRuntime {
-            config_type: clean(runtime.config_type),
-            custom_process: clean(runtime.custom_process),
-            custom_entrypoint: clean(runtime.custom_entrypoint),
-            custom_command: clean(runtime.custom_command),
+            config_type: runtime.config_type,
+            custom_process: runtime.custom_process,
+            custom_entrypoint: runtime.custom_entrypoint,
+            custom_command: runtime.custom_command,
         };
         let rollout = self.status.and_then(|status| Rollout::from_word(&status.deployment?.status?));
         let mut live = Live { paused: self.service_paused.unwrap_or(false), rollout, ..Live::of_kind(kind) };
         let Some(deployment) = self.deployment else { return live };
         live.instances = deployment.instances;
-        live.image_url = clean(deployment.image_url);
+        live.image_url = deployment.image_url;
         live.docker = deployment.docker.map(runtime);
         live.buildpack = deployment.buildpack.map(runtime);
         live.external = deployment.external.map(|external| LiveExternal {
-            image_path: clean(external.image_path),
-            registry_provider: clean(external.registry_provider),
+            image_path: external.image_path,
+            registry_provider: external.registry_provider,
             private_image: external.private_image,
         });
         live.internal = deployment.internal.map(|internal| LiveInternal {
-            id: clean(internal.nf_object_id),
-            branch: clean(internal.branch),
-            build_sha: clean(internal.build_sha),
-            deployed_sha: clean(internal.deployed_sha),
-            build_id: clean(internal.build_id),
+            id: internal.nf_object_id,
+            branch: internal.branch,
+            build_sha: internal.build_sha,
+            deployed_sha: internal.deployed_sha,
+            build_id: internal.build_id,
         });
         live
     }
@@ -230,19 +228,9 @@ impl Service {
 
 impl Deployment {
     /// The id of the build that runs.
-    pub(super) fn into_build_id(self, token: &Token) -> Option<String> {
-        self.internal?.build_id.map(|id| without_token(id, token))
+    pub(super) fn into_build_id(self) -> Option<String> {
+        self.internal?.build_id
     }
-}
-
-/// A shorter token cannot be told from a word that is in the text for itself, and a comparison must not be spoiled by
-/// it. The provider's are far longer.
-const TELLING_TOKEN: usize = 16;
-
-/// A command may hold a token, even ours. What is read here may be shown, and written into files.
-fn without_token(text: String, token: &Token) -> String {
-    let token = token.expose();
-    if token.len() >= TELLING_TOKEN && text.contains(token) { text.replace(token, "[token]") } else { text }
 }
 
 /// Reads a field that may be of any type: what does not fit is absent.
@@ -257,17 +245,4 @@ fn patient<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> R
         Some(Field::Fits(value)) => Some(value),
         Some(Field::Other(IgnoredAny)) | None => None,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_short_token_spoils_no_text_that_happens_to_hold_it() {
-        let without =
-            |token: &str| without_token("nginx:1.27 --key 0123456789abcdef".to_owned(), &Token::new(token).unwrap());
-        assert_eq!(without("x"), "nginx:1.27 --key 0123456789abcdef");
-        assert_eq!(without("0123456789abcdef"), "nginx:1.27 --key [token]");
-    }
 }

@@ -49,7 +49,13 @@ pub fn changes_between(from: Option<&Value>, to: &Value) -> Vec<Change> {
     fields
         .into_iter()
         .filter(|(_, (from, to))| from != to)
-        .map(|(path, (from, to))| Change { path, from: from.map(masked), to: to.map(masked) })
+        .map(|(path, (from, to))| {
+            let (from, mut to) = (from.map(masked), to.map(masked));
+            if let Some(to) = to.as_mut().filter(|to| from.as_ref() == Some(to)) {
+                to.push_str(" (another in what is not shown)");
+            }
+            Change { path, from, to }
+        })
         .collect()
 }
 

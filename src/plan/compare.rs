@@ -129,6 +129,19 @@ impl Comparison {
     }
 }
 
+/// Longest text of a field that is kept and shown, in bytes: a command may be of any length.
+const MAX_SHOWN: usize = 1024;
+
+/// A text as it may be shown.
+fn shown(text: &str) -> String {
+    let mut text = masked(text.to_owned());
+    if text.len() > MAX_SHOWN {
+        text.truncate(text.floor_char_boundary(MAX_SHOWN));
+        text.push('…');
+    }
+    text
+}
+
 /// A verdict and its rule.
 type Decided = (Verdict, &'static str);
 
@@ -141,7 +154,10 @@ struct Fields(Vec<FieldVerdict>);
 
 impl Fields {
     fn add(&mut self, path: &'static str, desired: &str, live: Option<&str>, (verdict, rule): Decided) {
-        let (desired, live) = (masked(desired.to_owned()), live.map(|text| masked(text.to_owned())));
+        let (mut desired, live) = (shown(desired), live.map(shown));
+        if verdict == Verdict::Different && live.as_deref() == Some(&desired) {
+            desired.push_str(" (another in what is not shown)");
+        }
         self.0.push(FieldVerdict { path, desired, live, verdict, rule });
     }
 

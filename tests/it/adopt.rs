@@ -273,3 +273,55 @@ fn a_suspension_is_told_with_its_reason_and_ends_when_its_time_is_past() {
     workspace.write("web.yaml", suspended("2026-01-31T18:00:00Z"));
     assert_eq!(workspace.once(&api, &[]).exits(0).outcomes(), [outcome("shop/web", "updated")]);
 }
+
+#[test]
+fn a_command_that_holds_the_token_is_compared_as_it_is_and_shown_without() {
+    let (api, workspace) = (Api::new(), Workspace::new());
+    let with_token = manifest("web", "1")
+        + &format!("  docker:\n    configType: customCommand\n    customCommand: run {}\n", crate::support::TOKEN);
+    workspace.write("web.yaml", with_token);
+    let ran = workspace.once(&api, &[]).exits(0);
+    assert_eq!(ran.outcomes(), [outcome("shop/web", "updated")]);
+    assert!(!ran.stdout.contains(crate::support::TOKEN) && ran.stdout.contains("run [token]"), "{}", ran.stdout);
+    std::fs::remove_dir_all(workspace.state()).unwrap();
+    assert_eq!(workspace.once(&api, &[]).exits(0).outcomes(), [outcome("shop/web", "adopted")]);
+}
+
+#[test]
+fn a_service_that_was_made_anew_with_another_type_is_patched_by_that() {
+    let (api, workspace) = (Api::new(), Workspace::sending());
+    let runtime = |command: &str| {
+        manifest("app", "1").replace(
+            "  external:\n    imagePath: ghcr.io/acme/app:1\n",
+            &format!("  docker:\n    configType: customCommand\n    customCommand: {command}\n"),
+        )
+    };
+    api.world().set_live("shop/app", Live { kind: Kind::Combined, running: Running::Own, ..image("app", "0") });
+    workspace.write("app.yaml", runtime("one"));
+    workspace.once(&api, &["--update-call", "patch"]).exits(0);
+    api.world().set_live("shop/app", image("app", "0"));
+    workspace.write("app.yaml", runtime("two"));
+    let ran = workspace.once(&api, &["--update-call", "patch"]).exits(0);
+    assert_eq!(ran.outcomes(), [outcome("shop/app", "updated")]);
+}
+
+#[test]
+fn a_plan_that_looked_costs_no_less_than_the_pass_after_it() {
+    let (api, workspace) = (Api::new(), Workspace::new());
+    for (service, runs) in [("same", "1"), ("other", "0"), ("another", "0")] {
+        workspace.service(service, "1");
+        api.world().set_live(format!("shop/{service}").as_str(), image(service, runs));
+    }
+    let plan = workspace.run(&["plan", "--live", "--output", "json", "--api-url", &api.url()]).exits(0);
+    let pass = workspace.once(&api, &[]).exits(0);
+    assert_eq!((&plan.report()["cost"]["calls"], &pass.report()["api"]["calls"]), (&json!(5), &json!(5)));
+}
+
+#[test]
+fn a_service_closed_to_the_token_is_not_asked_for_again_and_again() {
+    let (api, workspace) = (Api::new(), Workspace::new());
+    api.world().script(Fault::status(403).always());
+    workspace.service("web", "1");
+    workspace.once(&api, &[]).exits(1);
+    assert_eq!(api.world().call_count(), 1);
+}

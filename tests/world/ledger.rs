@@ -102,7 +102,7 @@ async fn the_disk_of_the_world_knows_what_the_ledger_knows() {
                     let shown = Shown::Content(Content::any(&mut chance));
                     let reading = version.read(shown).0.clone();
                     let seen = Seen { compared: name.digest(version), at: now.timestamp(), reading };
-                    let sighting = Sighting { at: now.timestamp(), kind: None, seen: Some(seen) };
+                    let sighting = Sighting { at: now.timestamp(), kind: None, seen: Some(seen), failure: None };
                     real.saw(name.key(), sighting).await.unwrap();
                     write(&mut disk, Write::Saw { call, name, version, shown, at: now, told: now });
                 }

@@ -229,11 +229,3 @@ async fn a_call_on_its_way_out_is_told_in_success_and_failure() {
     let answered = client(&server.url).update_deployment(&key(), &update()).await.expect("accepted");
     assert_eq!(answered.deprecated, None);
 }
-
-#[tokio::test]
-async fn a_command_that_holds_the_token_loses_it() {
-    let docker = json!({"configType": "customCommand", "customCommand": format!("run --key {TOKEN}")});
-    let body = json!({"data": {"serviceType": "deployment", "deployment": {"docker": docker}}});
-    let live = live(&body.to_string()).await;
-    assert_eq!(live.docker.and_then(|docker| docker.custom_command).as_deref(), Some("run --key [token]"));
-}

@@ -212,8 +212,20 @@ fn differences_go_from_live_to_desired_and_show_no_password() {
     assert_eq!(
         compare(&wanted, &live).differences(),
         [
-            change("docker.customCommand", "run --password=***", "run --password=***"),
+            change("docker.customCommand", "run --password=***", "run --password=*** (another in what is not shown)"),
             change("external.imagePath", "nginx:1", "nginx:2")
         ]
     );
+}
+
+#[test]
+fn a_text_of_any_length_is_shown_in_part_and_compared_as_a_whole() {
+    let long = |end: &str| format!("run {}{end}", "x".repeat(900_000));
+    let docker = Docker::new(DockerConfig::CustomCommand, None, Some(long("a"))).unwrap();
+    let wanted = DeploymentUpdate::Runtime(RuntimeUpdate::Docker { docker });
+    let runs = |command: &str| starts(Some("customCommand"), None, Some(command));
+    assert!(compare(&wanted, &runs(&long("a"))).differences().is_empty());
+    let differences = compare(&wanted, &runs(&long("b"))).differences();
+    assert_eq!(differences.len(), 1);
+    assert!(differences[0].from.as_ref().is_some_and(|text| text.len() < 2000 && text.ends_with('…')));
 }
