@@ -65,8 +65,15 @@ struct Eyes {
 
 struct Looked {
     eyes: Eyes,
-    read: Result<Snapshot, Unreadable>,
+    read: Result<Read, Unreadable>,
     news: Option<Watching>,
+}
+
+enum Read {
+    /// All of it.
+    Snapshot(Box<Snapshot>),
+    /// It says what it said.
+    Unchanged,
 }
 
 /// What the daemon knows of the folder.
@@ -220,7 +227,12 @@ impl Daemon {
         tokio::task::spawn_blocking(move || {
             // Watches first: what changes after them is an event, what changed before them is seen.
             let news = eyes.watch.follow(&[]).cloned();
-            let read = eyes.folder.look();
+            // Where changes cannot be had by events, folders' times may be those of another machine.
+            let trusted = *eyes.watch.watching() == Watching::Events;
+            let read = match trusted && eyes.folder.is_unchanged() {
+                true => Ok(Read::Unchanged),
+                false => eyes.folder.look().map(|snapshot| Read::Snapshot(Box::new(snapshot))),
+            };
             Looked { eyes, read, news }
         })
     }
@@ -234,13 +246,26 @@ impl Daemon {
             self.seen.watching = watching;
         }
         match read {
-            Ok(snapshot) => {
+            Ok(read) => {
                 let every = match &self.seen.watching {
                     Watching::Events => self.resync,
                     Watching::Polling { every, .. } => *every,
                 };
                 self.looks.ended(now, every);
-                self.see(snapshot, now);
+                if self.seen.error.take().is_some() {
+                    info!("the folder can be read again");
+                }
+                if let Read::Snapshot(snapshot) = read {
+                    self.see(*snapshot);
+                }
+                self.seen.succeeded = Some((now, self.driver.clock.now()));
+                match self.reload {
+                    Reload::Starting | Reload::Running => {
+                        self.systemd.ready();
+                        self.reload = Reload::Done;
+                    }
+                    Reload::Done | Reload::Asked => {}
+                }
             }
             Err(unreadable) => {
                 self.looks.failed(now);
@@ -250,10 +275,7 @@ impl Daemon {
         eyes
     }
 
-    fn see(&mut self, mut snapshot: Snapshot, now: Instant) {
-        if self.seen.error.take().is_some() {
-            info!("the folder can be read again");
-        }
+    fn see(&mut self, mut snapshot: Snapshot) {
         let desired = std::mem::take(&mut snapshot.desired);
         let before = self.seen.snapshot.as_ref();
         let news = before.is_none_or(|before| before.revision != snapshot.revision);
@@ -271,14 +293,6 @@ impl Daemon {
         }
         self.driver.observe(desired, if news { News::Yes } else { News::No });
         self.seen.snapshot = Some(snapshot);
-        self.seen.succeeded = Some((now, self.driver.clock.now()));
-        match self.reload {
-            Reload::Starting | Reload::Running => {
-                self.systemd.ready();
-                self.reload = Reload::Done;
-            }
-            Reload::Done | Reload::Asked => {}
-        }
     }
 
     fn fail(&mut self, unreadable: &Unreadable) {

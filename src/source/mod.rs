@@ -25,9 +25,10 @@ use crate::manifest::Problem;
 use crate::model::{Desired, Place, Revision, ServiceKey};
 
 use checkout::Committed;
+use stamp::Stamp;
 pub use standing::Lock;
 use standing::{Patience, Standing};
-use walk::{Found, Walked};
+use walk::{Found, Links, Proof, Walked};
 pub use watch::{Mounts, Watch, Watching};
 
 /// Most files, folders and links that a folder may hold.
@@ -42,8 +43,20 @@ pub struct Folder {
     path: PathBuf,
     /// The files of the last look, sorted by name.
     seen: Vec<Found>,
+    /// What the last look that counted rests on beside them, where that can be proven without another walk.
+    rests_on: Option<RestsOn>,
     committed: Option<Committed>,
     patience: Patience,
+}
+
+/// What has to hold still so that a folder says what it said: where it stands, the stamps of all files that were read
+/// and of all folders that were listed. It proves nothing where something could not be read, which has no stamp, or
+/// where a link was met, which may lead through folders that were not listed.
+#[derive(Debug)]
+struct RestsOn {
+    standing: Standing,
+    folders: Vec<(PathBuf, Stamp)>,
+    lock: Lock,
 }
 
 /// What the folder says at one moment.
@@ -128,13 +141,25 @@ impl Folder {
     /// A folder, not read yet.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), seen: Vec::new(), committed: None, patience: Patience::default() }
+        Self { path: path.into(), seen: Vec::new(), rests_on: None, committed: None, patience: Patience::default() }
     }
 
     /// Its path as it was given.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether the folder says what it said at the last look, as far as the times of files and folders prove it: then
+    /// nothing is listed and nothing read. `false` where that cannot be told; then [`Folder::look`] can.
+    ///
+    /// Not for file systems whose folders' times may be old, such as those of another machine.
+    pub fn is_unchanged(&mut self) -> bool {
+        let Some(last) = &self.rests_on else { return false };
+        let stands = |now: Result<Standing, Broken>| now.is_ok_and(|now| last.standing.is_like(&now, last.lock));
+        stands(Standing::now(&self.path))
+            && walk::holds(&self.seen, &last.folders, Proof::Unchanged)
+            && stands(Standing::now(&self.path))
     }
 
     /// Reads what changed since the last look, and says what the folder says now. Blocks on the disk, and for up to
@@ -164,19 +189,23 @@ impl Folder {
     /// One read, which counts only if the folder stood still from before the first byte until after the last.
     fn look_once(&mut self) -> Result<Snapshot, Broken> {
         let (before, lock) = Standing::free(&self.path, &mut self.patience)?;
-        let Walked { found, problems, folders } = walk::walk(&before.root, &self.seen)?;
+        self.rests_on = None;
+        let Walked { found, problems, folders, links } = walk::walk(&before.root, &self.seen)?;
         // Even of a read that does not count, what was parsed is parsed.
         self.seen = found;
+        let proves = problems.is_empty() && links == Links::None;
         let (seen, committed) = (&self.seen, &mut self.committed);
-        thread::scope(|scope| {
+        let snapshot = thread::scope(|scope| {
             // What the files say is put together while it is looked whether they hold still.
-            let holds = scope.spawn(|| walk::holds(seen, &folders));
+            let holds = scope.spawn(|| walk::holds(seen, &folders, Proof::Steady));
             let revision = before.revision(seen, committed);
             let snapshot = snapshot(revision, lock, seen, problems);
             // A thread that panicked has shown nothing.
             let steady = holds.join().unwrap_or(false) && before.is_like(&Standing::now(&self.path)?, lock);
             if steady { Ok(snapshot) } else { Err(Broken::Changed) }
-        })
+        })?;
+        self.rests_on = proves.then_some(RestsOn { standing: before, folders, lock });
+        Ok(snapshot)
     }
 }
 

@@ -275,3 +275,68 @@ fn a_second_look_sees_every_change() {
     assert_eq!(services(&second), ["a", "c"]);
     assert_ne!(first.desired.values().next(), second.desired.values().next());
 }
+
+/// Trees with the same two manifests, each looked at until its times are trusted.
+fn settled<const N: usize>() -> [(Tree, Folder); N] {
+    let mut trees = std::array::from_fn(|_| {
+        let tree = Tree::new();
+        tree.write("a.yaml", &manifest("a", "1"));
+        tree.write("deep/er/b.yaml", &manifest("b", "1"));
+        tree.write("deep/.truenorthignore", "notes.txt\n");
+        let folder = Folder::new(tree.0.path());
+        (tree, folder)
+    });
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    for (_, folder) in &mut trees {
+        while !folder.is_unchanged() {
+            assert!(std::time::Instant::now() < until, "its times are never trusted");
+            folder.look().unwrap();
+            thread::park_timeout(std::time::Duration::from_millis(20));
+        }
+    }
+    trees
+}
+
+#[test]
+fn a_folder_is_unchanged_until_anything_in_it_changes() {
+    use std::os::unix::fs::PermissionsExt as _;
+    type Act = fn(&Tree);
+    let acts: [(&str, Act); 10] = [
+        ("edited in place", |tree| tree.write("deep/er/b.yaml", &manifest("b", "2"))),
+        ("renamed over", |tree| {
+            tree.write(".new", &manifest("a", "2"));
+            fs::rename(tree.path(".new"), tree.path("a.yaml")).unwrap();
+        }),
+        ("a new file", |tree| tree.write("deep/er/c.yaml", &manifest("c", "1"))),
+        ("a new nested file", |tree| tree.write("other/c.yaml", &manifest("c", "1"))),
+        ("a file removed", |tree| fs::remove_file(tree.path("deep/er/b.yaml")).unwrap()),
+        ("a folder removed", |tree| fs::remove_dir_all(tree.path("deep")).unwrap()),
+        ("a folder closed", |tree| {
+            fs::set_permissions(tree.path("deep"), fs::Permissions::from_mode(0o700)).unwrap();
+        }),
+        ("other rules of what is ignored", |tree| tree.write("deep/.truenorthignore", "er\n")),
+        ("new rules of what is ignored", |tree| tree.write(".truenorthignore", "deep\n")),
+        ("a link", |tree| symlink("a.yaml", tree.path("b.yaml")).unwrap()),
+    ];
+    for ((what, act), (tree, mut folder)) in acts.into_iter().zip(settled::<10>()) {
+        assert!(folder.is_unchanged(), "{what}");
+        act(&tree);
+        assert!(!folder.is_unchanged(), "{what} was not seen");
+    }
+}
+
+#[test]
+fn a_folder_that_was_not_read_in_full_or_through_a_link_is_never_taken_for_unchanged() {
+    for act in [|tree: &Tree| tree.write("notes.md", ""), |tree: &Tree| symlink("a.yaml", tree.path("z.yaml")).unwrap()]
+    {
+        let [(tree, mut folder)] = settled();
+        act(&tree);
+        for _ in 0..3 {
+            folder.look().unwrap();
+            assert!(folder.rests_on.is_none());
+            assert!(!folder.is_unchanged());
+        }
+    }
+    let mut unread = Folder::new("nowhere");
+    assert!(!unread.is_unchanged());
+}

@@ -2,12 +2,13 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::SystemTime;
 
 use ignore::{DirEntry, WalkBuilder, WalkState};
+use rustix::fs::Stat;
 
 use super::file::{self, Contents};
 use super::ignored::Ignored;
@@ -38,21 +39,50 @@ pub(super) struct Walked {
     pub(super) problems: Vec<Problem>,
     /// The folders, with their stamps from before they were listed, and the ignore files.
     pub(super) folders: Vec<(PathBuf, Stamp)>,
+    /// Whether a link was met on the way.
+    pub(super) links: Links,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Links {
+    None,
+    Some,
+}
+
+/// How sure it must be that a file or folder is the one that was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Proof {
+    /// Nothing moved between two moments of one read.
+    Steady,
+    /// Nothing changed since an earlier read, racy times excluded.
+    Unchanged,
+}
+
+impl Proof {
+    fn holds(self, stamp: &Stamp, now: &Stat) -> bool {
+        match self {
+            Self::Steady => stamp.is_like(now),
+            Self::Unchanged => stamp.holds_for(now),
+        }
+    }
 }
 
 /// Whether every file and folder still is as it was when it was read.
-pub(super) fn holds(found: &[Found], folders: &[(PathBuf, Stamp)]) -> bool {
+pub(super) fn holds(found: &[Found], folders: &[(PathBuf, Stamp)], proof: Proof) -> bool {
     let hold = |found: &[Found]| {
         let mut near = Near::default();
-        found.iter().all(|found| near.stat(&found.path).is_ok_and(|now| found.stamp.is_like(&now)))
+        found.iter().all(|found| near.stat(&found.path).is_ok_and(|now| proof.holds(&found.stamp, &now)))
     };
-    let files_hold = thread::scope(|scope| {
+    // A change is seen soonest at the folders.
+    if !folders.iter().all(|(path, stamp)| rustix::fs::lstat(path).is_ok_and(|now| proof.holds(stamp, &now))) {
+        return false;
+    }
+    thread::scope(|scope| {
         let parts = found.chunks(found.len().div_ceil(threads()).max(1));
         let holding: Vec<_> = parts.map(|part| scope.spawn(move || hold(part))).collect();
         // A thread that panicked has shown nothing.
         holding.into_iter().all(|thread| thread.join().unwrap_or(false))
-    });
-    files_hold && folders.iter().all(|(path, stamp)| rustix::fs::lstat(path).is_ok_and(|now| stamp.is_like(&now)))
+    })
 }
 
 fn threads() -> usize {
@@ -74,7 +104,7 @@ pub(super) fn walk(root: &Path, seen: &[Found]) -> Result<Walked, Broken> {
     let ignored = Arc::new(Ignored::new(root));
     let rules = Arc::clone(&ignored);
     let (sender, visits) = mpsc::channel();
-    let entries = AtomicUsize::new(0);
+    let (entries, links) = (AtomicUsize::new(0), AtomicBool::new(false));
     WalkBuilder::new(root)
         .standard_filters(false)
         .hidden(true)
@@ -83,7 +113,7 @@ pub(super) fn walk(root: &Path, seen: &[Found]) -> Result<Walked, Broken> {
         .threads(threads())
         .build_parallel()
         .run(|| {
-            let (sender, entries, ignored) = (sender.clone(), &entries, &ignored);
+            let (sender, entries, links, ignored) = (sender.clone(), &entries, &links, &ignored);
             let (mut near, mut buffer) = (Near::default(), Vec::new());
             Box::new(move |entry| {
                 if entries.fetch_add(1, Ordering::Relaxed) > MAX_ENTRIES {
@@ -94,6 +124,9 @@ pub(super) fn walk(root: &Path, seen: &[Found]) -> Result<Walked, Broken> {
                 let give = |visit| drop(sender.send(visit));
                 match entry {
                     Ok(entry) => {
+                        if entry.path_is_symlink() {
+                            links.store(true, Ordering::Relaxed);
+                        }
                         let (state, visit) = visit(root, &entry, seen, &mut near, &mut buffer);
                         visit.into_iter().for_each(give);
                         state
@@ -107,7 +140,8 @@ pub(super) fn walk(root: &Path, seen: &[Found]) -> Result<Walked, Broken> {
         });
     drop(sender);
 
-    let mut walked = Walked { found: Vec::new(), problems: Vec::new(), folders: Vec::new() };
+    let links = if links.into_inner() { Links::Some } else { Links::None };
+    let mut walked = Walked { found: Vec::new(), problems: Vec::new(), folders: Vec::new(), links };
     for visit in visits {
         match visit {
             Visit::Found(found) => walked.found.push(found),
