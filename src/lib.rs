@@ -24,13 +24,14 @@
 //! | [`engine`] | the state machine: queue, backoff, pauses, quota, turns to read for drift | do I/O, read a clock, roll dice |
 //! | [`ledger`] | what was sent and accepted, and what live showed, in SQLite | know the API |
 //! | [`northflank`] | the API client, errors and what follows from them | retry |
-//! | [`daemon`] | the driver: carries out what the engine decides | decide |
+//! | [`daemon`] | the driver: carries out what the engine decides, by POST or PATCH | decide what is due |
 //! | [`import`] | live to manifests, once | send an update |
 //! | [`status`] | health, metrics and status over HTTP | make the loop wait |
 //! | [`sandbox`] | a stand-in for the API, checked against its contract | know any of the above |
 //! | [`cli`] | arguments, settings, what is printed, exit codes | |
 //!
-//! Arrows point down: `cli → daemon → engine → plan → model` and `source → manifest → model`. A test greps for it.
+//! Arrows point down: `cli → daemon → engine → plan → model` and `source → manifest → model`; `ledger` keeps nouns of
+//! `engine` and `plan`. A test greps for it.
 //!
 //! # Invariants, each with a test that fails without it
 //! 1. *Level, not edge*: an event never says what changed.

@@ -314,12 +314,12 @@ Example: take a project over into git, look at it, and let truenorth keep it.
   truenorth validate --manifests manifests
   truenorth --reconcile-once --manifests manifests
 
-The files are <project>/<service>.yaml, with --team <team>/<project>/<service>.yaml. A service that a manifest in the
-folder describes already is left alone, and compared. Live does not give the ids of saved credentials: each manifest has
-a comment where its id belongs. Costs one call for 100 services and one for each deployed service; past the rate limit
-it waits.
+The files are <project>/<service>.yaml, with --team <team>/<project>/<service>.yaml. A service that a manifest in the \
+folder describes already is left alone, and compared. Live does not give the ids of saved credentials: each manifest \
+has a comment where its id belongs. Costs one call for 100 services and one for each deployed service; past the rate \
+limit it waits.
 
-Exit codes: 0 each deployed service has a manifest that says what runs; 1 something failed, or the plan is not empty;
+Exit codes: 0 each deployed service has a manifest that says what runs; 1 something failed, or the plan is not empty; \
 64 and 78 as with every command.";
 
 #[derive(Args, Debug)]

@@ -87,8 +87,10 @@ impl Attempt {
                 (word, Some(at), status, message)
             }
         };
-        // When an interruption was found says nothing of how long the call took.
-        let took = ended.filter(|_| !matches!(outcome, Word::Interrupted | Word::Adopted));
+        // When an interruption was found says nothing of how long the call took; a read that failed is kept as a call that
+        // ended as it began.
+        let was_read = message.as_deref().is_some_and(|message| message.starts_with(UNREAD));
+        let took = ended.filter(|_| !was_read && !matches!(outcome, Word::Interrupted | Word::Adopted));
         Self {
             service: entry.key,
             began: entry.began,
@@ -110,6 +112,16 @@ impl Attempt {
         self.outcome == Word::Rejected && self.status != Some(429)
     }
 
+    /// Whether nothing was sent because live, which decides about it, could not be read.
+    pub(super) fn is_unread(&self) -> bool {
+        self.message.as_deref().is_some_and(|message| message.starts_with(UNREAD))
+    }
+
+    /// Which try it was, where anything was tried.
+    pub(super) fn tried(&self) -> Option<u32> {
+        Some(self.attempt).filter(|attempt| *attempt > 0)
+    }
+
     /// As `rejected 404`.
     pub(super) fn ending(&self) -> String {
         match self.status {
@@ -125,3 +137,11 @@ impl Attempt {
 }
 
 const GONE: &str = "the process ended before the answer came";
+
+/// How the message of an update begins that was put off because of a read.
+const UNREAD: &str = "live could not be read: ";
+
+/// A message and the way out that may stand behind it.
+pub(super) fn with_hint(message: &str) -> (&str, Option<&str>) {
+    message.rsplit_once("; hint: ").map_or((message, None), |(message, hint)| (message, Some(hint)))
+}

@@ -6,7 +6,7 @@ use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 
 use super::args::{HistoryArgs, Output};
-use super::attempt::{Attempt, Word};
+use super::attempt::{Attempt, Word, with_hint};
 use super::exit::Exit;
 use super::table::{self, Cell, Column, Row, Size};
 use super::{configuration, ledger_error, print, services, settings, short};
@@ -81,14 +81,21 @@ fn row(call: &Attempt) -> Row<9> {
             plain(&call.service.to_string()),
             Cell::styled(call.ending(), style(call.outcome)),
             plain(&call.cause),
-            Cell::new(call.attempt.to_string()),
+            Cell::new(call.tried().map(|attempt| attempt.to_string()).unwrap_or_default()),
             Cell::new(call.took().map(short::took).unwrap_or_default()),
             plain(&short::revision(&call.revision)),
             plain(&call.manifest.to_string()),
             Cell::new(short::digest(call.digest)),
         ],
-        below: call.message.as_deref().map(|message| Cell::styled(printable(message), Style::new().dimmed())),
+        below: call.message.as_deref().map(below).unwrap_or_default(),
     }
+}
+
+/// A message, and the way out on a line of its own.
+fn below(message: &str) -> Vec<Cell> {
+    let (message, hint) = with_hint(message);
+    let lines = [Some(message.to_owned()), hint.map(|hint| format!("hint: {hint}"))];
+    lines.into_iter().flatten().map(|line| Cell::styled(printable(&line), Style::new().dimmed())).collect()
 }
 
 /// The colour of an outcome.

@@ -111,9 +111,21 @@ fn verdict(report: &Report) -> String {
     let other = manifests.count() - matching;
     let services =
         |count, one: &str, more: &str| format!("{} {}", counted(count, "service"), if count == 1 { one } else { more });
-    let mut text = match other {
-        0 => format!("plan is empty: {} live", services(matching, "matches", "match")),
-        _ => format!("plan is not empty: {} from live", services(other, "differs", "differ")),
+    let failed = report.count(Outcome::Failed);
+    let mut against = Vec::new();
+    if other > 0 {
+        against.push(format!("{} from live", services(other, "differs", "differ")));
+    }
+    if failed > 0 {
+        against.push(format!("{} no manifest", services(failed, "has", "have")));
+    }
+    let mut text = match (against.is_empty(), matching) {
+        (true, 0) => "plan is empty: nothing is deployed".to_owned(),
+        (true, _) => format!("plan is empty: {} live", services(matching, "matches", "match")),
+        (false, 0) => format!("plan is not empty: {}", against.join(", ")),
+        (false, _) => {
+            format!("plan is not empty: {}; {} live", against.join(", "), services(matching, "matches", "match"))
+        }
     };
     let untold = report.services.iter().filter(|service| !service.untold.is_empty()).count();
     if untold > 0 {
@@ -122,10 +134,6 @@ fn verdict(report: &Report) -> String {
             "; live does not give everything of {}, see the comments in the files",
             counted(untold, "service")
         );
-    }
-    let failed = report.count(Outcome::Failed);
-    if failed > 0 {
-        let _ = write!(text, "; {} no manifest", services(failed, "has", "have"));
     }
     text
 }

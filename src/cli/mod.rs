@@ -7,6 +7,7 @@ mod daemon;
 mod exit;
 mod history;
 mod import;
+mod live;
 mod logging;
 mod once;
 mod plan;

@@ -5,7 +5,22 @@ use jiff::{SignedDuration, Timestamp};
 /// How many hexadecimal digits of a commit or a digest are shown.
 const DIGITS: usize = 12;
 
-/// How long ago a time is, or how long until it: `12 s`, `3 min`, `7 h`, `2 d`.
+/// How long ago a time is: `12 s ago`. One that is still to come tells of a wrong clock: `in 2 d`.
+pub(super) fn ago(at: Timestamp, now: Timestamp) -> String {
+    if is_to_come(at, now) { age(at, now) } else { format!("{} ago", age(at, now)) }
+}
+
+/// The same for a column of ages: `12 s`, `in 2 d`.
+pub(super) fn age(at: Timestamp, now: Timestamp) -> String {
+    if is_to_come(at, now) { format!("in {}", span(now, at)) } else { span(at, now) }
+}
+
+/// Two clocks that differ by less than a second are as good as one.
+fn is_to_come(at: Timestamp, now: Timestamp) -> bool {
+    now.duration_until(at).as_secs() > 0
+}
+
+/// How long it is from one time to a later one: `12 s`, `3 min`, `7 h`, `2 d`.
 pub(super) fn span(from: Timestamp, to: Timestamp) -> String {
     let seconds = from.duration_until(to).as_secs().max(0);
     match seconds {
@@ -29,6 +44,11 @@ pub(super) fn took(duration: SignedDuration) -> String {
 /// A time to the second, in UTC: `2027-01-31T18:00:00Z`.
 pub(super) fn time(at: Timestamp) -> String {
     format!("{at:.0}")
+}
+
+/// A time within the next hours: `17:33 UTC`.
+pub(super) fn clock(at: Timestamp) -> String {
+    at.strftime("%H:%M UTC").to_string()
 }
 
 /// A revision as the ledger has it: `git:4f2a91c07be7+dirty`, `tree:de75de5a3096`.
@@ -74,6 +94,15 @@ mod tests {
         assert_eq!(span(Timestamp::MIN, Timestamp::MAX), "7304481 d");
         let told = |millis| took(SignedDuration::from_millis(millis));
         assert_eq!([told(-1), told(85), told(1234), told(200_000)], ["0 ms", "85 ms", "1.2 s", "3 min"]);
+    }
+
+    #[test]
+    fn what_is_still_to_come_is_not_told_as_past() {
+        let now = Timestamp::UNIX_EPOCH;
+        let told = |seconds| ago(Timestamp::from_second(seconds).expect("is a time"), now);
+        assert_eq!([told(-90), told(0), told(1), told(172_800)], ["1 min ago", "0 s ago", "in 1 s", "in 2 d"]);
+        assert_eq!(ago(Timestamp::from_millisecond(999).expect("is a time"), now), "0 s ago");
+        assert_eq!(age(Timestamp::from_second(-90).expect("is a time"), now), "1 min");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::args::{Output, StatusArgs};
 use super::attempt::{Attempt, Word};
 use super::exit::Exit;
+use super::live::Lately;
 use super::status_table::{self, View};
 use super::table::Size;
 use super::{configuration, ledger_error, observe_error, print, settings, watch};
@@ -17,9 +18,9 @@ use crate::daemon::{self, Observation};
 use crate::ledger::{AppliedMark, ReadError, Reader};
 use crate::manifest::Problem;
 use crate::model::{Cause, Known, Revision, ServiceKey};
-use crate::plan::{ApiUse, Rules, Seen, Step, Suspension};
+use crate::plan::{ApiUse, Rules, Step, Suspension};
 use crate::source::Folder;
-use crate::status::{Drift, Look, Paused, ServiceStatus};
+use crate::status::{Look, Paused, Quota, ServiceStatus};
 
 /// What `--output json` prints: the JSON of the daemon's `/status`, and what only the ledger knows.
 #[derive(Clone, Debug, Serialize)]
@@ -55,14 +56,6 @@ pub(super) struct Service {
     pub(super) failed_at: Option<Timestamp>,
     /// Why an update is due, where one is.
     pub(super) cause: Option<Cause>,
-}
-
-/// What the rate limit leaves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Quota {
-    pub(super) limit: u32,
-    pub(super) remaining: u32,
-    pub(super) resets_at: Option<Timestamp>,
 }
 
 /// A truenorth that has the ledger open.
@@ -119,20 +112,14 @@ pub(super) fn look(folder: &mut Folder, state_dir: &Path) -> anyhow::Result<Page
 
 fn page(observation: Observation, ledger: Option<&Reader>, now: Timestamp) -> Result<Page, ReadError> {
     let holder = Holding::of(ledger)?;
-    let (marks, sightings) = match ledger {
-        Some(ledger) => (ledger.marks()?, ledger.sightings()?),
-        None => (HashMap::new(), HashMap::new()),
+    let (marks, pause) = match ledger {
+        Some(ledger) => (ledger.marks()?, ledger.pause()?.filter(|pause| pause.until > now)),
+        None => (HashMap::new(), None),
     };
-    let (pause, quota) = match ledger {
-        Some(ledger) => {
-            (ledger.pause()?.filter(|pause| pause.until > now), ledger.quota()?.filter(|window| window.resets_at > now))
-        }
-        None => (None, None),
-    };
+    let lately = Lately::of(ledger, now)?;
     let mut services = Vec::with_capacity(observation.steps.len());
     for (key, step) in &observation.steps {
-        let seen = sightings.get(key).and_then(|saw| saw.seen.as_ref());
-        services.push(service(key, *step, &observation, (marks.get(key), seen), (ledger, holder))?);
+        services.push(service(key, *step, &observation, (marks.get(key), &lately), (ledger, holder))?);
     }
     let snapshot = observation.snapshot;
     let unread = snapshot
@@ -154,11 +141,7 @@ fn page(observation: Observation, ledger: Option<&Reader>, now: Timestamp) -> Re
         services,
         problems: snapshot.problems,
         api: ApiUse::default(),
-        quota: quota.map(|window| Quota {
-            limit: window.limit,
-            remaining: window.remaining,
-            resets_at: Some(window.resets_at),
-        }),
+        quota: lately.quota,
         holder,
         unread,
     })
@@ -168,10 +151,12 @@ fn service(
     key: &ServiceKey,
     step: Step,
     observation: &Observation,
-    (mark, seen): (Option<&AppliedMark>, Option<&Seen>),
+    (mark, lately): (Option<&AppliedMark>, &Lately),
     (ledger, holder): (Option<&Reader>, Option<Holding>),
 ) -> Result<Service, ReadError> {
     let desired = observation.snapshot.desired.get(key);
+    let digest = desired.map(|desired| desired.digest);
+    let known = observation.known.get(key);
     let newest = match (step, ledger) {
         (Step::Update(_) | Step::ReadLive(_), Some(ledger)) => ledger.history(Some(key), 1)?.pop(),
         (Step::Update(_) | Step::ReadLive(_) | Step::Unchanged | Step::Suspended | Step::Orphaned, _) => None,
@@ -182,8 +167,7 @@ fn service(
         .filter(|newest| desired.is_some_and(|desired| desired.digest == newest.digest));
     let stalled = newest.as_ref().is_some_and(Attempt::stalls);
     let failed = newest.as_ref().filter(|newest| !newest.outcome.is_good());
-    let known = observation.known.get(key);
-    let drift = Drift::of(known, seen, None, None);
+    let drift = lately.drift(key, known, digest);
     let status = ServiceStatus {
         service: key.clone(),
         state: match step {
@@ -195,12 +179,13 @@ fn service(
             Step::Suspended => "suspended",
             Step::Orphaned => "orphaned",
         },
-        desired: desired.map(|desired| desired.digest),
+        desired: digest,
         applied: known.and_then(Known::digest),
         manifest: desired.map(|desired| desired.place.clone()),
         attempts: newest.as_ref().map_or(0, |newest| newest.attempt),
         since: None,
-        next_attempt: None,
+        // Only who has the ledger open waits: a single pass keeps nothing back for later changes.
+        next_attempt: holder.filter(|_| !stalled).and_then(|_| lately.waits_until(step)),
         error: failed.map(|failed| match failed.outcome {
             Word::InFlight => "a call is being made".to_owned(),
             _ => failed.message.clone().unwrap_or_else(|| failed.ending()),

@@ -3,6 +3,8 @@
 use anstyle::{AnsiColor, Style};
 use jiff::Timestamp;
 
+use super::attempt::with_hint;
+use super::live::KEPT;
 use super::short;
 use super::status::{Page, Service, told};
 use super::table::{self, Cell, Column, Row, Size};
@@ -26,6 +28,9 @@ const STATES: [(&str, Style); 10] = [
     ("orphaned", FAINT),
     ("unchanged", Style::new()),
 ];
+
+/// Why drift is left alone.
+pub(super) const AGAIN: &str = "it came back after three corrections";
 
 /// Most problems that are told below a table that has to fit a terminal.
 const PROBLEMS: usize = 5;
@@ -51,6 +56,8 @@ struct Shown {
     /// When what the service has was accepted.
     applied: Option<Timestamp>,
     message: String,
+    /// The way out, where the message has one.
+    hint: Option<String>,
 }
 
 impl View {
@@ -62,6 +69,7 @@ impl View {
             revision: String::new(),
             applied: None,
             message: printable(problem),
+            hint: None,
         });
         let mut rows: Vec<Shown> = page.services.iter().map(shown).chain(unread).collect();
         // Stable: alike states stay in the order of their names.
@@ -89,17 +97,8 @@ impl View {
 
 fn shown(service: &Service) -> Shown {
     let state = service.status.state;
-    let message = match (&service.status.error, &service.status.suspension, service.cause) {
-        (Some(error), _, _) => error.clone(),
-        (None, Some(suspended), _) => suspension(suspended),
-        (None, None, _) if state == "drifted" => {
-            let differences = service.status.drift.iter().flat_map(|drift| &drift.differences);
-            differences.map(ToString::to_string).collect::<Vec<_>>().join(", ")
-        }
-        (None, None, Some(cause)) => cause.as_str().to_owned(),
-        (None, None, None) if state == "orphaned" => "no manifest names it".to_owned(),
-        (None, None, None) => String::new(),
-    };
+    let message = message(service);
+    let (message, hint) = with_hint(&message);
     Shown {
         rank: rank(state),
         service: printable(&service.status.service.to_string()),
@@ -110,8 +109,37 @@ fn shown(service: &Service) -> Shown {
             .map(short::revision)
             .map_or(String::new(), |text| printable(&text)),
         applied: service.applied_at,
-        message: printable(&message),
+        message: printable(message),
+        hint: hint.map(|hint| printable(&format!("hint: {hint}"))),
     }
+}
+
+/// What there is to be said of it in a sentence, with a hint where there is one.
+fn message(service: &Service) -> String {
+    let status = &service.status;
+    let drift = status.drift.as_ref();
+    let unread = drift.and_then(|drift| drift.error.as_ref());
+    let mut parts = Vec::new();
+    match (&status.suspension, service.cause, status.state) {
+        _ if status.error.is_some() => {}
+        (Some(suspended), ..) => parts.push(suspension(suspended)),
+        (None, _, "drifted") => {
+            let differences = drift.iter().flat_map(|drift| &drift.differences);
+            parts.push(differences.map(ToString::to_string).collect::<Vec<_>>().join(", "));
+            let until = drift.and_then(|drift| drift.left_alone_until);
+            parts.extend(until.map(|until| format!("left alone until {}, {AGAIN}", short::clock(until))));
+        }
+        (None, Some(cause), _) => parts.push(cause.as_str().to_owned()),
+        (None, None, "orphaned") => parts.push("no manifest names it".to_owned()),
+        (None, None, _) => {}
+    }
+    let waits = status.next_attempt;
+    parts.extend(waits.map(|until| format!("waits for the rate limit until {}, {KEPT}", short::clock(until))));
+    parts.extend(unread.map(|error| format!("live could not be read: {error}")));
+    // Last: the hint stands behind it.
+    parts.extend(status.error.clone());
+    parts.retain(|part| !part.is_empty());
+    parts.join("; ")
 }
 
 /// Why and until when, as far as it is said.
@@ -130,7 +158,7 @@ fn style(state: &str) -> Style {
 
 /// A line a service, and who works on it; no line wider than `width`.
 pub(super) fn lines(view: &View, now: Timestamp, width: Option<usize>) -> Vec<String> {
-    let mut lines = rows(&view.rows, now, width);
+    let mut lines = rows(&view.rows, now, width, Hints::Below);
     lines.extend(foot(view, now, width));
     lines
 }
@@ -146,11 +174,11 @@ pub(super) fn screen(view: &View, now: Timestamp, size: Size) -> Vec<String> {
     foot.splice(0..0, above);
     let room = size.rows.saturating_sub(foot.len());
     let mut lines = if view.rows.len() < room {
-        rows(&view.rows, now, width)
+        rows(&view.rows, now, width, Hints::Within)
     } else {
         // One line is the head's, one is for those that are left out.
         let fit = room.saturating_sub(2).min(view.rows.len());
-        let mut lines = rows(&view.rows[..fit], now, width);
+        let mut lines = rows(&view.rows[..fit], now, width, Hints::Within);
         lines.push(one_line(&format!("… and {} more", view.rows.len() - fit), FAINT, width));
         lines
     };
@@ -161,14 +189,23 @@ pub(super) fn screen(view: &View, now: Timestamp, size: Size) -> Vec<String> {
 }
 
 const COLUMNS: [Column; 5] = [
-    Column::Soft("SERVICE"),
+    Column::Name("SERVICE"),
     Column::Firm("STATE"),
-    Column::Soft("REVISION"),
-    Column::Firm("AGE"),
+    Column::Spare("REVISION"),
+    Column::Spare("AGE"),
     Column::Soft("MESSAGE"),
 ];
 
-fn rows(rows: &[Shown], now: Timestamp, width: Option<usize>) -> Vec<String> {
+/// Where the way out of what went wrong stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hints {
+    /// On a line of its own.
+    Below,
+    /// Behind the message: a picture has one line for each service.
+    Within,
+}
+
+fn rows(rows: &[Shown], now: Timestamp, width: Option<usize>, hints: Hints) -> Vec<String> {
     if rows.is_empty() {
         return Vec::new();
     }
@@ -177,10 +214,16 @@ fn rows(rows: &[Shown], now: Timestamp, width: Option<usize>) -> Vec<String> {
             Cell::new(&*row.service),
             Cell::styled(row.state, style(row.state)),
             Cell::new(&*row.revision),
-            Cell::new(row.applied.map(|applied| short::span(applied, now)).unwrap_or_default()),
-            Cell::new(&*row.message),
+            Cell::new(row.applied.map(|applied| short::age(applied, now)).unwrap_or_default()),
+            match (&row.hint, hints) {
+                (Some(hint), Hints::Within) => Cell::new(format!("{}; {hint}", row.message)),
+                (Some(_) | None, _) => Cell::new(&*row.message),
+            },
         ],
-        below: None,
+        below: match hints {
+            Hints::Below => row.hint.iter().map(|hint| Cell::styled(&**hint, FAINT)).collect(),
+            Hints::Within => Vec::new(),
+        },
     };
     table::lines(COLUMNS, &rows.iter().map(cells).collect::<Vec<_>>(), width)
 }

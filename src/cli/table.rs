@@ -13,6 +13,8 @@ use unicode_width::UnicodeWidthChar as _;
 const GAP: usize = 2;
 /// How narrow a column that gives way may become.
 const LEAST: usize = 12;
+/// How narrow it may become while another one could be left out, or a name be shortened.
+const READABLE: usize = 30;
 
 /// A terminal's size in characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +44,18 @@ pub(super) enum Column {
     Firm(&'static str),
     /// Gives way to those before it.
     Soft(&'static str),
+    /// A name: shortened in its middle, once the soft ones have no more to give than what makes them readable.
+    Name(&'static str),
+    /// Left out before a name is shortened.
+    Spare(&'static str),
+}
+
+impl Column {
+    fn head(self) -> &'static str {
+        match self {
+            Self::Firm(head) | Self::Soft(head) | Self::Name(head) | Self::Spare(head) => head,
+        }
+    }
 }
 
 /// A text with its colour.
@@ -61,62 +75,89 @@ impl Cell {
     }
 }
 
-/// A line of cells, with a text that belongs to it below.
+/// A line of cells, with texts that belong to it below.
 #[derive(Clone, Debug)]
 pub(super) struct Row<const N: usize> {
     pub(super) cells: [Cell; N],
-    pub(super) below: Option<Cell>,
+    pub(super) below: Vec<Cell>,
 }
 
 /// The lines of a table, its head first; each at most `width` wide.
 pub(super) fn lines<const N: usize>(columns: [Column; N], rows: &[Row<N>], width: Option<usize>) -> Vec<String> {
-    let heads = columns.map(|column| match column {
-        Column::Firm(head) | Column::Soft(head) => head,
-    });
+    let heads = columns.map(Column::head);
     let mut widths = heads.map(measured);
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(&row.cells) {
             *width = (*width).max(measured(&cell.text));
         }
     }
+    let mut widths = widths.map(Some);
     if let Some(width) = width {
         give_way(&columns, &mut widths, width);
     }
     let bold = Style::new().bold();
-    let mut lines = vec![line(&heads.map(|head| Cell::styled(head, bold)), &widths, width)];
+    let mut lines = vec![line(&columns, &heads.map(|head| Cell::styled(head, bold)), &widths, width)];
     for row in rows {
-        lines.push(line(&row.cells, &widths, width));
-        if let Some(below) = &row.below {
-            let indented = Cell { text: format!("    {}", below.text), style: below.style };
-            lines.push(line(&[indented], &[usize::MAX], width));
+        lines.push(line(&columns, &row.cells, &widths, width));
+        for below in &row.below {
+            let text = cut(&format!("    {}", below.text), width.unwrap_or(usize::MAX)).0;
+            lines.push(format!("{style}{text}{style:#}", style = below.style));
         }
     }
     lines
 }
 
-/// Takes from the soft columns until the line fits, from the last one first: what matters most stands first.
-fn give_way<const N: usize>(columns: &[Column; N], widths: &mut [usize; N], width: usize) {
-    let mut excess = (widths.iter().sum::<usize>() + GAP * (N - 1)).saturating_sub(width);
-    for (column, width) in columns.iter().zip(widths).rev() {
-        if let Column::Soft(_) = column {
-            let given = excess.min(width.saturating_sub(LEAST));
-            *width -= given;
-            excess -= given;
+/// Takes from the columns until the line fits, from the soft ones first and of these from the last one: what matters most
+/// stands first. A column that is left out has no width.
+fn give_way<const N: usize>(columns: &[Column; N], widths: &mut [Option<usize>; N], room: usize) {
+    let used = |widths: &[Option<usize>; N]| {
+        let kept = widths.iter().flatten();
+        kept.clone().sum::<usize>() + GAP * kept.count().saturating_sub(1)
+    };
+    let excess = |widths: &[Option<usize>; N]| used(widths).saturating_sub(room);
+    let narrow = |widths: &mut [Option<usize>; N], least: usize, which: fn(&Column) -> bool| {
+        for index in (0..N).rev().filter(|index| which(&columns[*index])) {
+            let excess = excess(widths);
+            widths[index] = widths[index].map(|width| width - excess.min(width.saturating_sub(least)));
+        }
+    };
+    let is_soft = |column: &Column| matches!(column, Column::Soft(_));
+    let wanted = *widths;
+    narrow(widths, READABLE, is_soft);
+    for index in 0..N {
+        if matches!(columns[index], Column::Spare(_)) && excess(widths) > 0 {
+            widths[index] = None;
+        }
+    }
+    narrow(widths, READABLE, |column| matches!(column, Column::Name(_)));
+    narrow(widths, LEAST, is_soft);
+    narrow(widths, LEAST, |column| matches!(column, Column::Name(_)));
+    // A column that was left out may have had more than what was needed.
+    let mut spare = room.saturating_sub(used(widths));
+    for (width, wanted) in widths.iter_mut().zip(wanted) {
+        if let (Some(width), Some(wanted)) = (width, wanted) {
+            let more = spare.min(wanted - *width);
+            *width += more;
+            spare -= more;
         }
     }
 }
 
-fn line(cells: &[Cell], widths: &[usize], room: Option<usize>) -> String {
+fn line(columns: &[Column], cells: &[Cell], widths: &[Option<usize>], room: Option<usize>) -> String {
     let mut line = String::new();
     let mut room = room.unwrap_or(usize::MAX);
     let mut owed = 0;
-    for (Cell { text, style }, width) in cells.iter().zip(widths) {
+    for ((column, Cell { text, style }), width) in columns.iter().zip(cells).zip(widths) {
+        let Some(width) = *width else { continue };
         if !text.is_empty() {
             if room <= owed {
                 break;
             }
             room -= owed;
-            let (cut, taken) = cut(text, (*width).min(room));
+            let (cut, taken) = match column {
+                Column::Name(_) => cut_middle(text, width.min(room)),
+                Column::Firm(_) | Column::Soft(_) | Column::Spare(_) => cut(text, width.min(room)),
+            };
             let _ = write!(line, "{:owed$}{style}{cut}{style:#}", "");
             room -= taken;
             owed = width.saturating_sub(taken).saturating_add(GAP);
@@ -125,6 +166,27 @@ fn line(cells: &[Cell], widths: &[usize], room: Option<usize>) -> String {
         }
     }
     line
+}
+
+/// Both ends of a text that is at most `width` wide, with `…` between them where something was cut, and how wide it is.
+fn cut_middle(text: &str, width: usize) -> (String, usize) {
+    let whole = measured(text);
+    if whole <= width || width < 3 {
+        return cut(text, width);
+    }
+    // What tells names apart stands at their ends more often: that half is the longer one.
+    let (mut start, taken) = cut(text, width / 2);
+    let (mut end, mut room) = (Vec::new(), width - taken);
+    for c in text.chars().rev() {
+        let wide = width_of(c);
+        if wide > room {
+            break;
+        }
+        room -= wide;
+        end.push(c);
+    }
+    start.extend(end.iter().rev());
+    (start, width - room)
 }
 
 /// The start of a text that is at most `width` wide, with `…` where something was cut, and how wide it is.
@@ -167,7 +229,7 @@ mod tests {
     const COLUMNS: [Column; 3] = [Column::Soft("SERVICE"), Column::Firm("STATE"), Column::Soft("MESSAGE")];
 
     fn rows(cells: &[[&str; 3]]) -> Vec<Row<3>> {
-        cells.iter().map(|cells| Row { cells: cells.map(Cell::new), below: None }).collect()
+        cells.iter().map(|cells| Row { cells: cells.map(Cell::new), below: Vec::new() }).collect()
     }
 
     fn plain(lines: &[String]) -> Vec<String> {
@@ -202,9 +264,33 @@ mod tests {
     #[test]
     fn what_stands_below_a_row_is_cut_too() {
         let mut table = rows(&[["a", "b", "c"]]);
-        table[0].below = Some(Cell::new("x".repeat(50)));
+        table[0].below = vec![Cell::new("x".repeat(50))];
         assert_eq!(plain(&lines(COLUMNS, &table, Some(20)))[2], format!("    {}…", "x".repeat(15)));
         assert_eq!(plain(&lines(COLUMNS, &table, None))[2], format!("    {}", "x".repeat(50)));
+    }
+
+    #[test]
+    fn spare_columns_go_before_a_name_is_shortened_in_its_middle() {
+        const COLUMNS: [Column; 4] =
+            [Column::Name("SERVICE"), Column::Firm("STATE"), Column::Spare("REVISION"), Column::Soft("MESSAGE")];
+        let name = "shop/a-service-of-the-eu-west-checkout";
+        let message = "m".repeat(100);
+        let cells = [name, "unchanged", "tree:de75de5a3096", &message].map(Cell::new);
+        let table = [Row { cells, below: Vec::new() }];
+        let row = |width| plain(&lines(COLUMNS, &table, Some(width)))[1].clone();
+        assert_eq!(row(100), format!("{name}  unchanged  tree:de75de5a3096  {}…", "m".repeat(29)));
+        assert_eq!(row(99), format!("{name}  unchanged  {}…", "m".repeat(47)));
+        assert_eq!(row(81), format!("{name}  unchanged  {}…", "m".repeat(29)));
+        assert_eq!(row(80), format!("shop/a-service-of…he-eu-west-checkout  unchanged  {}…", "m".repeat(29)));
+        assert_eq!(row(60), format!("shop/a-service…u-west-checkout  unchanged  {}…", "m".repeat(16)));
+        assert_eq!(row(40), format!("shop/a…checkout  unchanged  {}…", "m".repeat(11)));
+        for width in 1..200 {
+            for line in plain(&lines(COLUMNS, &table, Some(width))) {
+                assert!(measured(&line) <= width, "{width}: {line}");
+            }
+        }
+        assert_eq!(cut_middle("日本語日本語", 7), ("日…本語".to_owned(), 7));
+        assert_eq!(cut_middle("日本語日本語", 2), ("…".to_owned(), 1));
     }
 
     #[test]

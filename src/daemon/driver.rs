@@ -240,7 +240,7 @@ impl Driver {
             self.wire.hold();
         }
         self.tell_deprecation(spent.deprecation);
-        self.tell_waiting_reads(now);
+        self.tell_waiting_reads(now).await;
         self.tell_pause().await;
         Finished { key, work, ending, spent }
     }
@@ -400,11 +400,17 @@ impl Driver {
     }
 
     /// Tells once a window that reads wait, because what is left of it is kept for changes.
-    fn tell_waiting_reads(&mut self, now: Timestamp) {
+    async fn tell_waiting_reads(&mut self, now: Timestamp) {
         let Some(until) = self.engine.reads_wait_until(now) else { return };
         if self.told_reads.is_none_or(|told| until.duration_since(told).abs() >= SAME_WINDOW) {
             warn!(%until, "rate limit: reads wait, what is left of this window is kept for changes");
             self.told_reads = Some(until);
+            // `status` and `why` go by the ledger, and nothing else may be written for long.
+            if let Some(window) = self.engine.quota().window()
+                && let Err(error) = self.ledger.set_quota(window).await
+            {
+                warn!(error = chain(&error), "the rate limit's window cannot be recorded");
+            }
         }
     }
 

@@ -218,7 +218,9 @@ impl<H: Fn(Heard)> Job<'_, H> {
             Err(error) => return Fate::Failed(error.to_string()),
         };
         if !write {
-            return Fate::Has { written: false, live: Box::new(live), untold: Vec::new() };
+            // What live cannot be described by has no comment to look at either.
+            let untold = describe(&live).map(|described| described.untold).unwrap_or_default();
+            return Fate::Has { written: false, live: Box::new(live), untold };
         }
         let described = match describe(&live) {
             Ok(described) => described,

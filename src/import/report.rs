@@ -5,7 +5,7 @@ use serde::{Serialize, Serializer};
 use super::describe::Untold;
 use super::place::Place;
 use super::{Fate, Request};
-use crate::model::ServiceKey;
+use crate::model::{DeploymentUpdate, ServiceKey};
 use crate::plan::{ApiUse, Change, FieldVerdict, compare};
 use crate::source::Snapshot;
 
@@ -116,12 +116,13 @@ pub(super) fn imported(
     };
     match (fate, key) {
         (Fate::Has { written, live, untold }, Some(key)) => {
-            imported.untold = untold;
             let Some(desired) = after.desired.get(key) else {
+                imported.untold = untold;
                 imported.file = Some(Place::of(key).to_string());
                 imported.message = Some(unread(key, after));
                 return imported;
             };
+            imported.untold = untold.into_iter().filter(|untold| !names(&desired.update, untold.path)).collect();
             let comparison = compare(&desired.update, &live);
             imported.outcome = if written { Outcome::Written } else { Outcome::Kept };
             imported.file = Some(desired.place.file.to_string());
@@ -139,6 +140,11 @@ pub(super) fn imported(
         (Fate::Has { .. }, None) => {}
     }
     imported
+}
+
+/// Whether an update has this field: somebody wrote in what live does not give.
+fn names(update: &DeploymentUpdate, path: &str) -> bool {
+    serde_json::to_value(update).is_ok_and(|body| body.pointer(&format!("/{}", path.replace('.', "/"))).is_some())
 }
 
 /// Why a look at the folder does not find a manifest that was written.

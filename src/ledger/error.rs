@@ -97,6 +97,13 @@ pub enum OpenError {
 
 const FULL: &str = "the disk is full, or a quota is reached: make room there, or name another folder with --state-dir";
 
+const WRITABLE: &str = "the state folder must be writable for the user that runs truenorth; --state-dir names another";
+
+/// Whether SQLite was kept from a file: it may not write, or not even open it.
+fn needs_writing(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied))
+}
+
 fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
@@ -112,10 +119,9 @@ impl OpenError {
         match self {
             Self::Folder { source, .. } | Self::File { source, .. } if is_full(source) => Some(FULL),
             Self::Store { source, .. } if source.sqlite_error_code() == Some(ErrorCode::DiskFull) => Some(FULL),
+            Self::Store { source, .. } if needs_writing(source) => Some(WRITABLE),
             Self::NotAFolder { .. } => Some("name another folder with --state-dir"),
-            Self::Folder { .. } | Self::File { .. } => {
-                Some("the state folder must be writable for the user that runs truenorth; --state-dir names another")
-            }
+            Self::Folder { .. } | Self::File { .. } => Some(WRITABLE),
             Self::InUse { .. } => {
                 Some("two of them would send everything twice: stop the other one, or name another --state-dir")
             }
@@ -187,5 +193,31 @@ pub enum WriteError {
 impl From<rusqlite::Error> for WriteError {
     fn from(source: rusqlite::Error) -> Self {
         Self::Store(Arc::new(source))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::chain;
+
+    fn refused(code: i32, words: &str) -> OpenError {
+        let source = rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), Some(words.to_owned()));
+        OpenError::Store { action: "open", path: "/state/ledger.sqlite".into(), source }
+    }
+
+    #[test]
+    fn a_store_that_may_not_be_written_is_told_once_with_the_way_out() {
+        for (code, words) in [
+            (rusqlite::ffi::SQLITE_READONLY, "attempt to write a readonly database"),
+            (rusqlite::ffi::SQLITE_READONLY_DIRECTORY, "attempt to write a readonly database"),
+            (rusqlite::ffi::SQLITE_CANTOPEN, "unable to open database file"),
+        ] {
+            let error = refused(code, words);
+            assert!(error.hint().is_some_and(|hint| hint.contains("must be writable")), "{code}");
+            assert_eq!(chain(&error), format!("cannot open the ledger `/state/ledger.sqlite`: {words}"), "{code}");
+        }
+        let odd = refused(rusqlite::ffi::SQLITE_IOERR, "odd");
+        assert!(odd.hint().is_none() && chain(&odd).contains(": odd: Error code 10: "), "{}", chain(&odd));
     }
 }

@@ -179,6 +179,14 @@ impl Ledger {
         self.ask(|slot| Request::TurnToPatch { turned, slot }).await
     }
 
+    /// Puts the rate limit's window on disk, for whoever reads beside this process; durable when it returns.
+    ///
+    /// # Errors
+    /// The store could not take it. What was there stays.
+    pub async fn set_quota(&self, window: Window) -> Result<(), WriteError> {
+        self.ask(|slot| Request::SetQuota { window, slot }).await
+    }
+
     /// Keeps the rate limit's window over a restart, with whatever is written next. It is a hint: where the queue is
     /// full or the disk fails it is lost, and the next answer says it again.
     pub fn keep_quota(&self, window: Window) {

@@ -55,6 +55,10 @@ pub(super) enum Request {
         turned: Turned,
         slot: Slot<()>,
     },
+    SetQuota {
+        window: Window,
+        slot: Slot<()>,
+    },
     /// Nobody waits for it.
     KeepQuota {
         window: Window,
@@ -202,6 +206,7 @@ impl Request {
             Self::TurnToPatch { turned, slot } => {
                 slot.keep(sql::turn_to_patch(connection, turned).map_err(WriteError::from))
             }
+            Self::SetQuota { window, slot } => slot.keep(sql::keep_quota(connection, window).map_err(WriteError::from)),
             Self::KeepQuota { window } => Ok(sql::keep_quota(connection, window)?),
             #[cfg(test)]
             Self::Probe { act, slot } => slot.keep(act(connection).map_err(WriteError::from)),
@@ -219,6 +224,7 @@ impl Request {
             Self::Record { slot, .. }
             | Self::SetPause { slot, .. }
             | Self::Saw { slot, .. }
+            | Self::SetQuota { slot, .. }
             | Self::TurnToPatch { slot, .. } => {
                 slot.send(committed);
                 None

@@ -12,6 +12,7 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::Response;
 use futures_util::StreamExt;
 use secrecy::ExposeSecret;
+use tokio::time::Instant;
 
 use super::TokenRule;
 use super::contract::{CONTRACT, Ids, Operation, Route};
@@ -62,6 +63,9 @@ pub(super) async fn serve(
     }
 }
 
+/// The steps of tokio's timer, which rounds up: half of one less is right on the average.
+const TICK: Duration = Duration::from_millis(1);
+
 /// The answer, or nothing where the connection is to be cut.
 async fn answer(world: &World, ticket: &Ticket, parts: &Parts, body: Body, route: Route) -> Option<Reply> {
     let sent = read_body(body, &parts.headers).await;
@@ -101,7 +105,7 @@ async fn carry_out_among(
     faults: &[Fault],
     quota: Quota,
 ) -> Option<Reply> {
-    let clock = &world.inner.clock;
+    let (clock, arrived) = (&world.inner.clock, Instant::now());
     let replacing = |moment| faults.iter().find(|fault| fault.moment == moment && fault.replaces());
     wait(faults, Moment::Before).await;
     if let Some(fault) = replacing(Moment::Before) {
@@ -111,8 +115,8 @@ async fn carry_out_among(
         Ok(value) => Reply::json(200, &value),
         Err(refusal) => Reply::refusal(&refusal),
     };
-    if !world.inner.options.latency.is_zero() {
-        tokio::time::sleep(world.inner.options.latency).await;
+    if let Some(rest) = world.inner.options.latency.checked_sub(TICK / 2).filter(|rest| !rest.is_zero()) {
+        tokio::time::sleep_until(arrived + rest).await;
     }
     wait(faults, Moment::After).await;
     let mut reply = own.with_quota(quota);

@@ -1,7 +1,7 @@
 //! `truenorth history`: what was sent, when, why, and how it ended.
 
 use serde_json::{Value, json};
-use truenorth::sandbox::Fault;
+use truenorth::sandbox::{Fault, Live};
 
 use crate::support::{Api, Workspace, manifest};
 
@@ -34,6 +34,29 @@ fn every_call_is_a_line_newest_first_with_what_went_wrong_below() {
     for (line, word) in [(lines[1], "rejected"), (lines[3], "accepted")] {
         assert_eq!(line.find(word), lines[0].find("OUTCOME"), "{text}");
     }
+}
+
+#[test]
+fn what_was_no_try_and_took_no_time_is_not_told_as_one_and_a_hint_has_its_own_line() {
+    let (api, workspace) = (Api::of_services(&["shop/web"]), Workspace::new());
+    workspace.service("web", "1");
+    api.world().set_live("shop/web", Live::deployment("ghcr.io/acme/web:1"));
+    workspace.once(&api, &[]).exits(0);
+    workspace.service("nosuch", "1");
+    workspace.once(&api, &[]).exits(1);
+    let text = workspace.run(&["history"]).exits(0).stdout;
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 5, "{text}");
+    let (unread, adopted) = (words(lines[1]), words(lines[4]));
+    assert_eq!(&unread[1..5], ["shop/nosuch", "rejected 404", "new", "1"], "{text}");
+    assert!(lines[2].starts_with("    live could not be read: ") && !lines[2].contains("hint"), "{text}");
+    assert!(lines[3].starts_with("    hint: the service must exist: "), "{text}");
+    assert_eq!(&adopted[1..4], ["shop/web", "adopted", "adopted"], "{text}");
+    for words in [&unread[5], &adopted[4]] {
+        assert!(words.starts_with("tree:"), "neither a try nor a time stands before it: {text}");
+    }
+    let json = workspace.run(&["history", "nosuch", "--output", "json"]).exits(0).json();
+    assert_eq!(json["calls"][0]["seconds"], Value::Null);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use truenorth::sandbox::{Fault, Live, Operation, Options, Running, Runtime, Target, Wait};
 
-use crate::support::{Api, Ran, TOKEN, Workspace, contents};
+use crate::support::{Api, Ran, TOKEN, Terminal, Workspace, contents, eventually, plain};
 
 /// `import --project shop --out out`, with JSON on stdout.
 fn import(workspace: &Workspace, api: &Api, more: &[&str]) -> Ran {
@@ -135,6 +135,61 @@ fn it_is_told_as_people_read_it() {
     assert_eq!(ran.stderr, "");
     let help = workspace.run(&["import", "--help"]).exits(0).stdout;
     assert!(help.contains("truenorth import --project shop --out manifests\n"), "{help}");
+}
+
+#[test]
+fn the_help_breaks_its_paragraphs_where_the_terminal_does() {
+    let workspace = Workspace::new();
+    for columns in [60, 100] {
+        let mut terminal = Terminal::start(&mut workspace.command(&["import", "--help"]), columns, 200);
+        terminal.ends_with(0);
+        eventually("all is shown", || terminal.shown().contains("every command."));
+        let shown = plain(&terminal.shown());
+        let lines: Vec<&str> = shown.lines().map(str::trim_end).collect();
+        let from = lines.iter().position(|line| line.starts_with("The files are")).unwrap();
+        // The next word would not have had room: no line ends before its time.
+        for pair in lines[from..].windows(2).filter(|pair| !pair[0].is_empty() && !pair[1].is_empty()) {
+            let next = pair[1].split(' ').next().unwrap();
+            let together = pair[0].chars().count() + 1 + next.chars().count();
+            assert!(together > usize::from(columns), "{columns}: {pair:#?}");
+        }
+    }
+}
+
+/// The last line of the text, which says whether a first pass would find anything to do.
+fn verdict(workspace: &Workspace, api: &Api, more: &[&str], code: i32) -> String {
+    let arguments = ["import", "--project", "shop", "--out", "out", "--api-url", &api.url()];
+    let ran = workspace.run(&[&arguments[..], more].concat()).exits(code);
+    ran.stdout.lines().last().unwrap().to_owned()
+}
+
+#[test]
+fn a_plan_is_not_called_empty_where_a_service_failed() {
+    let (api, workspace) = (shop(), Workspace::new());
+    let told = verdict(&workspace, &api, &["--service", "nosuch"], 1);
+    assert_eq!(told, "plan is not empty: 1 service has no manifest");
+    let told = verdict(&workspace, &api, &["--service", "cache,nosuch"], 1);
+    assert_eq!(told, "plan is not empty: 1 service has no manifest; 1 service matches live");
+    let edited = read(&workspace, "shop/cache.yaml").replace("redis:7", "redis:8");
+    std::fs::write(workspace.path().join("out/shop/cache.yaml"), edited).unwrap();
+    let told = verdict(&workspace, &api, &["--service", "cache,nosuch"], 1);
+    assert_eq!(told, "plan is not empty: 1 service differs from live, 1 service has no manifest");
+    let told = verdict(&workspace, &api, &["--service", "builder"], 0);
+    assert_eq!(told, "plan is empty: nothing is deployed");
+}
+
+#[test]
+fn a_second_run_tells_again_what_live_does_not_give_until_it_is_written_in() {
+    let (api, workspace) = (shop(), Workspace::new());
+    let untold = |ran: &Ran| of(ran, "shop/web")["untold"].clone();
+    let first = untold(&import(&workspace, &api, &[]).exits(0));
+    let again = import(&workspace, &api, &[]).exits(0);
+    assert_eq!((&of(&again, "shop/web")["outcome"], &untold(&again)), (&json!("kept"), &first));
+    let written =
+        read(&workspace, "shop/web.yaml").replace("# credentials: <id of the saved credentials>", "credentials: ghcr");
+    std::fs::write(workspace.path().join("out/shop/web.yaml"), written).unwrap();
+    let complete = import(&workspace, &api, &[]).exits(0);
+    assert_eq!((&of(&complete, "shop/web")["outcome"], untold(&complete)), (&json!("kept"), json!([])));
 }
 
 #[test]

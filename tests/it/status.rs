@@ -101,6 +101,27 @@ fn on_a_terminal_no_line_is_wider_than_it() {
 }
 
 #[test]
+fn on_a_terminal_a_message_has_room_beside_long_names_and_a_hint_its_own_line() {
+    let name = "a-checkout-of-some-region-and-its-cart";
+    let (api, workspace) = (Api::of_services(&[]), Workspace::new());
+    workspace.service(name, "1");
+    workspace.once(&api, &[]).exits(1);
+    for (columns, line) in [
+        (80, "shop/a-checkout-of…-region-and-its-cart  stalled  live could not be read: the A…".to_owned()),
+        (40, "shop/a-…-its-cart  stalled  live could …".to_owned()),
+    ] {
+        let mut terminal = Terminal::start(&mut workspace.command(&["status"]), columns, 50);
+        terminal.ends_with(0);
+        eventually("all is shown", || terminal.shown().contains("the ledger op") || terminal.shown().contains("no tr"));
+        let shown = plain(&terminal.shown());
+        let lines: Vec<&str> = shown.lines().map(str::trim_end).collect();
+        let at = lines.iter().position(|line| line.starts_with("SERVICE")).unwrap();
+        assert_eq!(lines[at + 1], line, "{shown}");
+        assert!(lines[at + 2].starts_with("    hint: the service must exist"), "{shown}");
+    }
+}
+
+#[test]
 fn watching_draws_what_the_ledger_and_the_folder_say_and_gives_the_screen_back() {
     let (api, workspace) = (Api::new(), Workspace::sending());
     workspace.service("web", "1");

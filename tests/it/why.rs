@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use truenorth::sandbox::{Fault, Wait};
+use truenorth::sandbox::{Fault, Live, Operation, Options, Wait};
 
-use crate::support::{Api, Running, Workspace, eventually, manifest};
+use crate::support::{Api, Running, Workspace, eventually, manifest, tags};
 
 /// What `why` says of `shop/web`, and that it asked nobody.
 struct Why {
@@ -102,7 +102,9 @@ fn what_is_due_is_told_with_what_would_be_sent() {
     assert!(new.is("queued") && new.json["cause"] == "new" && new.json["step"] == "read-live", "{:#}", new.json);
     new.begins("shop/web is to be read, and updated if it runs something else: nothing is known of it.\n");
     assert_eq!(new.line("applied"), "nothing");
-    assert_eq!(new.line("next"), "no truenorth has the ledger open: the next one that runs sends the update");
+    let next = "no truenorth has the ledger open; when one runs, it reads the service first, and sends the update if it \
+                runs something else";
+    assert_eq!(new.line("next"), next);
     assert!(!workspace.state().exists(), "looking leaves no trace");
 
     let command = "  docker:\n    configType: customCommand\n    customCommand: run --password hunter2\n";
@@ -111,6 +113,7 @@ fn what_is_due_is_told_with_what_would_be_sent() {
     let changed = Why::of(&workspace);
     changed.begins("shop/web is to be updated: its manifest changed.\n");
     assert!(changed.is("queued") && changed.json["waits_for"]["what"] == "run", "{:#}", changed.json);
+    assert_eq!(changed.line("next"), "no truenorth has the ledger open; when one runs, it sends the update");
     assert_eq!(changed.line("to send"), "3 fields");
     assert!(changed.text.contains("docker.customCommand  run --password ***\n"), "{}", changed.text);
     assert!(!changed.text.contains("hunter2") && !changed.json.to_string().contains("hunter2"));
@@ -123,6 +126,182 @@ fn what_is_due_is_told_with_what_would_be_sent() {
     let other = Why::of(&workspace);
     assert!(other.is("queued"), "{:#}", other.json);
     assert!(other.line("last call").starts_with("rejected 422, "), "{}", other.text);
+}
+
+#[test]
+fn a_read_that_is_refused_is_told_with_its_way_out_where_nobody_runs() {
+    let (api, workspace) = (Api::of_services(&[]), Workspace::new());
+    workspace.service("web", "1");
+    workspace.once(&api, &[]).exits(1);
+    let why = Why::of(&workspace);
+    assert!(why.is("stalled") && why.json["waits_for"]["what"] == "run", "{:#}", why.json);
+    why.begins("shop/web is not up to date: the API refused the read that decides about its update (404) ");
+    let next = "no truenorth has the ledger open; when one runs, it tries the same once more, which helps where what was \
+                refused was mended elsewhere; other content in its manifest is sent at once";
+    assert_eq!(why.line("next"), next);
+    assert!(
+        why.text.contains("\n             hint: the service must exist: create it in Northflank, "),
+        "{}",
+        why.text
+    );
+    assert!(!why.text.contains("; hint: "), "{}", why.text);
+    // The read is no call that took no time.
+    assert!(!why.line("last call").contains("took"), "{}", why.text);
+}
+
+#[test]
+fn a_read_that_waits_for_the_rate_limit_says_until_when() {
+    let api = Api::with(Options { limit: 200, rollout: Duration::ZERO, ..Options::default() });
+    let workspace = Workspace::new();
+    for number in 100..210 {
+        workspace.service(&format!("s{number}"), "1");
+    }
+    let daemon = daemon(&workspace, &api);
+    eventually("all is used but what is kept", || api.world().call_count() >= 180);
+    // What is left is written along with the next call: a change goes all the same.
+    workspace.service("s100", "2");
+    eventually("the change is sent", || tags(&api, "s100").last().is_some_and(|tag| tag == "2"));
+    let mut waiting = None;
+    eventually("a read waits", || {
+        let page = workspace.run(&["status", "--output", "json"]).exits(0).json();
+        let services = page["services"].as_array().unwrap();
+        let found = services.iter().find(|found| found["state"] == "queued" && found["next_attempt"].is_string());
+        let idle = services.iter().all(|service| service["state"] != "in-flight");
+        waiting = found.map(|found| (found["service"].as_str().unwrap().to_owned(), page["quota"].clone()));
+        idle && waiting.is_some()
+    });
+    let (service, quota) = waiting.unwrap();
+    assert_eq!((&quota["limit"], &quota["reserve"]), (&json!(200), &json!(20)));
+    assert_eq!(quota["reads_wait_until"], quota["resets_at"]);
+    let json = workspace.run(&["why", &service, "--output", "json"]).exits(0).json();
+    assert_eq!((&json["answer"], &json["step"]), (&json!("queued"), &json!("read-live")));
+    let until = &quota["reads_wait_until"];
+    let waits = json!({"what": "rate-limit", "until": until, "reason": "what is left is kept for changes"});
+    assert_eq!(json["waits_for"], waits);
+    let text = workspace.run(&["why", &service]).exits(0).stdout;
+    assert!(text.contains(" is known of it; the rate limit makes it wait until "), "{text}");
+    assert!(text.contains("is sent if it runs something else: what is left is kept for changes\n"), "{text}");
+    let text = workspace.run(&["status"]).exits(0).stdout;
+    let told = |line: &str| line.starts_with(&service) && line.contains("  new; waits for the rate limit until ");
+    assert!(text.lines().any(told), "{text}");
+    // Nobody who waits, nothing to wait for: a single pass keeps nothing back.
+    daemon.signal(Signal::TERM);
+    daemon.ended().exits(0);
+    let json = workspace.run(&["why", &service, "--output", "json"]).exits(0).json();
+    assert_eq!(json["waits_for"]["what"], "run", "{json:#}");
+    assert!(!workspace.run(&["status"]).exits(0).stdout.contains("waits for the rate limit"));
+}
+
+/// A daemon that looks for drift all the time.
+fn watching(workspace: &Workspace, api: &Api) -> Running {
+    let url = api.url();
+    let arguments = ["--api-url", &url, "--listen", "off", "--debounce", "20ms", "--drift-every", "50ms"];
+    Running::start(&mut workspace.command(&arguments))
+}
+
+/// No test comes near this limit.
+fn plenty() -> Api {
+    Api::with(Options { limit: u32::MAX, rollout: Duration::ZERO, ..Options::default() })
+}
+
+/// `shop/web` as `status` has it, in JSON and in the table.
+fn status(workspace: &Workspace) -> (Value, String) {
+    let page = workspace.run(&["status", "--output", "json"]).exits(0).json();
+    let text = workspace.run(&["status"]).exits(0).stdout;
+    (page["services"][0].clone(), text.lines().find(|line| line.starts_with("shop/web")).unwrap().to_owned())
+}
+
+#[test]
+fn drift_that_comes_back_after_each_correction_is_left_alone_for_a_while() {
+    let (api, workspace) = (plenty(), Workspace::new());
+    workspace.write("web.yaml", manifest("web", "1") + "policy: {drift: correct}\n");
+    let by_hand = || api.world().edit("shop/web", |live| *live = Live::deployment("ghcr.io/acme/web:hand"));
+    let daemon = watching(&workspace, &api);
+    eventually("it is applied", || api.world().update_count() == 1);
+    for correction in 1..=3 {
+        by_hand();
+        eventually("it is corrected", || api.world().update_count() == 1 + correction);
+    }
+    by_hand();
+    eventually("it is left alone", || status(&workspace).0["drift"]["left_alone_until"].is_string());
+    let (json, line) = status(&workspace);
+    assert_eq!(json["state"], "drifted", "{json:#}");
+    assert!(line.contains(":hand -> ghcr.io/acme/web:1; left alone until "), "{line}");
+    assert!(line.ends_with(" UTC, it came back after three corrections"), "{line}");
+    let why = Why::of(&workspace);
+    assert!(why.is("drifted"), "{:#}", why.json);
+    why.begins("shop/web runs something else than was applied, as it was read ");
+    assert!(why.text.contains(": it came back after three corrections, and is left alone until "), "{}", why.text);
+    let waits = &why.json["waits_for"];
+    assert_eq!((&waits["what"], &waits["until"]), (&json!("left-alone"), &json["drift"]["left_alone_until"]));
+    assert_eq!(waits["reason"], "it came back after three corrections");
+    assert!(why.line("live").starts_with("1 field differs, read "), "{}", why.text);
+    assert!(!why.line("next").contains("--drift"), "{}", why.text);
+    // Other content ends it.
+    daemon.signal(Signal::TERM);
+    daemon.ended().exits(0);
+    workspace.write("web.yaml", manifest("web", "2") + "policy: {drift: correct}\n");
+    let why = Why::of(&workspace);
+    assert!(why.is("queued") && why.json["drift"]["left_alone_until"].is_null(), "{:#}", why.json);
+}
+
+#[test]
+fn drift_is_told_without_knowing_what_the_daemon_does_about_it() {
+    let (api, workspace) = (plenty(), Workspace::new());
+    workspace.service("web", "1");
+    let daemon = watching(&workspace, &api);
+    eventually("it is applied", || api.world().update_count() == 1);
+    api.world().edit("shop/web", |live| *live = Live::deployment("ghcr.io/acme/web:hand"));
+    eventually("it drifts", || status(&workspace).0["state"] == "drifted");
+    daemon.signal(Signal::TERM);
+    daemon.ended().exits(0);
+    let next = "a truenorth that runs with `--drift correct` reads it again and sends what its manifest says; any other \
+                leaves it as it is";
+    let why = Why::of(&workspace);
+    assert!(why.is("drifted") && why.json["waits_for"].is_null(), "{:#}", why.json);
+    assert_eq!(why.line("next"), next);
+    workspace.write("web.yaml", manifest("web", "1") + "policy: {drift: report}\n");
+    let next = "it is left as it is: its manifest says `policy.drift: report`";
+    assert_eq!(Why::of(&workspace).line("next"), next);
+    workspace.write("web.yaml", manifest("web", "1") + "policy: {drift: correct}\n");
+    let why = Why::of(&workspace);
+    assert!(why.line("next").starts_with("its manifest says `policy.drift: correct`: a truenorth "), "{}", why.text);
+}
+
+#[test]
+fn a_service_that_cannot_be_read_for_drift_is_not_called_the_same() {
+    let (api, workspace) = (plenty(), Workspace::new());
+    workspace.service("web", "1");
+    let daemon = watching(&workspace, &api);
+    eventually("it was read", || status(&workspace).0["drift"]["read_at"].is_string());
+    assert!(Why::of(&workspace).line("live").starts_with("the same, read "));
+    api.world().script(Fault::status(404).on(Operation::GetService).always());
+    eventually("it cannot be read", || status(&workspace).0["drift"]["error"].is_string());
+    daemon.signal(Signal::TERM);
+    daemon.ended().exits(0);
+    let (json, line) = status(&workspace);
+    assert!(json["drift"]["error"].as_str().unwrap().contains("404") && json["drift"]["read_at"].is_null(), "{json:#}");
+    assert!(line.contains("  live could not be read: the API answered 404"), "{line}");
+    let why = Why::of(&workspace);
+    assert!(why.line("live").starts_with("could not be read "), "{}", why.text);
+    assert!(why.line("live").contains(": the API answered 404") && !why.text.contains("the same"), "{}", why.text);
+    assert!(why.json["drift"]["error"].is_string(), "{:#}", why.json);
+}
+
+#[test]
+fn times_that_are_still_to_come_tell_of_a_wrong_clock_and_an_adoption_was_no_try() {
+    let (api, workspace) = (Api::new(), Workspace::new());
+    workspace.service("web", "1");
+    api.world().set_live("shop/web", Live::deployment("ghcr.io/acme/web:1"));
+    workspace.once(&api, &[]).exits(0);
+    let why = Why::of(&workspace);
+    assert!(why.line("last call").starts_with("adopted, ") && why.line("last call").ends_with("Z)"), "{}", why.text);
+    let later = "UPDATE call SET began_at = began_at + 180000000, ended_at = ended_at + 180000000";
+    rusqlite::Connection::open(workspace.state().join("ledger.sqlite")).unwrap().execute(later, []).unwrap();
+    let why = Why::of(&workspace);
+    assert!(why.line("last call").starts_with("adopted, in 2 d ("), "{}", why.text);
+    assert!(why.line("applied").contains(", in 2 d ("), "{}", why.text);
+    assert!(status(&workspace).1.contains("  in 2 d"), "{:?}", status(&workspace));
 }
 
 #[test]
@@ -195,7 +374,7 @@ fn beside_a_daemon_it_says_what_is_waited_for_and_until_when() {
     let refused = Fault::error(422, "INVALID", "no such registry", None);
     for (fault, answer, waits_for, words) in [
         (refused, "stalled", "new-content", "shop/web is not up to date: the API refused its update (422) "),
-        (Fault::status(503), "backing-off", "retry", "shop/web is not up to date: the last call failed (503) "),
+        (Fault::status(503), "backing-off", "retry", "shop/web is not up to date: the "),
         (Fault::rate_limited(Wait::Reset(600)), "paused", "rate-limit", "shop/web waits, as all calls do until "),
     ] {
         let (api, workspace) = (Api::new(), Workspace::sending());
@@ -216,6 +395,15 @@ fn beside_a_daemon_it_says_what_is_waited_for_and_until_when() {
         let waits = &why.json["waits_for"];
         assert!(waits["what"] == waits_for && waits["until"].is_string(), "{:#}", why.json);
         assert_eq!(why.json["not_sent"]["why"] == "stalled", answer == "stalled", "{:#}", why.json);
+        if answer == "backing-off" {
+            // The update, or the read that looks whether it arrived.
+            let call = if why.line("last call").starts_with("unsent") {
+                "read that decides"
+            } else {
+                "last call failed (503)"
+            };
+            assert!(why.text.contains(call) && waits["reason"].as_str().unwrap().contains("503"), "{}", why.text);
+        }
         if answer == "stalled" {
             assert!(waits["reason"].as_str().unwrap().contains("no such registry"), "{:#}", why.json);
             assert!(why.line("next").starts_with("other content in its manifest is sent at once; "), "{}", why.text);
@@ -238,6 +426,7 @@ fn a_call_under_way_is_told_and_one_that_was_cut_off_is_in_doubt() {
     let why = Why::of(&workspace);
     assert!(why.is("in-doubt") && why.json["in_doubt"] == true, "{:#}", why.json);
     why.begins("shop/web is to be read: nobody knows whether the last call arrived.\n");
+    assert!(why.line("next").contains("when one runs, it reads the service first, and sends"), "{}", why.text);
     assert!(why.line("applied").ends_with("nothing; a later call may have arrived too"), "{}", why.text);
 }
 

@@ -4,11 +4,12 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::super::attempt::Attempt;
+use super::super::live::Lately;
 use super::super::status::Holding;
 use crate::daemon::Observation;
 use crate::ledger::{AppliedRecord, HistoryEntry, Pause, ReadError, Reader};
 use crate::manifest::Problem;
-use crate::model::{Desired, Digest, Known, Place, ServiceKey};
+use crate::model::{Desired, Digest, DriftMode, Known, Place, ServiceKey};
 use crate::plan::{self, Change, Step, Suspension};
 use crate::status::Drift;
 
@@ -29,6 +30,10 @@ pub(super) struct Facts {
     pub(super) in_doubt: bool,
     /// How live compares with what was applied, where it was read since.
     pub(super) drift: Option<Drift>,
+    /// When the newest read for drift failed, if it did.
+    pub(super) unread_at: Option<Timestamp>,
+    /// Until when what is due waits for the rate limit's next window, because the rest of this one is kept for changes.
+    pub(super) waits_until: Option<Timestamp>,
     /// What the desired content changes against what was accepted last.
     pub(super) changes: Vec<Change>,
     pub(super) last: Option<Last>,
@@ -48,6 +53,8 @@ pub(super) struct Wanted {
     pub(super) digest: Digest,
     /// What its manifest says of its suspension, while that holds.
     pub(super) suspension: Option<Suspension>,
+    /// What its manifest says becomes of drift, where it says that.
+    pub(super) drift: Option<DriftMode>,
 }
 
 /// The newest entry of its history.
@@ -70,13 +77,10 @@ impl Facts {
             Some(ledger) => (ledger.applied(&service)?, ledger.history(Some(&service), LOOKED_BACK)?, ledger.pause()?),
             None => (None, Vec::new(), None),
         };
-        let step = observation.steps.get(&service).copied();
-        let saw = match ledger {
-            Some(ledger) => ledger.sightings()?.remove(&service),
-            None => None,
-        };
-        let seen = saw.as_ref().and_then(|saw| saw.seen.as_ref());
+        let lately = Lately::of(ledger, now)?;
         let desired = observation.snapshot.desired.get(&service);
+        let (known, digest) = (observation.known.get(&service), desired.map(|desired| desired.digest));
+        let step = observation.steps.get(&service).copied();
         let last_file = applied.as_ref().map(|applied| &*applied.place.file);
         let problems = match desired {
             // Problems beside a valid manifest are those of others.
@@ -87,8 +91,11 @@ impl Facts {
             now,
             revision: observation.snapshot.revision.to_string(),
             desired: desired.map(|desired| wanted(desired, step)),
-            in_doubt: observation.known.get(&service).is_some_and(|known| matches!(known, Known::InDoubt)),
-            drift: Drift::of(observation.known.get(&service), seen, None, None),
+            in_doubt: known.is_some_and(|known| matches!(known, Known::InDoubt)),
+            drift: lately.drift(&service, known, digest),
+            unread_at: lately.failed_at(&service),
+            // A single pass keeps nothing back for later changes: only who has the ledger open is known to wait.
+            waits_until: holder.and(step).and_then(|step| lately.waits_until(step)),
             changes: desired.map(|desired| to_send(applied.as_ref(), desired)).unwrap_or_default(),
             last: last(history, holder.is_some()),
             applied,
@@ -106,7 +113,7 @@ fn wanted(desired: &Desired, step: Option<Step>) -> Wanted {
         Some(Step::Suspended) => Suspension::of(desired),
         _ => None,
     };
-    Wanted { place: desired.place.clone(), digest: desired.digest, suspension }
+    Wanted { place: desired.place.clone(), digest: desired.digest, suspension, drift: desired.policy.drift }
 }
 
 fn to_send(applied: Option<&AppliedRecord>, desired: &Desired) -> Vec<Change> {

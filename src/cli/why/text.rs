@@ -6,7 +6,7 @@ use std::path::Path;
 use anstyle::{AnsiColor, Style};
 use jiff::Timestamp;
 
-use super::super::attempt::Attempt;
+use super::super::attempt::{Attempt, with_hint};
 use super::super::status::told;
 use super::super::{print, short};
 use super::answer::Answer;
@@ -40,10 +40,21 @@ pub(super) fn text(facts: &Facts, folder: &Path) -> String {
     }
     text.line("applied", &applied(facts));
     if let Some(drift) = &facts.drift {
-        let read = drift.read_at.map(|at| ago(at, facts.now)).unwrap_or_default();
-        match drift.differences.len() {
-            0 => text.line("live", &format!("the same, read {read}")),
-            count => text.line("live", &format!("{} differ, read {read}", crate::plan::counted(count, "field"))),
+        if let Some(error) = &drift.error {
+            let when = facts.unread_at.map(|at| format!(" {}", ago(at, facts.now))).unwrap_or_default();
+            let (error, hint) = with_hint(error);
+            text.line("live", &format!("could not be read{when}: {error}"));
+            text.hint(hint);
+        }
+        let read = drift.read_at.map(|at| format!(", read {}", ago(at, facts.now))).unwrap_or_default();
+        match (drift.differences.len(), &drift.error) {
+            (0, Some(_)) => {}
+            (0, None) => text.line("live", &format!("the same{read}")),
+            (count, error) => {
+                let differ = if count == 1 { "differs" } else { "differ" };
+                let before = if error.is_some() { ", by the read before" } else { &*read };
+                text.line("live", &format!("{} {differ}{before}", crate::plan::counted(count, "field")));
+            }
         }
         text.changes(&drift.differences);
         for undecided in &drift.undecided {
@@ -53,7 +64,9 @@ pub(super) fn text(facts: &Facts, folder: &Path) -> String {
     if let Some(last) = &facts.last {
         text.line("last call", &call(&last.call, facts.now));
         if let Some(message) = &last.call.message {
+            let (message, hint) = with_hint(message);
             text.below(&format!("{WRONG}{}{WRONG:#}", printable(message)));
+            text.hint(hint);
         }
         text.changes(&last.changes);
     }
@@ -80,6 +93,13 @@ impl Text {
     /// A line that belongs to the one before; printable already.
     fn below(&mut self, words: &str) {
         let _ = writeln!(self.0, "  {:<LABEL$}  {words}", "");
+    }
+
+    /// The way out of what stands above.
+    fn hint(&mut self, hint: Option<&str>) {
+        if let Some(hint) = hint {
+            self.below(&format!("hint: {}", printable(hint)));
+        }
     }
 
     fn changes(&mut self, changes: &[Change]) {
@@ -112,11 +132,15 @@ fn applied(facts: &Facts) -> String {
 fn call(call: &Attempt, now: Timestamp) -> String {
     let took = call.took().map(|took| format!(", took {}", short::took(took))).unwrap_or_default();
     let when = ago(call.ended.unwrap_or(call.began), now);
-    format!("{}, {when}, {}, try {}{took}", call.ending(), call.cause, call.attempt)
+    let tried = call.tried().map(|attempt| format!(", try {attempt}")).unwrap_or_default();
+    // An adoption is its own cause.
+    let cause = Some(&call.cause).filter(|cause| **cause != call.ending());
+    let cause = cause.map(|cause| format!(", {cause}")).unwrap_or_default();
+    format!("{}, {when}{cause}{tried}{took}", call.ending())
 }
 
 fn ago(at: Timestamp, now: Timestamp) -> String {
-    format!("{} ago ({})", short::span(at, now), short::time(at))
+    format!("{} ({})", short::ago(at, now), short::time(at))
 }
 
 fn shown_place(folder: &Path, place: &Place) -> String {
@@ -129,6 +153,7 @@ fn words_of(what: &str) -> &str {
         "rate-limit" => "the rate limit",
         "retry" => "its next try",
         "suspension" => "the end of its suspension",
+        "left-alone" => "the end of a fight about it",
         "new-content" => "other content, or its next try",
         "mending" => "its manifest to be mended",
         "run" => "a truenorth that runs",
