@@ -25,6 +25,9 @@ pub struct Observation {
     applied: HashMap<ServiceKey, String>,
 }
 
+/// Reading one row by its name costs about as much as this many in a row.
+const MANY: usize = 8;
+
 /// Why a pass cannot begin. Nothing was sent.
 #[derive(Debug, Error)]
 pub enum ObserveError {
@@ -71,13 +74,22 @@ impl Observation {
     ) -> Result<Self, ObserveError> {
         // What the daemon saw of drift is the daemon's to act on.
         let mut steps = plan::plan(&snapshot.desired, &known, &HashMap::new(), rules, Timestamp::now());
-        let mut last = HashMap::new();
+        let of_known =
+            |step: &&Step| matches!(step, Step::Update(cause) | Step::ReadLive(cause) if *cause != Cause::New);
+        let changed = steps.values().filter(of_known).count();
+        // One query for all is worth it where many of them are needed.
+        let all_at_once = changed > MANY && changed * MANY > known.len();
+        let mut last = match ledger.filter(|_| all_at_once) {
+            Some(ledger) => ledger.specs()?,
+            None => HashMap::new(),
+        };
         let mut unproven = Vec::new();
         for (key, step) in &steps {
             let applied = || ledger.map_or(Ok(None), |ledger| ledger.applied(key));
             match step {
                 // Of a new service the ledger has nothing.
                 Step::Update(Cause::New) | Step::ReadLive(Cause::New) => {}
+                Step::Update(_) | Step::ReadLive(_) if all_at_once => {}
                 Step::Update(_) | Step::ReadLive(_) => {
                     last.extend(applied()?.map(|applied| (key.clone(), applied.spec)));
                 }

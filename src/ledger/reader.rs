@@ -120,6 +120,14 @@ impl Reader {
         self.read(sql::services)
     }
 
+    /// The body that was accepted last, of every service: in one query, for whoever needs many of them.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn specs(&self) -> Result<HashMap<ServiceKey, String>, ReadError> {
+        self.read(sql::specs)
+    }
+
     /// The newest `limit` entries, newest first, of one service or of all.
     ///
     /// # Errors

@@ -171,6 +171,8 @@ const MARKS: &str = "SELECT service.name, call.revision, call.ended_at
 
 const SERVICES: &str = "SELECT name FROM service";
 
+const SPECS: &str = "SELECT service.name, call.spec FROM service JOIN call ON call.id = service.applied";
+
 const HISTORY: &str = "SELECT call.*, service.name FROM call JOIN service ON service.id = call.service
     ORDER BY call.id DESC LIMIT ?1";
 
@@ -351,6 +353,11 @@ pub(super) fn marks(connection: &Connection) -> rusqlite::Result<HashMap<Service
 /// Every service that was ever called, in no order.
 pub(super) fn services(connection: &Connection) -> rusqlite::Result<Vec<ServiceKey>> {
     connection.prepare_cached(SERVICES)?.query_map([], |row| key(row, 0))?.collect()
+}
+
+/// The body that was accepted last, of every service.
+pub(super) fn specs(connection: &Connection) -> rusqlite::Result<HashMap<ServiceKey, String>> {
+    connection.prepare_cached(SPECS)?.query_map([], |row| Ok((key(row, 0)?, row.get(1)?)))?.collect()
 }
 
 /// Newest first.

@@ -151,3 +151,19 @@ async fn history_comes_newest_first_and_stops_at_the_limit() {
     assert_eq!(keys, ["shop/api", "shop/web", "shop/api"]);
     assert!(ledger.reader().history(Some(&key("shop/none")), 3).unwrap().is_empty());
 }
+
+#[tokio::test]
+async fn the_bodies_of_all_services_are_those_of_each() {
+    let dir = folder();
+    let ledger = open(dir.path());
+    for (service, tag) in [("shop/web", "1"), ("shop/api", "1"), ("shop/web", "2")] {
+        send(&ledger, service, tag, ACCEPTED).await;
+    }
+    ledger.intend(intent("shop/new", "1")).await.unwrap();
+    let specs = ledger.reader().specs().unwrap();
+    assert_eq!(specs.len(), 2);
+    for service in ["shop/web", "shop/api"] {
+        let one = ledger.reader().applied(&key(service)).unwrap().unwrap();
+        assert_eq!(specs[&key(service)], one.spec);
+    }
+}
