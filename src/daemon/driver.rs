@@ -53,6 +53,7 @@ pub(super) struct Driver {
     wire: Wire,
     told: Told,
     told_reads: Option<Timestamp>,
+    told_period: Option<Duration>,
     told_deprecation: Option<Deprecation>,
     /// The end of the pause that the ledger has.
     kept: Option<Timestamp>,
@@ -141,6 +142,7 @@ impl Driver {
             wire,
             told: Told::Nothing,
             told_reads: None,
+            told_period: None,
             told_deprecation: None,
             kept: None,
             accepted: None,
@@ -232,6 +234,7 @@ impl Driver {
         self.engine.finish(&key, ending.clone(), now, fastrand::f64());
         self.tell_drift(&key, before.as_ref(), now);
         self.tell_unread(&key, unread, now);
+        self.tell_watch_period(now);
         if spent.quota.is_none() && matches!(ending, Ending::Accepted | Ending::Adopted | Ending::Read(_)) {
             self.engine.note_no_quota();
         }
@@ -338,6 +341,17 @@ impl Driver {
     /// Whether the newest read of a service for drift failed.
     fn is_unread(&self, key: &ServiceKey, now: Timestamp) -> bool {
         self.engine.standing(key, now).is_some_and(|standing| standing.unread.is_some())
+    }
+
+    /// Tells how often each service is read for drift, when that is first known; `/status` has it from then on.
+    fn tell_watch_period(&mut self, now: Timestamp) {
+        if self.told_period.is_some() || self.engine.quota().window().is_none() {
+            return;
+        }
+        self.told_period = self.engine.watch_period(now);
+        if let Some(period) = self.told_period {
+            info!("each service is read for drift about every {} min", period.as_secs().div_ceil(60));
+        }
     }
 
     /// Tells once that a service cannot be read for drift, and that it can be again.

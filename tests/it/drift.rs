@@ -34,6 +34,7 @@ fn drift_is_told_everywhere_and_left_as_it_is() {
         workspace.service(service, "1");
     }
     let mut daemon = Daemon::start(&workspace, &api, &[OFTEN]);
+    daemon.told("each service is read for drift about every");
     eventually("both are applied", || api.world().update_count() == 2);
     by_hand(&api, "web");
     let told = daemon.told("the service drifted");
