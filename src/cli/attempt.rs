@@ -89,7 +89,7 @@ impl Attempt {
         };
         // When an interruption was found says nothing of how long the call took; a read that failed is kept as a call that
         // ended as it began.
-        let was_read = message.as_deref().is_some_and(|message| message.starts_with(UNREAD));
+        let was_read = tells_unread(message.as_deref());
         let took = ended.filter(|_| !was_read && !matches!(outcome, Word::Interrupted | Word::Adopted));
         Self {
             service: entry.key,
@@ -114,7 +114,7 @@ impl Attempt {
 
     /// Whether nothing was sent because live, which decides about it, could not be read.
     pub(super) fn is_unread(&self) -> bool {
-        self.message.as_deref().is_some_and(|message| message.starts_with(UNREAD))
+        tells_unread(self.message.as_deref())
     }
 
     /// Which try it was, where anything was tried.
@@ -138,8 +138,9 @@ impl Attempt {
 
 const GONE: &str = "the process ended before the answer came";
 
-/// How the message of an update begins that was put off because of a read.
-const UNREAD: &str = "live could not be read: ";
+fn tells_unread(message: Option<&str>) -> bool {
+    message.is_some_and(|message| message.starts_with(Outcome::UNREAD))
+}
 
 /// A message and the way out that may stand behind it.
 pub(super) fn with_hint(message: &str) -> (&str, Option<&str>) {

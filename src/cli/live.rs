@@ -2,16 +2,13 @@
 
 use std::collections::HashMap;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use crate::engine::{self, Pace};
 use crate::ledger::{ReadError, Reader, Sighting};
 use crate::model::{Cause, Digest, Known, ServiceKey};
 use crate::plan::Step;
 use crate::status::{Drift, Quota};
-
-/// How far back corrections count.
-const LATELY: SignedDuration = SignedDuration::from_hours(1);
 
 /// Why reads wait.
 pub(super) const KEPT: &str = "what is left is kept for changes";
@@ -35,12 +32,13 @@ impl Lately {
         let Some(ledger) = ledger else { return Ok(lately) };
         lately.sightings = ledger.sightings()?;
         // What is still to come was written by a clock that was wrong.
-        let since = now.checked_sub(LATELY).unwrap_or(Timestamp::MIN);
+        let since = now.checked_sub(engine::FIGHT).unwrap_or(Timestamp::MIN);
         for (key, at) in ledger.corrections(since)?.into_iter().filter(|(_, at)| *at <= now) {
             lately.corrections.entry(key).or_default().push(at);
         }
         lately.quota = ledger.quota()?.filter(|window| window.resets_at > now).map(|window| {
-            let reserve = reserve(window.limit);
+            // As the daemon paces itself.
+            let reserve = window.reserve(Pace::default().reserve_percent);
             let resets_at = Some(window.resets_at);
             let reads_wait_until = resets_at.filter(|_| window.remaining <= reserve);
             Quota { limit: window.limit, remaining: window.remaining, resets_at, reserve, reads_wait_until }
@@ -81,10 +79,4 @@ impl Lately {
         let corrections = self.corrections.get(key).filter(|_| applied.is_some() && applied == desired)?;
         engine::fights_until(corrections, self.now)
     }
-}
-
-/// Calls of a window that only changes may use, as the daemon paces itself.
-fn reserve(limit: u32) -> u32 {
-    let reserve = u64::from(limit) * u64::from(Pace::default().reserve_percent) / 100;
-    u32::try_from(reserve).unwrap_or(u32::MAX)
 }

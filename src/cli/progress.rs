@@ -12,30 +12,49 @@ use crate::daemon::{Progress, Waiting};
 const SILENT: Duration = Duration::from_secs(1);
 
 /// The line at the bottom of the terminal; nothing where stderr is no terminal.
-pub(super) struct ProgressLine {
+struct Line {
     began: Instant,
     bar: Option<ProgressBar>,
 }
 
+impl Line {
+    fn new() -> Self {
+        Self { began: Instant::now(), bar: std::io::stderr().is_terminal().then(ProgressBar::hidden) }
+    }
+
+    /// Shows so many of all, in this form; gives the bar where it is seen.
+    fn show(&self, template: &str, done: usize, all: usize) -> Option<&ProgressBar> {
+        let bar = self.bar.as_ref().filter(|_| self.began.elapsed() >= SILENT)?;
+        if bar.is_hidden() {
+            bar.set_draw_target(ProgressDrawTarget::stderr());
+            if let Ok(style) = ProgressStyle::with_template(template) {
+                bar.set_style(style);
+            }
+        }
+        bar.set_length(all as u64);
+        bar.set_position(done as u64);
+        Some(bar)
+    }
+
+    fn clear(self) {
+        if let Some(bar) = self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// How many of the updates of a pass have ended, and what the rest waits for.
+pub(super) struct ProgressLine(Line);
+
 impl ProgressLine {
     pub(super) fn new() -> Self {
-        Self { began: Instant::now(), bar: std::io::stderr().is_terminal().then(ProgressBar::hidden) }
+        Self(Line::new())
     }
 
     /// Shows how far the pass is.
     pub(super) fn show(&self, progress: &Progress) {
-        let Some(bar) = &self.bar else { return };
-        if self.began.elapsed() < SILENT {
-            return;
-        }
-        if bar.is_hidden() {
-            bar.set_draw_target(ProgressDrawTarget::stderr());
-            if let Ok(style) = ProgressStyle::with_template("{bar:20} {pos}/{len} updates, {msg} ({elapsed})") {
-                bar.set_style(style);
-            }
-        }
-        bar.set_length(progress.due as u64);
-        bar.set_position(progress.ended as u64);
+        let template = "{bar:20} {pos}/{len} updates, {msg} ({elapsed})";
+        let Some(bar) = self.0.show(template, progress.ended, progress.due) else { return };
         bar.set_message(match &progress.waiting {
             Waiting::Calls(calls) => format!("{calls} in flight"),
             Waiting::Retries(services) => format!("{services} waiting to be tried again"),
@@ -48,35 +67,22 @@ impl ProgressLine {
 
     /// Takes the line away.
     pub(super) fn clear(self) {
-        if let Some(bar) = self.bar {
-            bar.finish_and_clear();
-        }
+        self.0.clear();
     }
 }
 
 /// The same for reads of live, a service each. That everything waits for the rate limit is told on stderr also where
 /// that is no terminal.
-pub(super) struct ReadsLine {
-    began: Instant,
-    bar: Option<ProgressBar>,
-}
+pub(super) struct ReadsLine(Line);
 
 impl ReadsLine {
     pub(super) fn new() -> Self {
-        Self { began: Instant::now(), bar: std::io::stderr().is_terminal().then(ProgressBar::hidden) }
+        Self(Line::new())
     }
 
     /// Shows how many services are done, of all.
     pub(super) fn show(&self, done: usize, all: usize) {
-        let Some(bar) = self.bar.as_ref().filter(|_| self.began.elapsed() >= SILENT) else { return };
-        if bar.is_hidden() {
-            bar.set_draw_target(ProgressDrawTarget::stderr());
-            if let Ok(style) = ProgressStyle::with_template("{bar:20} {pos}/{len} services ({elapsed})") {
-                bar.set_style(style);
-            }
-        }
-        bar.set_length(all as u64);
-        bar.set_position(done as u64);
+        self.0.show("{bar:20} {pos}/{len} services ({elapsed})", done, all);
     }
 
     /// Tells that everything waits.
@@ -90,7 +96,7 @@ impl ReadsLine {
             // Where stderr is gone, there is nobody to tell.
             let _ = writeln!(anstream::stderr(), "the rate limit is used up: waiting {wait}, until {until}");
         };
-        match &self.bar {
+        match &self.0.bar {
             Some(bar) => bar.suspend(tell),
             None => tell(),
         }
@@ -98,8 +104,6 @@ impl ReadsLine {
 
     /// Takes the line away.
     pub(super) fn clear(self) {
-        if let Some(bar) = self.bar {
-            bar.finish_and_clear();
-        }
+        self.0.clear();
     }
 }

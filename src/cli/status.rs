@@ -157,9 +157,9 @@ fn service(
     let desired = observation.snapshot.desired.get(key);
     let digest = desired.map(|desired| desired.digest);
     let known = observation.known.get(key);
-    let newest = match (step, ledger) {
-        (Step::Update(_) | Step::ReadLive(_), Some(ledger)) => ledger.history(Some(key), 1)?.pop(),
-        (Step::Update(_) | Step::ReadLive(_) | Step::Unchanged | Step::Suspended | Step::Orphaned, _) => None,
+    let newest = match ledger.filter(|_| step.cause().is_some()) {
+        Some(ledger) => ledger.history(Some(key), 1)?.pop(),
+        None => None,
     };
     // What was said of other content says nothing of this.
     let newest = newest
@@ -198,10 +198,7 @@ fn service(
         applied_revision: mark.map(|mark| mark.revision.clone()),
         applied_at: mark.map(|mark| mark.at),
         failed_at: failed.and_then(|failed| failed.ended),
-        cause: match step {
-            Step::Update(cause) | Step::ReadLive(cause) => Some(cause),
-            Step::Unchanged | Step::Suspended | Step::Orphaned => None,
-        },
+        cause: step.cause(),
     })
 }
 

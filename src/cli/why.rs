@@ -113,10 +113,7 @@ impl<'a> Explanation<'a> {
             explanation: answer.sentence(facts),
             next: answer.next(facts),
             step: facts.step.map(Outcome::from),
-            cause: match facts.step {
-                Some(Step::Update(cause) | Step::ReadLive(cause)) => Some(cause),
-                _ => None,
-            },
+            cause: facts.step.and_then(Step::cause),
             revision: &facts.revision,
             manifest: desired.map(|desired| &desired.place),
             desired: desired.map(|desired| desired.digest),

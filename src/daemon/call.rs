@@ -12,7 +12,8 @@ use super::clock::Clock;
 use super::read;
 use super::send::{self, UpdateCalls};
 use crate::engine::{self, Call, Ending, Work};
-use crate::ledger::{Ledger, WriteError};
+use crate::error::chain;
+use crate::ledger::{Ledger, Sighting, WriteError};
 use crate::model::{Revision, ServiceKey};
 use crate::northflank::{CallError, Client, Delivery, Deprecation, Disposition, Quota};
 
@@ -29,6 +30,16 @@ pub(super) struct Line {
     pub(super) revision: Revision,
     pub(super) token: TokenNumber,
     pub(super) wire: Wire,
+}
+
+impl Line {
+    /// Records what a read showed, or that it failed. Where the ledger does not take it, nothing depends on it but the
+    /// next process.
+    pub(super) async fn keep_sighting(&self, key: &ServiceKey, sighting: Sighting, what: &str) {
+        if let Err(error) = self.ledger.saw(key, sighting).await {
+            warn!(service = %key, error = chain(&error), "{what} cannot be recorded");
+        }
+    }
 }
 
 /// The places on the wire, as many as there may be calls in flight at once. Clones share them.

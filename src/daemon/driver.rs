@@ -13,7 +13,7 @@ use super::call::{self, Ended, Line, Spent, TokenNumber, Wire};
 use super::clock::Clock;
 use super::send::{UpdateCall, UpdateCalls};
 use super::stop::{Stop, Stopping};
-use crate::engine::{Block, Call, Delivery, Ending, Engine, Memory, Pace, Window, Work};
+use crate::engine::{Block, Call, Delivery, Ending, Engine, FIGHT, Memory, Pace, SAME_WINDOW, Window, Work};
 use crate::error::chain;
 use crate::ledger::{Ledger, Pause, ReadError};
 use crate::model::{Desired, Known, Revision, ServiceKey};
@@ -22,9 +22,6 @@ use crate::plan::{ApiUse, Rules, Seen};
 
 /// How long calls in flight may take to end after a stop or the deadline.
 const GRACE: Duration = Duration::from_secs(20);
-
-/// Two pauses that end this close to each other are the same: resets come in whole seconds.
-const SAME_WINDOW: SignedDuration = SignedDuration::from_secs(30);
 
 /// The status of a call that the token has no permission for.
 const FORBIDDEN: u16 = 403;
@@ -104,9 +101,6 @@ pub(super) struct Finished {
     pub(super) spent: Spent,
 }
 
-/// Corrections of drift that are older are of no concern to a new process.
-const CORRECTIONS_SINCE: SignedDuration = SignedDuration::from_hours(1);
-
 impl Driver {
     /// A driver whose engine knows what the ledger knows, pauses and the rate limit's window included.
     pub(super) fn new(
@@ -153,7 +147,8 @@ impl Driver {
     /// Takes over what earlier processes saw of live and corrected; before the folder is seen.
     pub(super) fn recall(&mut self) -> Result<(), ReadError> {
         let reader = self.ledger.reader();
-        let since = self.clock.now().checked_sub(CORRECTIONS_SINCE).unwrap_or(Timestamp::MIN);
+        // Corrections that are older make no fight any more.
+        let since = self.clock.now().checked_sub(FIGHT).unwrap_or(Timestamp::MIN);
         let mut memories: HashMap<ServiceKey, Memory> = reader
             .sightings()?
             .into_iter()
@@ -250,9 +245,7 @@ impl Driver {
 
     /// What a service has that was not applied, if that is known.
     fn drift(&self, key: &ServiceKey, now: Timestamp) -> Option<Seen> {
-        let standing = self.engine.standing(key, now)?;
-        let applied = standing.known?.digest()?;
-        standing.seen.filter(|seen| seen.has_drifted_from(applied)).cloned()
+        self.engine.standing(key, now)?.drift().cloned()
     }
 
     /// Tells drift when it is found, when it changes and when it is gone.

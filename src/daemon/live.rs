@@ -1,18 +1,25 @@
 //! `plan --live`: reads what runs, and says what a pass would do by that. Records nothing.
 
-use std::collections::BTreeMap;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::task::JoinSet;
 
 use super::call::Spent;
 use super::observe::Observation;
-use super::read::{self, Asked};
+use super::read;
 use crate::error::chain;
 use crate::model::{Cause, DeploymentUpdate, Desired, ServiceKey};
 use crate::northflank::{CallError, Client, Disposition};
 use crate::plan::{self, ApiUse, Change, Comparison, Cost, Outcome, Report, Rules, Seen, Step};
+
+/// What is to be compared with live.
+struct Asked {
+    key: ServiceKey,
+    update: Arc<DeploymentUpdate>,
+}
 
 /// What became of a read.
 type Answer = (ServiceKey, Result<Comparison, CallError>, Spent);
@@ -23,7 +30,7 @@ struct Views {
     read: BTreeMap<ServiceKey, Comparison>,
     failed: BTreeMap<ServiceKey, String>,
     spent: ApiUse,
-    resets_in: Option<std::time::Duration>,
+    resets_in: Option<Duration>,
 }
 
 /// What a pass would do, by what live has now: one read a service that is neither suspended nor orphaned, so many at
@@ -52,8 +59,8 @@ pub async fn plan_live(
             let client = client.clone();
             reads.spawn(async move {
                 let mut spent = Spent::default();
-                let answer = read::compare(&asked, &client, &mut spent).await.map(|(_, comparison)| comparison);
-                (asked.key, answer, spent)
+                let answer = read::compare(&asked.key, &asked.update, &client, &mut spent).await;
+                (asked.key, answer.map(|(_, comparison)| comparison), spent)
             });
         }
         let Some(ended) = reads.join_next().await else { break };
@@ -131,7 +138,7 @@ pub(super) fn cost(
     services: &[plan::ServiceReport],
     desired: &BTreeMap<ServiceKey, Desired>,
     remaining: Option<u32>,
-    resets_in: Option<std::time::Duration>,
+    resets_in: Option<Duration>,
 ) -> Cost {
     let calls = services.iter().map(|service| {
         let update = desired.get(&service.service).map(|desired| &*desired.update);

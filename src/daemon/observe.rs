@@ -74,9 +74,9 @@ impl Observation {
     ) -> Result<Self, ObserveError> {
         // What the daemon saw of drift is the daemon's to act on.
         let mut steps = plan::plan(&snapshot.desired, &known, &HashMap::new(), rules, Timestamp::now());
-        let of_known =
-            |step: &&Step| matches!(step, Step::Update(cause) | Step::ReadLive(cause) if *cause != Cause::New);
-        let changed = steps.values().filter(of_known).count();
+        // Of a new service the ledger has nothing.
+        let of_known = |step: &Step| step.cause().is_some_and(|cause| cause != Cause::New);
+        let changed = steps.values().filter(|step| of_known(step)).count();
         // One query for all is worth it where many of them are needed.
         let all_at_once = changed > MANY && changed * MANY > known.len();
         let mut last = match ledger.filter(|_| all_at_once) {
@@ -86,20 +86,13 @@ impl Observation {
         let mut unproven = Vec::new();
         for (key, step) in &steps {
             let applied = || ledger.map_or(Ok(None), |ledger| ledger.applied(key));
-            match step {
-                // Of a new service the ledger has nothing.
-                Step::Update(Cause::New) | Step::ReadLive(Cause::New) => {}
-                Step::Update(_) | Step::ReadLive(_) if all_at_once => {}
-                Step::Update(_) | Step::ReadLive(_) => {
-                    last.extend(applied()?.map(|applied| (key.clone(), applied.spec)));
+            if of_known(step) && !all_at_once {
+                last.extend(applied()?.map(|applied| (key.clone(), applied.spec)));
+            } else if *step == Step::Orphaned {
+                let last = applied()?.map(|applied| applied.place.file).unwrap_or_default();
+                if !snapshot.proves_absence(key, &last) {
+                    unproven.push(key.clone());
                 }
-                Step::Orphaned => {
-                    let last = applied()?.map(|applied| applied.place.file).unwrap_or_default();
-                    if !snapshot.proves_absence(key, &last) {
-                        unproven.push(key.clone());
-                    }
-                }
-                Step::Unchanged | Step::Suspended => {}
             }
         }
         // Of these only their problem is known; to call them orphaned would be a guess.
@@ -112,24 +105,23 @@ impl Observation {
 
     /// What is desired and known of the services for which an update is due: all that a single pass has to do with.
     pub(super) fn due(&self) -> (BTreeMap<ServiceKey, Desired>, HashMap<ServiceKey, Known>) {
-        let due = || {
-            let is_due = |step: &Step| matches!(step, Step::Update(_) | Step::ReadLive(_));
-            self.steps.iter().filter(move |(_, step)| is_due(step)).map(|(key, _)| key)
-        };
-        let desired = due().filter_map(|key| Some((key.clone(), self.snapshot.desired.get(key)?.clone())));
-        let known = due().filter_map(|key| Some((key.clone(), *self.known.get(key)?)));
+        let desired = self.keys_due().filter_map(|key| Some((key.clone(), self.snapshot.desired.get(key)?.clone())));
+        let known = self.keys_due().filter_map(|key| Some((key.clone(), *self.known.get(key)?)));
         (desired.collect(), known.collect())
+    }
+
+    fn keys_due(&self) -> impl Iterator<Item = &ServiceKey> {
+        self.steps.iter().filter(|(_, step)| step.cause().is_some()).map(|(key, _)| key)
     }
 
     /// What each update changes against what was applied last.
     pub(super) fn changes(&self) -> HashMap<ServiceKey, Vec<Change>> {
-        let due = self.steps.iter().filter(|(_, step)| matches!(step, Step::Update(_) | Step::ReadLive(_)));
-        due.filter_map(|(key, _)| {
+        let change = |key: &ServiceKey| {
             let applied = self.applied.get(key).and_then(|spec| serde_json::from_str(spec).ok());
             let desired = self.snapshot.desired.get(key)?;
             Some((key.clone(), plan::changes(applied.as_ref(), &desired.update)))
-        })
-        .collect()
+        };
+        self.keys_due().filter_map(change).collect()
     }
 
     /// A line for each service; how it ended, after how many attempts and with which error, says `ended`.
@@ -150,10 +142,7 @@ impl Observation {
                     outcome,
                     digest: desired.map(|desired| desired.digest),
                     manifest: desired.map(|desired| desired.place.clone()),
-                    cause: match step {
-                        Step::Update(cause) | Step::ReadLive(cause) => Some(*cause),
-                        Step::Unchanged | Step::Suspended | Step::Orphaned => None,
-                    },
+                    cause: step.cause(),
                     changes: changes.remove(key).unwrap_or_default(),
                     attempts,
                     error,

@@ -15,7 +15,7 @@ use super::stop::{Stop, Stopping};
 use crate::engine::{Backoff, Block, Ending, Pace, Phase, Work};
 use crate::ledger::Ledger;
 use crate::model::ServiceKey;
-use crate::plan::{Change, Outcome, Reading, Report, Rules, Step};
+use crate::plan::{Change, Outcome, Reading, Report, Rules};
 use crate::source::{Folder, Lock};
 
 /// How often progress is shown at most.
@@ -269,9 +269,9 @@ impl Pass {
     }
 
     fn report(self, observation: &Observation, changes: HashMap<ServiceKey, Vec<Change>>, over: Over) -> Report {
-        let mut services = observation.services(changes, |key, step| match step {
-            Step::Update(_) | Step::ReadLive(_) => self.ended(key, over),
-            Step::Unchanged | Step::Suspended | Step::Orphaned => (Outcome::from(step), 0, None),
+        let mut services = observation.services(changes, |key, step| match step.cause() {
+            Some(_) => self.ended(key, over),
+            None => (Outcome::from(step), 0, None),
         });
         for service in &mut services {
             let Some(tally) = self.tally.get(&service.service) else { continue };

@@ -1,7 +1,5 @@
 //! Reading live: to see whether an update is needed at all, or whether a service drifted.
 
-use std::sync::Arc;
-
 use tracing::warn;
 
 use super::call::{Line, Spent, ending, insist};
@@ -21,9 +19,8 @@ const MAY_NOT_READ: &str =
 
 /// Reads live and compares it. What has what is desired is recorded as adopted, or as seen.
 pub(super) async fn read(call: &Call, line: &Line, spent: &mut Spent) -> (Ending, Option<u16>) {
-    let asked = Asked { key: call.key.clone(), update: call.update.clone() };
     let compared = match line.wire.place().await {
-        Some(_place) => compare(&asked, &line.client, spent).await,
+        Some(_place) => compare(&call.key, &call.update, &line.client, spent).await,
         None => return (Ending::Withdrawn, None),
     };
     let (live, comparison) = match compared {
@@ -50,9 +47,7 @@ pub(super) async fn read(call: &Call, line: &Line, spent: &mut Spent) -> (Ending
             let seen = Seen { compared: call.digest, at, reading: reading.clone() };
             let sighting = Sighting { at, kind: Some(live.kind), seen: Some(seen), failure: None };
             // The engine knows it all the same; a restart would read the service again.
-            if let Err(error) = line.ledger.saw(&call.key, sighting).await {
-                warn!(service = %call.key, error = chain(&error), "what live shows cannot be recorded");
-            }
+            line.keep_sighting(&call.key, sighting, "what live shows").await;
             (Ending::Read(reading), None)
         }
         Work::Decide(_) if comparison.is_adoptable() => {
@@ -74,7 +69,7 @@ pub(super) async fn read(call: &Call, line: &Line, spent: &mut Spent) -> (Ending
 /// Keeps why an update was not sent, for `history`, `status` and `why`. The rate limit is no service's own matter.
 async fn put_off(call: &Call, ending: &Ending, status: Option<u16>, line: &Line) {
     let (Work::Decide(cause), Some(message)) = (call.work, failure(ending)) else { return };
-    let message = format!("live could not be read: {message}");
+    let message = format!("{}{message}", Outcome::UNREAD);
     let outcome = match (ending, status) {
         (Ending::Rejected { .. } | Ending::Denied { .. }, Some(status)) => Outcome::Rejected { status, message },
         _ => Outcome::Unsent { message },
@@ -88,9 +83,7 @@ async fn put_off(call: &Call, ending: &Ending, status: Option<u16>, line: &Line)
 async fn note_failure(call: &Call, ending: &Ending, line: &Line) {
     let (Work::Watch, Some(failure)) = (call.work, failure(ending)) else { return };
     let sighting = Sighting { at: line.clock.now(), kind: None, seen: None, failure: Some(failure.to_owned()) };
-    if let Err(error) = line.ledger.saw(&call.key, sighting).await {
-        warn!(service = %call.key, error = chain(&error), "that the service could not be read cannot be recorded");
-    }
+    line.keep_sighting(&call.key, sighting, "that the service could not be read").await;
 }
 
 fn failure(ending: &Ending) -> Option<&str> {
@@ -105,28 +98,22 @@ fn failure(ending: &Ending) -> Option<&str> {
     }
 }
 
-/// What is to be compared with live.
-#[derive(Debug)]
-pub(super) struct Asked {
-    pub(super) key: ServiceKey,
-    pub(super) update: Arc<DeploymentUpdate>,
-}
-
 /// Asks for the service, and for the id of its build where nothing else is left to decide.
 pub(super) async fn compare(
-    asked: &Asked,
+    key: &ServiceKey,
+    update: &DeploymentUpdate,
     client: &Client,
     spent: &mut Spent,
 ) -> Result<(Live, Comparison), CallError> {
-    let live = spent.on(client.read_service(&asked.key).await)?.value;
-    let comparison = plan::compare(&asked.update, &live);
+    let live = spent.on(client.read_service(key).await)?.value;
+    let comparison = plan::compare(update, &live);
     if !comparison.wants_build_id() {
         return Ok((live, comparison));
     }
-    match spent.on(client.read_build_id(&asked.key).await) {
+    match spent.on(client.read_build_id(key).await) {
         Ok(answer) => {
             let live = live.with_build_id(answer.value);
-            let comparison = plan::compare(&asked.update, &live);
+            let comparison = plan::compare(update, &live);
             Ok((live, comparison))
         }
         // The deprecated call may be gone, or closed to this token: then the build cannot be told.

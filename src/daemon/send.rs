@@ -149,9 +149,7 @@ async fn patch(call: &Call, live: Option<Live>, line: &Line, spent: &mut Spent) 
     };
     if kept != Some(kind) {
         let sighting = Sighting { at: line.clock.now(), kind: Some(kind), seen: None, failure: None };
-        if let Err(error) = line.ledger.saw(&call.key, sighting).await {
-            warn!(service = %call.key, error = chain(&error), "the service's type cannot be recorded");
-        }
+        line.keep_sighting(&call.key, sighting, "the service's type").await;
     }
     let answer = line.client.patch_deployment(&call.key, kind, instances, &call.update).await;
     match spent.on(answer) {

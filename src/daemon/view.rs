@@ -205,16 +205,12 @@ const STATES: [&str; 8] =
 
 /// What a service is doing, in a word.
 fn state(standing: &Standing<'_>) -> Option<&'static str> {
-    let drifted = || {
-        let applied = standing.known.and_then(Known::digest);
-        applied.is_some_and(|applied| standing.seen.is_some_and(|seen| seen.has_drifted_from(applied)))
-    };
     Some(match (&standing.phase, standing.step?) {
         (Phase::InFlight { .. }, _) => "in-flight",
         (Phase::BackingOff { .. }, _) => "backing-off",
         (Phase::Stalled { .. }, _) => "stalled",
         (Phase::Ready { .. }, _) | (Phase::Resting, Step::ReadLive(_)) => "queued",
-        (Phase::Resting, Step::Unchanged | Step::Update(Cause::Drifted)) if drifted() => "drifted",
+        (Phase::Resting, Step::Unchanged | Step::Update(Cause::Drifted)) if standing.drift().is_some() => "drifted",
         (Phase::Resting, Step::Update(_)) => "queued",
         (Phase::Resting, Step::Unchanged) => "unchanged",
         (Phase::Resting, Step::Suspended) => "suspended",

@@ -39,9 +39,9 @@ pub use backoff::Backoff;
 pub use call::{Call, Delivery, Ending, Phase, Work};
 pub use gate::{Block, Gate};
 use quota::Class;
-pub use quota::{Quota, Window};
-pub use service::fights_until;
+pub use quota::{Quota, SAME_WINDOW, Window};
 use service::{At, Sequel, Service, State, Turn, Wait, later};
+pub use service::{FIGHT, fights_until};
 
 /// How the engine paces itself.
 #[derive(Clone, Copy, Debug)]
@@ -107,6 +107,15 @@ pub struct Standing<'a> {
     pub phase: Phase,
     /// Until when its drift is left alone, because it came back after each of three corrections within an hour.
     pub fights_until: Option<Timestamp>,
+}
+
+impl<'a> Standing<'a> {
+    /// What the newest read showed, where that is something else than was applied.
+    #[must_use]
+    pub fn drift(&self) -> Option<&'a Seen> {
+        let applied = self.known?.digest()?;
+        self.seen.filter(|seen| seen.has_drifted_from(applied))
+    }
 }
 
 /// The state machine.

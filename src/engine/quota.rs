@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::later;
 
 /// Two answers whose windows end this close to each other are of the same window: resets come in whole seconds.
-const SAME_WINDOW: SignedDuration = SignedDuration::from_secs(30);
+pub const SAME_WINDOW: SignedDuration = SignedDuration::from_secs(30);
 
 /// How long a window lasts that no answer has spoken of yet. The provider's lasts an hour.
 const WINDOW: Duration = Duration::from_secs(60 * 60);
@@ -72,10 +72,7 @@ impl Quota {
     /// Calls of a window that only changes may use, a part of its limit; nothing before the first answer.
     #[must_use]
     pub fn reserve(&self) -> u32 {
-        let limit = u64::from(self.window.map_or(0, |window| window.limit));
-        // Rounded down, so that a limit of a few calls leaves some for reads.
-        let reserve = limit * u64::from(self.reserve_percent) / 100;
-        u32::try_from(reserve).unwrap_or(u32::MAX)
+        self.window.map_or(0, |window| window.reserve(self.reserve_percent))
     }
 
     /// Takes in an answer that says nothing of it.
@@ -143,6 +140,14 @@ impl Window {
     #[must_use]
     pub fn new(limit: u32, remaining: u32, resets_in: Duration, now: Timestamp) -> Self {
         Self { limit, remaining, resets_at: later(now, resets_in) }
+    }
+
+    /// Calls of this window that only changes may use, so many percent of its limit.
+    #[must_use]
+    pub fn reserve(&self, percent: u8) -> u32 {
+        // Rounded down, so that a limit of a few calls leaves some for reads.
+        let reserve = u64::from(self.limit) * u64::from(percent) / 100;
+        u32::try_from(reserve).unwrap_or(u32::MAX)
     }
 }
 

@@ -14,7 +14,10 @@ use crate::plan::{self, Reading, Rules, Seen, Step};
 const CORRECTIONS: usize = 3;
 
 /// How long truenorth leaves a service alone that it fights about, from the first of these corrections.
-const FIGHT: SignedDuration = SignedDuration::from_hours(1);
+pub const FIGHT: SignedDuration = SignedDuration::from_hours(1);
+
+/// What is to be done about drift that is corrected.
+const CORRECT: Step = Step::Update(Cause::Drifted);
 
 #[derive(Debug, Default)]
 pub(super) struct Service {
@@ -226,7 +229,8 @@ impl At<'_> {
     /// After a look at the folder, or where a time has come: brings what the service does in line with what is due
     /// now. A call in flight is left to end first.
     pub(super) fn reconsider(self) {
-        let due = self.due();
+        let step = self.step();
+        let due = self.due(step);
         match &self.service.state {
             State::InFlight { .. } => return,
             State::Ready { tries, .. } | State::Waiting { tries, .. } if due == Some(tries.digest) => return,
@@ -235,27 +239,24 @@ impl At<'_> {
             }
             State::Resting { ticket: None } => {}
         }
-        let due = self.unless_drifted(due);
-        if due.is_none() && self.drifted() {
+        if step == Some(CORRECT) {
             // What was seen of it may be long ago: it is read again, and soon.
             self.service.looked_at = Timestamp::MIN;
         }
-        self.settle(due.map(Tries::none), Turn::Fresh);
+        self.begin_anew(step);
     }
 
     /// After a call: what comes next, unless what is due now is not what it was about.
     pub(super) fn follow(self, sequel: Sequel, tries: Tries) {
-        let due = self.due();
+        let step = self.step();
+        let due = self.due(step);
         match sequel {
-            Sequel::Next(turn) if due == Some(tries.digest) => self.settle(Some(tries), turn),
+            Sequel::Next(turn) if due == Some(tries.digest) => self.settle(step, Some(tries), turn),
             Sequel::Wait(why, until) if due == Some(tries.digest) => {
                 let ticket = self.agenda.schedule(until, self.key);
                 self.service.state = State::Waiting { ticket, why, until, tries };
             }
-            Sequel::Done | Sequel::Next(_) | Sequel::Wait(..) => {
-                let due = self.unless_drifted(due);
-                self.settle(due.map(Tries::none), Turn::Fresh);
-            }
+            Sequel::Done | Sequel::Next(_) | Sequel::Wait(..) => self.begin_anew(step),
         }
     }
 
@@ -264,7 +265,8 @@ impl At<'_> {
         match &self.service.state {
             State::Waiting { tries, .. } => {
                 let tries = tries.clone();
-                self.settle(Some(tries), Turn::Behind);
+                let step = self.step();
+                self.settle(step, Some(tries), Turn::Behind);
             }
             State::Resting { .. } => {
                 self.service.state = State::default();
@@ -274,28 +276,28 @@ impl At<'_> {
         }
     }
 
-    /// The digest of what a call is due for, if one is.
-    fn due(&self) -> Option<Digest> {
-        match self.service.step(self.rules, self.now)? {
-            Step::Update(_) | Step::ReadLive(_) => self.service.desired.as_ref().map(|desired| desired.digest),
-            Step::Unchanged | Step::Suspended | Step::Orphaned => None,
-        }
+    /// What is to be done by now.
+    fn step(&self) -> Option<Step> {
+        self.service.step(self.rules, self.now)
     }
 
-    /// A correction follows from the read that shows the drift, and from nothing else.
-    fn unless_drifted(&self, due: Option<Digest>) -> Option<Digest> {
-        due.filter(|_| !self.drifted())
+    /// The digest of what a step calls for, if it does.
+    fn due(&self, step: Option<Step>) -> Option<Digest> {
+        step?.cause()?;
+        self.service.desired.as_ref().map(|desired| desired.digest)
     }
 
-    fn drifted(&self) -> bool {
-        self.service.step(self.rules, self.now) == Some(Step::Update(Cause::Drifted))
+    /// To the queue with what is due as if nothing was tried yet, or to rest. A correction follows from the read that
+    /// shows the drift, and from nothing else.
+    fn begin_anew(self, step: Option<Step>) {
+        let due = self.due(step.filter(|step| *step != CORRECT));
+        self.settle(step, due.map(Tries::none), Turn::Fresh);
     }
 
     /// To the queue with what is due, or to rest.
-    fn settle(self, due: Option<Tries>, turn: Turn) {
-        let step = self.service.step(self.rules, self.now);
+    fn settle(self, step: Option<Step>, due: Option<Tries>, turn: Turn) {
         let lane = match (step, turn) {
-            (Some(Step::Update(Cause::Drifted)), _) => Some(Lane::Correction),
+            (Some(CORRECT), _) => Some(Lane::Correction),
             (Some(Step::Update(_)), Turn::Fresh) => Some(Lane::Fresh),
             (Some(Step::Update(_)), Turn::Behind) => Some(Lane::Retry),
             // A read that a change waits for is the first half of the change.

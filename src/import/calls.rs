@@ -8,6 +8,7 @@ use thiserror::Error;
 use tokio::time::Instant;
 
 use super::Heard;
+use crate::engine::Pace;
 use crate::northflank::{Answered, CallError, Disposition, Quota};
 use crate::plan::ApiUse;
 
@@ -78,7 +79,7 @@ impl<'a, H: Fn(Heard)> Calls<'a, H> {
                 Disposition::Limited { wait } => self.limit(wait),
                 Disposition::Transient if failed + 1 < TRIES => {
                     failed += 1;
-                    let jittered = Duration::from_secs(1 << (failed - 1)).mul_f64(fastrand::f64());
+                    let jittered = Pace::default().backoff.wait(failed, fastrand::f64());
                     let wait = error.minimum_wait().unwrap_or_default().max(jittered);
                     if wait > LONGEST {
                         return Err(given_up(&error));

@@ -6,7 +6,7 @@ use crate::model::{
     BuildServiceId, BuildSha, Buildpack, BuildpackConfig, DeploymentUpdate, Docker, DockerConfig, External, ImagePath,
     Internal, Live, LiveExternal, LiveInternal, LiveRuntime, RuntimeUpdate, ServiceKind,
 };
-use crate::plan::{compare, knows_registry, written_image};
+use crate::plan::{CREDENTIALS, compare, knows_registry, written_image};
 
 /// A service in a manifest's terms.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,9 +34,6 @@ pub(super) enum Indescribable {
     /// It has one, and live does not show enough of it, or something that no manifest can say.
     Beyond(&'static str),
 }
-
-/// The field of which live shows no more than that it is set.
-pub(super) const CREDENTIALS: &str = "external.credentials";
 
 /// Describes what runs.
 pub(super) fn describe(live: &Live) -> Result<Described, Indescribable> {

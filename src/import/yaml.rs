@@ -3,8 +3,9 @@
 
 use std::fmt::Write as _;
 
-use super::describe::{CREDENTIALS, Described};
+use super::describe::Described;
 use crate::model::{DeploymentUpdate, ServiceKey};
+use crate::plan::CREDENTIALS;
 
 /// Words that some reader of YAML takes for something else than a text.
 const WORDS: [&str; 11] = ["null", "true", "false", "yes", "no", "on", "off", "y", "n", "nan", "inf"];

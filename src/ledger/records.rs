@@ -62,6 +62,9 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// How the message of an update begins that was put off because live, which decides about it, could not be read.
+    pub const UNREAD: &str = "live could not be read: ";
+
     /// How much of a message is kept, in bytes. It may come from a server, and a sentence is enough.
     pub const MAX_MESSAGE: usize = 1024;
 }

@@ -12,7 +12,7 @@ use crate::model::{
 };
 
 /// The field whose id live never shows.
-const CREDENTIALS: &str = "external.credentials";
+pub(crate) const CREDENTIALS: &str = "external.credentials";
 
 /// The rule of a build's id that has not been asked for.
 const BUILD_ID_UNTOLD: &str = "this answer does not give the build's id";

@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, HashMap};
 use jiff::Timestamp;
 
 pub use changes::{Change, changes, changes_between};
+pub(crate) use compare::CREDENTIALS;
 pub use compare::{Comparison, FieldVerdict, Verdict, compare};
 pub(crate) use image::{knows_registry, written_image};
 pub use report::{ApiUse, Cost, Outcome, Report, ServiceReport, Suspension};
@@ -34,6 +35,17 @@ pub enum Step {
     Suspended,
     /// Nothing: it was applied once, and no manifest names it now. Absence never causes a call.
     Orphaned,
+}
+
+impl Step {
+    /// Why something is to be done; nothing where nothing is.
+    #[must_use]
+    pub fn cause(self) -> Option<Cause> {
+        match self {
+            Self::ReadLive(cause) | Self::Update(cause) => Some(cause),
+            Self::Unchanged | Self::Suspended | Self::Orphaned => None,
+        }
+    }
 }
 
 /// What is done where a manifest alone does not decide.

@@ -103,9 +103,7 @@ fn hup_where_denied(daemon: &Daemon) {
 
 /// Whether a service is stalled; then it was for a good reason.
 fn is_refused(daemon: &Daemon, service: usize) -> bool {
-    let status = daemon.status();
-    let mut services = status["services"].as_array().unwrap().iter();
-    let found = services.find(|found| found["service"] == format!("shop/{}", name(service)).as_str()).unwrap();
+    let found = daemon.service(&name(service)).unwrap();
     let error = found["error"].as_str().unwrap_or_default();
     let refused = ["answered 3", "answered 4"].iter().any(|status| error.contains(status)) && !error.contains("408");
     assert!(refused || found["state"] != "stalled", "{found}");

@@ -7,15 +7,14 @@
 
 use std::collections::BTreeMap;
 use std::process::{Child, Stdio};
-use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use fastrand::Rng;
 use rustix::process::Signal;
 use truenorth::ledger::{CallId, End, Reader};
 use truenorth::sandbox::Options;
 
-use crate::support::{Api, Daemon, Workspace, eventually, number, seed, tags};
+use crate::support::{Api, Daemon, Workspace, eventually, number, pass, seed, tags};
 
 const ROUNDS: u64 = 240;
 /// After so many kills one life goes on until everything is right.
@@ -24,16 +23,6 @@ const SERVICES: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
 const CONCURRENCY: usize = 3;
 /// From the moment when the API took an update to its answer: who is killed then never hears of it.
 const LATENCY: Duration = Duration::from_millis(10);
-
-/// Lets a time pass, or less where `over` becomes true.
-fn pass(time: Duration, mut over: impl FnMut() -> bool) {
-    let (_keep, nothing) = mpsc::channel::<()>();
-    let until = Instant::now() + time;
-    while !over() && Instant::now() < until {
-        let left = until.saturating_duration_since(Instant::now());
-        let _ = nothing.recv_timeout(left.min(Duration::from_millis(1)));
-    }
-}
 
 /// One life of the daemon.
 struct Life(Child);

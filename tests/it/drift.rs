@@ -16,15 +16,23 @@ fn by_hand(api: &Api, service: &str) {
 }
 
 fn of(daemon: &Daemon, service: &str) -> Value {
-    let status: Value = serde_json::from_str(&daemon.page("/status").1).unwrap();
-    let key = format!("shop/{service}");
-    let mut services = status["services"].as_array().unwrap().iter();
-    services.find(|found| found["service"] == key.as_str()).cloned().unwrap()
+    daemon.service(service).unwrap()
 }
 
 /// No test comes near this limit.
 fn plenty() -> Api {
     Api::with(Options { limit: u32::MAX, rollout: std::time::Duration::ZERO, ..Options::default() })
+}
+
+/// `web`, applied and then changed by hand, beside a daemon that saw both.
+fn drifted() -> (Api, Workspace, Daemon) {
+    let (api, workspace) = (plenty(), Workspace::new());
+    workspace.service("web", "1");
+    let mut daemon = Daemon::start(&workspace, &api, &[OFTEN]);
+    daemon.told("update accepted");
+    by_hand(&api, "web");
+    daemon.told("the service drifted");
+    (api, workspace, daemon)
 }
 
 #[test]
@@ -58,12 +66,7 @@ fn drift_is_told_everywhere_and_left_as_it_is() {
 
 #[test]
 fn drift_is_known_after_a_restart_before_anything_is_read() {
-    let (api, workspace) = (plenty(), Workspace::new());
-    workspace.service("web", "1");
-    let mut daemon = Daemon::start(&workspace, &api, &[OFTEN]);
-    daemon.told("update accepted");
-    by_hand(&api, "web");
-    daemon.told("the service drifted");
+    let (api, workspace, daemon) = drifted();
     eventually("it is recorded", || {
         let status = workspace.run(&["status", "--output", "json"]).exits(0).json();
         status["services"][0]["state"] == "drifted"
@@ -128,12 +131,7 @@ fn drift_is_not_looked_for_where_it_is_off() {
 
 #[test]
 fn what_was_changed_by_hand_and_then_written_down_is_not_sent() {
-    let (api, workspace) = (plenty(), Workspace::new());
-    workspace.service("web", "1");
-    let mut daemon = Daemon::start(&workspace, &api, &[OFTEN]);
-    daemon.told("update accepted");
-    by_hand(&api, "web");
-    daemon.told("the service drifted");
+    let (api, workspace, mut daemon) = drifted();
     workspace.service("web", "hand");
     daemon.told("adopted");
     eventually("it is unchanged", || of(&daemon, "web")["state"] == "unchanged");

@@ -7,14 +7,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::{Child, Stdio};
-use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use fastrand::Rng;
 use truenorth::ledger::{CallId, End, Reader};
 use truenorth::sandbox::Options;
 
-use crate::support::{Api, Workspace};
+use crate::support::{Api, Workspace, number, pass, seed, tags};
 
 const ROUNDS: u64 = 60;
 /// After so many kills a pass is left alone, and must put everything right.
@@ -24,20 +23,6 @@ const SERVICES: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
 const LATENCY: Duration = Duration::from_millis(15);
 /// No run takes as long.
 const TOO_LONG: Duration = Duration::from_secs(60);
-
-fn number(variable: &str) -> Option<u64> {
-    std::env::var(variable).ok().map(|text| text.parse().expect("a number"))
-}
-
-/// Lets a time pass, or less where `over` becomes true.
-fn pass(time: Duration, mut over: impl FnMut() -> bool) {
-    let (_keep, nothing) = mpsc::channel::<()>();
-    let until = Instant::now() + time;
-    while !over() && Instant::now() < until {
-        let left = until.saturating_duration_since(Instant::now());
-        let _ = nothing.recv_timeout(left.min(Duration::from_millis(1)));
-    }
-}
 
 /// The folder as it was written, and what was seen of the ledger.
 struct Story {
@@ -110,20 +95,10 @@ fn ended(child: &mut Child) -> bool {
     child.try_wait().unwrap().is_some()
 }
 
-/// The tags of the updates of a service that the API took, in order.
-fn accepted(api: &Api, service: &str) -> Vec<String> {
-    let tag = |update: serde_json::Value| {
-        let image = update["external"]["imagePath"].as_str().unwrap().to_owned();
-        image.rsplit_once(':').unwrap().1.to_owned()
-    };
-    api.world().updates(format!("shop/{service}")).into_iter().map(tag).collect()
-}
-
 #[test]
 fn a_pass_that_is_killed_at_any_moment_repeats_at_most_what_was_in_flight() {
-    let (rounds, seed) = (number("TRUENORTH_ROUNDS").unwrap_or(ROUNDS), number("TRUENORTH_SEED").unwrap_or(1));
-    println!("TRUENORTH_ROUNDS={rounds} TRUENORTH_SEED={seed}");
-    let mut chance = Rng::with_seed(seed);
+    let rounds = number("TRUENORTH_ROUNDS").unwrap_or(ROUNDS);
+    let mut chance = Rng::with_seed(seed());
     let quiet = Options { rollout: Duration::ZERO, latency: LATENCY, limit: u32::MAX, ..Options::default() };
     let api = Api::with(Options { log: 1_000_000, ..quiet });
     let mut story = Story::new();
@@ -134,7 +109,7 @@ fn a_pass_that_is_killed_at_any_moment_repeats_at_most_what_was_in_flight() {
         if round % KILLS == 0 || round == rounds {
             story.workspace.once(&api, &[]).exits(0);
             for service in SERVICES {
-                let (taken, written) = (accepted(&api, service), &story.tags[service]);
+                let (taken, written) = (tags(&api, service), &story.tags[service]);
                 assert_eq!(taken.last(), written.last(), "{service} has the newest content after round {round}");
             }
         }
@@ -143,7 +118,7 @@ fn a_pass_that_is_killed_at_any_moment_repeats_at_most_what_was_in_flight() {
     let mut repeats = 0;
     for service in SERVICES {
         let written = &story.tags[service];
-        let mut taken = accepted(&api, service);
+        let mut taken = tags(&api, service);
         let all = taken.len();
         taken.dedup();
         let open = story.left_open.get(service).map_or(0, BTreeSet::len);

@@ -122,12 +122,16 @@ impl Daemon {
         serde_json::from_str(&self.page("/status").1).unwrap()
     }
 
-    /// The state of `shop/<service>`.
-    pub(crate) fn state(&self, service: &str) -> String {
+    /// `shop/<service>` on the status page, if it is there.
+    pub(crate) fn service(&self, service: &str) -> Option<Value> {
         let status = self.status();
         let services = status["services"].as_array().unwrap();
-        let found = services.iter().find(|one| one["service"] == format!("shop/{service}"));
-        found.map(|one| one["state"].as_str().unwrap().to_owned()).unwrap_or_default()
+        services.iter().find(|one| one["service"] == format!("shop/{service}")).cloned()
+    }
+
+    /// The state of `shop/<service>`; empty where it is not there.
+    pub(crate) fn state(&self, service: &str) -> String {
+        self.service(service).map(|one| one["state"].as_str().unwrap().to_owned()).unwrap_or_default()
     }
 }
 

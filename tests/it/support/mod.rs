@@ -10,6 +10,7 @@ mod terminal;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -170,6 +171,16 @@ pub(crate) fn seed() -> u64 {
     let seed = number("TRUENORTH_SEED").unwrap_or(1);
     println!("TRUENORTH_SEED={seed}");
     seed
+}
+
+/// Lets a time pass, or less where `over` becomes true.
+pub(crate) fn pass(time: Duration, mut over: impl FnMut() -> bool) {
+    let (_keep, nothing) = mpsc::channel::<()>();
+    let until = Instant::now() + time;
+    while !over() && Instant::now() < until {
+        let left = until.saturating_duration_since(Instant::now());
+        let _ = nothing.recv_timeout(left.min(Duration::from_millis(1)));
+    }
 }
 
 /// Waits until a condition holds that is sure to.
