@@ -26,6 +26,7 @@ mod gate;
 mod quota;
 mod service;
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -168,28 +169,34 @@ impl Engine {
     /// Takes a new desired state: all of it, as one snapshot of the folder has it. A service that it does not name is
     /// left alone. Content that differs from what a service waits with ends that wait.
     pub fn observe(&mut self, desired: BTreeMap<ServiceKey, Desired>, now: Timestamp) {
-        let Self { services, agenda, rules, .. } = self;
-        for (key, service) in services.iter_mut().filter(|(key, _)| !desired.contains_key(*key)) {
-            if service.desire(None) {
-                At { key, service, agenda, rules, now }.reconsider();
+        // Both are in the order of the keys.
+        let mut desired = desired.into_iter().peekable();
+        let (mut added, mut changed, mut gone) = (Vec::new(), Vec::new(), false);
+        for (key, service) in &mut self.services {
+            let says = loop {
+                match desired.peek().map(|(next, _)| next.cmp(key)) {
+                    Some(Ordering::Less) => added.extend(desired.next()),
+                    Some(Ordering::Equal) => break desired.next().map(|(_, desired)| desired),
+                    Some(Ordering::Greater) | None => break None,
+                }
+            };
+            gone |= says.is_none();
+            if service.desire(says) {
+                changed.push(key.clone());
             }
         }
-        services.retain(|_, service| {
-            service.desired.is_some() || service.known.is_some() || matches!(service.state, State::InFlight { .. })
-        });
-        for (key, desired) in desired {
-            match services.get_mut(&key) {
-                Some(service) => {
-                    if service.desire(Some(desired)) {
-                        At { key: &key, service, agenda, rules, now }.reconsider();
-                    }
-                }
-                None => {
-                    let mut service = Service { desired: Some(desired), ..Service::default() };
-                    At { key: &key, service: &mut service, agenda, rules, now }.reconsider();
-                    services.insert(key, service);
-                }
+        for (key, desired) in added.into_iter().chain(desired) {
+            changed.push(key.clone());
+            self.services.insert(key, Service { desired: Some(desired), ..Service::default() });
+        }
+        changed.sort_unstable();
+        for key in &changed {
+            if let Some(at) = self.at(key, now) {
+                at.reconsider();
             }
+        }
+        if gone {
+            self.services.retain(|_, service| service.is_of_interest());
         }
     }
 
@@ -283,6 +290,9 @@ impl Engine {
         };
         if let Some(at) = self.at(key, now) {
             at.follow(sequel, tries);
+        }
+        if self.services.get(key).is_some_and(|service| !service.is_of_interest()) {
+            self.services.remove(key);
         }
     }
 

@@ -123,6 +123,11 @@ impl Service {
         fights_until(&self.corrections, now)
     }
 
+    /// Whether it is desired, known or being called. What is not is forgotten: if its manifest comes back, it begins anew.
+    pub(super) fn is_of_interest(&self) -> bool {
+        self.desired.is_some() || self.known.is_some() || matches!(self.state, State::InFlight { .. })
+    }
+
     /// Takes what a new snapshot says of it. `false` where that is nothing new.
     pub(super) fn desire(&mut self, desired: Option<Desired>) -> bool {
         let same = match (&self.desired, &desired) {
