@@ -308,4 +308,7 @@ fn soak(changes: usize) {
             println!("{line}");
         }
     }
+    std::thread::sleep(SETTLED);
+    stage.look();
+    println!("  {:>7}  {:>12}", "at rest", resident(stage.pid()));
 }
