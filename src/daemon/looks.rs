@@ -1,4 +1,7 @@
 //! When to look at the folder: after a change and a little quiet, at times without one, and when somebody asks.
+//!
+//! While the quiet time runs, the folder is read ahead. If no event follows, the look at its end takes that, which makes
+//! the way from a change to its call short however many manifests there are.
 
 use std::time::Duration;
 
@@ -6,6 +9,10 @@ use tokio::time::Instant;
 
 /// Under constant change, a look comes after this many quiet times at the latest.
 const AT_MOST: u32 = 20;
+
+/// The folder is read ahead after this part of the quiet time: what is written file by file is mostly whole by then.
+/// After twice as much each time that more came, so that constant change costs a few reads and not one after the other.
+const AHEAD: u32 = 10;
 
 /// A look that takes longer than this hangs: git's lock is waited for 30 s, and a disk that answers is faster.
 const HANGS_AFTER: Duration = Duration::from_secs(120);
@@ -40,6 +47,28 @@ impl Trigger {
     }
 }
 
+/// What is to be done with the folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Aim {
+    /// Read it ahead of the look that will come, which alone counts.
+    Ahead,
+    /// Look at it.
+    Look(Trigger),
+    /// Look at it for an event; none came since it was read ahead.
+    Confirm,
+}
+
+impl Aim {
+    /// Why a look begins; nothing where none does.
+    pub(super) fn trigger(self) -> Option<Trigger> {
+        match self {
+            Self::Ahead => None,
+            Self::Look(trigger) => Some(trigger),
+            Self::Confirm => Some(Trigger::Event),
+        }
+    }
+}
+
 /// The times of the looks. One look runs at a time.
 #[derive(Debug)]
 pub(super) struct Looks {
@@ -47,6 +76,10 @@ pub(super) struct Looks {
     resync: Duration,
     /// The first and the last event since the last look began.
     events: Option<(Instant, Instant)>,
+    /// The last event before the folder was read ahead.
+    ahead: Option<Instant>,
+    /// How often it was read ahead since the last look began.
+    aheads: u32,
     asked: Option<Trigger>,
     /// When to look without a reason.
     next: Instant,
@@ -56,7 +89,16 @@ pub(super) struct Looks {
 impl Looks {
     /// The first look is due at once.
     pub(super) fn new(quiet: Duration, resync: Duration, now: Instant) -> Self {
-        Self { quiet, resync, events: None, asked: Some(Trigger::Start), next: now, running: None }
+        Self {
+            quiet,
+            resync,
+            events: None,
+            ahead: None,
+            aheads: 0,
+            asked: Some(Trigger::Start),
+            next: now,
+            running: None,
+        }
     }
 
     /// Something changed in the folder.
@@ -70,29 +112,58 @@ impl Looks {
         self.asked = Some(trigger);
     }
 
-    /// When the next look is due; `None` while one runs, whose end is waited for.
+    /// When the folder is to be read next; `None` while it is, as the end of that is waited for.
     pub(super) fn due(&self, now: Instant) -> Option<Instant> {
         if self.running.is_some() {
             return None;
         }
-        if self.asked.is_some() {
-            return Some(now);
-        }
-        let quiet = self.events.map(|(first, last)| (last + self.quiet).min(first + self.quiet * AT_MOST));
-        Some(quiet.map_or(self.next, |quiet| quiet.min(self.next)))
+        let look = self.look_due(now);
+        Some(self.ahead_due().map_or(look, |ahead| ahead.min(look)))
     }
 
-    /// A look begins. Gives its reason, and when the change was noticed that it is to see.
-    pub(super) fn begin(&mut self, now: Instant) -> (Trigger, Option<Instant>) {
+    /// When a look is due.
+    fn look_due(&self, now: Instant) -> Instant {
+        if self.asked.is_some() {
+            return now;
+        }
+        let quiet = self.events.map(|(first, last)| (last + self.quiet).min(first + self.quiet * AT_MOST));
+        quiet.map_or(self.next, |quiet| quiet.min(self.next))
+    }
+
+    /// When the folder is to be read ahead: once after the newest event.
+    fn ahead_due(&self) -> Option<Instant> {
+        let (_, last) = self.events?;
+        (self.ahead != Some(last)).then(|| last + self.quiet.saturating_mul(1 << self.aheads.min(AHEAD)) / AHEAD)
+    }
+
+    /// What was due begins. With a look comes when the change was noticed that it is to see.
+    pub(super) fn begin(&mut self, now: Instant) -> (Aim, Option<Instant>) {
         self.running = Some(now);
+        let last = self.events.map(|(_, last)| last);
+        if self.look_due(now) > now {
+            (self.ahead, self.aheads) = (last, self.aheads + 1);
+            return (Aim::Ahead, None);
+        }
         let event = self.events.take().map(|(first, _)| first);
-        let trigger = self.asked.take().unwrap_or(if event.is_some() { Trigger::Event } else { Trigger::Resync });
-        (trigger, event)
+        let ahead = self.ahead.take();
+        self.aheads = 0;
+        let aim = match (self.asked.take(), event) {
+            (Some(asked), _) => Aim::Look(asked),
+            (None, Some(_)) if ahead == last => Aim::Confirm,
+            (None, Some(_)) => Aim::Look(Trigger::Event),
+            (None, None) => Aim::Look(Trigger::Resync),
+        };
+        (aim, event)
     }
 
     /// When the look that runs counts as hanging.
     pub(super) fn hangs_at(&self) -> Option<Instant> {
         self.running.map(|began| began + HANGS_AFTER)
+    }
+
+    /// The folder was read ahead.
+    pub(super) fn read_ahead(&mut self) {
+        self.running = None;
     }
 
     /// The look ended well.
@@ -118,7 +189,7 @@ mod tests {
     fn looked(start: Instant) -> Looks {
         let mut looks = Looks::new(QUIET, RESYNC, start);
         assert_eq!(looks.due(start), Some(start));
-        assert_eq!(looks.begin(start).0, Trigger::Start);
+        assert_eq!(looks.begin(start).0, Aim::Look(Trigger::Start));
         assert_eq!(looks.due(start), None, "one look at a time");
         looks.ended(start, RESYNC);
         looks
@@ -129,7 +200,7 @@ mod tests {
         let start = Instant::now();
         let mut looks = looked(start);
         assert_eq!(looks.due(start), Some(start + RESYNC));
-        assert_eq!(looks.begin(start + RESYNC), (Trigger::Resync, None));
+        assert_eq!(looks.begin(start + RESYNC), (Aim::Look(Trigger::Resync), None));
     }
 
     #[test]
@@ -138,8 +209,79 @@ mod tests {
         let mut looks = looked(start);
         looks.event(start);
         looks.event(start + QUIET / 2);
-        assert_eq!(looks.due(start), Some(start + QUIET / 2 + QUIET));
-        assert_eq!(looks.begin(start + QUIET * 2), (Trigger::Event, Some(start)));
+        assert_eq!(looks.look_due(start), start + QUIET / 2 + QUIET);
+        assert_eq!(looks.begin(start + QUIET * 2), (Aim::Look(Trigger::Event), Some(start)));
+    }
+
+    #[test]
+    fn a_change_is_read_ahead_once_and_confirmed_when_it_was_quiet() {
+        let start = Instant::now();
+        let mut looks = looked(start);
+        looks.event(start);
+        let ahead = start + QUIET / AHEAD;
+        assert_eq!(looks.due(start), Some(ahead));
+        assert_eq!(looks.begin(ahead), (Aim::Ahead, None));
+        assert_eq!(looks.due(ahead), None, "one read at a time");
+        looks.read_ahead();
+        assert_eq!(looks.due(ahead), Some(start + QUIET));
+        assert_eq!(looks.begin(start + QUIET), (Aim::Confirm, Some(start)));
+    }
+
+    #[test]
+    fn what_was_read_ahead_of_a_further_change_is_read_again() {
+        let start = Instant::now();
+        let mut looks = looked(start);
+        looks.event(start);
+        assert_eq!(looks.begin(start + QUIET / 2).0, Aim::Ahead);
+        looks.event(start + QUIET / 2);
+        looks.read_ahead();
+        let again = start + QUIET / 2 + QUIET * 2 / AHEAD;
+        assert_eq!(looks.due(again), Some(again));
+        assert_eq!(looks.begin(again + QUIET), (Aim::Look(Trigger::Event), Some(start)));
+        looks.ended(again, RESYNC);
+        assert_eq!(looks.due(again), Some(again + RESYNC), "nothing is left to read");
+    }
+
+    #[test]
+    fn a_read_ahead_that_outlasts_the_quiet_time_is_confirmed_at_once() {
+        let start = Instant::now();
+        let mut looks = looked(start);
+        looks.event(start);
+        assert_eq!(looks.begin(start + QUIET / 2).0, Aim::Ahead);
+        looks.read_ahead();
+        assert_eq!(looks.due(start + QUIET * 3), Some(start + QUIET));
+        assert_eq!(looks.begin(start + QUIET * 3).0, Aim::Confirm);
+    }
+
+    #[test]
+    fn constant_change_is_read_ahead_a_few_times_only() {
+        let start = Instant::now();
+        let mut looks = looked(start);
+        let mut aheads = 0;
+        for step in 0..100 {
+            let now = start + QUIET / 5 * step;
+            looks.event(now);
+            let due = looks.due(now).unwrap();
+            if due < now + QUIET / 5 {
+                assert_eq!(looks.begin(due).0, Aim::Ahead);
+                looks.read_ahead();
+                aheads += 1;
+            }
+        }
+        assert_eq!(aheads, 1);
+        assert_eq!(looks.due(start), Some(start + QUIET * 20));
+    }
+
+    #[test]
+    fn who_asks_for_a_look_gets_a_whole_one() {
+        let start = Instant::now();
+        let mut looks = looked(start);
+        looks.event(start);
+        assert_eq!(looks.begin(start + QUIET / 2).0, Aim::Ahead);
+        looks.read_ahead();
+        looks.ask(Trigger::Asked);
+        assert_eq!(looks.due(start + QUIET / 2), Some(start + QUIET / 2));
+        assert_eq!(looks.begin(start + QUIET / 2), (Aim::Look(Trigger::Asked), Some(start)));
     }
 
     #[test]
@@ -149,7 +291,8 @@ mod tests {
         for step in 0..100 {
             looks.event(start + QUIET / 2 * step);
         }
-        assert_eq!(looks.due(start), Some(start + QUIET * 20));
+        assert_eq!(looks.look_due(start), start + QUIET * 20);
+        assert_eq!(looks.begin(start + QUIET * 20).0, Aim::Look(Trigger::Event));
     }
 
     #[test]
@@ -157,10 +300,10 @@ mod tests {
         let start = Instant::now();
         let mut looks = looked(start);
         looks.event(start);
-        looks.begin(start);
+        looks.begin(start + QUIET);
         looks.event(start + QUIET);
         looks.ended(start + QUIET, RESYNC);
-        assert_eq!(looks.due(start), Some(start + QUIET * 2));
+        assert_eq!(looks.look_due(start), start + QUIET * 2);
     }
 
     #[test]
@@ -168,8 +311,8 @@ mod tests {
         let start = Instant::now();
         let mut looks = looked(start);
         assert_eq!(looks.hangs_at(), None);
-        looks.begin(start);
-        assert_eq!(looks.hangs_at(), Some(start + HANGS_AFTER));
+        looks.begin(start + RESYNC);
+        assert_eq!(looks.hangs_at(), Some(start + RESYNC + HANGS_AFTER));
         looks.failed(start);
         assert_eq!(looks.hangs_at(), None);
     }
@@ -178,11 +321,11 @@ mod tests {
     fn a_failed_look_is_tried_again_soon_and_a_request_goes_first() {
         let start = Instant::now();
         let mut looks = looked(start);
-        looks.begin(start);
+        looks.begin(start + RESYNC);
         looks.failed(start);
         assert_eq!(looks.due(start), Some(start + FAILED_AGAIN));
         looks.ask(Trigger::Asked);
         assert_eq!(looks.due(start), Some(start));
-        assert_eq!(looks.begin(start).0, Trigger::Asked);
+        assert_eq!(looks.begin(start).0, Aim::Look(Trigger::Asked));
     }
 }

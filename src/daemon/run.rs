@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{debug, error, info, warn};
 
 use super::driver::{Api, Driver, Finished, News};
-use super::looks::{Looks, Trigger};
+use super::looks::{Aim, Looks, Trigger};
 use super::stop::{Request, Stop, Stopping};
 use super::systemd::{Busy, Systemd};
 use crate::engine::{Call, Ending, Pace, Work};
@@ -65,15 +65,18 @@ struct Eyes {
 
 struct Looked {
     eyes: Eyes,
-    read: Result<Read, Unreadable>,
+    saw: Saw,
     news: Option<Watching>,
 }
 
-enum Read {
+enum Saw {
     /// All of it.
     Snapshot(Box<Snapshot>),
     /// It says what it said.
     Unchanged,
+    /// It was read ahead of a look that is still to come.
+    Ahead,
+    Nothing(Unreadable),
 }
 
 /// What the daemon knows of the folder.
@@ -217,62 +220,63 @@ impl Daemon {
     }
 
     fn begin_look(&mut self, mut eyes: Eyes, now: Instant) -> JoinHandle<Looked> {
-        let (trigger, event) = self.looks.begin(now);
-        self.noticed = event;
-        self.meters.pass(trigger.as_str());
-        if self.reload == Reload::Asked {
-            self.reload = Reload::Running;
+        let (aim, event) = self.looks.begin(now);
+        if let Some(trigger) = aim.trigger() {
+            self.noticed = event;
+            self.meters.pass(trigger.as_str());
+            if self.reload == Reload::Asked {
+                self.reload = Reload::Running;
+            }
+            debug!(trigger = trigger.as_str(), "looking at the folder");
         }
-        debug!(trigger = trigger.as_str(), "looking at the folder");
         tokio::task::spawn_blocking(move || {
             // Watches first: what changes after them is an event, what changed before them is seen.
             let news = eyes.watch.follow(&[]).cloned();
             // Where changes cannot be had by events, folders' times may be those of another machine.
             let trusted = *eyes.watch.watching() == Watching::Events;
-            let read = match trusted && eyes.folder.is_unchanged() {
-                true => Ok(Read::Unchanged),
-                false => eyes.folder.look().map(|snapshot| Read::Snapshot(Box::new(snapshot))),
-            };
-            Looked { eyes, read, news }
+            let saw = saw(&mut eyes.folder, aim, trusted);
+            Looked { eyes, saw, news }
         })
     }
 
     /// Takes in what a look brought back.
     fn take(&mut self, looked: Looked) -> Eyes {
-        let Looked { eyes, read, news } = looked;
-        let now = Instant::now();
+        let Looked { eyes, saw, news } = looked;
         if let Some(watching) = news {
             tell_watching(&watching);
             self.seen.watching = watching;
         }
-        match read {
-            Ok(read) => {
-                let every = match &self.seen.watching {
-                    Watching::Events => self.resync,
-                    Watching::Polling { every, .. } => *every,
-                };
-                self.looks.ended(now, every);
-                if self.seen.error.take().is_some() {
-                    info!("the folder can be read again");
-                }
-                if let Read::Snapshot(snapshot) = read {
-                    self.see(*snapshot);
-                }
-                self.seen.succeeded = Some((now, self.driver.clock.now()));
-                match self.reload {
-                    Reload::Starting | Reload::Running => {
-                        self.systemd.ready();
-                        self.reload = Reload::Done;
-                    }
-                    Reload::Done | Reload::Asked => {}
-                }
+        match saw {
+            Saw::Ahead => self.looks.read_ahead(),
+            Saw::Unchanged => self.succeed(),
+            Saw::Snapshot(snapshot) => {
+                self.see(*snapshot);
+                self.succeed();
             }
-            Err(unreadable) => {
-                self.looks.failed(now);
-                self.fail(&unreadable);
-            }
+            Saw::Nothing(unreadable) => self.fail(&unreadable),
         }
         eyes
+    }
+
+    /// A look ended well.
+    fn succeed(&mut self) {
+        let now = Instant::now();
+        let every = match &self.seen.watching {
+            Watching::Events => self.resync,
+            Watching::Polling { every, .. } => *every,
+        };
+        self.looks.ended(now, every);
+        if self.seen.error.take().is_some() {
+            info!("the folder can be read again");
+        }
+        self.seen.succeeded = Some((now, self.driver.clock.now()));
+        match self.reload {
+            Reload::Starting | Reload::Running => {
+                self.systemd.ready();
+                self.reload = Reload::Done;
+            }
+            Reload::Done | Reload::Asked => {}
+        }
     }
 
     fn see(&mut self, mut snapshot: Snapshot) {
@@ -295,7 +299,9 @@ impl Daemon {
         self.seen.snapshot = Some(snapshot);
     }
 
+    /// A look failed.
     fn fail(&mut self, unreadable: &Unreadable) {
+        self.looks.failed(Instant::now());
         let text = chain(unreadable);
         if self.seen.error.as_ref() != Some(&text) {
             error!(error = text, "the folder cannot be read: what was applied stays, and it is tried again");
@@ -357,6 +363,22 @@ impl Daemon {
         let feed = self.systemd.next_feed().filter(|_| !hanging);
         let wakes = [self.looks.due(now), self.driver.next_wake(), feed, hangs_at];
         wakes.into_iter().flatten().min().unwrap_or(now + self.resync)
+    }
+}
+
+/// Reads the folder, as little of it as is needed. Where its times are not to be trusted, that is all of it.
+fn saw(folder: &mut Folder, aim: Aim, trusted: bool) -> Saw {
+    if aim == Aim::Ahead {
+        if trusted {
+            folder.read_ahead();
+        }
+        return Saw::Ahead;
+    }
+    let ahead = if aim == Aim::Confirm { folder.confirm() } else { None };
+    match ahead {
+        Some(snapshot) => Saw::Snapshot(Box::new(snapshot)),
+        None if trusted && folder.is_unchanged() => Saw::Unchanged,
+        None => folder.look().map_or_else(Saw::Nothing, |snapshot| Saw::Snapshot(Box::new(snapshot))),
     }
 }
 

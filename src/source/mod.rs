@@ -43,7 +43,7 @@ pub struct Folder {
     path: PathBuf,
     /// The files of the last look, sorted by name.
     seen: Vec<Found>,
-    /// What the last look that counted rests on beside them, where that can be proven without another walk.
+    /// What the last read that counted rests on beside them, where that can be proven without another walk.
     rests_on: Option<RestsOn>,
     committed: Option<Committed>,
     patience: Patience,
@@ -57,6 +57,8 @@ struct RestsOn {
     standing: Standing,
     folders: Vec<(PathBuf, Stamp)>,
     lock: Lock,
+    /// What that read showed, where it was read ahead and nobody has asked for it yet.
+    ahead: Option<Box<Snapshot>>,
 }
 
 /// What the folder says at one moment.
@@ -154,12 +156,42 @@ impl Folder {
     /// nothing is listed and nothing read. `false` where that cannot be told; then [`Folder::look`] can.
     ///
     /// Not for file systems whose folders' times may be old, such as those of another machine.
-    pub fn is_unchanged(&mut self) -> bool {
-        let Some(last) = &self.rests_on else { return false };
-        let stands = |now: Result<Standing, Broken>| now.is_ok_and(|now| last.standing.is_like(&now, last.lock));
-        stands(Standing::now(&self.path))
-            && walk::holds(&self.seen, &last.folders, Proof::Unchanged)
-            && stands(Standing::now(&self.path))
+    #[must_use]
+    pub fn is_unchanged(&self) -> bool {
+        self.rests_on
+            .as_ref()
+            .is_some_and(|last| last.ahead.is_none() && self.holds_still(last, &self.seen, Proof::Unchanged))
+    }
+
+    /// Reads what changed before a look is due, so that little is left to do for [`Folder::confirm`]. Does nothing where
+    /// nothing changed, while git holds its lock, or where the last read could not be proven to stand; a read that
+    /// fails is left to the look. Blocks on the disk. For the same file systems as [`Folder::is_unchanged`].
+    pub fn read_ahead(&mut self) {
+        if self.rests_on.is_some()
+            && !self.is_unchanged()
+            && let Ok(before) = Standing::now(&self.path)
+            && !before.is_locked()
+            && let Ok(snapshot) = self.read(before, Lock::Free)
+            && let Some(last) = &mut self.rests_on
+        {
+            last.ahead = Some(Box::new(snapshot));
+        }
+    }
+
+    /// What was read ahead. It is one moment's state already, so this only asks whether that is still the present one:
+    /// the commit, the links on the way and the folders' entries are looked at; that no file was written in place since
+    /// is for the caller to know, who had no event. `None` where it is not, or nothing was read ahead.
+    pub fn confirm(&mut self) -> Option<Snapshot> {
+        let ahead = self.rests_on.as_mut()?.ahead.take()?;
+        // Only what somebody was told can be unchanged.
+        self.rests_on = self.rests_on.take().filter(|last| self.holds_still(last, &[], Proof::Steady));
+        self.rests_on.is_some().then_some(*ahead)
+    }
+
+    /// Whether these files and all else that a read rests on are as they were.
+    fn holds_still(&self, last: &RestsOn, files: &[Found], proof: Proof) -> bool {
+        let stands = || Standing::now(&self.path).is_ok_and(|now| last.standing.is_like(&now, last.lock));
+        stands() && walk::holds(files, &last.folders, proof) && stands()
     }
 
     /// Reads what changed since the last look, and says what the folder says now. Blocks on the disk, and for up to
@@ -168,6 +200,8 @@ impl Folder {
     /// # Errors
     /// Where the folder as a whole cannot be read; a single file or subfolder that cannot is a problem instead.
     pub fn look(&mut self) -> Result<Snapshot, Unreadable> {
+        // What nobody was told of cannot be what the folder said before.
+        self.rests_on = self.rests_on.take().filter(|last| last.ahead.is_none());
         let mut absent = None;
         for _ in 0..MAX_TRIES {
             match self.look_once() {
@@ -186,9 +220,14 @@ impl Folder {
         })
     }
 
-    /// One read, which counts only if the folder stood still from before the first byte until after the last.
+    /// One look, once git works on the checkout no more.
     fn look_once(&mut self) -> Result<Snapshot, Broken> {
         let (before, lock) = Standing::free(&self.path, &mut self.patience)?;
+        self.read(before, lock)
+    }
+
+    /// One read, which counts only if the folder stood still from before the first byte until after the last.
+    fn read(&mut self, before: Standing, lock: Lock) -> Result<Snapshot, Broken> {
         self.rests_on = None;
         let Walked { found, problems, folders, links } = walk::walk(&before.root, &self.seen)?;
         // Even of a read that does not count, what was parsed is parsed.
@@ -204,7 +243,7 @@ impl Folder {
             let steady = holds.join().unwrap_or(false) && before.is_like(&Standing::now(&self.path)?, lock);
             if steady { Ok(snapshot) } else { Err(Broken::Changed) }
         })?;
-        self.rests_on = proves.then_some(RestsOn { standing: before, folders, lock });
+        self.rests_on = proves.then_some(RestsOn { standing: before, folders, lock, ahead: None });
         Ok(snapshot)
     }
 }

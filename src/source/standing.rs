@@ -75,7 +75,8 @@ impl Standing {
         self == after && (lock == Lock::Overruled || !after.is_locked())
     }
 
-    fn is_locked(&self) -> bool {
+    /// Whether git works on the checkout.
+    pub(super) fn is_locked(&self) -> bool {
         self.checkout.as_ref().is_some_and(|(checkout, _)| checkout.is_locked())
     }
 

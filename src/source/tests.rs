@@ -318,7 +318,7 @@ fn a_folder_is_unchanged_until_anything_in_it_changes() {
         ("new rules of what is ignored", |tree| tree.write(".truenorthignore", "deep\n")),
         ("a link", |tree| symlink("a.yaml", tree.path("b.yaml")).unwrap()),
     ];
-    for ((what, act), (tree, mut folder)) in acts.into_iter().zip(settled::<10>()) {
+    for ((what, act), (tree, folder)) in acts.into_iter().zip(settled::<10>()) {
         assert!(folder.is_unchanged(), "{what}");
         act(&tree);
         assert!(!folder.is_unchanged(), "{what} was not seen");
@@ -337,6 +337,65 @@ fn a_folder_that_was_not_read_in_full_or_through_a_link_is_never_taken_for_uncha
             assert!(!folder.is_unchanged());
         }
     }
-    let mut unread = Folder::new("nowhere");
+    let unread = Folder::new("nowhere");
     assert!(!unread.is_unchanged());
+}
+
+#[test]
+fn what_is_read_ahead_is_told_once_and_not_taken_for_unchanged() {
+    let [(tree, mut folder), (other, mut looked)] = settled();
+    for (tree, folder) in [(&tree, &mut folder), (&other, &mut looked)] {
+        folder.read_ahead();
+        assert!(folder.confirm().is_none(), "nothing changed");
+        tree.write("c.yaml", &manifest("c", "1"));
+        folder.read_ahead();
+        assert!(!folder.is_unchanged());
+    }
+    assert_eq!(services(&folder.confirm().unwrap()), ["a", "b", "c"]);
+    assert!(folder.confirm().is_none());
+    assert_eq!(services(&looked.look().unwrap()), ["a", "b", "c"]);
+    assert!(looked.confirm().is_none());
+}
+
+#[test]
+fn what_was_read_ahead_does_not_stand_when_the_folder_goes_on() {
+    type Act = fn(&Tree);
+    let acts: [(&str, Act); 4] = [
+        ("a new file", |tree| tree.write("deep/er/d.yaml", &manifest("d", "1"))),
+        ("a file removed", |tree| fs::remove_file(tree.path("a.yaml")).unwrap()),
+        ("other rules of what is ignored", |tree| tree.write("deep/.truenorthignore", "er\n")),
+        ("a checkout made of it", |tree| checkout(tree)),
+    ];
+    for ((what, act), (tree, mut folder)) in acts.into_iter().zip(settled::<4>()) {
+        tree.write("c.yaml", &manifest("c", "1"));
+        folder.read_ahead();
+        act(&tree);
+        assert!(folder.confirm().is_none(), "{what}");
+        assert!(!folder.is_unchanged(), "{what}");
+        let (new, known) = (Folder::new(tree.0.path()).look().unwrap(), folder.look().unwrap());
+        assert_eq!((new.revision, new.desired), (known.revision, known.desired), "{what}");
+    }
+}
+
+#[test]
+fn nothing_is_read_ahead_while_git_works() {
+    let [(tree, mut folder)] = settled();
+    checkout(&tree);
+    folder.look().unwrap();
+    tree.write(".git/index.lock", "");
+    tree.write("c.yaml", &manifest("c", "1"));
+    folder.read_ahead();
+    assert!(folder.confirm().is_none());
+    fs::remove_file(tree.path(".git/index.lock")).unwrap();
+    folder.read_ahead();
+    tree.write(".git/index.lock", "");
+    assert!(folder.confirm().is_none());
+}
+
+/// Makes a tree the work tree of a repository, as far as can be told without its objects.
+fn checkout(tree: &Tree) {
+    tree.write(".git/HEAD", "4f2a000000000000000000000000000000000000\n");
+    tree.write(".git/index", "");
+    fs::create_dir_all(tree.path(".git/objects")).unwrap();
+    fs::create_dir_all(tree.path(".git/refs")).unwrap();
 }
