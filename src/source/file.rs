@@ -29,7 +29,7 @@ pub(super) fn read(
     format: Format,
     near: &mut Near,
     buffer: &mut Vec<u8>,
-) -> io::Result<Result<(Stamp, Arc<Contents>), Problem>> {
+) -> io::Result<Result<(Stamp, Contents), Problem>> {
     let read_at = SystemTime::now();
     let opened = match near.open(path) {
         Ok(opened) => opened,
@@ -52,7 +52,7 @@ pub(super) fn read(
     }
     let parsed = manifest::parse(file, format, buffer);
     let contents = Contents { blob: blob_id(buffer), parsed };
-    Ok(Ok((Stamp::of(&stat, read_at), Arc::new(contents))))
+    Ok(Ok((Stamp::of(&stat, read_at), contents)))
 }
 
 /// Reads a file of about this size, at most a byte more than [`MAX_BYTES`], and returns how much it was. One call to the

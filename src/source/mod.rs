@@ -42,7 +42,7 @@ const MAX_TRIES: usize = 10;
 pub struct Folder {
     path: PathBuf,
     /// The files of the last look, sorted by name.
-    seen: Vec<Found>,
+    seen: Vec<Arc<Found>>,
     /// What the last read that counted rests on beside them, where that can be proven without another walk.
     rests_on: Option<RestsOn>,
     committed: Option<Committed>,
@@ -189,7 +189,7 @@ impl Folder {
     }
 
     /// Whether these files and all else that a read rests on are as they were.
-    fn holds_still(&self, last: &RestsOn, files: &[Found], proof: Proof) -> bool {
+    fn holds_still(&self, last: &RestsOn, files: &[Arc<Found>], proof: Proof) -> bool {
         let stands = || Standing::now(&self.path).is_ok_and(|now| last.standing.is_like(&now, last.lock));
         stands() && walk::holds(files, &last.folders, proof) && stands()
     }
@@ -249,10 +249,11 @@ impl Folder {
 }
 
 /// Puts together what the files of a folder say, in the order of their names.
-fn snapshot(revision: Revision, lock: Lock, files: &[Found], mut problems: Vec<Problem>) -> Snapshot {
+fn snapshot(revision: Revision, lock: Lock, files: &[Arc<Found>], mut problems: Vec<Problem>) -> Snapshot {
     let mut claimed: BTreeMap<ServiceKey, BTreeSet<Arc<str>>> = BTreeMap::new();
     let mut named: Vec<(&ServiceKey, &Desired)> = Vec::with_capacity(files.len());
-    for Found { file, contents, .. } in first_paths(files) {
+    for found in first_paths(files) {
+        let Found { file, contents, .. } = &**found;
         problems.extend(contents.parsed.problems.iter().cloned());
         for key in &contents.parsed.claimed {
             claimed.entry(key.clone()).or_default().insert(Arc::clone(file));
@@ -278,7 +279,7 @@ fn snapshot(revision: Revision, lock: Lock, files: &[Found], mut problems: Vec<P
 }
 
 /// The files, each once: one that is reached by a link too, or by two links, counts under its first path.
-fn first_paths(files: &[Found]) -> impl Iterator<Item = &Found> {
+fn first_paths(files: &[Arc<Found>]) -> impl Iterator<Item = &Arc<Found>> {
     let identity = |found: &Found| (found.stamp.inode(), found.contents.blob);
     let mut by_identity: Vec<_> = files.iter().enumerate().map(|(index, found)| (identity(found), index)).collect();
     by_identity.sort_unstable();

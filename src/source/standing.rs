@@ -2,6 +2,7 @@
 //! the same before and after it.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -81,7 +82,7 @@ impl Standing {
     }
 
     /// The name of what was read here: the commit, else a digest over each file's path and git's id of its content.
-    pub(super) fn revision(&self, found: &[Found], committed: &mut Option<Committed>) -> Revision {
+    pub(super) fn revision(&self, found: &[Arc<Found>], committed: &mut Option<Committed>) -> Revision {
         let Some((checkout, commit)) = &self.checkout else { return Revision::Tree(tree_digest(found)) };
         let files = found.iter().map(|found| (&*found.file, found.contents.blob));
         // Where the commit's own content cannot be read, nobody can say that the folder has it.
@@ -90,7 +91,7 @@ impl Standing {
     }
 }
 
-fn tree_digest(found: &[Found]) -> Digest {
+fn tree_digest(found: &[Arc<Found>]) -> Digest {
     let mut tree = Sha256::new();
     for found in found {
         tree.update((found.file.len() as u64).to_be_bytes());

@@ -1,5 +1,6 @@
 //! Finds the files below a folder and reads them, in parallel.
 
+use std::borrow::Cow;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -28,13 +29,13 @@ pub(super) struct Found {
     /// Where it is, without links.
     pub(super) path: PathBuf,
     pub(super) stamp: Stamp,
-    pub(super) contents: Arc<Contents>,
+    pub(super) contents: Contents,
 }
 
 /// All of a folder.
 pub(super) struct Walked {
-    /// Sorted by name.
-    pub(super) found: Vec<Found>,
+    /// Sorted by name. Those that are known already are kept where they are: a daemon's memory stays in one piece.
+    pub(super) found: Vec<Arc<Found>>,
     /// In no order.
     pub(super) problems: Vec<Problem>,
     /// The folders, with their stamps from before they were listed, and the ignore files.
@@ -68,8 +69,8 @@ impl Proof {
 }
 
 /// Whether every file and folder still is as it was when it was read.
-pub(super) fn holds(found: &[Found], folders: &[(PathBuf, Stamp)], proof: Proof) -> bool {
-    let hold = |found: &[Found]| {
+pub(super) fn holds(found: &[Arc<Found>], folders: &[(PathBuf, Stamp)], proof: Proof) -> bool {
+    let hold = |found: &[Arc<Found>]| {
         let mut near = Near::default();
         found.iter().all(|found| near.stat(&found.path).is_ok_and(|now| proof.holds(&found.stamp, &now)))
     };
@@ -90,7 +91,7 @@ fn threads() -> usize {
 }
 
 enum Visit {
-    Found(Found),
+    Found(Arc<Found>),
     Folder(PathBuf, Stamp),
     Problem(Problem),
     Broken(Broken),
@@ -98,7 +99,7 @@ enum Visit {
 
 /// Reads everything below `root`, a path without links, but for what `seen` knows already: the files of an earlier walk,
 /// sorted by name.
-pub(super) fn walk(root: &Path, seen: &[Found]) -> Result<Walked, Broken> {
+pub(super) fn walk(root: &Path, seen: &[Arc<Found>]) -> Result<Walked, Broken> {
     // The walker below would report the root's own failure as one entry's.
     root.read_dir().map_err(Broken::Folder)?;
     let ignored = Arc::new(Ignored::new(root));
@@ -161,39 +162,41 @@ pub(super) fn walk(root: &Path, seen: &[Found]) -> Result<Walked, Broken> {
 fn visit(
     root: &Path,
     entry: &DirEntry,
-    seen: &[Found],
+    seen: &[Arc<Found>],
     near: &mut Near,
     buffer: &mut Vec<u8>,
 ) -> (WalkState, Option<Visit>) {
     let problem = |problem| (WalkState::Skip, Some(Visit::Problem(problem)));
-    let file = shown(root, entry.path());
-    let mut path = entry.path().to_owned();
+    let file = named(root, entry.path());
+    let mut path = Cow::Borrowed(entry.path());
     if entry.path_is_symlink() {
         match path.canonicalize() {
-            Ok(target) if target.starts_with(root) => path = target,
-            Ok(_) => return problem(link_out(&file)),
-            Err(error) => return (WalkState::Skip, failed_io(&file, &error)),
+            Ok(target) if target.starts_with(root) => path = Cow::Owned(target),
+            Ok(_) => return problem(link_out(&file.into())),
+            Err(error) => return (WalkState::Skip, failed_io(&file.into(), &error)),
         }
     }
     let Some(kind) = entry.file_type() else { return (WalkState::Continue, None) };
     if kind.is_dir() {
-        let visit = match rustix::fs::lstat(&path) {
-            Ok(stat) => Some(Visit::Folder(path, Stamp::of(&stat, SystemTime::now()))),
-            Err(error) => failed_io(&file, &error.into()),
+        let visit = match rustix::fs::lstat(&*path) {
+            Ok(stat) => Some(Visit::Folder(path.into_owned(), Stamp::of(&stat, SystemTime::now()))),
+            Err(error) => failed_io(&file.into(), &error.into()),
         };
         return (WalkState::Continue, visit);
     }
     let Some(format) = Format::of(entry.path()) else {
         let hint = "move it elsewhere, or name it in .truenorthignore".to_owned();
         let message = "the file is no manifest: expected .yaml, .yml or .json".to_owned();
-        return problem(Problem::of_file(&file, message, Some(hint)));
+        return problem(Problem::of_file(&file.into(), message, Some(hint)));
     };
-    let visit = match known(&path, &file, seen, near) {
-        Some(found) => Ok(Ok(found)),
-        None => file::read(&path, &file, format, near, buffer),
-    };
-    let visit = match visit {
-        Ok(Ok((stamp, contents))) => Some(Visit::Found(Found { file, path, stamp, contents })),
+    if let Some(found) = known(&path, &file, seen, near) {
+        return (WalkState::Continue, Some(Visit::Found(found)));
+    }
+    let file: Arc<str> = file.into();
+    let visit = match file::read(&path, &file, format, near, buffer) {
+        Ok(Ok((stamp, contents))) => {
+            Some(Visit::Found(Arc::new(Found { file, path: path.into_owned(), stamp, contents })))
+        }
         Ok(Err(problem)) => Some(Visit::Problem(problem)),
         Err(error) => failed_io(&file, &error),
     };
@@ -201,10 +204,10 @@ fn visit(
 }
 
 /// What the look before read, where the file's stamp still holds.
-fn known(path: &Path, file: &Arc<str>, seen: &[Found], near: &mut Near) -> Option<(Stamp, Arc<Contents>)> {
-    let Found { stamp, contents, .. } = &seen[seen.binary_search_by(|found| found.file.cmp(file)).ok()?];
-    let stat = near.stat(path).ok()?;
-    stamp.holds_for(&stat).then(|| (*stamp, Arc::clone(contents)))
+fn known(path: &Path, file: &str, seen: &[Arc<Found>], near: &mut Near) -> Option<Arc<Found>> {
+    let found = &seen[seen.binary_search_by(|found| (*found.file).cmp(file)).ok()?];
+    let holds = found.path.as_os_str() == path.as_os_str() && found.stamp.holds_for(&near.stat(path).ok()?);
+    holds.then(|| Arc::clone(found))
 }
 
 /// What a failed step of the walk means; `at` is the path that it is about, once it is known.
@@ -271,5 +274,9 @@ fn circle_start(root: &Path, ancestor: &Path) -> Arc<str> {
 
 /// A path as reports show it: from the folder's top, with what is no UTF-8 replaced.
 pub(super) fn shown(root: &Path, path: &Path) -> Arc<str> {
-    path.strip_prefix(root).unwrap_or(path).to_string_lossy().into()
+    named(root, path).into()
+}
+
+fn named<'p>(root: &Path, path: &'p Path) -> Cow<'p, str> {
+    path.strip_prefix(root).unwrap_or(path).to_string_lossy()
 }
