@@ -1,5 +1,7 @@
 //! Logs, on stderr: text, JSON lines, or systemd's journal with fields.
 
+mod journal;
+
 use std::io::IsTerminal as _;
 
 use tracing_subscriber::filter::LevelFilter;
@@ -24,11 +26,12 @@ pub(super) fn start(args: &LogArgs, default: LogLevel) -> anyhow::Result<()> {
         LogFormat::Json => {
             fmt::layer().json().flatten_event(true).with_writer(std::io::stderr).with_target(false).boxed()
         }
-        LogFormat::Journald => tracing_journald::layer()
-            .map_err(|error| {
+        LogFormat::Journald => {
+            let journal = tracing_journald::layer().map_err(|error| {
                 super::misconfigured(format!("cannot reach systemd's journal: {error}; hint: use --log-format text"))
-            })?
-            .boxed(),
+            })?;
+            journal::Whole(journal).boxed()
+        }
     };
     // Only our own words: what libraries log may hold headers.
     let ours = tracing_subscriber::filter::Targets::new().with_target("truenorth", level);

@@ -9,7 +9,7 @@ use super::run::{Daemon, short_revision};
 use crate::engine::{Block, Phase, Standing};
 use crate::error::chain;
 use crate::model::{Cause, Known, ServiceKey};
-use crate::plan::{Step, Suspension};
+use crate::plan::{Step, Suspension, counted};
 use crate::source::Watching;
 use crate::status::{Drift, Gauges, Look, Paused, Query, Quota, Readiness, ServiceStatus, Status, Watched};
 
@@ -190,7 +190,7 @@ impl Daemon {
             parts.push("no manifests".to_owned());
         }
         if !snapshot.problems.is_empty() {
-            parts.push(format!("{} problems", snapshot.problems.len()));
+            parts.push(counted(snapshot.problems.len(), "problem"));
         }
         if let Some(until) = self.driver.engine.reads_wait_until(self.driver.clock.now()) {
             parts.push(format!("reads wait until {until:.0}"));
