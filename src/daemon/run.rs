@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::OptionFuture;
+use futures_util::future::{FutureExt as _, OptionFuture};
 use jiff::Timestamp;
 use thiserror::Error;
 use tokio::sync::{Notify, mpsc};
@@ -159,6 +159,10 @@ pub async fn run(
 
     while stop.asked() == Stopping::No {
         let now = Instant::now();
+        // What was noticed by now must be known before it is said that nothing was.
+        if changed.notified().now_or_never().is_some() {
+            daemon.looks.event(now);
+        }
         daemon.begin_calls();
         if daemon.looks.due(now).is_some_and(|due| due <= now)
             && let Some(eyes) = eyes.take()
@@ -368,18 +372,27 @@ impl Daemon {
 
 /// Reads the folder, as little of it as is needed. Where its times are not to be trusted, that is all of it.
 fn saw(folder: &mut Folder, aim: Aim, trusted: bool) -> Saw {
-    if aim == Aim::Ahead {
-        if trusted {
-            folder.read_ahead();
+    if !trusted {
+        folder.forget_ahead();
+    }
+    match aim {
+        Aim::Ahead => {
+            if trusted {
+                folder.read_ahead();
+            }
+            return Saw::Ahead;
         }
-        return Saw::Ahead;
+        Aim::Confirm => {
+            if let Some(snapshot) = folder.confirm() {
+                return Saw::Snapshot(Box::new(snapshot));
+            }
+        }
+        Aim::Look(_) => {}
     }
-    let ahead = if aim == Aim::Confirm { folder.confirm() } else { None };
-    match ahead {
-        Some(snapshot) => Saw::Snapshot(Box::new(snapshot)),
-        None if trusted && folder.is_unchanged() => Saw::Unchanged,
-        None => folder.look().map_or_else(Saw::Nothing, |snapshot| Saw::Snapshot(Box::new(snapshot))),
+    if trusted && folder.is_unchanged() {
+        return Saw::Unchanged;
     }
+    folder.look().map_or_else(Saw::Nothing, |snapshot| Saw::Snapshot(Box::new(snapshot)))
 }
 
 /// What was told of a look that hangs.

@@ -167,9 +167,11 @@ impl Folder {
     /// nothing changed, while git holds its lock, or where the last read could not be proven to stand; a read that
     /// fails is left to the look. Blocks on the disk. For the same file systems as [`Folder::is_unchanged`].
     pub fn read_ahead(&mut self) {
-        if self.rests_on.is_some()
-            && !self.is_unchanged()
-            && let Ok(before) = Standing::now(&self.path)
+        // What was read ahead before is older than the change that this is for.
+        if !self.forget_ahead() && (self.rests_on.is_none() || self.is_unchanged()) {
+            return;
+        }
+        if let Ok(before) = Standing::now(&self.path)
             && !before.is_locked()
             && let Ok(snapshot) = self.read(before, Lock::Free)
             && let Some(last) = &mut self.rests_on
@@ -178,13 +180,20 @@ impl Folder {
         }
     }
 
+    /// Drops what was read ahead; whether there was something. What it rests on goes too: only what somebody was told
+    /// can be unchanged.
+    pub fn forget_ahead(&mut self) -> bool {
+        self.rests_on.take_if(|last| last.ahead.is_some()).is_some()
+    }
+
     /// What was read ahead. It is one moment's state already, so this only asks whether that is still the present one:
-    /// the commit, the links on the way and the folders' entries are looked at; that no file was written in place since
-    /// is for the caller to know, who had no event. `None` where it is not, or nothing was read ahead.
+    /// the commit, the links on the way, the entries of all folders, and the files that were changed lately are looked
+    /// at. That no other file was written in place since is for the caller to know, who had no event. `None` where it
+    /// is not, or nothing was read ahead.
     pub fn confirm(&mut self) -> Option<Snapshot> {
         let ahead = self.rests_on.as_mut()?.ahead.take()?;
-        // Only what somebody was told can be unchanged.
-        self.rests_on = self.rests_on.take().filter(|last| self.holds_still(last, &[], Proof::Steady));
+        let recent: Vec<_> = self.seen.iter().filter(|found| found.stamp.is_racy()).cloned().collect();
+        self.rests_on = self.rests_on.take().filter(|last| self.holds_still(last, &recent, Proof::Steady));
         self.rests_on.is_some().then_some(*ahead)
     }
 
@@ -200,8 +209,7 @@ impl Folder {
     /// # Errors
     /// Where the folder as a whole cannot be read; a single file or subfolder that cannot is a problem instead.
     pub fn look(&mut self) -> Result<Snapshot, Unreadable> {
-        // What nobody was told of cannot be what the folder said before.
-        self.rests_on = self.rests_on.take().filter(|last| last.ahead.is_none());
+        self.forget_ahead();
         let mut absent = None;
         for _ in 0..MAX_TRIES {
             match self.look_once() {
@@ -228,6 +236,9 @@ impl Folder {
 
     /// One read, which counts only if the folder stood still from before the first byte until after the last.
     fn read(&mut self, before: Standing, lock: Lock) -> Result<Snapshot, Broken> {
+        if lock == Lock::Free {
+            self.patience.regain();
+        }
         self.rests_on = None;
         let Walked { found, problems, folders, links } = walk::walk(&before.root, &self.seen)?;
         // Even of a read that does not count, what was parsed is parsed.

@@ -56,6 +56,11 @@ impl Stamp {
         *self == Self { settled: self.settled, ..Self::of(stat, UNIX_EPOCH) }
     }
 
+    /// Whether it is too young to prove by itself that a later file is the same.
+    pub(super) fn is_racy(&self) -> bool {
+        self.settled == Settled::Racy
+    }
+
     /// Which file it is, whatever its path.
     pub(super) fn inode(&self) -> (u64, u64) {
         (self.device, self.inode)

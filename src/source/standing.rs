@@ -42,6 +42,23 @@ pub(super) struct Standing {
     checkout: Option<(Checkout, Commit)>,
 }
 
+impl Patience {
+    /// Git does not hold its lock: the next time it does, it is waited for again.
+    pub(super) fn regain(&mut self) {
+        self.locked_since = None;
+    }
+
+    #[cfg(test)]
+    pub(super) fn over() -> Self {
+        Self { locked_since: Instant::now().checked_sub(LOCKED_AT_MOST) }
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_lost(&self) -> bool {
+        self.locked_since.is_some()
+    }
+}
+
 impl Standing {
     /// Where the folder stands now.
     pub(super) fn now(path: &Path) -> Result<Self, Broken> {
@@ -57,9 +74,9 @@ impl Standing {
     /// Where the folder stands once git works on it no more.
     pub(super) fn free(path: &Path, patience: &mut Patience) -> Result<(Self, Lock), Broken> {
         loop {
-            let standing = Self::now(path)?;
+            let standing = Self::now(path).inspect_err(|_| patience.regain())?;
             if !standing.is_locked() {
-                patience.locked_since = None;
+                patience.regain();
                 return Ok((standing, Lock::Free));
             }
             // A lock that was overruled once is not waited for again until it was free.
@@ -71,9 +88,10 @@ impl Standing {
         }
     }
 
-    /// Whether the folder stands where it stood before a read, and git did not begin to work on it.
+    /// Whether the folder stands where it stood before a read, and git neither began to work on it nor, where its lock
+    /// was overruled, let go of that.
     pub(super) fn is_like(&self, after: &Self, lock: Lock) -> bool {
-        self == after && (lock == Lock::Overruled || !after.is_locked())
+        self == after && (lock == Lock::Overruled) == after.is_locked()
     }
 
     /// Whether git works on the checkout.

@@ -378,18 +378,56 @@ fn what_was_read_ahead_does_not_stand_when_the_folder_goes_on() {
 }
 
 #[test]
-fn nothing_is_read_ahead_while_git_works() {
+fn nothing_is_read_ahead_while_git_works_and_nothing_older_is_told() {
     let [(tree, mut folder)] = settled();
     checkout(&tree);
     folder.look().unwrap();
-    tree.write(".git/index.lock", "");
     tree.write("c.yaml", &manifest("c", "1"));
     folder.read_ahead();
-    assert!(folder.confirm().is_none());
-    fs::remove_file(tree.path(".git/index.lock")).unwrap();
-    folder.read_ahead();
     tree.write(".git/index.lock", "");
     assert!(folder.confirm().is_none());
+
+    fs::remove_file(tree.path(".git/index.lock")).unwrap();
+    folder.look().unwrap();
+    tree.write("c.yaml", &manifest("c", "2"));
+    folder.read_ahead();
+    tree.write("c.yaml", &manifest("c", "3"));
+    tree.write(".git/index.lock", "");
+    folder.read_ahead();
+    fs::remove_file(tree.path(".git/index.lock")).unwrap();
+    assert!(folder.confirm().is_none());
+}
+
+#[test]
+fn a_file_that_is_written_on_after_it_was_read_ahead_is_read_again() {
+    let [(tree, mut folder)] = settled();
+    tree.write("a.yaml", "");
+    folder.read_ahead();
+    tree.write("a.yaml", &manifest("a", "2"));
+    assert!(folder.confirm().is_none());
+    assert_eq!(problems(&folder.look().unwrap()), []);
+}
+
+#[test]
+fn the_lock_of_git_is_waited_for_again_once_it_was_seen_free() {
+    let [(tree, mut folder), (other, mut vanishing)] = settled();
+    for (tree, folder) in [(&tree, &mut folder), (&other, &mut vanishing)] {
+        checkout(tree);
+        folder.look().unwrap();
+        tree.write(".git/index.lock", "");
+        folder.patience = standing::Patience::over();
+        assert_eq!(folder.look().unwrap().lock, Lock::Overruled);
+    }
+    fs::remove_file(tree.path(".git/index.lock")).unwrap();
+    assert!(!folder.rests_on.as_ref().is_some_and(|last| folder.holds_still(last, &[], Proof::Steady)));
+    folder.read_ahead();
+    assert_eq!(folder.confirm().unwrap().lock, Lock::Free);
+    assert!(!folder.patience.is_lost());
+
+    fs::rename(other.0.path(), tree.path(".away")).unwrap();
+    assert!(vanishing.look().is_err());
+    fs::rename(tree.path(".away"), other.0.path()).unwrap();
+    assert!(!vanishing.patience.is_lost());
 }
 
 /// Makes a tree the work tree of a repository, as far as can be told without its objects.
