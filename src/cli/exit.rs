@@ -7,7 +7,8 @@ use std::process::ExitCode;
 pub enum Exit {
     /// 0: converged, or nothing to do.
     Converged,
-    /// 1: a problem in the folder, a failed or stalled service, the deadline, or an interrupt before the end.
+    /// 1: a problem in the folder, a failed or stalled service, the deadline, an interrupt before the end, or no room on
+    /// the disk for the ledger.
     NotConverged,
     /// 2: only `plan --exit-code`: changes are pending.
     Changes,

@@ -85,10 +85,11 @@ fn configuration(error: impl std::error::Error + Send + Sync + 'static) -> anyho
     misconfigured(crate::error::chain(&error))
 }
 
-/// A ledger that cannot be opened, with the way out: exit 78.
+/// A ledger that cannot be opened, with the way out: exit 78. A full disk is exit 1, so that systemd tries again.
 fn ledger_error(error: &crate::ledger::OpenError) -> anyhow::Error {
     let hint = error.hint().map_or_else(String::new, |hint| format!("; hint: {hint}"));
-    misconfigured(crate::error::chain(error) + &hint)
+    let text = crate::error::chain(error) + &hint;
+    if error.is_full() { anyhow::Error::msg(text) } else { misconfigured(text) }
 }
 
 /// A pass that cannot begin: exit 78.

@@ -113,12 +113,21 @@ fn holder(pid: Option<u32>) -> String {
 }
 
 impl OpenError {
+    /// Whether only room on the disk is missing: that passes without anybody changing the configuration.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        match self {
+            Self::Folder { source, .. } | Self::File { source, .. } => is_full(source),
+            Self::Store { source, .. } => source.sqlite_error_code() == Some(ErrorCode::DiskFull),
+            _ => false,
+        }
+    }
+
     /// The way out, as a sentence for the line `hint:`.
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::Folder { source, .. } | Self::File { source, .. } if is_full(source) => Some(FULL),
-            Self::Store { source, .. } if source.sqlite_error_code() == Some(ErrorCode::DiskFull) => Some(FULL),
+            _ if self.is_full() => Some(FULL),
             Self::Store { source, .. } if needs_writing(source) => Some(WRITABLE),
             Self::NotAFolder { .. } => Some("name another folder with --state-dir"),
             Self::Folder { .. } | Self::File { .. } => Some(WRITABLE),
