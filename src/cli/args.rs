@@ -93,7 +93,7 @@ pub(super) struct RunArgs {
     /// Daemon: look at the folder this often without an event
     #[arg(long, value_name = "DURATION", env = "TRUENORTH_RESYNC", default_value = "1m", value_parser = duration)]
     pub(super) resync: Duration,
-    /// Daemon: quiet time after a change before the folder is read; 20 times as long under constant change
+    /// Daemon: quiet time after a change before it is acted on; at most 20 times as long under constant change
     #[arg(long, value_name = "DURATION", env = "TRUENORTH_DEBOUNCE", default_value = "100ms", value_parser = duration)]
     pub(super) debounce: Duration,
     /// Daemon: address of /healthz, /readyz, /metrics and /status, or off

@@ -42,7 +42,7 @@ pub struct DaemonSettings {
     pub rules: Rules,
     /// Look at the folder this often without an event.
     pub resync: Duration,
-    /// Quiet time after a change before the folder is read.
+    /// Quiet time after a change before it is acted on.
     pub debounce: Duration,
 }
 
