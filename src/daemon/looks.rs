@@ -195,6 +195,14 @@ mod tests {
         looks
     }
 
+    /// Being read ahead of a change.
+    fn reading_ahead(start: Instant) -> Looks {
+        let mut looks = looked(start);
+        looks.event(start);
+        assert_eq!(looks.begin(start + QUIET / 2).0, Aim::Ahead);
+        looks
+    }
+
     #[test]
     fn without_a_change_the_next_look_is_a_resync() {
         let start = Instant::now();
@@ -230,9 +238,7 @@ mod tests {
     #[test]
     fn what_was_read_ahead_of_a_further_change_is_read_again() {
         let start = Instant::now();
-        let mut looks = looked(start);
-        looks.event(start);
-        assert_eq!(looks.begin(start + QUIET / 2).0, Aim::Ahead);
+        let mut looks = reading_ahead(start);
         looks.event(start + QUIET / 2);
         looks.read_ahead();
         let again = start + QUIET / 2 + QUIET * 2 / AHEAD;
@@ -245,9 +251,7 @@ mod tests {
     #[test]
     fn a_read_ahead_that_outlasts_the_quiet_time_is_confirmed_at_once() {
         let start = Instant::now();
-        let mut looks = looked(start);
-        looks.event(start);
-        assert_eq!(looks.begin(start + QUIET / 2).0, Aim::Ahead);
+        let mut looks = reading_ahead(start);
         looks.read_ahead();
         assert_eq!(looks.due(start + QUIET * 3), Some(start + QUIET));
         assert_eq!(looks.begin(start + QUIET * 3).0, Aim::Confirm);
@@ -275,9 +279,7 @@ mod tests {
     #[test]
     fn who_asks_for_a_look_gets_a_whole_one() {
         let start = Instant::now();
-        let mut looks = looked(start);
-        looks.event(start);
-        assert_eq!(looks.begin(start + QUIET / 2).0, Aim::Ahead);
+        let mut looks = reading_ahead(start);
         looks.read_ahead();
         looks.ask(Trigger::Asked);
         assert_eq!(looks.due(start + QUIET / 2), Some(start + QUIET / 2));

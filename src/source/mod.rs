@@ -171,8 +171,7 @@ impl Folder {
         if !self.forget_ahead() && (self.rests_on.is_none() || self.is_unchanged()) {
             return;
         }
-        if let Ok(before) = Standing::now(&self.path)
-            && !before.is_locked()
+        if let Ok(Ok(before)) = Standing::at_once(&self.path, &mut self.patience)
             && let Ok(snapshot) = self.read(before, Lock::Free)
             && let Some(last) = &mut self.rests_on
         {
@@ -236,9 +235,6 @@ impl Folder {
 
     /// One read, which counts only if the folder stood still from before the first byte until after the last.
     fn read(&mut self, before: Standing, lock: Lock) -> Result<Snapshot, Broken> {
-        if lock == Lock::Free {
-            self.patience.regain();
-        }
         self.rests_on = None;
         let Walked { found, problems, folders, links } = walk::walk(&before.root, &self.seen)?;
         // Even of a read that does not count, what was parsed is parsed.

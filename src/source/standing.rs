@@ -42,18 +42,12 @@ pub(super) struct Standing {
     checkout: Option<(Checkout, Commit)>,
 }
 
+#[cfg(test)]
 impl Patience {
-    /// Git does not hold its lock: the next time it does, it is waited for again.
-    pub(super) fn regain(&mut self) {
-        self.locked_since = None;
-    }
-
-    #[cfg(test)]
     pub(super) fn over() -> Self {
         Self { locked_since: Instant::now().checked_sub(LOCKED_AT_MOST) }
     }
 
-    #[cfg(test)]
     pub(super) fn is_lost(&self) -> bool {
         self.locked_since.is_some()
     }
@@ -74,11 +68,10 @@ impl Standing {
     /// Where the folder stands once git works on it no more.
     pub(super) fn free(path: &Path, patience: &mut Patience) -> Result<(Self, Lock), Broken> {
         loop {
-            let standing = Self::now(path).inspect_err(|_| patience.regain())?;
-            if !standing.is_locked() {
-                patience.regain();
-                return Ok((standing, Lock::Free));
-            }
+            let standing = match Self::at_once(path, patience)? {
+                Ok(free) => return Ok((free, Lock::Free)),
+                Err(locked) => locked,
+            };
             // A lock that was overruled once is not waited for again until it was free.
             let since = *patience.locked_since.get_or_insert_with(Instant::now);
             if since.elapsed() >= LOCKED_AT_MOST {
@@ -88,14 +81,24 @@ impl Standing {
         }
     }
 
+    /// Where the folder stands now, free or else locked. Where it is not locked, the next lock is waited for again.
+    pub(super) fn at_once(path: &Path, patience: &mut Patience) -> Result<Result<Self, Self>, Broken> {
+        match Self::now(path) {
+            Ok(standing) if standing.is_locked() => Ok(Err(standing)),
+            free_or_gone => {
+                patience.locked_since = None;
+                free_or_gone.map(Ok)
+            }
+        }
+    }
+
     /// Whether the folder stands where it stood before a read, and git neither began to work on it nor, where its lock
     /// was overruled, let go of that.
     pub(super) fn is_like(&self, after: &Self, lock: Lock) -> bool {
         self == after && (lock == Lock::Overruled) == after.is_locked()
     }
 
-    /// Whether git works on the checkout.
-    pub(super) fn is_locked(&self) -> bool {
+    fn is_locked(&self) -> bool {
         self.checkout.as_ref().is_some_and(|(checkout, _)| checkout.is_locked())
     }
 
