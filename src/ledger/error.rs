@@ -1,5 +1,6 @@
 //! What can go wrong with the ledger, and the way out.
 
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,6 +9,50 @@ use rusqlite::ErrorCode;
 use thiserror::Error;
 
 use super::CallId;
+
+/// What the store said. Its kind is asked by question, so that nobody outside learns which store it is.
+#[derive(Clone, Debug)]
+pub struct StoreError(Arc<rusqlite::Error>);
+
+impl StoreError {
+    /// Whether only room on the disk is missing.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.code() == Some(ErrorCode::DiskFull)
+    }
+
+    /// Whether the disk took no more: it is full, or a limit is reached, which SQLite takes for an I/O error.
+    pub(super) fn lacks_room(&self) -> bool {
+        matches!(self.code(), Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure))
+    }
+
+    /// Whether the store was kept from a file: it may not write, or not even open it.
+    pub(super) fn needs_writing(&self) -> bool {
+        matches!(self.code(), Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied))
+    }
+
+    fn code(&self) -> Option<ErrorCode> {
+        self.0.sqlite_error_code()
+    }
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(source: rusqlite::Error) -> Self {
+        Self(Arc::new(source))
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for StoreError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source()
+    }
+}
 
 /// The ledger cannot be opened. Nothing may be sent without it: exit 78.
 #[derive(Debug, Error)]
@@ -88,7 +133,7 @@ pub enum OpenError {
         path: PathBuf,
         /// Why not.
         #[source]
-        source: rusqlite::Error,
+        source: StoreError,
     },
     /// No thread could be started for it.
     #[error("cannot start the ledger's thread")]
@@ -98,11 +143,6 @@ pub enum OpenError {
 const FULL: &str = "the disk is full, or a quota is reached: make room there, or name another folder with --state-dir";
 
 const WRITABLE: &str = "the state folder must be writable for the user that runs truenorth; --state-dir names another";
-
-/// Whether SQLite was kept from a file: it may not write, or not even open it.
-fn needs_writing(error: &rusqlite::Error) -> bool {
-    matches!(error.sqlite_error_code(), Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied))
-}
 
 fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
@@ -118,7 +158,7 @@ impl OpenError {
     pub fn is_full(&self) -> bool {
         match self {
             Self::Folder { source, .. } | Self::File { source, .. } => is_full(source),
-            Self::Store { source, .. } => source.sqlite_error_code() == Some(ErrorCode::DiskFull),
+            Self::Store { source, .. } => source.is_full(),
             _ => false,
         }
     }
@@ -128,7 +168,7 @@ impl OpenError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             _ if self.is_full() => Some(FULL),
-            Self::Store { source, .. } if needs_writing(source) => Some(WRITABLE),
+            Self::Store { source, .. } if source.needs_writing() => Some(WRITABLE),
             Self::NotAFolder { .. } => Some("name another folder with --state-dir"),
             Self::Folder { .. } | Self::File { .. } => Some(WRITABLE),
             Self::InUse { .. } => {
@@ -159,7 +199,7 @@ pub enum ReadError {
         path: PathBuf,
         /// Why not.
         #[source]
-        source: rusqlite::Error,
+        source: StoreError,
     },
     /// The file changed under a reader that may not write beside it, again and again.
     #[error("the ledger `{}` changes faster than it can be read", path.display())]
@@ -187,7 +227,7 @@ pub enum ReadError {
 pub enum WriteError {
     /// SQLite refused: a full disk, an I/O error. The next try may work.
     #[error("cannot write to the ledger")]
-    Store(#[source] Arc<rusqlite::Error>),
+    Store(#[source] StoreError),
     /// The call was closed already, or never was.
     #[error("call {} is not open in the ledger", .0.0)]
     NotOpen(CallId),
@@ -201,7 +241,7 @@ pub enum WriteError {
 
 impl From<rusqlite::Error> for WriteError {
     fn from(source: rusqlite::Error) -> Self {
-        Self::Store(Arc::new(source))
+        Self::Store(source.into())
     }
 }
 
@@ -212,7 +252,7 @@ mod tests {
 
     fn refused(code: i32, words: &str) -> OpenError {
         let source = rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), Some(words.to_owned()));
-        OpenError::Store { action: "open", path: "/state/ledger.sqlite".into(), source }
+        OpenError::Store { action: "open", path: "/state/ledger.sqlite".into(), source: source.into() }
     }
 
     #[test]

@@ -17,8 +17,8 @@
 //!  other programs ── Reader ───▶ the same file, beside a running daemon
 //! ```
 //!
-//! Reading order: `records` (the nouns), this file, `writer` (the thread), `sql` (every statement), `schema` (tables
-//! and migration), `open` (what a file must be before it is touched), `folder` and `lock`.
+//! Reading order: `records` (the nouns), this file, `writer` (the thread), `sql` (every statement), `schema` and `steps`
+//! (migration and tables), `open` (what a file must be before it is touched), `folder` and `lock`.
 //!
 //! No token ever comes here, and no body of an answer beyond a bounded message.
 
@@ -40,12 +40,13 @@ use std::sync::{Arc, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use jiff::Timestamp;
-use tokio::sync::mpsc;
+use rusqlite::Connection;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::engine::Window;
 use crate::model::ServiceKey;
 
-pub use error::{OpenError, ReadError, WriteError};
+pub use error::{OpenError, ReadError, StoreError, WriteError};
 pub use lock::Holder;
 pub use reader::Reader;
 pub use records::{
@@ -54,7 +55,7 @@ pub use records::{
 pub use traces::Traces;
 
 use lock::Lock;
-use writer::{Failing, Request, Slot};
+use writer::{Failing, Request, Undo};
 
 /// The ledger, opened to write. Cheap to clone; all clones share one queue, one thread and one lock. When the last one
 /// is dropped, what is queued is finished, the store is tidied and the lock is let go; that blocks for as long as the
@@ -121,7 +122,8 @@ impl Ledger {
     /// The store could not take it (a full disk, say). Nothing was written, and the next try may work.
     pub async fn intend(&self, intent: Intent) -> Result<CallId, WriteError> {
         let row = sql::NewCall::from_intent(&intent)?;
-        self.ask(|slot| Request::Intend { row, slot }).await
+        let undo: Undo<CallId> = |connection, call| sql::withdraw(connection, *call);
+        self.ask(writer::write(move |connection| Ok(sql::intend(connection, &row)?), Some(undo))).await
     }
 
     /// Puts on disk how a call ended; durable when it returns. Once it was handed over it is carried out, even if the
@@ -131,7 +133,7 @@ impl Ledger {
     /// The store could not take it: the call stays open and its service in doubt, and it can be recorded again.
     /// [`WriteError::NotOpen`] where the call was closed already.
     pub async fn record(&self, call: CallId, outcome: Outcome, at: Timestamp) -> Result<(), WriteError> {
-        self.ask(|slot| Request::Record { call, outcome, at, slot }).await
+        self.write(move |connection| sql::record(connection, call, &outcome, at)).await
     }
 
     /// Records as applied what is live already, without a call; durable when it returns. Ends all doubt about the
@@ -141,7 +143,7 @@ impl Ledger {
     /// The store could not take it. Nothing was written, and the next try may work.
     pub async fn adopt(&self, adoption: Adoption) -> Result<CallId, WriteError> {
         let row = sql::NewCall::from_adoption(&adoption)?;
-        self.ask(|slot| Request::Adopt { row, slot }).await
+        self.write(move |connection| Ok(sql::adopt(connection, &row)?)).await
     }
 
     /// Puts into history that an update was not sent because live, which decides about it, could not be read; durable
@@ -151,7 +153,7 @@ impl Ledger {
     /// The store could not take it. Nothing was written.
     pub async fn put_off(&self, intent: Intent, outcome: Outcome) -> Result<CallId, WriteError> {
         let row = sql::NewCall::from_intent(&intent)?;
-        self.ask(|slot| Request::PutOff { row, outcome, slot }).await
+        self.write(move |connection| Ok(sql::put_off(connection, &row, &outcome)?)).await
     }
 
     /// Keeps the pause of all calls over a restart, or ends it; durable when it returns.
@@ -159,7 +161,7 @@ impl Ledger {
     /// # Errors
     /// The store could not take it. What was there stays.
     pub async fn set_pause(&self, pause: Option<Pause>) -> Result<(), WriteError> {
-        self.ask(|slot| Request::SetPause { pause, slot }).await
+        self.write(move |connection| Ok(sql::set_pause(connection, pause.as_ref())?)).await
     }
 
     /// Puts on disk that a service was read, and what that showed; durable when it returns.
@@ -168,7 +170,7 @@ impl Ledger {
     /// The store could not take it. What was there stays.
     pub async fn saw(&self, key: &ServiceKey, sighting: Sighting) -> Result<(), WriteError> {
         let row = sql::NewSighting::new(key, &sighting)?;
-        self.ask(|slot| Request::Saw { row, slot }).await
+        self.write(move |connection| Ok(sql::saw(connection, &row)?)).await
     }
 
     /// Puts on disk that the API serves no other update call than PATCH any more; durable when it returns.
@@ -176,7 +178,7 @@ impl Ledger {
     /// # Errors
     /// The store could not take it.
     pub async fn turn_to_patch(&self, turned: Turned) -> Result<(), WriteError> {
-        self.ask(|slot| Request::TurnToPatch { turned, slot }).await
+        self.write(move |connection| Ok(sql::turn_to_patch(connection, &turned)?)).await
     }
 
     /// Puts the rate limit's window on disk, for whoever reads beside this process; durable when it returns.
@@ -184,15 +186,13 @@ impl Ledger {
     /// # Errors
     /// The store could not take it. What was there stays.
     pub async fn set_quota(&self, window: Window) -> Result<(), WriteError> {
-        self.ask(|slot| Request::SetQuota { window, slot }).await
+        self.write(move |connection| Ok(sql::keep_quota(connection, &window)?)).await
     }
 
     /// Keeps the rate limit's window over a restart, with whatever is written next. It is a hint: where the queue is
     /// full or the disk fails it is lost, and the next answer says it again.
     pub fn keep_quota(&self, window: Window) {
-        if let Some(queue) = &self.shared.queue {
-            let _ = queue.try_send(Request::KeepQuota { window });
-        }
+        self.hint("quota", move |connection| Ok(sql::keep_quota(connection, &window)?));
     }
 
     /// Why the store took nothing the last time that something was to be written; `None` where it did.
@@ -202,13 +202,31 @@ impl Ledger {
         self.shared.failing.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    async fn ask<T>(&self, request: impl FnOnce(Slot<T>) -> Request) -> Result<T, WriteError> {
-        let (slot, answer) = Slot::new();
+    /// The one way to write: what `act` does is committed with whatever else waits, and its answer comes when that is
+    /// on disk. `act` runs inside the transaction, on the ledger's thread, and again where the transaction failed.
+    async fn write<T: Send + 'static>(
+        &self,
+        act: impl FnMut(&Connection) -> Result<T, WriteError> + Send + 'static,
+    ) -> Result<T, WriteError> {
+        self.ask(writer::write(act, None)).await
+    }
+
+    async fn ask<T>(&self, (request, answer): (Request, Answer<T>)) -> Result<T, WriteError> {
         let queue = self.shared.queue.as_ref().ok_or(WriteError::Stopped)?;
-        queue.send(request(slot)).await.map_err(|_| WriteError::Stopped)?;
+        queue.send(request).await.map_err(|_| WriteError::Stopped)?;
         answer.await.map_err(|_| WriteError::Stopped)?
     }
+
+    /// Writes `act` with whatever is written next; nobody hears how that went. Of several with one name the newest is
+    /// written.
+    fn hint(&self, name: &'static str, act: impl FnMut(&Connection) -> Result<(), WriteError> + Send + 'static) {
+        if let Some(queue) = &self.shared.queue {
+            let _ = queue.try_send(Request::Hint(name, Box::new(act)));
+        }
+    }
 }
+
+type Answer<T> = oneshot::Receiver<Result<T, WriteError>>;
 
 impl Drop for Shared {
     fn drop(&mut self) {

@@ -192,6 +192,6 @@ pub(super) fn failed(store: &Path, action: &'static str, source: rusqlite::Error
     match source.sqlite_error_code() {
         Some(ErrorCode::NotADatabase) => corrupt(store, "it is no SQLite database"),
         Some(ErrorCode::DatabaseCorrupt) => corrupt(store, "its structure is broken"),
-        _ => OpenError::Store { action, path: store.to_owned(), source },
+        _ => OpenError::Store { action, path: store.to_owned(), source: source.into() },
     }
 }

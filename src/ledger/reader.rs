@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::Connection;
 
 use super::folder::beside;
 use super::open::{self, Found};
@@ -200,7 +200,10 @@ impl Reader {
                 Way::Alone(then) if stamp(&self.store) != Some(then) => {
                     *now = view(&self.store).map_err(|error| ReadError::Reopen(Box::new(error)))?;
                 }
-                _ => return answer.map_err(|source| ReadError::Store { path: self.store.clone(), source }),
+                _ => {
+                    return answer
+                        .map_err(|source| ReadError::Store { path: self.store.clone(), source: source.into() });
+                }
             }
         }
         Err(ReadError::Unsteady { path: self.store.clone() })
@@ -230,14 +233,13 @@ fn view(store: &Path) -> Result<View, OpenError> {
     match (beside, before) {
         // The folder is not writable for us, and what the usual way needs is not there. An empty log says nothing
         // that the file does not.
-        (Err(error), Some(stamp)) if needs_writing(&error) && open::look(store)? == Found::Settled => alone(stamp),
+        (Err(OpenError::Store { source, .. }), Some(stamp))
+            if source.needs_writing() && open::look(store)? == Found::Settled =>
+        {
+            alone(stamp)
+        }
         (beside, _) => beside,
     }
-}
-
-fn needs_writing(error: &OpenError) -> bool {
-    let OpenError::Store { source, .. } = error else { return false };
-    matches!(source.sqlite_error_code(), Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly))
 }
 
 fn stamp(store: &Path) -> Option<Stamp> {

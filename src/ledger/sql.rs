@@ -281,9 +281,11 @@ pub(super) fn record(connection: &Connection, call: CallId, end: &Outcome, at: T
     Ok(())
 }
 
-/// When a call began.
-pub(super) fn began(connection: &Connection, call: CallId) -> rusqlite::Result<Timestamp> {
-    connection.prepare_cached(BEGAN)?.query_row([call.0], |row| time(row, "began_at"))
+/// Closes the intent of a task that went away before it was answered: its call will never be made. The moment is that of
+/// the intent, because there is no clock here.
+pub(super) fn withdraw(connection: &Connection, call: CallId) -> Result<(), WriteError> {
+    let at = connection.prepare_cached(BEGAN)?.query_row([call.0], |row| time(row, "began_at"))?;
+    record(connection, call, &Outcome::Unsent { message: "given up before it was sent".to_owned() }, at)
 }
 
 /// Closes what an earlier process left open; the doubt stays.

@@ -14,7 +14,6 @@ use jiff::Timestamp;
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-use super::writer::Request;
 use super::{Adoption, Intent, Ledger, Outcome, WriteError};
 use crate::model::{
     Cause, CredentialsId, DeploymentUpdate, Digest, External, ImagePath, Known, Place, Revision, ServiceKey,
@@ -113,9 +112,9 @@ fn applied(service: &str, tag: &str) -> Option<Known> {
 /// Acts on the writer's connection, in a transaction of the ledger.
 async fn probe(
     ledger: &Ledger,
-    act: impl FnMut(&Connection) -> rusqlite::Result<()> + Send + 'static,
+    mut act: impl FnMut(&Connection) -> rusqlite::Result<()> + Send + 'static,
 ) -> Result<(), WriteError> {
-    ledger.ask(|slot| Request::Probe { act: Box::new(act), slot }).await
+    ledger.write(move |connection| Ok(act(connection)?)).await
 }
 
 /// What a crash at this moment would leave: a copy of each file, with the writer alive.
