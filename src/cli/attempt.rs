@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use crate::ledger::{End, HistoryEntry, Outcome};
 use crate::model::{Digest, Place, ServiceKey};
+use crate::northflank::passes;
 
 /// One call, or the adoption of what was live.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -107,9 +108,10 @@ impl Attempt {
         }
     }
 
-    /// Whether the API refused the content, so that it waits for other content. The rate limit is no refusal of it.
+    /// Whether the API refused the content, so that it waits for other content. A limit, or another change in progress,
+    /// does not refuse it.
     pub(super) fn stalls(&self) -> bool {
-        self.outcome == Word::Rejected && self.status != Some(429)
+        self.outcome == Word::Rejected && !self.status.is_some_and(passes)
     }
 
     /// Whether nothing was sent because live, which decides about it, could not be read.

@@ -190,11 +190,11 @@ pub(super) fn ending(error: &CallError, delivery: Delivery, hint: Option<&str>) 
         Delivery::Unknown => engine::Delivery::Unknown,
     };
     match error.disposition() {
-        Disposition::Transient => {
+        Disposition::Transient { .. } => {
             Ending::Transient { error: text, delivery, wait: error.minimum_wait().unwrap_or_default() }
         }
-        Disposition::Limited { wait } => Ending::Limited { error: text, wait },
-        Disposition::Denied => Ending::Denied { error: text },
+        Disposition::Limited { wait, .. } => Ending::Limited { error: text, wait },
+        Disposition::Denied | Disposition::Forbidden => Ending::Denied { error: text },
         Disposition::Rejected => Ending::Rejected { error: text, delivery },
     }
 }

@@ -70,7 +70,10 @@ pub async fn plan_live(
         match answer {
             Ok(comparison) => drop(views.read.insert(key, comparison)),
             Err(error) => {
-                let stop = matches!(error.disposition(), Disposition::Limited { .. } | Disposition::Denied);
+                let stop = matches!(
+                    error.disposition(),
+                    Disposition::Limited { .. } | Disposition::Denied | Disposition::Forbidden
+                );
                 let text = chain(&error);
                 if stop {
                     for asked in waiting.drain(..) {

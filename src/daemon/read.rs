@@ -117,7 +117,9 @@ pub(super) async fn compare(
             Ok((live, comparison))
         }
         // The deprecated call may be gone, or closed to this token: then the build cannot be told.
-        Err(error) if matches!(error.disposition(), Disposition::Rejected | Disposition::Denied) => {
+        Err(error)
+            if matches!(error.disposition(), Disposition::Rejected | Disposition::Denied | Disposition::Forbidden) =>
+        {
             Ok((live, comparison))
         }
         Err(error) => Err(error),
@@ -135,9 +137,9 @@ pub(super) fn reading(comparison: &Comparison, client: &Client) -> Reading {
 }
 
 fn hint(error: &CallError) -> Option<&'static str> {
-    match error.status() {
-        Some(404) => Some(NO_SUCH_SERVICE),
-        Some(403) => Some(MAY_NOT_READ),
+    match error.disposition() {
+        Disposition::Rejected if error.status() == Some(404) => Some(NO_SUCH_SERVICE),
+        Disposition::Forbidden => Some(MAY_NOT_READ),
         _ => None,
     }
 }

@@ -10,7 +10,7 @@ use crate::engine::{Call, Ending};
 use crate::error::chain;
 use crate::ledger::{CallId, Intent, Outcome, Sighting, Turned};
 use crate::model::{Cause, Live, ServiceKind};
-use crate::northflank::{Answered, CallError, Delivery};
+use crate::northflank::{Accepted, Answered, CallError, Delivery};
 
 /// Which call carries an update.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,12 +100,12 @@ pub(super) fn intent(call: &Call, cause: Cause, line: &Line) -> Intent {
     }
 }
 
-async fn update(call: &Call, line: &Line, spent: &mut Spent) -> Result<Answered<()>, Failed> {
+async fn update(call: &Call, line: &Line, spent: &mut Spent) -> Result<Answered<Accepted>, Failed> {
     if line.updates.are_patches() {
         return patch(call, None, line, spent).await;
     }
     let refusal = match spent.on(line.client.update_deployment(&call.key, &call.update).await) {
-        Err(error) if line.updates.choice == UpdateCall::Auto && may_be_gone(&error) => error,
+        Err(error) if line.updates.choice == UpdateCall::Auto && error.is_not_served() => error,
         answer => return answer.map_err(Failed::Update),
     };
     // A service that is there shows that it is the call which is gone.
@@ -116,10 +116,6 @@ async fn update(call: &Call, line: &Line, spent: &mut Spent) -> Result<Answered<
         }
         Err(_) => Err(Failed::Update(refusal)),
     }
-}
-
-fn may_be_gone(error: &CallError) -> bool {
-    matches!(error.status(), Some(404 | 405 | 410))
 }
 
 /// Goes over to PATCH for good; says so once.
@@ -137,7 +133,7 @@ async fn turn(line: &Line, refusal: &CallError) {
 
 /// Sends by PATCH. A service of type deployment must be told its instances: those that it has, so that scaling by hand
 /// or by autoscaling survives.
-async fn patch(call: &Call, live: Option<Live>, line: &Line, spent: &mut Spent) -> Result<Answered<()>, Failed> {
+async fn patch(call: &Call, live: Option<Live>, line: &Line, spent: &mut Spent) -> Result<Answered<Accepted>, Failed> {
     let kept = line.ledger.reader().kind(&call.key).unwrap_or_default();
     let (kind, instances) = match (&live, kept) {
         (Some(live), _) => (live.kind, live.instances),
@@ -167,7 +163,7 @@ async fn patch(call: &Call, live: Option<Live>, line: &Line, spent: &mut Spent) 
 }
 
 fn may_be_another(error: &CallError) -> bool {
-    error.status() == Some(404) || error.is_local()
+    error.is_not_served() || error.is_local()
 }
 
 fn outcome(error: &CallError) -> Outcome {

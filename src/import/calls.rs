@@ -26,7 +26,7 @@ const WINDOWS_APART: Duration = Duration::from_secs(5);
 #[error("{text}")]
 pub(super) struct GivenUp {
     text: String,
-    /// The status of the answer, if there was one.
+    /// The status, where the API itself refused the call.
     pub(super) status: Option<u16>,
 }
 
@@ -76,8 +76,8 @@ impl<'a, H: Fn(Heard)> Calls<'a, H> {
             };
             self.learn(error.quota());
             match error.disposition() {
-                Disposition::Limited { wait } => self.limit(wait),
-                Disposition::Transient if failed + 1 < TRIES => {
+                Disposition::Limited { wait, .. } => self.limit(wait),
+                Disposition::Transient { .. } if failed + 1 < TRIES => {
                     failed += 1;
                     let jittered = Pace::default().backoff.wait(failed, fastrand::f64());
                     let wait = error.minimum_wait().unwrap_or_default().max(jittered);
@@ -86,12 +86,14 @@ impl<'a, H: Fn(Heard)> Calls<'a, H> {
                     }
                     tokio::time::sleep(wait).await;
                 }
-                Disposition::Denied if error.status() == Some(401) => {
+                Disposition::Denied => {
                     let refused = given_up(&error);
                     self.lock().refused = Some(refused.clone());
                     return Err(refused);
                 }
-                Disposition::Transient | Disposition::Denied | Disposition::Rejected => return Err(given_up(&error)),
+                Disposition::Transient { .. } | Disposition::Forbidden | Disposition::Rejected => {
+                    return Err(given_up(&error));
+                }
             }
         }
     }
@@ -137,5 +139,6 @@ impl<'a, H: Fn(Heard)> Calls<'a, H> {
 }
 
 fn given_up(error: &CallError) -> GivenUp {
-    GivenUp { text: crate::error::chain(error), status: error.status() }
+    let refused = matches!(error.disposition(), Disposition::Denied | Disposition::Forbidden | Disposition::Rejected);
+    GivenUp { text: crate::error::chain(error), status: error.status().filter(|_| refused) }
 }

@@ -1,18 +1,25 @@
 //! What the headers of an answer say: the quota that is left, how long to wait, and whether the call is on its way out.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use jiff::fmt::strtime;
 use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+use reqwest::StatusCode;
 use reqwest::header::{DATE, HeaderMap, HeaderName, RETRY_AFTER};
 
-/// The longest wait that a server can ask for.
-pub const MAX_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
+use super::error::Wait;
+
+/// The longest wait that a header can bring about: two of the API's windows.
+pub const MAX_WAIT: Duration = Duration::from_secs(2 * 60 * 60);
+
+/// A longer wait than a day was not meant, and counts as not said.
+const BELIEVED: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The wait where a server limits calls and does not say for how long.
-const DEFAULT_WAIT: Duration = Duration::from_secs(60);
+pub(super) const DEFAULT_WAIT: Duration = Duration::from_secs(60);
 
 /// The shortest wait after a limit: an answer that says "now" while it refuses must not be asked in a loop.
 const MIN_WAIT: Duration = Duration::from_secs(1);
@@ -23,7 +30,7 @@ const DEPRECATION: HeaderName = HeaderName::from_static("deprecation");
 const SUNSET: HeaderName = HeaderName::from_static("sunset");
 const RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 
-/// An answer that the API gave to a call that it accepted.
+/// The answer to a call that did what it asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answered<T> {
     /// What the call asks for.
@@ -53,12 +60,27 @@ pub struct Deprecation {
 pub(super) struct Heard {
     pub(super) quota: Option<Quota>,
     pub(super) deprecated: Option<Deprecation>,
+    /// When the server wrote the answer, by its clock.
+    pub(super) server_time: Option<Timestamp>,
 }
 
 impl Heard {
     pub(super) fn from_headers(headers: &HeaderMap) -> Self {
-        Self { quota: Quota::from_headers(headers), deprecated: Deprecation::from_headers(headers) }
+        Self {
+            quota: Quota::from_headers(headers, now(headers)),
+            deprecated: Deprecation::from_headers(headers),
+            server_time: server_time(headers),
+        }
     }
+}
+
+/// The time that dates in an answer count from: the answer's own, so that a clock that is wrong here changes nothing.
+fn now(headers: &HeaderMap) -> Timestamp {
+    server_time(headers).unwrap_or_else(Timestamp::now)
+}
+
+fn server_time(headers: &HeaderMap) -> Option<Timestamp> {
+    date(headers.get(DATE)?.to_str().ok()?)
 }
 
 impl Deprecation {
@@ -106,41 +128,66 @@ pub struct Quota {
 
 impl Quota {
     /// The quota, if all three headers are there and make sense.
-    pub(super) fn from_headers(headers: &HeaderMap) -> Option<Self> {
+    fn from_headers(headers: &HeaderMap, now: Timestamp) -> Option<Self> {
         let limit = u32::try_from(number(headers, &LIMIT)?).ok().filter(|limit| *limit > 0)?;
         let remaining = u32::try_from(number(headers, &REMAINING)?).ok().filter(|remaining| *remaining <= limit)?;
-        Some(Self { limit, remaining, resets_in: seconds(headers, &RESET)? })
+        Some(Self { limit, remaining, resets_in: reset(headers, now)? })
+    }
+}
+
+/// How long an answer asks to wait before another call.
+pub(super) fn wait(status: StatusCode, headers: &HeaderMap) -> Wait {
+    let now = now(headers);
+    match (status, retry_after(headers, now)) {
+        (StatusCode::TOO_MANY_REQUESTS, asked) => limited(headers, asked, reset(headers, now)),
+        (_, Some(asked)) => Wait::AtLeast(asked),
+        (_, None) => Wait::Unsaid,
     }
 }
 
 /// How long a limit (429) lasts: until the window's reset or what `Retry-After` asks for, the longer of both, as a
 /// wait that is too short costs a call. Where calls are left in the window, the limit is another one than the window's,
 /// and `Retry-After` alone counts. A minute where nothing is said.
-pub(super) fn limited_for(headers: &HeaderMap, now: Timestamp) -> Duration {
-    let asked = retry_after(headers, now);
-    let reset = seconds(headers, &RESET);
-    let calls_left = number(headers, &REMAINING).is_some_and(|remaining| remaining > 0);
+fn limited(headers: &HeaderMap, asked: Option<Duration>, reset: Option<Duration>) -> Wait {
+    let remaining = number(headers, &REMAINING);
+    let calls_left = remaining.is_some_and(|remaining| remaining > 0);
     let wait = match (asked, reset) {
         (Some(asked), Some(_)) if calls_left => asked,
         (asked, reset) => asked.max(reset).unwrap_or(DEFAULT_WAIT),
     };
-    wait.clamp(MIN_WAIT, MAX_WAIT)
+    let told = !calls_left && (reset.is_some() || remaining.is_some());
+    Wait::Limited { wait: wait.max(MIN_WAIT), told }
 }
 
-/// `Retry-After`, in seconds or as a date; a date that is past is no wait. A date counts from the answer's own `Date`
-/// where it has one, so that a clock that is wrong here changes nothing.
-pub(super) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
-    seconds(headers, &RETRY_AFTER).or_else(|| {
-        let until = date(headers.get(RETRY_AFTER)?.to_str().ok()?)?;
-        let from = headers.get(DATE).and_then(|value| date(value.to_str().ok()?)).unwrap_or(now);
-        let wait = until.duration_since(from);
-        Some(Duration::try_from(wait).unwrap_or(Duration::ZERO).min(MAX_WAIT))
-    })
+/// `Retry-After`, in seconds or as a date; a date that is past asks for no wait.
+fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+    let seconds = number(headers, &RETRY_AFTER).map(Duration::from_secs);
+    seconds.or_else(|| Some(until(date(headers.get(RETRY_AFTER)?.to_str().ok()?)?, now))).and_then(believed)
 }
 
-/// A whole number of seconds, at most [`MAX_WAIT`].
-fn seconds(headers: &HeaderMap, name: &HeaderName) -> Option<Duration> {
-    number(headers, name).map(|seconds| Duration::from_secs(seconds).min(MAX_WAIT))
+/// From now to the end of the window. The header holds seconds; a number that only makes sense as a Unix time, in
+/// seconds or milliseconds, is one. A time that was over long ago says nothing.
+fn reset(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+    const SECONDS: RangeInclusive<u64> = 1_000_000_000..=99_999_999_999;
+    const MILLISECONDS: RangeInclusive<u64> = 1_000_000_000_000..=99_999_999_999_999;
+    let number = number(headers, &RESET)?;
+    let at = match i64::try_from(number).ok()? {
+        seconds if SECONDS.contains(&number) => Timestamp::from_second(seconds).ok()?,
+        milliseconds if MILLISECONDS.contains(&number) => Timestamp::from_millisecond(milliseconds).ok()?,
+        _ => return believed(Duration::from_secs(number)),
+    };
+    let is_over = now.duration_since(at) > SignedDuration::from_mins(1);
+    if is_over { None } else { believed(until(at, now)) }
+}
+
+/// What is left until then; nothing once it is past.
+fn until(then: Timestamp, now: Timestamp) -> Duration {
+    Duration::try_from(then.duration_since(now)).unwrap_or(Duration::ZERO)
+}
+
+/// A wait as it counts: nothing where it cannot have been meant, else at most [`MAX_WAIT`].
+fn believed(wait: Duration) -> Option<Duration> {
+    (wait <= BELIEVED).then(|| wait.min(MAX_WAIT))
 }
 
 /// Digits and nothing else; more than fit are the greatest number.
@@ -172,10 +219,18 @@ mod tests {
         lines.iter().map(|(name, text)| (HeaderName::from_static(name), value(text))).collect()
     }
 
-    fn wait(lines: &[(&'static str, &str)]) -> u64 {
-        let wait = limited_for(&headers(lines), Timestamp::from_second(NOW).expect("in range"));
+    /// How long a 429 with these headers, of the time `NOW`, holds calls, and whether it speaks of the window.
+    fn limit(lines: &[(&'static str, &str)]) -> (u64, bool) {
+        let mut headers = headers(lines);
+        headers.entry(DATE).or_insert(HeaderValue::from_static("Sun, 06 Nov 1994 08:49:37 GMT"));
+        let limited = super::wait(StatusCode::TOO_MANY_REQUESTS, &headers);
+        let Wait::Limited { wait, told } = limited else { panic!("{limited:?}") };
         assert_eq!(wait.subsec_nanos(), 0);
-        wait.as_secs()
+        (wait.as_secs(), told)
+    }
+
+    fn wait(lines: &[(&'static str, &str)]) -> u64 {
+        limit(lines).0
     }
 
     #[test]
@@ -199,7 +254,8 @@ mod tests {
         }
         assert_eq!(wait(&[("retry-after", "Sun, 06 Nov 1994 08:00:00 GMT")]), 1, "past");
         assert_eq!(wait(&[("retry-after", "Thu, 06 Nov 2094 08:00:00 GMT")]), 60, "Thursday is wrong: garbage");
-        assert_eq!(wait(&[("retry-after", "Sat, 06 Nov 2094 08:00:00 GMT")]), 86_400, "at most a day");
+        assert_eq!(wait(&[("retry-after", "Sun, 06 Nov 1994 12:00:00 GMT")]), 7_200, "at most two windows");
+        assert_eq!(wait(&[("retry-after", "Sat, 06 Nov 2094 08:00:00 GMT")]), 60, "nobody means a hundred years");
         let date = ("date", "Sun, 06 Nov 1994 10:00:00 GMT");
         assert_eq!(wait(&[date, ("retry-after", "Sun, 06 Nov 1994 10:00:30 GMT")]), 30, "by the server's clock");
     }
@@ -209,7 +265,48 @@ mod tests {
         for text in ["", "soon", "-5", "+5", "1e3", "12.5", "0x10", "\u{fc}", "12, 12"] {
             assert_eq!(wait(&[("retry-after", text), ("x-ratelimit-reset", text)]), 60, "{text:?}");
         }
-        assert_eq!(wait(&[("retry-after", &"9".repeat(100))]), 86_400);
+        for text in ["86401", "31536000", &"9".repeat(100)] {
+            assert_eq!(wait(&[("retry-after", text), ("x-ratelimit-reset", text)]), 60, "{text:?}");
+        }
+        assert_eq!(wait(&[("retry-after", "86400")]), 7_200, "meant, and not waited for as a whole");
+    }
+
+    #[test]
+    fn a_reset_that_reads_like_a_unix_time_is_one() {
+        let reset = |number: i64| limit(&[("x-ratelimit-reset", &number.to_string())]);
+        // The time of these tests is too early to be told from a wait: they move to 2026.
+        let now = 1_785_000_000;
+        let later = |number: i64| {
+            let date = Timestamp::from_second(now).expect("in range").strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+            limit(&[("date", &date), ("x-ratelimit-reset", &number.to_string())])
+        };
+        assert_eq!(later(now + 5), (5, true), "seconds");
+        assert_eq!(later((now + 5) * 1000), (5, true), "milliseconds");
+        assert_eq!(later(now + 3600), (3600, true));
+        assert_eq!(later(now + 10_000), (7_200, true), "at most two windows");
+        assert_eq!(later(now), (1, true), "never in a loop");
+        assert_eq!(later(now - 30), (1, true), "just over");
+        assert_eq!(later(now - 3600), (60, false), "long over: says nothing");
+        assert_eq!(later(now + 100_000), (60, false), "days ahead: says nothing");
+        assert_eq!(later(now * 1_000_000), (60, false), "microseconds: not in use");
+        assert_eq!(reset(3600), (3600, true));
+        assert_eq!(reset(7201), (7_200, true));
+    }
+
+    #[test]
+    fn only_a_header_of_the_window_tells_of_the_window() {
+        let (reset, after, left) = ("x-ratelimit-reset", "retry-after", "x-ratelimit-remaining");
+        for (lines, told) in [
+            (&[][..], false),
+            (&[(after, "7")], false),
+            (&[(reset, "900"), (left, "12")], false),
+            (&[(reset, "soon")], false),
+            (&[(left, "0")], true),
+            (&[(reset, "900")], true),
+            (&[(reset, "900"), (left, "0"), (after, "7")], true),
+        ] {
+            assert_eq!(limit(lines).1, told, "{lines:?}");
+        }
     }
 
     #[test]
@@ -242,11 +339,11 @@ mod tests {
             let (names, texts) = (["limit", "remaining", "reset"], [limit, remaining, reset]);
             let names = names.map(|name| HeaderName::try_from(format!("x-ratelimit-{name}")).expect("a name"));
             let values = texts.map(HeaderValue::from_static);
-            Quota::from_headers(&names.into_iter().zip(values).collect())
+            Quota::from_headers(&names.into_iter().zip(values).collect(), Timestamp::now())
         };
         let of = |seconds| Quota { limit: 1000, remaining: 998, resets_in: Duration::from_secs(seconds) };
         assert_eq!(quota("1000", "998", "3599"), Some(of(3599)));
-        assert_eq!(quota("1000", "998", "99999999999999999999999"), Some(of(86_400)));
+        assert_eq!(quota("1000", "998", "86400"), Some(of(7_200)));
         for (limit, remaining, reset) in [
             ("0", "0", "1"),
             ("1000", "1001", "1"),
@@ -254,9 +351,10 @@ mod tests {
             ("5000000000", "1", "1"),
             ("1000", "", "1"),
             ("1000", "1", "soon"),
+            ("1000", "1", "99999999999999999999999"),
         ] {
             assert_eq!(quota(limit, remaining, reset), None, "{limit} {remaining} {reset}");
         }
-        assert_eq!(Quota::from_headers(&headers(&[("x-ratelimit-limit", "1000")])), None);
+        assert_eq!(Quota::from_headers(&headers(&[("x-ratelimit-limit", "1000")]), Timestamp::now()), None);
     }
 }

@@ -4,29 +4,21 @@ use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use jiff::Timestamp;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
 use reqwest::{Method, Response, StatusCode, Url};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use thiserror::Error;
 use tokio::time::{Instant, timeout_at};
 
+use super::accepted::{Accepted, AcceptedBody};
 use super::answer::{self, Answered, Heard};
-use super::body::{self, End};
-use super::error::{CallError, Cause, Failure};
+use super::body::{self, Body, End};
+use super::error::{CallError, Cause, Effect, Failure, Wait};
 use super::failure::Said;
 use super::transport::{Proxies, Roots, Transport};
-use super::wire::{Data, Deployment, List, Page, Patch, PatchDeployment, Service};
+use super::wire::{Deployment, Envelope, Lenient, List, Page, Patch, PatchDeployment, Service, Unfit, Unusable};
 use super::{ApiUrl, Token, scrub};
 use crate::model::{DeploymentUpdate, Id, Live, ServiceKey, ServiceKind};
-
-/// How long the rest of an accepted call's body is waited for. It says nothing that is needed; its end only lets the
-/// connection be used again.
-const DRAIN: Duration = Duration::from_secs(1);
-
-/// The most that is read of such a body, in bytes.
-const MAX_DRAINED: usize = 64 * 1024;
 
 /// The most that is read of one service, in bytes: a manifest's limit, which its commands share.
 const MAX_SERVICE: usize = 1024 * 1024;
@@ -94,7 +86,8 @@ pub enum BuildError {
 }
 
 /// An answer with a status of success, its body not yet read.
-struct Accepted {
+struct Success {
+    effect: Effect,
     response: Response,
     heard: Heard,
     began: Instant,
@@ -144,26 +137,25 @@ impl Client {
 
     /// `POST …/services/{service}/deployment`: updates a service's deployment.
     ///
-    /// A status of 200 to 299 means that the update was accepted, whatever the body: one that is garbage, too long or
-    /// breaks off is no reason to send the update again.
+    /// Accepted is what the API's own JSON says: `{"data": …}` under a status of success, or a status that has no body.
     ///
     /// # Errors
-    /// Says what to do next and whether the update can have been accepted; see [`CallError`].
+    /// Says what to do next and whether the update can have been accepted; see [`CallError`]. Anything else in the place
+    /// of a success leaves the update in doubt.
     pub async fn update_deployment(
         &self,
         key: &ServiceKey,
         update: &DeploymentUpdate,
-    ) -> Result<Answered<()>, CallError> {
-        self.call(Method::POST, self.shared.api_url.deployment(key), Some(update)).await?.drain().await
+    ) -> Result<Answered<Accepted>, CallError> {
+        let url = self.shared.api_url.deployment(key);
+        self.call(Effect::Update, Method::POST, url, Some(update)).await?.accepted().await
     }
 
     /// `PATCH …/services/{kind}/{service}`: the same update in the newer form. `instances` is what live shows now, so that
     /// scaling by hand survives: the form for a service of type deployment must name it.
     ///
-    /// A success is accepted whatever its body, as with [`Client::update_deployment`].
-    ///
     /// # Errors
-    /// See [`CallError`]. Where the update has no form for such a service, nothing is sent, and the disposition is
+    /// As with [`Client::update_deployment`]. Where the update has no form for such a service, nothing is sent, and the disposition is
     /// [`Rejected`](super::Disposition::Rejected): a service of type build deploys nothing, one of type combined only what
     /// it builds itself, and one of type deployment needs `instances`.
     pub async fn patch_deployment(
@@ -172,26 +164,28 @@ impl Client {
         kind: ServiceKind,
         instances: Option<u32>,
         update: &DeploymentUpdate,
-    ) -> Result<Answered<()>, CallError> {
+    ) -> Result<Answered<Accepted>, CallError> {
         if let Some(why) = has_no_patch(kind, instances, update) {
-            return Err(CallError::new(Failure::Senseless { why }, Heard::default(), Duration::ZERO));
+            let failure = Failure::Senseless { why };
+            return Err(CallError::new(Effect::Update, failure, Heard::default(), Duration::ZERO));
         }
         // Where it may be left out, leaving it out cannot undo what somebody scales just now.
         let instances = instances.filter(|_| kind == ServiceKind::Deployment);
         let body = Patch { deployment: PatchDeployment { instances, update } };
         let url = self.shared.api_url.service_of_kind(key, kind);
-        self.call(Method::PATCH, url, Some(&body)).await?.drain().await
+        self.call(Effect::Update, Method::PATCH, url, Some(&body)).await?.accepted().await
     }
 
     /// `GET …/services/{service}`: what a service runs, as it is: whatever is shown of it goes through
     /// [`Client::conceal`], because a command may hold the token.
     ///
     /// # Errors
-    /// See [`CallError`]; 404 is [`Rejected`](super::Disposition::Rejected). A success whose body is not what the contract
-    /// says is transient: a page of a proxy, an answer that was cut off.
+    /// See [`CallError`]; the API's own 404 is [`Rejected`](super::Disposition::Rejected). A success whose body is not what
+    /// the contract says is transient: a page of a proxy, an answer that was cut off.
     pub async fn read_service(&self, key: &ServiceKey) -> Result<Answered<Live>, CallError> {
-        let accepted = self.call(Method::GET, self.shared.api_url.service(key), NOTHING).await?;
-        accepted.read(MAX_SERVICE, |Data { data }: Data<Service>, _| Ok(data.into_live())).await
+        let success = self.call(Effect::Read, Method::GET, self.shared.api_url.service(key), NOTHING).await?;
+        let live = |answer: Envelope<Service>| answer.data.ok_or(Unfit::NoData)?.into_live().ok_or(Unfit::NoType);
+        success.read(MAX_SERVICE, live).await
     }
 
     /// The deprecated `GET …/services/{service}/deployment`: the id of the build that runs, which no other answer gives.
@@ -200,8 +194,9 @@ impl Client {
     /// # Errors
     /// As with [`Client::read_service`].
     pub async fn read_build_id(&self, key: &ServiceKey) -> Result<Answered<Option<String>>, CallError> {
-        let accepted = self.call(Method::GET, self.shared.api_url.deployment(key), NOTHING).await?;
-        accepted.read(MAX_SERVICE, |Data { data }: Data<Deployment>, _| Ok(data.into_build_id())).await
+        let success = self.call(Effect::Read, Method::GET, self.shared.api_url.deployment(key), NOTHING).await?;
+        let build_id = |answer: Envelope<Deployment>| Ok(answer.data.ok_or(Unfit::NoData)?.into_build_id());
+        success.read(MAX_SERVICE, build_id).await
     }
 
     /// `GET …/services`: one page of a project's services, by their ids and types. `cursor` is [`Page::next`] of the page
@@ -216,10 +211,8 @@ impl Client {
         cursor: Option<&str>,
     ) -> Result<Answered<Page>, CallError> {
         let url = self.shared.api_url.services(team, project, Page::SIZE, cursor);
-        let accepted = self.call(Method::GET, url, NOTHING).await?;
-        accepted
-            .read(MAX_PAGE, |list: List, token| Page::try_from(list).map_err(|error| Cause::of(&error, token)))
-            .await
+        let success = self.call(Effect::Read, Method::GET, url, NOTHING).await?;
+        success.read(MAX_PAGE, |answer: Envelope<List>| Page::try_from(answer)).await
     }
 
     /// A text without the token, which has `[token]` in its place. Tokens of fewer than 16 characters are left: they could
@@ -232,15 +225,16 @@ impl Client {
     /// Sends one request, once, and sorts the answer by its status.
     async fn call<B: Serialize + Sync>(
         &self,
+        effect: Effect,
         method: Method,
         url: Url,
         content: Option<&B>,
-    ) -> Result<Accepted, CallError> {
+    ) -> Result<Success, CallError> {
         let Shared { http, api_url, request_timeout, .. } = &*self.shared;
         let token = self.token();
         let began = Instant::now();
         let deadline = began + *request_timeout;
-        let failed = |failure, heard| CallError::new(failure, heard, began.elapsed());
+        let failed = |failure, heard| CallError::new(effect, failure, heard, began.elapsed());
 
         let mut request = http.request(method, url).header(AUTHORIZATION, token.authorization());
         if let Some(content) = content {
@@ -259,7 +253,7 @@ impl Client {
 
         let heard = Heard::from_headers(response.headers());
         if response.status().is_success() {
-            Ok(Accepted { response, heard, began, deadline, token })
+            Ok(Success { effect, response, heard, began, deadline, token })
         } else {
             Err(failed(refusal(response, deadline, &token).await, heard))
         }
@@ -270,42 +264,50 @@ impl Client {
     }
 }
 
-impl Accepted {
-    /// For calls whose status says all.
-    async fn drain(self) -> Result<Answered<()>, CallError> {
-        let Self { response, heard: Heard { quota, deprecated }, began, deadline, .. } = self;
-        let status = response.status().as_u16();
-        let deadline = deadline.min(Instant::now() + DRAIN);
-        body::read(response, MAX_DRAINED, deadline).await;
-        Ok(Answered { value: (), status, quota, elapsed: began.elapsed(), deprecated })
+impl Success {
+    /// For updates: whether it is the API that accepted.
+    async fn accepted(self) -> Result<Answered<Accepted>, CallError> {
+        let (status, server_time) = (self.response.status(), self.heard.server_time);
+        let has_no_body = matches!(status, StatusCode::NO_CONTENT | StatusCode::ACCEPTED);
+        let accepted = |body| Ok(Accepted { body, server_time });
+        self.take(MAX_SERVICE, |body| match body {
+            [] if has_no_body => accepted(AcceptedBody::Empty),
+            body => accepted(AcceptedBody::of(Envelope::from_body(body)?.data.ok_or(Unfit::NoData)?)),
+        })
+        .await
     }
 
     /// For calls that ask for something: takes it out of a body of at most `limit` bytes.
-    async fn read<W: DeserializeOwned, T>(
+    async fn read<D: for<'de> Lenient<'de>, T>(
         self,
         limit: usize,
-        take: impl FnOnce(W, &Token) -> Result<T, Cause>,
+        take: impl FnOnce(Envelope<D>) -> Result<T, Unfit>,
     ) -> Result<Answered<T>, CallError> {
-        let Self { response, heard, began, deadline, token } = self;
+        self.take(limit, |body| Ok(take(Envelope::from_body(body)?)?)).await
+    }
+
+    async fn take<T>(
+        self,
+        limit: usize,
+        take: impl FnOnce(&[u8]) -> Result<T, Unusable>,
+    ) -> Result<Answered<T>, CallError> {
+        let Self { effect, response, heard, began, deadline, token } = self;
         let status = response.status();
         let body = body::read(response, limit, deadline).await;
-        let value = match body.end {
-            End::Whole => match serde_json::from_slice(&body.bytes) {
-                Ok(whole) => take(whole, &token),
-                Err(error) => Err(Cause::of(&error, &token)),
-            }
-            .map_err(|cause| ("its body is not what the contract says", Some(cause))),
-            End::TooLong => Err(("its body is too long", None)),
-            End::Deadline => Err(("its body did not come in time", None)),
-            End::Broken => Err(("its body broke off", None)),
+        let unreadable = |why| Err(Failure::Unreadable { status, why, cause: None });
+        let taken = match body.end {
+            End::Whole => take(&body.bytes).map_err(|why| unusable(why, status, &body, &token)),
+            End::TooLong => unreadable("its body is too long"),
+            End::Deadline => unreadable("its body did not come in time"),
+            End::Broken => unreadable("its body broke off"),
         };
         let elapsed = began.elapsed();
-        match value {
+        match taken {
             Ok(value) => {
-                let Heard { quota, deprecated } = heard;
+                let Heard { quota, deprecated, .. } = heard;
                 Ok(Answered { value, status: status.as_u16(), quota, elapsed, deprecated })
             }
-            Err((why, cause)) => Err(CallError::new(Failure::Unreadable { status, why, cause }, heard, elapsed)),
+            Err(failure) => Err(CallError::new(effect, failure, heard, elapsed)),
         }
     }
 }
@@ -347,21 +349,25 @@ fn network(error: reqwest::Error, api_url: &ApiUrl, token: &Token) -> Failure {
 /// What an answer says that is no success.
 async fn refusal(response: Response, deadline: Instant, token: &Token) -> Failure {
     let status = response.status();
-    let wait = wait(status, response.headers());
+    let wait = answer::wait(status, response.headers());
     let said = if status.is_redirection() {
         Said { message: Some(redirected(response.headers(), token)), ..Said::default() }
     } else {
-        Said::from_body(&body::read(response, body::MAX_FAILURE, deadline).await, token)
+        Said::from_body(status, &body::read(response, body::MAX_FAILURE, deadline).await, token)
     };
     Failure::Status { status, said, wait }
 }
 
-/// How long an answer asks to wait before another call.
-fn wait(status: StatusCode, headers: &HeaderMap) -> Option<Duration> {
-    let now = Timestamp::now();
-    match status {
-        StatusCode::TOO_MANY_REQUESTS => Some(answer::limited_for(headers, now)),
-        _ => answer::retry_after(headers, now),
+/// What a body under a status of success means that is not what the call asked for.
+fn unusable(why: Unusable, status: StatusCode, body: &Body, token: &Token) -> Failure {
+    match why {
+        Unusable::NotAnAnswer => {
+            Failure::Status { status, said: Said::from_body(status, body, token), wait: Wait::Unsaid }
+        }
+        Unusable::Unfit(unfit) => {
+            let why = "its body is not what the contract says";
+            Failure::Unreadable { status, why, cause: Some(Cause::of(&unfit, token)) }
+        }
     }
 }
 

@@ -7,8 +7,9 @@ use std::time::Duration;
 use reqwest::StatusCode;
 use serde_json::Value;
 
-use super::answer::{Deprecation, Heard};
+use super::answer::{DEFAULT_WAIT, Deprecation, Heard};
 use super::failure::{MAX_MESSAGE, Said};
+use super::meaning::{Speaker, Todo, meaning};
 use super::{Quota, Token, scrub};
 
 /// A call that failed. `Display` is a fragment such as ``the API answered 404 Not Found: no such service (not_found)``;
@@ -22,9 +23,19 @@ pub struct CallError {
 
 #[derive(Debug)]
 struct Parts {
+    call: Effect,
     failure: Failure,
     heard: Heard,
     elapsed: Duration,
+}
+
+/// What a call can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Effect {
+    /// Change a service.
+    Update,
+    /// Nothing.
+    Read,
 }
 
 /// What went wrong.
@@ -42,26 +53,53 @@ pub(super) enum Failure {
     Senseless { why: &'static str },
     /// A status of success, and a body that does not give what the call asked for.
     Unreadable { status: StatusCode, why: &'static str, cause: Option<Cause> },
-    /// A status that is no success.
-    Status { status: StatusCode, said: Said, wait: Option<Duration> },
+    /// A status that is not success, or an error under one that is.
+    Status { status: StatusCode, said: Said, wait: Wait },
+}
+
+/// How long an answer asks to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wait {
+    /// It does not.
+    Unsaid,
+    /// At least this long, for this call.
+    AtLeast(Duration),
+    /// It limits calls; see [`Disposition::Limited`].
+    Limited { wait: Duration, told: bool },
 }
 
 /// What to do after a call that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Disposition {
-    /// Try again later, with a backoff: the network, a timeout, 408, 425, 5xx, an answer that cannot be read. See
-    /// [`CallError::minimum_wait`].
-    Transient,
-    /// No call at all before this time is over: 429.
+    /// Try again later, with a backoff. See [`CallError::minimum_wait`].
+    Transient {
+        /// What it speaks of.
+        scope: Scope,
+    },
+    /// Too many calls (429).
     Limited {
         /// 1 second to [`MAX_WAIT`](super::MAX_WAIT), from the answer on.
         wait: Duration,
+        /// Whether the answer said that the rate limit's window is used up. Otherwise the limit may be one of this
+        /// call alone.
+        told: bool,
     },
-    /// The token is refused: 401 and 403.
+    /// The API does not know the token (401).
     Denied,
-    /// The call is refused, and will be until its content changes: other 4xx, and 3xx, as no redirect is followed. So is
-    /// one that makes no sense for its service.
+    /// The API says that the token may not do this (403): here, or anywhere.
+    Forbidden,
+    /// The API refuses the call, and will until its content changes (other 4xx). So is one that makes no sense for its
+    /// service.
     Rejected,
+}
+
+/// What a failure that passes speaks of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// The API as a whole: no connection, no answer in time, a broken connection, 5xx, a page of something in its place.
+    Api,
+    /// This call or its service: another change in progress, for example.
+    Service,
 }
 
 /// Whether a call that failed can have had an effect.
@@ -69,45 +107,58 @@ pub enum Disposition {
 pub enum Delivery {
     /// It never left: there was no connection, or nothing that could be sent.
     Unsent,
-    /// It may have had: a timeout, a connection that broke, a status that proves nothing (5xx, 3xx, 408).
+    /// It may have had: a timeout, a connection that broke, an answer that is not the API's or proves nothing.
     Unknown,
-    /// The API refused it: 4xx.
+    /// It had none: the API refused it, or it only read.
     Refused,
 }
 
 impl CallError {
-    pub(super) fn new(failure: Failure, heard: Heard, elapsed: Duration) -> Self {
-        Self { parts: Box::new(Parts { failure, heard, elapsed }) }
+    pub(super) fn new(call: Effect, failure: Failure, heard: Heard, elapsed: Duration) -> Self {
+        Self { parts: Box::new(Parts { call, failure, heard, elapsed }) }
     }
 
     /// What to do next.
     #[must_use]
     pub fn disposition(&self) -> Disposition {
-        let Failure::Status { status, wait, .. } = &self.parts.failure else {
-            return match self.parts.failure {
-                Failure::Request { .. } | Failure::Senseless { .. } => Disposition::Rejected,
-                _ => Disposition::Transient,
-            };
-        };
-        match status.as_u16() {
-            408 | 425 | 500.. => Disposition::Transient,
-            429 => Disposition::Limited { wait: wait.unwrap_or(Duration::from_secs(60)) },
-            401 | 403 => Disposition::Denied,
-            _ => Disposition::Rejected,
+        match &self.parts.failure {
+            Failure::Request { .. } | Failure::Senseless { .. } => Disposition::Rejected,
+            Failure::Connect { .. } | Failure::Broken { .. } | Failure::Timeout { .. } | Failure::Unreadable { .. } => {
+                Disposition::Transient { scope: Scope::Api }
+            }
+            Failure::Status { status, said, wait } => match meaning(status.as_u16(), said.speaker).0 {
+                Todo::Wait(scope) => Disposition::Transient { scope },
+                Todo::Limit => match *wait {
+                    Wait::Limited { wait, told } => Disposition::Limited { wait, told },
+                    Wait::AtLeast(wait) => Disposition::Limited { wait, told: false },
+                    Wait::Unsaid => Disposition::Limited { wait: DEFAULT_WAIT, told: false },
+                },
+                Todo::Deny => Disposition::Denied,
+                Todo::Forbid => Disposition::Forbidden,
+                Todo::Reject => Disposition::Rejected,
+            },
         }
     }
 
     /// Whether the call can have had an effect.
     #[must_use]
     pub fn delivery(&self) -> Delivery {
-        match &self.parts.failure {
+        let delivery = match &self.parts.failure {
             Failure::Request { .. } | Failure::Connect { .. } | Failure::Senseless { .. } => Delivery::Unsent,
             Failure::Broken { .. } | Failure::Timeout { .. } | Failure::Unreadable { .. } => Delivery::Unknown,
-            Failure::Status { status, .. } if status.is_client_error() && *status != StatusCode::REQUEST_TIMEOUT => {
-                Delivery::Refused
-            }
-            Failure::Status { .. } => Delivery::Unknown,
+            Failure::Status { status, said, .. } => meaning(status.as_u16(), said.speaker).1,
+        };
+        match (self.parts.call, delivery) {
+            (Effect::Read, Delivery::Unknown) => Delivery::Refused,
+            (Effect::Read | Effect::Update, delivery) => delivery,
         }
+    }
+
+    /// Whether the API itself says that there is nothing under this address: that it does not serve this call, or has
+    /// no such service. A page in its place says neither.
+    #[must_use]
+    pub fn is_not_served(&self) -> bool {
+        self.said().is_some_and(|said| said.speaker == Speaker::Api) && matches!(self.status(), Some(404 | 405 | 410))
     }
 
     /// Whether it failed before there was a request at all.
@@ -120,8 +171,8 @@ impl CallError {
     /// before. At most [`MAX_WAIT`](super::MAX_WAIT).
     #[must_use]
     pub fn minimum_wait(&self) -> Option<Duration> {
-        match (&self.parts.failure, self.disposition()) {
-            (Failure::Status { wait, .. }, Disposition::Transient) => *wait,
+        match self.parts.failure {
+            Failure::Status { wait: Wait::AtLeast(wait), .. } => Some(wait),
             _ => None,
         }
     }
@@ -195,7 +246,14 @@ impl fmt::Display for CallError {
             Failure::Unreadable { status, why, .. } => write!(f, "the API answered {}, but {why}", in_words(*status)),
             Failure::Status { status, said, .. } => {
                 let words = in_words(*status);
-                write!(f, "the API answered {words}")?;
+                match said.speaker {
+                    Speaker::Api if status.is_success() => write!(f, "the API answered {words} with an error")?,
+                    // A gateway's 502 is told as everybody tells it, and a redirect says itself what it is.
+                    Speaker::Another if status.is_success() || status.is_client_error() => {
+                        write!(f, "the answer {words} is not the API's")?;
+                    }
+                    Speaker::Api | Speaker::Another => write!(f, "the API answered {words}")?,
+                }
                 // The title of many a proxy's page only repeats the status.
                 if let Some(message) = said.message.as_ref().filter(|message| **message != words) {
                     write!(f, ": {message}")?;
@@ -267,53 +325,39 @@ impl Error for Cause {
 mod tests {
     use super::*;
 
-    fn status(status: u16, message: Option<&str>, id: Option<&str>) -> CallError {
-        let said = Said { message: message.map(Into::into), id: id.map(Into::into), details: None };
+    fn status(status: u16, message: Option<&str>, id: Option<&str>, speaker: Speaker) -> CallError {
+        let said = Said { speaker, message: message.map(Into::into), id: id.map(Into::into), details: None };
         let status = StatusCode::from_u16(status).expect("a status");
-        CallError::new(Failure::Status { status, said, wait: None }, Heard::default(), Duration::ZERO)
-    }
-
-    #[test]
-    fn every_status_has_its_disposition_and_delivery() {
-        use {Delivery::*, Disposition::*};
-        let limited = Limited { wait: Duration::from_secs(60) };
-        for (code, disposition, delivery) in [
-            (300, Rejected, Unknown),
-            (302, Rejected, Unknown),
-            (304, Rejected, Unknown),
-            (308, Rejected, Unknown),
-            (400, Rejected, Refused),
-            (401, Denied, Refused),
-            (403, Denied, Refused),
-            (404, Rejected, Refused),
-            (405, Rejected, Refused),
-            (408, Transient, Unknown),
-            (409, Rejected, Refused),
-            (410, Rejected, Refused),
-            (422, Rejected, Refused),
-            (425, Transient, Refused),
-            (429, limited, Refused),
-            (451, Rejected, Refused),
-            (500, Transient, Unknown),
-            (501, Transient, Unknown),
-            (502, Transient, Unknown),
-            (503, Transient, Unknown),
-            (504, Transient, Unknown),
-            (599, Transient, Unknown),
-            (999, Transient, Unknown),
-        ] {
-            let error = status(code, None, None);
-            assert_eq!((error.disposition(), error.delivery()), (disposition, delivery), "{code}");
-        }
+        let failure = Failure::Status { status, said, wait: Wait::Unsaid };
+        CallError::new(Effect::Update, failure, Heard::default(), Duration::ZERO)
     }
 
     #[test]
     fn an_error_says_what_the_api_said() {
-        let text = |code, message, id| status(code, message, id).to_string();
+        let text = |code, message, id| status(code, message, id, Speaker::Api).to_string();
         let (message, id) = (Some("no such service"), Some("not_found"));
         assert_eq!(text(404, message, id), "the API answered 404 Not Found: no such service (not_found)");
-        assert_eq!(text(502, Some("502 Bad Gateway"), None), "the API answered 502 Bad Gateway");
-        assert_eq!(text(599, None, None), "the API answered 599");
-        assert_eq!(status(502, None, None).message(), "502 Bad Gateway");
+        assert_eq!(text(200, message, None), "the API answered 200 OK with an error: no such service");
+    }
+
+    #[test]
+    fn an_error_does_not_put_words_into_the_apis_mouth() {
+        let error = |code, message| status(code, message, None, Speaker::Another);
+        let text = |code, message| error(code, message).to_string();
+        let page = Some("404 page not found");
+        assert_eq!(text(404, page), "the answer 404 Not Found is not the API's: 404 page not found");
+        assert_eq!(text(200, None), "the answer 200 OK is not the API's");
+        assert_eq!(text(502, Some("502 Bad Gateway")), "the API answered 502 Bad Gateway");
+        assert_eq!(text(599, None), "the API answered 599");
+        assert_eq!(error(502, None).message(), "502 Bad Gateway");
+    }
+
+    #[test]
+    fn only_the_api_says_that_a_call_is_not_served() {
+        for code in [404, 405, 410] {
+            assert!(status(code, None, None, Speaker::Api).is_not_served(), "{code}");
+            assert!(!status(code, None, None, Speaker::Another).is_not_served(), "{code}");
+        }
+        assert!(!status(403, None, None, Speaker::Api).is_not_served());
     }
 }

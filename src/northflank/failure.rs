@@ -1,8 +1,10 @@
-//! The body of an answer that is no success: the provider's JSON, or whatever a proxy on the way makes of it.
+//! The body of an answer that failed: the API's JSON, or whatever something on the way puts in its place.
 
+use reqwest::StatusCode;
 use serde_json::Value;
 
-use super::body::{Body, End};
+use super::body::{Body, End, MAX_FAILURE};
+use super::meaning::Speaker;
 use super::{Token, scrub};
 
 /// The longest message, in bytes.
@@ -15,6 +17,8 @@ const MAX_DETAILS: usize = 4096;
 /// What an error body says; every text of it is harmless, bounded, and without the token.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Said {
+    /// Who says it.
+    pub(super) speaker: Speaker,
     /// What went wrong.
     pub(super) message: Option<String>,
     /// The provider's code for it.
@@ -25,14 +29,14 @@ pub(super) struct Said {
 
 impl Said {
     /// Makes of a body what can be made of it: the provider's fields, else the title of a page, else a line of text.
-    pub(super) fn from_body(body: &Body, token: &Token) -> Self {
-        // Half a body may end in half a token, which nothing would find.
-        if !matches!(body.end, End::Whole) {
+    pub(super) fn from_body(status: StatusCode, body: &Body, token: &Token) -> Self {
+        // Half a body may end in half a token, which nothing would find. What is longer than an error is none.
+        if !matches!(body.end, End::Whole) || body.bytes.len() > MAX_FAILURE {
             return Self::default();
         }
         let text = String::from_utf8_lossy(&body.bytes);
         match serde_json::from_str(&text) {
-            Ok(json) => Self::from_json(&json, token),
+            Ok(json) => Self::from_json(status, &json, token),
             Err(_) => {
                 let plain = title(&text).or_else(|| plain(&text));
                 Self { message: plain.and_then(|text| filled(text, token, MAX_MESSAGE)), ..Self::default() }
@@ -41,15 +45,25 @@ impl Said {
     }
 
     /// `{"error": {"message", "id", "details"}}`; gateways also write `{"error": "…"}` and `{"message": "…"}`.
-    fn from_json(json: &Value, token: &Token) -> Self {
+    fn from_json(status: StatusCode, json: &Value, token: &Token) -> Self {
         let error = json.get("error").unwrap_or(json);
         let text = |field: &str, max| filled(error.get(field)?.as_str()?, token, max);
         Self {
+            speaker: json.get("error").map_or(Speaker::Another, |error| speaker(status, error)),
             message: text("message", MAX_MESSAGE).or_else(|| filled(error.as_str()?, token, MAX_MESSAGE)),
             id: text("id", MAX_ID),
             details: error.get("details").filter(|details| !is_empty(details)).map(|details| bounded(details, token)),
         }
     }
+}
+
+/// The API repeats the status as a number, and says in words what is wrong. Other programs write an `error` too: as a
+/// text, with a `code`, or with a word for `status`. Under a status of success it can only repeat another.
+fn speaker(status: StatusCode, error: &Value) -> Speaker {
+    let repeats = |said: u64| status.is_success() || said == u64::from(status.as_u16());
+    let is_status = error.get("status").and_then(Value::as_u64).is_some_and(repeats);
+    let says = ["message", "id"].iter().any(|field| error.get(field).is_some_and(Value::is_string));
+    if is_status && says { Speaker::Api } else { Speaker::Another }
 }
 
 /// A text made harmless, if something is left of it.
@@ -110,7 +124,7 @@ mod tests {
 
     fn said(body: &str) -> Said {
         let body = Body { bytes: body.into(), end: End::Whole };
-        Said::from_body(&body, &Token::new("nf-hunter2").expect("valid"))
+        Said::from_body(StatusCode::BAD_REQUEST, &body, &Token::new("nf-hunter2").expect("valid"))
     }
 
     fn message(body: &str) -> Option<String> {
@@ -121,7 +135,8 @@ mod tests {
     fn the_providers_fields_are_kept() {
         let body = r#"{"error":{"status":400,"message":"bad body","id":"invalid","details":{"imagePath":["no tag"]}}}"#;
         let details = Some(json!({"imagePath": ["no tag"]}));
-        assert_eq!(said(body), Said { message: Some("bad body".into()), id: Some("invalid".into()), details });
+        let (message_of, id) = (Some("bad body".into()), Some("invalid".into()));
+        assert_eq!(said(body), Said { speaker: Speaker::Api, message: message_of, id, details });
         assert_eq!(message(r#"{"error":"not found"}"#).as_deref(), Some("not found"));
         assert_eq!(message(r#"{"message":"no route","error":null}"#), None);
         assert_eq!(message(r#"{"message":"no route"}"#).as_deref(), Some("no route"));
@@ -138,9 +153,42 @@ mod tests {
     }
 
     #[test]
+    fn only_an_error_in_the_contracts_form_is_the_apis() {
+        for body in [
+            r#"{"error":{"status":400,"message":"bad body"}}"#,
+            r#"{"error":{"status":400,"id":"invalid","message":null}}"#,
+            r#"{"error":{"status":400,"message":"","more":1},"requestId":7}"#,
+        ] {
+            assert_eq!(said(body).speaker, Speaker::Api, "{body}");
+        }
+        for body in [
+            "404 page not found",
+            "",
+            "{}",
+            "[400]",
+            r#""error""#,
+            r#"{"error":null}"#,
+            r#"{"error":"Bad Request","status":400,"message":"of a framework"}"#,
+            r#"{"status":400,"message":"of another framework"}"#,
+            r#"{"error":{"code":400,"message":"of a cloud","status":"INVALID_ARGUMENT"}}"#,
+            r#"{"error":{"status":400}}"#,
+            r#"{"error":{"status":"400","message":"a word"}}"#,
+            r#"{"error":{"status":502,"message":"of another answer"}}"#,
+            r#"{"error":{"status":-400,"message":"x"}}"#,
+            r#"{"error":{"status":400.5,"message":"x"}}"#,
+            r#"{"error":[{"status":400,"message":"x"}]}"#,
+        ] {
+            assert_eq!(said(body).speaker, Speaker::Another, "{body}");
+        }
+    }
+
+    #[test]
     fn half_a_body_says_nothing() {
         let body = Body { bytes: b"refused: Bearer nf-hun".to_vec(), end: End::Deadline };
-        assert_eq!(Said::from_body(&body, &Token::new("nf-hunter2").expect("valid")), Said::default());
+        assert_eq!(
+            Said::from_body(StatusCode::BAD_REQUEST, &body, &Token::new("nf-hunter2").expect("valid")),
+            Said::default()
+        );
     }
 
     #[test]

@@ -8,12 +8,14 @@
 //! The token is a [`Token`]: it has no form that shows it, its header is marked sensitive, it is never sent in clear
 //! text beyond loopback nor after a redirect, and whatever text the server sends back is searched for it.
 
+mod accepted;
 mod answer;
 mod api_url;
 mod body;
 mod client;
 mod error;
 mod failure;
+mod meaning;
 mod scrub;
 mod token;
 mod token_source;
@@ -23,10 +25,12 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
+pub use accepted::{Accepted, AcceptedBody};
 pub use answer::{Answered, Deprecation, MAX_WAIT, Quota};
 pub use api_url::{ApiUrl, InvalidApiUrl};
 pub use client::{BuildError, Client, Settings};
-pub use error::{CallError, Delivery, Disposition};
+pub use error::{CallError, Delivery, Disposition, Scope};
+pub use meaning::passes;
 pub use token::{Token, TokenError};
 pub use token_source::{ReadToken, TokenReadError, TokenSource, TokenWarning};
 pub use wire::{Listed, Page};

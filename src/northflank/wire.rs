@@ -3,7 +3,11 @@
 //! Answers are read with patience: an unknown field is passed over, and one that is missing, null or of another type is
 //! absent. Only what an answer cannot do without makes it unreadable.
 
-use serde::de::{Deserializer, IgnoredAny};
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
 use crate::model::{DeploymentUpdate, Live, LiveExternal, LiveInternal, LiveRuntime, Rollout, ServiceKind};
@@ -23,17 +27,37 @@ pub(super) struct PatchDeployment<'a> {
     pub(super) update: &'a DeploymentUpdate,
 }
 
-/// `{"data": …}`.
+/// `{"data": {…}}`, or `{"error": …}` where the API contradicts the status of its answer.
 #[derive(Deserialize)]
-pub(super) struct Data<T> {
-    pub(super) data: T,
+#[serde(bound(deserialize = "T: Lenient<'de>"))]
+pub(super) struct Envelope<T> {
+    #[serde(default, deserialize_with = "patient")]
+    pub(super) data: Option<T>,
+    #[serde(default, deserialize_with = "is_there")]
+    pub(super) error: bool,
+    /// Beside `data` in a list.
+    #[serde(default, deserialize_with = "patient")]
+    pagination: Option<Pagination>,
+}
+
+impl<T: for<'de> Lenient<'de>> Envelope<T> {
+    pub(super) fn from_body(body: &[u8]) -> Result<Self, Unusable> {
+        match serde_json::from_slice(body) {
+            Ok(Self { error: true, .. }) => Err(Unusable::NotAnAnswer),
+            Ok(answer) => Ok(answer),
+            // The error's own text is not kept: it may quote what the answer holds.
+            Err(error) if error.is_data() => Err(Unfit::NoObject.into()),
+            Err(_) => Err(Unusable::NotAnAnswer),
+        }
+    }
 }
 
 /// The contract's `Service`, as far as it is compared.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Service {
-    service_type: Kind,
+    #[serde(default, deserialize_with = "patient")]
+    service_type: Option<ServiceKind>,
     #[serde(default, deserialize_with = "patient")]
     service_paused: Option<bool>,
     #[serde(default, deserialize_with = "patient")]
@@ -111,38 +135,30 @@ struct DeploymentStatus {
     status: Option<String>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Kind {
-    Deployment,
-    Combined,
-    Build,
-}
-
-/// The answer of the list.
+/// The `data` of a list.
 #[derive(Deserialize)]
 pub(super) struct List {
-    data: Services,
-    pagination: Pagination,
+    #[serde(default, deserialize_with = "patient")]
+    services: Option<Listing>,
 }
 
-#[derive(Deserialize)]
-struct Services {
-    services: Vec<Summary>,
-}
+/// The services of a page, as far as they can be used.
+struct Listing(Result<Vec<Summary>, Unfit>);
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Summary {
-    id: String,
     #[serde(default, deserialize_with = "patient")]
-    service_type: Option<String>,
+    id: Option<String>,
+    #[serde(default, deserialize_with = "patient")]
+    service_type: Option<ServiceKind>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Pagination {
-    has_next_page: bool,
+    #[serde(default, deserialize_with = "patient")]
+    has_next_page: Option<bool>,
     #[serde(default, deserialize_with = "patient")]
     cursor: Option<String>,
 }
@@ -168,35 +184,66 @@ pub struct Listed {
 impl Page {
     /// How many services a page is asked to hold: the most that the contract allows.
     pub const SIZE: u32 = 100;
+
+    /// The most that it may hold: far more than asked for is not an answer to what was asked.
+    const MOST: usize = 1000;
 }
 
-/// Why an answer that is JSON cannot be used.
+/// Why a body under a status of success cannot be used.
+pub(super) enum Unusable {
+    /// It is not JSON, or holds an error.
+    NotAnAnswer,
+    /// It lacks something.
+    Unfit(Unfit),
+}
+
+impl From<Unfit> for Unusable {
+    fn from(unfit: Unfit) -> Self {
+        Self::Unfit(unfit)
+    }
+}
+
+/// What an answer lacks.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("there is another page, and no cursor that leads to it")]
-pub(super) struct NoCursor;
+pub(super) enum Unfit {
+    #[error("it has no `data`")]
+    NoData,
+    #[error("it is not an object, or names a field twice")]
+    NoObject,
+    #[error("it does not say of which type the service is")]
+    NoType,
+    #[error("it has no list of services")]
+    NoServices,
+    #[error("it lists more services than a page may hold")]
+    TooManyServices,
+    #[error("a service in it has no id")]
+    NoId,
+    #[error("it does not say whether there is another page")]
+    NoPagination,
+    #[error("there is another page, and no cursor that leads to it")]
+    NoCursor,
+}
 
-impl TryFrom<List> for Page {
-    type Error = NoCursor;
+impl TryFrom<Envelope<List>> for Page {
+    type Error = Unfit;
 
-    fn try_from(list: List) -> Result<Self, NoCursor> {
-        let listed = |Summary { id, service_type }| Listed {
-            id,
-            kind: service_type.and_then(|word: String| ServiceKind::from_word(&word)),
+    fn try_from(answer: Envelope<List>) -> Result<Self, Unfit> {
+        let Listing(services) = answer.data.ok_or(Unfit::NoData)?.services.ok_or(Unfit::NoServices)?;
+        let listed = |Summary { id, service_type }| Ok(Listed { id: id.ok_or(Unfit::NoId)?, kind: service_type });
+        let services = services?.into_iter().map(listed).collect::<Result<_, Unfit>>()?;
+        let Pagination { has_next_page, cursor } = answer.pagination.ok_or(Unfit::NoPagination)?;
+        let next = match has_next_page.ok_or(Unfit::NoPagination)? {
+            true => Some(cursor.filter(|cursor| !cursor.is_empty()).ok_or(Unfit::NoCursor)?),
+            false => None,
         };
-        let Pagination { has_next_page, cursor } = list.pagination;
-        let next = if has_next_page { Some(cursor.filter(|c| !c.is_empty()).ok_or(NoCursor)?) } else { None };
-        Ok(Self { services: list.data.services.into_iter().map(listed).collect(), next })
+        Ok(Self { services, next })
     }
 }
 
 impl Service {
-    /// The service in the project's words.
-    pub(super) fn into_live(self) -> Live {
-        let kind = match self.service_type {
-            Kind::Deployment => ServiceKind::Deployment,
-            Kind::Combined => ServiceKind::Combined,
-            Kind::Build => ServiceKind::Build,
-        };
+    /// The service in the project's words; nothing where its type is not said, or is one that truenorth does not know.
+    pub(super) fn into_live(self) -> Option<Live> {
+        let kind = self.service_type?;
         let runtime = |runtime: Runtime| LiveRuntime {
             config_type: runtime.config_type,
             custom_process: runtime.custom_process,
@@ -205,7 +252,7 @@ impl Service {
         };
         let rollout = self.status.and_then(|status| Rollout::from_word(&status.deployment?.status?));
         let mut live = Live { paused: self.service_paused.unwrap_or(false), rollout, ..Live::of_kind(kind) };
-        let Some(deployment) = self.deployment else { return live };
+        let Some(deployment) = self.deployment else { return Some(live) };
         live.instances = deployment.instances;
         live.image_url = deployment.image_url;
         live.docker = deployment.docker.map(runtime);
@@ -222,7 +269,7 @@ impl Service {
             deployed_sha: internal.deployed_sha,
             build_id: internal.build_id,
         });
-        live
+        Some(live)
     }
 }
 
@@ -233,16 +280,130 @@ impl Deployment {
     }
 }
 
-/// Reads a field that may be of any type: what does not fit is absent.
-fn patient<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Field<T> {
-        Fits(T),
-        Other(IgnoredAny),
+/// Reads a field that may be of any type: what does not fit is absent, and passed over without being kept.
+fn patient<'de, D: Deserializer<'de>, T: Lenient<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    deserializer.deserialize_any(Patience(PhantomData))
+}
+
+/// Whether a field holds anything but null.
+fn is_there<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    Ok(Option::<IgnoredAny>::deserialize(deserializer)?.is_some())
+}
+
+/// What a field can hold: each kind of JSON is taken or passed over.
+pub(super) trait Lenient<'de>: Sized {
+    fn from_text(_: &str) -> Option<Self> {
+        None
     }
-    Ok(match Option::<Field<T>>::deserialize(deserializer)? {
-        Some(Field::Fits(value)) => Some(value),
-        Some(Field::Other(IgnoredAny)) | None => None,
-    })
+    fn from_number(_: u64) -> Option<Self> {
+        None
+    }
+    fn from_bool(_: bool) -> Option<Self> {
+        None
+    }
+    fn from_list<A: SeqAccess<'de>>(mut items: A) -> Result<Option<Self>, A::Error> {
+        while items.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(None)
+    }
+    fn from_object<A: MapAccess<'de>>(mut fields: A) -> Result<Option<Self>, A::Error> {
+        while fields.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(None)
+    }
+}
+
+impl Lenient<'_> for String {
+    fn from_text(text: &str) -> Option<Self> {
+        Some(text.to_owned())
+    }
+}
+
+impl Lenient<'_> for bool {
+    fn from_bool(value: bool) -> Option<Self> {
+        Some(value)
+    }
+}
+
+impl Lenient<'_> for u32 {
+    fn from_number(number: u64) -> Option<Self> {
+        number.try_into().ok()
+    }
+}
+
+impl Lenient<'_> for ServiceKind {
+    fn from_text(word: &str) -> Option<Self> {
+        Self::from_word(word)
+    }
+}
+
+impl<'de> Lenient<'de> for Listing {
+    fn from_list<A: SeqAccess<'de>>(mut items: A) -> Result<Option<Self>, A::Error> {
+        let mut services = Ok(Vec::new());
+        // To the end also where it is of no use: what follows in the answer is read either way.
+        while let Some(Item(item)) = items.next_element::<Item<Summary>>()? {
+            services = services.and_then(|mut services| match item {
+                _ if services.len() == Page::MOST => Err(Unfit::TooManyServices),
+                Some(Summary { id: None, .. }) | None => Err(Unfit::NoId),
+                Some(summary) => {
+                    services.push(summary);
+                    Ok(services)
+                }
+            });
+        }
+        Ok(Some(Self(services)))
+    }
+}
+
+/// An item of a list; nothing where it is of another kind.
+struct Item<T>(Option<T>);
+
+impl<'de, T: Lenient<'de>> Deserialize<'de> for Item<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        patient(deserializer).map(Self)
+    }
+}
+
+macro_rules! objects {
+    ($($object:ty),*) => {$(
+        impl<'de> Lenient<'de> for $object {
+            fn from_object<A: MapAccess<'de>>(fields: A) -> Result<Option<Self>, A::Error> {
+                Self::deserialize(MapAccessDeserializer::new(fields)).map(Some)
+            }
+        }
+    )*};
+}
+
+objects!(Service, Deployment, External, Internal, Runtime, Status, DeploymentStatus, List, Summary, Pagination);
+
+struct Patience<T>(PhantomData<T>);
+
+impl<'de, T: Lenient<'de>> Visitor<'de> for Patience<T> {
+    type Value = Option<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("anything")
+    }
+    fn visit_str<E>(self, text: &str) -> Result<Option<T>, E> {
+        Ok(T::from_text(text))
+    }
+    fn visit_u64<E>(self, number: u64) -> Result<Option<T>, E> {
+        Ok(T::from_number(number))
+    }
+    fn visit_i64<E>(self, _: i64) -> Result<Option<T>, E> {
+        Ok(None)
+    }
+    fn visit_f64<E>(self, _: f64) -> Result<Option<T>, E> {
+        Ok(None)
+    }
+    fn visit_bool<E>(self, value: bool) -> Result<Option<T>, E> {
+        Ok(T::from_bool(value))
+    }
+    fn visit_unit<E>(self) -> Result<Option<T>, E> {
+        Ok(None)
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<Option<T>, A::Error> {
+        T::from_list(items)
+    }
+    fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<Option<T>, A::Error> {
+        T::from_object(fields)
+    }
 }

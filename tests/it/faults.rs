@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use truenorth::ledger::{End, Outcome, Reader};
-use truenorth::sandbox::{Fault, Running as Runs, Wait};
+use truenorth::sandbox::{Fault, Operation, Running as Runs, Wait};
 
 use crate::support::{Api, Running, Workspace, eventually, manifest, outcome};
 
@@ -48,7 +48,7 @@ fn what_fails_in_passing_is_tried_again_within_the_pass() {
 }
 
 #[test]
-fn an_answer_that_says_success_is_success_whatever_its_body() {
+fn a_success_that_the_api_did_not_write_is_settled_by_a_read() {
     let (api, workspace) = (Api::new(), Workspace::sending());
     let faults = [
         ("garbage", Fault::garbage()),
@@ -56,16 +56,59 @@ fn an_answer_that_says_success_is_success_whatever_its_body() {
         ("endless", Fault::endless()),
         ("bomb", Fault::gzip_bomb()),
         ("slow", Fault::slow_body(1, Duration::from_secs(60))),
+        ("page", Fault::html(200)),
+        ("silent", Fault::empty(200)),
     ];
     for (service, fault) in &faults {
         workspace.service(service, "1");
         api.world().script(fault.clone().after_carrying_out().of(format!("shop/{service}")));
     }
-    let ran = workspace.once(&api, &[]).exits(0);
+    let ran = workspace.once(&api, &["--request-timeout", "2s"]).exits(0);
     for (service, _) in &faults {
-        let ended = ran.service(&format!("shop/{service}"));
-        assert_eq!((&ended["outcome"], &ended["attempts"]), (&json!("updated"), &json!(1)), "{ended}");
+        let (key, ended) = (format!("shop/{service}"), ran.service(&format!("shop/{service}")));
+        assert_eq!((&ended["outcome"], &ended["attempts"]), (&json!("updated"), &json!(2)), "{ended}");
+        assert_eq!(api.world().updates(key.as_str()).len(), 1, "live shows it, and nothing is sent again");
     }
+}
+
+#[test]
+fn a_success_that_changed_nothing_is_not_recorded_as_one() {
+    let (api, workspace) = (Api::new(), Workspace::sending());
+    let services = ["page", "garbage", "silent"];
+    for (service, fault) in services.iter().zip([Fault::html(200), Fault::garbage(), Fault::empty(200)]) {
+        workspace.service(service, "1");
+        api.world().script(fault.of(format!("shop/{service}")));
+    }
+    let ran = workspace.once(&api, &[]).exits(0);
+    for service in services {
+        assert_eq!(ran.service(&format!("shop/{service}"))["outcome"], "updated");
+        assert_eq!(api.world().updates(format!("shop/{service}").as_str()).len(), 1, "{service}");
+    }
+}
+
+#[test]
+fn a_page_in_the_apis_place_stalls_nothing() {
+    for fault in [Fault::html(404), Fault::empty(404), Fault::html(401), Fault::html(403), Fault::redirect("/login")] {
+        let (api, workspace) = (Api::new(), Workspace::new());
+        workspace.service("web", "1");
+        api.world().script(fault.clone().on(Operation::GetService));
+        api.world().script(fault.on(Operation::UpdateServiceDeployment));
+        let ran = workspace.once(&api, &[]).exits(0);
+        assert_eq!(ran.service("shop/web")["outcome"], "updated");
+        assert_eq!(api.world().updates("shop/web").len(), 1);
+        assert!(api.world().calls().iter().all(|call| call.method != "PATCH"), "POST is still served");
+    }
+}
+
+#[test]
+fn another_change_in_progress_is_waited_for() {
+    let (api, workspace) = (Api::new(), Workspace::sending());
+    workspace.service("web", "1");
+    api.world().script(Fault::error(409, "CONFLICT", "another update is in progress", None));
+    let ran = workspace.once(&api, &[]).exits(0);
+    let web = ran.service("shop/web");
+    assert_eq!((&web["outcome"], &web["attempts"]), (&json!("updated"), &json!(2)));
+    assert_eq!(api.world().call_count(), 2, "the API refused it: nothing is in doubt");
 }
 
 #[test]
@@ -113,15 +156,15 @@ fn a_refused_update_stalls_its_service_and_no_other() {
     }
     let details = json!({"external": {"imagePath": ["not found"]}});
     api.world().script(Fault::error(400, "INVALID", "no such image", Some(details)).of("shop/web"));
-    api.world().script(Fault::redirect("https://api.example.com/v2?secret=1").of("shop/worker"));
-    let ran = workspace.once(&api, &[]).exits(1);
+    api.world().script(Fault::redirect("https://api.example.com/v2?secret=1").of("shop/worker").always());
+    let ran = workspace.once(&api, &["--deadline", "3s"]).exits(1);
     assert_eq!(
         ran.outcomes(),
         [
             outcome("shop/api", "updated"),
             outcome("shop/gone", "stalled"),
             outcome("shop/web", "stalled"),
-            outcome("shop/worker", "stalled")
+            outcome("shop/worker", "failed")
         ]
     );
     let error = |service| ran.service(service)["error"].clone();
@@ -131,8 +174,10 @@ fn a_refused_update_stalls_its_service_and_no_other() {
     assert_eq!(error("shop/worker"), format!("the API answered 307 Temporary Redirect: {redirected}"));
     // A refusal is not tried again in the pass, but in the next one. A 404 may be the call's and not the service's, so
     // the service is asked for.
-    assert_eq!(ran.report()["api"]["calls"], 5);
-    let next = workspace.once(&api, &[]).exits(1);
+    let calls = api.world().calls();
+    let of = |service| calls.iter().filter(|call| call.path.contains(&format!("/{service}"))).count();
+    assert_eq!((of("api"), of("gone"), of("web")), (1, 2, 1));
+    let next = workspace.once(&api, &["--deadline", "3s"]).exits(1);
     assert_eq!(next.service("shop/gone")["cause"], "new");
     assert_eq!(next.service("shop/web")["outcome"], "updated");
 }
@@ -198,10 +243,10 @@ fn a_token_file_that_was_replaced_is_read_again_when_the_token_is_refused() {
     let (authorization, caller) = request(&door);
     assert_eq!(authorization, "Bearer nf-first");
     write_token(&file, "nf-second");
-    answer(caller, "401 Unauthorized");
+    answer(caller, "401 Unauthorized", r#"{"error":{"status":401,"message":"unknown token"}}"#);
     let (authorization, caller) = request(&door);
     assert_eq!(authorization, "Bearer nf-second");
-    answer(caller, "200 OK");
+    answer(caller, "200 OK", r#"{"data":{}}"#);
 
     let web = running.ended().exits(0).service("shop/web");
     assert_eq!((&web["outcome"], &web["attempts"]), (&json!("updated"), &json!(2)));
@@ -352,6 +397,7 @@ fn request(door: &TcpListener) -> (String, TcpStream) {
     (authorization, caller)
 }
 
-fn answer(mut caller: TcpStream, status: &str) {
-    write!(caller, "HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").unwrap();
+fn answer(mut caller: TcpStream, status: &str, body: &str) {
+    let length = body.len();
+    write!(caller, "HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}").unwrap();
 }

@@ -12,6 +12,7 @@ use super::super::status_table::{AGAIN, suspension};
 use super::facts::Facts;
 use crate::engine::Pace;
 use crate::model::{Cause, DriftMode};
+use crate::northflank::passes;
 use crate::plan::{Step, counted};
 
 /// Why a service is as it is.
@@ -83,6 +84,7 @@ impl Answer {
             _ if facts.pause.is_some() => return Self::Paused,
             Some((Word::Rejected, Some(401 | 403))) => return Self::Denied,
             Some((Word::Rejected, Some(429))) => {}
+            Some((Word::Rejected, Some(status))) if passes(status) => return Self::BackingOff,
             Some((Word::Rejected, _)) => return Self::Stalled,
             Some((Word::Unsent | Word::Unknown, _)) => return Self::BackingOff,
             Some((Word::Interrupted | Word::Accepted | Word::Adopted, _)) | None => {}

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::server::{Script, Server, answer};
 use super::*;
-use crate::northflank::Quota;
+use crate::northflank::{AcceptedBody, Delivery, Disposition, Quota, Scope};
 
 const QUOTA: &str = "x-ratelimit-limit: 1000\nx-ratelimit-remaining: 998\nx-ratelimit-reset: 3599";
 
@@ -39,7 +39,7 @@ async fn the_update_call_is_these_bytes() {
 
 #[tokio::test]
 async fn a_team_a_prefix_and_odd_ids_stand_in_the_path() {
-    let server = Server::answering("200 OK", "{}").await;
+    let server = Server::answering("200 OK", ACCEPTED).await;
     let client = client(&format!("{}/north/", server.url));
     let key = "acme/50% off?/ü#1 |^[]".parse().expect("a valid key");
     client.update_deployment(&key, &update()).await.expect("accepted");
@@ -59,29 +59,82 @@ async fn an_answer_tells_the_quota() {
 }
 
 #[tokio::test]
-async fn a_success_is_accepted_whatever_its_body() {
-    let endless = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n".to_vec();
-    let broken = b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{\"da".to_vec();
-    let bad_gzip = answer("200 OK\ncontent-encoding: gzip", b"no gzip");
-    for script in [
-        Script::Answer(answer("202 Accepted", b"<html>garbage")),
-        Script::Answer(b"HTTP/1.1 204 No Content\r\n\r\n".to_vec()),
-        Script::Answer(bad_gzip),
-        Script::AnswerAndClose(broken.clone()),
-        Script::Answer(broken),
-        Script::Endless(endless, b"2000\r\n".iter().copied().chain([b'x'; 0x2000]).chain(*b"\r\n").collect()),
+async fn the_apis_word_is_what_accepts() {
+    let empty = |head: &str| Script::Answer(format!("HTTP/1.1 {head}\r\n\r\n").into_bytes());
+    let service = r#"{"data":{"serviceType":"deployment","deployment":{"instances":2}}}"#;
+    for (script, status, body) in [
+        (Script::Answer(answer("200 OK", ACCEPTED.as_bytes())), 200, "data"),
+        (Script::Answer(answer("201 Created", br#"{"data":{"id":7},"error":null,"more":1}"#)), 201, "data"),
+        (Script::Answer(answer("202 Accepted", ACCEPTED.as_bytes())), 202, "data"),
+        (Script::Answer(answer("202 Accepted", b"")), 202, "empty"),
+        (empty("204 No Content"), 204, "empty"),
+        (Script::Answer(answer("200 OK", service.as_bytes())), 200, "service"),
     ] {
         let server = Server::start(script).await;
-        let client = impatient_client(&server.url, Duration::from_secs(2));
-        let answered = client.update_deployment(&key(), &update()).await.expect("accepted");
-        assert!((200..=204).contains(&answered.status));
+        let answered = client(&server.url).update_deployment(&key(), &update()).await.expect("accepted");
+        let shown = match answered.value.body {
+            AcceptedBody::Empty => "empty",
+            AcceptedBody::Data => "data",
+            AcceptedBody::Service(live) => {
+                assert_eq!(live.instances, Some(2));
+                "service"
+            }
+        };
+        assert_eq!((answered.status, shown), (status, body));
         assert_eq!(server.requests().len(), 1);
     }
 }
 
 #[tokio::test]
+async fn a_success_that_is_not_the_apis_leaves_the_update_in_doubt() {
+    let endless = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n".to_vec();
+    let broken = b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{\"da".to_vec();
+    let whole = |head: &str, body: &str| Script::Answer(answer(head, body.as_bytes()));
+    let page = "<html><title>Access blocked by policy</title></html>";
+    let error = r#"{"error":{"status":400,"message":"credentials not found"}}"#;
+    let (unfit, garbage) = ("the API answered 200 OK, but its body", "the answer 200 OK is not the API's");
+    for (script, text, scope) in [
+        (whole("200 OK", page), "the answer 200 OK is not the API's: Access blocked by policy", Scope::Api),
+        (whole("202 Accepted", page), "the answer 202 Accepted is not the API's: Access", Scope::Api),
+        (whole("200 OK", ""), garbage, Scope::Api),
+        (whole("201 Created", ""), "the answer 201 Created is not the API's", Scope::Api),
+        (whole("200 OK", error), "the API answered 200 OK with an error: credentials not found", Scope::Service),
+        (whole("200 OK", r#"{"error":"denied"}"#), "the answer 200 OK is not the API's: denied", Scope::Api),
+        (whole("200 OK", r#"{"data":{},"error":{"x":1}}"#), garbage, Scope::Api),
+        (whole("200 OK", "{}"), unfit, Scope::Api),
+        (whole("200 OK", "[]"), unfit, Scope::Api),
+        (whole("200 OK", "true"), unfit, Scope::Api),
+        (whole("200 OK", r#"{"data":null}"#), unfit, Scope::Api),
+        (whole("200 OK", r#"{"data":[]}"#), unfit, Scope::Api),
+        (whole("200 OK", r#"{"data":"ok"}"#), unfit, Scope::Api),
+        (whole("200 OK", r#"{"data":{},"data":{}}"#), unfit, Scope::Api),
+        (whole("200 OK\ncontent-encoding: gzip", "not gzip"), unfit, Scope::Api),
+        (Script::AnswerAndClose(broken.clone()), unfit, Scope::Api),
+        (Script::Answer(broken), unfit, Scope::Api),
+        (
+            Script::Endless(endless, b"2000\r\n".iter().copied().chain([b'x'; 0x2000]).chain(*b"\r\n").collect()),
+            unfit,
+            Scope::Api,
+        ),
+    ] {
+        let server = Server::start(script).await;
+        let error = failure(&impatient_client(&server.url, Duration::from_secs(2))).await;
+        assert!(error.to_string().starts_with(text), "{error}");
+        assert_eq!((error.disposition(), error.delivery()), (Disposition::Transient { scope }, Delivery::Unknown));
+        assert_eq!(server.requests().len(), 1, "{text}");
+    }
+}
+
+#[tokio::test]
+async fn an_accepted_update_has_the_servers_time() {
+    let server = Server::answering("200 OK\ndate: Sun, 06 Nov 1994 08:49:37 GMT", ACCEPTED).await;
+    let answered = client(&server.url).update_deployment(&key(), &update()).await.expect("accepted");
+    assert_eq!(answered.value.server_time, "1994-11-06T08:49:37Z".parse().ok());
+}
+
+#[tokio::test]
 async fn calls_share_a_connection_and_a_token_that_can_be_replaced() {
-    let server = Server::answering("200 OK", "{}").await;
+    let server = Server::answering("200 OK", ACCEPTED).await;
     let client = client(&server.url);
     let clone = client.clone();
     clone.update_deployment(&key(), &update()).await.expect("accepted");
@@ -100,7 +153,7 @@ async fn calls_share_a_connection_and_a_token_that_can_be_replaced() {
 
 #[tokio::test]
 async fn localhost_is_this_machine() {
-    let server = Server::answering("200 OK", "{}").await;
+    let server = Server::answering("200 OK", ACCEPTED).await;
     let url = server.url.replace("127.0.0.1", "localhost");
     // As a task of its own, because that is how the daemon calls.
     let call = tokio::spawn(async move { client(&url).update_deployment(&key(), &update()).await });

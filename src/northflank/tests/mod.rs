@@ -28,6 +28,9 @@ const SHORT: Duration = Duration::from_millis(200);
 /// The root that vouches for the server's certificate.
 const ROOT_FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/northflank/tests/tls/ca.pem");
 
+/// How the API says that it accepted an update.
+const ACCEPTED: &str = r#"{"data":{}}"#;
+
 const TOKEN: &str = "nf-hunter2-hunter2";
 
 fn settings(url: &str, timeout: Duration) -> Settings {

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::server::{Script, Server, answer};
 use super::*;
 use crate::model::{Live, LiveExternal, LiveInternal, LiveRuntime, Rollout, RuntimeUpdate, ServiceKind};
-use crate::northflank::{Delivery, Deprecation, Disposition, Listed, Page};
+use crate::northflank::{AcceptedBody, Delivery, Deprecation, Disposition, Listed, Page, Scope};
 
 /// The request line and the body of the only request.
 fn asked(server: &Server) -> (String, String) {
@@ -45,9 +45,12 @@ async fn a_patch_of_a_combined_service_leaves_the_instances_alone() {
         (key(), "/v1/projects/shop/services/combined/checkout"),
         (key_in_team(), "/v1/teams/acme/projects/shop/services/combined/50%25%20off%3F"),
     ] {
-        let server = Server::answering("200 OK", "garbage").await;
+        let server = Server::answering("200 OK", r#"{"data":{"serviceType":"combined"}}"#).await;
         let client = client(&server.url);
-        client.patch_deployment(&key, ServiceKind::Combined, Some(3), &runtime()).await.expect("accepted");
+        let answered =
+            client.patch_deployment(&key, ServiceKind::Combined, Some(3), &runtime()).await.expect("accepted");
+        let shown = Live::of_kind(ServiceKind::Combined);
+        assert_eq!(answered.value.body, AcceptedBody::Service(Box::new(shown)));
         let body = r#"{"deployment":{"docker":{"configType":"default"}}}"#;
         assert_eq!(asked(&server), (format!("PATCH {path} HTTP/1.1"), body.to_owned()));
     }
@@ -149,13 +152,14 @@ async fn an_answer_that_is_not_what_was_asked_for_is_worth_another_try() {
     let whole = |body: &str| Script::Answer(answer("200 OK", body.as_bytes()));
     let contract = "the API answered 200 OK, but its body is not what the contract says";
     for (script, text) in [
-        (whole("<html><title>Sign in</title>"), contract),
-        (whole(""), contract),
+        (whole("<html><title>Sign in</title>"), "the answer 200 OK is not the API's: Sign in"),
+        (whole(""), "the answer 200 OK is not the API's"),
         (whole("null"), contract),
+        (whole(r#"{"error":{"status":404,"message":"x"}}"#), "the API answered 200 OK with an error: x"),
         (whole(r#"{"data":{}}"#), contract),
         (whole(r#"{"data":{"serviceType":"job"}}"#), contract),
         (whole(&format!(r#"{{"data":{{"serviceType":"{TOKEN}"}}}}"#)), contract),
-        (whole(&"[".repeat(100_000)), contract),
+        (whole(&"[".repeat(100_000)), "the answer 200 OK is not the API's"),
         (Script::AnswerAndClose(cut.clone()), "the API answered 200 OK, but its body broke off"),
         (Script::Answer(cut), "the API answered 200 OK, but its body did not come in time"),
         (Script::Endless(endless, chunk), "the API answered 200 OK, but its body is too long"),
@@ -164,13 +168,14 @@ async fn an_answer_that_is_not_what_was_asked_for_is_worth_another_try() {
         let error = impatient_client(&server.url, Duration::from_secs(2)).read_service(&key()).await.expect_err(text);
         assert_eq!(error.to_string(), text);
         assert!(!format!("{} {error:?}", chain(&error)).contains("hunter2"), "{}", chain(&error));
-        assert_eq!((error.disposition(), error.status()), (Disposition::Transient, Some(200)));
+        let scope = if text.contains("with an error") { Scope::Service } else { Scope::Api };
+        assert_eq!((error.disposition(), error.status()), (Disposition::Transient { scope }, Some(200)));
     }
 }
 
 #[tokio::test]
 async fn a_service_that_does_not_exist_is_refused() {
-    let server = Server::answering("404 Not Found", "").await;
+    let server = Server::answering("404 Not Found", r#"{"error":{"status":404,"message":"no such service"}}"#).await;
     let error = client(&server.url).read_service(&key()).await.expect_err("not there");
     assert_eq!((error.disposition(), error.status()), (Disposition::Rejected, Some(404)));
 }
@@ -220,12 +225,12 @@ async fn a_list_comes_in_pages() {
 async fn a_call_on_its_way_out_is_told_in_success_and_failure() {
     let head = "deprecation: @1780272000\nsunset: Fri, 01 Jan 2027 00:00:00 GMT";
     let said = Deprecation { since: "2026-06-01T00:00:00Z".parse().ok(), sunset: "2027-01-01T00:00:00Z".parse().ok() };
-    let server = Server::answering(&format!("200 OK\n{head}"), "{}").await;
+    let server = Server::answering(&format!("200 OK\n{head}"), ACCEPTED).await;
     let answered = client(&server.url).update_deployment(&key(), &update()).await.expect("accepted");
     assert_eq!(answered.deprecated, Some(said));
     let server = Server::answering(&format!("503 Service Unavailable\n{head}"), "{}").await;
     assert_eq!(failure(&client(&server.url)).await.deprecated(), Some(said));
-    let server = Server::answering("200 OK", "{}").await;
+    let server = Server::answering("200 OK", ACCEPTED).await;
     let answered = client(&server.url).update_deployment(&key(), &update()).await.expect("accepted");
     assert_eq!(answered.deprecated, None);
 }

@@ -34,7 +34,9 @@ async fn what_a_server_echoes_is_searched_for_the_token() {
 
 #[tokio::test]
 async fn nothing_that_a_server_sends_steers_a_terminal() {
-    let server = Server::answering("400 Bad Request", r#"{"error":{"message":"a\u001b[2J\r\nb","id":"\u0007"}}"#).await;
+    let server =
+        Server::answering("400 Bad Request", r#"{"error":{"status":400,"message":"a\u001b[2J\r\nb","id":"\u0007"}}"#)
+            .await;
     let error = failure(&client(&server.url)).await;
     assert_eq!(error.to_string(), "the API answered 400 Bad Request: a\u{fffd}[2J b (\u{fffd})");
 }
@@ -54,7 +56,7 @@ fn proxied(url: &str, proxy: &Server) -> Client {
 #[tokio::test]
 async fn no_proxy_is_asked_for_loopback() {
     let proxy = Server::start(Script::Close).await;
-    let server = Server::answering("200 OK", "{}").await;
+    let server = Server::answering("200 OK", ACCEPTED).await;
     for host in ["127.0.0.1", "localhost"] {
         let url = server.url.replace("127.0.0.1", host);
         proxied(&url, &proxy).update_deployment(&key(), &update()).await.expect("accepted");
@@ -84,7 +86,7 @@ async fn the_environments_proxy_is_asked_for_other_machines_only() {
         assert!(requests.len() == 1 && requests[0].starts_with("CONNECT api.example.com:443 "), "{requests:?}");
         return;
     }
-    let server = Server::answering("200 OK", "{}").await;
+    let server = Server::answering("200 OK", ACCEPTED).await;
     client(&server.url).update_deployment(&key(), &update()).await.expect("accepted");
     failure(&client("https://api.example.com")).await;
 }
