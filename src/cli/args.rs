@@ -407,7 +407,7 @@ pub(super) enum LogLevel {
 
 /// Reads an id of a team, a project or a service.
 fn id(text: &str) -> Result<Id, String> {
-    text.parse().map_err(|error: crate::model::InvalidId| format!("the id {error}"))
+    Id::new(text).map_err(|error| format!("the id {error}"))
 }
 
 /// Reads an address with its port, or `off`.

@@ -98,6 +98,8 @@ pub(super) enum Hint {
     Text(String),
     /// Write the value in quotes, exactly as it stands.
     Quote,
+    /// The same of a commit, which may be too short besides.
+    QuotedSha,
     /// The first of two keys stands there.
     FirstAt(Vec<u32>),
 }
@@ -166,7 +168,7 @@ impl Checker {
         for ((key, node), step) in entries.iter().zip((0..).step_by(2)) {
             let Node::Text(name) = key else {
                 let spot = owner.below(step + 1, "?");
-                self.at_key(&spot, format!("a field's name is text, found {}", a_kind(key)), Hint::None);
+                self.at_key(&spot, format!("a field name must be text, found {}", a_kind(key)), Hint::None);
                 continue;
             };
             match known.iter().position(|known| known == name) {
@@ -232,8 +234,8 @@ impl Checker {
             _ => format!("{name} must be {wanted}, found {}", a_kind(node)),
         };
         let hint = match node {
-            Node::Null if REQUIRED.contains(&name) => Hint::Text("give it a value".into()),
-            Node::Null => Hint::Text("give it a value, or leave it out".into()),
+            Node::Null if REQUIRED.contains(&name) => Hint::Text("add a value".into()),
+            Node::Null => Hint::Text("add a value, or remove the field".into()),
             Node::Bool(_) | Node::Number if wanted == "text" => Hint::Quote,
             Node::List(_) if wanted == "text" => Hint::Text("write it as one text, as in a shell".into()),
             _ => Hint::None,

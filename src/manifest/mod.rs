@@ -12,6 +12,7 @@
 mod check;
 mod documents;
 mod draw;
+mod image;
 mod node;
 mod outline;
 mod plain;
@@ -31,7 +32,7 @@ use std::sync::Arc;
 
 use serde::de::DeserializeSeed as _;
 
-use crate::model::{Desired, Place, ServiceKey};
+use crate::model::{BuildSha, Desired, Place, ServiceKey};
 
 use check::{Checker, Finding, Hint};
 use documents::Document;
@@ -108,7 +109,7 @@ pub fn parse(file: &Arc<str>, format: Format, bytes: &[u8]) -> Parsed {
     };
     if documents.is_empty() {
         let blank = source.text.trim().is_empty();
-        let message = if blank { "the file is empty" } else { "the file holds comments only, and no manifest" };
+        let message = if blank { "the file is empty" } else { "the file has only comments and no manifest" };
         let hint = "remove the file, or name it in .truenorthignore".to_owned();
         parsed.problems.push(Problem::of_file(file, message, Some(hint)));
     }
@@ -172,7 +173,12 @@ impl Reading<'_> {
 fn read_yaml<'t>(source: &Source<'_>, document: &Document<'t>) -> Reading<'t> {
     if document.directives > MAX_DIRECTIVES {
         let message = format!("the document has {} directives", document.directives);
-        return Reading::failed(whole_document(source, document, message, Some("remove the lines with a %".into())));
+        return Reading::failed(whole_document(
+            source,
+            document,
+            message,
+            Some("remove the lines that start with %".into()),
+        ));
     }
     if !document.text.is_ascii()
         && let Some(problem) = syntax::unclear_character(source, document)
@@ -243,20 +249,23 @@ fn look<'t>(source: &Source<'_>, document: &Document<'_>) -> Reading<'t> {
         source.problem(range, String::new(), message.to_owned(), Some(hint.to_owned()))
     };
     let tags = outline.tags.iter().take(check::MAX_FINDINGS);
-    let mut problems: Vec<_> =
-        tags.map(|tag| problem(tag, "tags are not used in manifests", "remove the tag, and quote text")).collect();
+    let mut problems: Vec<_> = tags
+        .map(|tag| {
+            problem(tag, "YAML tags are not allowed in manifests", "remove the tag; quote the value if it must be text")
+        })
+        .collect();
     // Readers do not agree on what an alias means after its anchor was given anew; serde_yaml even confuses others.
     let anchors = outline.repeated_anchors.iter().take(check::MAX_FINDINGS);
-    problems.extend(anchors.map(|anchor| problem(anchor, "an anchor of this name stands before", "rename one")));
+    problems.extend(anchors.map(|anchor| problem(anchor, "this anchor is defined twice", "rename one of them")));
     Reading { tree: None, outline: Some(outline), problems }
 }
 
 /// The problem of a document that passes a limit.
 fn excessive(source: &Source<'_>, document: &Document<'_>, excess: Excess, at: Option<usize>) -> Problem {
     let message = match excess {
-        Excess::Nodes => format!("the document holds more than {MAX_NODES} values, or its aliases unfold to more"),
+        Excess::Nodes => format!("the document has more than {MAX_NODES} values, or its aliases expand to more"),
         Excess::Depth => format!("the document is nested more than {MAX_DEPTH} levels deep"),
-        Excess::Text => "the document holds aliases that unfold to too much text".to_owned(),
+        Excess::Text => "the document has aliases that expand to too much text".to_owned(),
     };
     let hint = Some(rules::IGNORE_HINT.to_owned());
     match at {
@@ -298,6 +307,15 @@ fn place(
                 Some(match format {
                     Format::Yaml => format!("quote it: write '{text}'"),
                     Format::Json => format!("quote it: write \"{text}\""),
+                })
+            }
+            Hint::QuotedSha => {
+                let text = shown(source.text.get(range.clone()).unwrap_or_default());
+                let count = text.chars().count();
+                let quote = if format == Format::Yaml { '\'' } else { '"' };
+                Some(match count {
+                    BuildSha::CHARS => format!("quote it: write {quote}{text}{quote}"),
+                    _ => format!("it has {count}: write all 40 characters, in quotes"),
                 })
             }
             Hint::FirstAt(first) => {

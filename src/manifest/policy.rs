@@ -92,7 +92,7 @@ fn reason(checker: &mut Checker, field: &Field<'_, '_>) -> Option<Arc<str>> {
     let count = text.chars().count();
     if count > Suspend::MAX_REASON_CHARS {
         let message = format!("reason has {count} characters, more than {}", Suspend::MAX_REASON_CHARS);
-        let hint = "say it shorter here, the rest in a comment".to_owned();
+        let hint = "shorten it, and put the rest in a comment".to_owned();
         checker.at_value(&field.spot, message, Hint::Text(hint));
         return None;
     }
@@ -103,7 +103,7 @@ fn until(checker: &mut Checker, field: &Field<'_, '_>) -> Option<Timestamp> {
     let (message, hint) = match field.node {
         Node::Text(text) => match time(text) {
             Ok(time) => return Some(time),
-            Err(why) => (format!("until `{}` is no time of RFC 3339", shown(text)), why.hint(text)),
+            Err(why) => (format!("until `{}` is not an RFC 3339 time", shown(text)), why.hint(text)),
         },
         Node::Null => {
             checker.wrong_type(&field.spot, field.node, "a time");

@@ -9,7 +9,7 @@ use super::{policy, spec, suggest};
 
 pub(super) const API_VERSION: &str = "truenorth/v1";
 pub(super) const KIND: &str = "ServiceDeployment";
-pub(super) const IGNORE_HINT: &str = "if this is no manifest of truenorth, name the file in .truenorthignore";
+pub(super) const IGNORE_HINT: &str = "if this is not a truenorth manifest, name the file in .truenorthignore";
 
 /// What a valid document says.
 pub(super) type Valid = (ServiceKey, DeploymentUpdate, Policy);
@@ -78,7 +78,7 @@ fn is_foreign(checker: &mut Checker, node: &Node<'_>) -> bool {
             let ours = ["apiVersion", "kind", "metadata", "spec"];
             let any = entries.iter().any(|(key, _)| matches!(key, Node::Text(name) if ours.contains(&name.as_ref())));
             if !any {
-                checker.at_value(&Spot::ROOT, "this is no manifest: apiVersion and kind are missing".into(), hint());
+                checker.at_value(&Spot::ROOT, "this is not a manifest: apiVersion and kind are missing".into(), hint());
             }
             !any
         }
@@ -114,11 +114,13 @@ fn id(checker: &mut Checker, field: &Field<'_, '_>) -> Option<Id> {
     let text = checker.text(field)?;
     Id::new(text)
         .map_err(|error| {
-            let message = match error {
-                InvalidId::Empty => format!("{} {error}", field.spot.name()),
-                _ => format!("{} `{}` {error}", field.spot.name(), shown(text)),
+            let name = field.spot.name();
+            let (message, hint) = match error {
+                InvalidId::Empty => (format!("{name} {error}"), None),
+                _ => (format!("{name} `{}` {error}", shown(text)), suggest::id(text)),
             };
-            checker.at_value(&field.spot, message, Hint::None);
+            let hint = hint.unwrap_or_else(|| "use the id from the URL of its page in Northflank, not its name".into());
+            checker.at_value(&field.spot, message, Hint::Text(hint));
         })
         .ok()
 }

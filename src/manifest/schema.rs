@@ -74,23 +74,14 @@ struct Manifest {
 #[schemars(deny_unknown_fields, rename_all = "camelCase")]
 struct Metadata {
     /// Id of the project.
-    #[schemars(extend("not" = dot_segments()), length(min = 1, max = ModelId::MAX_CHARS), regex(pattern = ID))]
+    #[schemars(length(max = ModelId::MAX_CHARS), regex(pattern = ModelId::PATTERN))]
     project_id: String,
     /// Id of the service. It must exist; truenorth creates none and deletes none.
-    #[schemars(extend("not" = dot_segments()), length(min = 1, max = ModelId::MAX_CHARS), regex(pattern = ID))]
+    #[schemars(length(max = ModelId::MAX_CHARS), regex(pattern = ModelId::PATTERN))]
     service_id: String,
     /// Id of the team, where the API token is an organisation's.
-    #[schemars(extend("not" = dot_segments()), length(min = 1, max = ModelId::MAX_CHARS), regex(pattern = ID))]
+    #[schemars(length(max = ModelId::MAX_CHARS), regex(pattern = ModelId::PATTERN))]
     team_id: Option<String>,
-}
-
-/// No slash, backslash or control character, and no blank at an end.
-const ID: &str =
-    r"^[^\s/\\\u0000-\u001F\u007F-\u009F]([^/\\\u0000-\u001F\u007F-\u009F]*[^\s/\\\u0000-\u001F\u007F-\u009F])?$";
-
-/// What a URL takes as a step in its path.
-fn dot_segments() -> Value {
-    json!({"enum": [".", ".."]})
 }
 
 /// The body of the update call: exactly one of three forms.

@@ -2,10 +2,11 @@
 
 use crate::model::{
     BuildServiceId, BuildSha, Buildpack, BuildpackConfig, CredentialsId, DeploymentUpdate, Docker, DockerConfig,
-    External, ImagePath, Internal, InvalidField, RuntimeUpdate,
+    External, ImagePath, Internal, InvalidField, InvalidImage, RuntimeUpdate,
 };
 
 use super::check::{Checker, Field, Hint, Spot};
+use super::image;
 use super::node::Node;
 use super::rules::required;
 use super::text::shown;
@@ -40,16 +41,20 @@ fn one_form(checker: &mut Checker, spec: &Field<'_, '_>, parts: [Option<&Field<'
     match parts {
         [Some(external), Some(internal), _] => {
             let later = if external.spot.step() > internal.spot.step() { external } else { internal };
-            let hint = "keep external for an image of a registry, internal for a build of Northflank";
-            checker.at_key(&later.spot, "external and internal exclude each other".into(), Hint::Text(hint.into()));
+            let hint = "keep external for an image in a registry, or internal for a Northflank build";
+            checker.at_key(
+                &later.spot,
+                "external and internal cannot be used together".into(),
+                Hint::Text(hint.into()),
+            );
         }
         [Some(_), None, Some(buildpack)] => {
-            let hint = "docker says how an external image starts";
-            checker.at_key(&buildpack.spot, "buildpack does not go with external".into(), Hint::Text(hint.into()));
+            let hint = "use docker to set how an external image starts";
+            checker.at_key(&buildpack.spot, "buildpack cannot be used with external".into(), Hint::Text(hint.into()));
         }
         _ => {
             if matches!(spec.node, Node::Map(entries) if entries.is_empty()) {
-                let hint = "give it external, internal, docker or buildpack";
+                let hint = "add external, internal, docker or buildpack";
                 checker.at_value(&spec.spot, "spec is empty".into(), Hint::Text(hint.into()));
             }
         }
@@ -64,12 +69,16 @@ fn external(checker: &mut Checker, field: &Field<'_, '_>) -> Option<External> {
 }
 
 fn image_path(checker: &mut Checker, field: &Field<'_, '_>) -> Option<ImagePath> {
-    value(checker, field, ImagePath::new, |text| {
-        Hint::Text(match ImagePath::new(text) {
-            Err(InvalidField::ImageWithoutTag) => format!("did you mean {}:latest?", shown(text)),
-            _ => "write it as nginx:1.27 or ghcr.io/acme/web:1.8.2, with a tag or a digest, without blanks".into(),
+    let text = checker.text(field)?;
+    ImagePath::new(text)
+        .map_err(|error| {
+            let message = match error {
+                InvalidImage::Empty => "imagePath is empty".to_owned(),
+                _ => format!("imagePath `{}` {error}", shown(text)),
+            };
+            checker.at_value(&field.spot, message, Hint::Text(image::hint(text, &error)));
         })
-    })
+        .ok()
 }
 
 fn internal(checker: &mut Checker, field: &Field<'_, '_>) -> Option<Internal> {
@@ -87,14 +96,31 @@ fn internal(checker: &mut Checker, field: &Field<'_, '_>) -> Option<Internal> {
 }
 
 fn build_sha(checker: &mut Checker, field: &Field<'_, '_>) -> Option<BuildSha> {
-    let text = checker.text(field)?;
-    let sha = BuildSha::new(text).ok();
-    if sha.is_none() {
-        let message = format!("buildSHA `{}` is no commit: it has {}", shown(text), characters(text));
-        let hint = format!("write the full SHA of {} characters, or latest", BuildSha::CHARS);
-        checker.at_value(&field.spot, message, Hint::Text(hint));
-    }
-    sha
+    let (message, hint) = match field.node {
+        Node::Text(text) => match BuildSha::new(text) {
+            Ok(sha) => return Some(sha),
+            Err(_) => {
+                (format!("buildSHA `{}` has {}, and a commit has 40", shown(text), characters(text)), sha_hint(text))
+            }
+        },
+        // A short one of digits alone would be told twice otherwise: that it is a number, then that it is too short.
+        Node::Number => ("buildSHA must be text of 40 characters, found a number".into(), Hint::QuotedSha),
+        other => {
+            checker.wrong_type(&field.spot, other, "text");
+            return None;
+        }
+    };
+    checker.at_value(&field.spot, message, hint);
+    None
+}
+
+fn sha_hint(text: &str) -> Hint {
+    let is_short = (4..BuildSha::CHARS).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    Hint::Text(if is_short {
+        format!("write all 40 characters: `git rev-parse {text}` prints them")
+    } else {
+        "write the full SHA of a commit, or latest".into()
+    })
 }
 
 fn docker(checker: &mut Checker, field: &Field<'_, '_>) -> Option<Docker> {

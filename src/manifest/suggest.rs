@@ -1,5 +1,7 @@
 //! Suggestions: what somebody may have meant by a field or a word that a manifest does not have.
 
+use crate::model::character::{is_invisible, look_alike};
+
 /// Every map of a manifest with its fields, in the order in which they are shown.
 const LEVELS: [(&str, &[&str]); 9] = [
     ("", &["apiVersion", "kind", "metadata", "spec", "policy"]),
@@ -23,7 +25,8 @@ const MAX_WORD: usize = 64;
 /// The hint for an unknown field of the map at `level`, such as `spec.external`.
 pub(super) fn field(level: &str, name: &str) -> String {
     if name == "<<" {
-        return "merge keys are not used in manifests: write the fields out, or use an alias for a whole value".into();
+        return "merge keys are not allowed in manifests: write the fields out, or use an alias for a whole value"
+            .into();
     }
     let siblings = LEVELS.iter().find(|(path, _)| *path == level).map_or(&[][..], |(_, fields)| fields);
     let same = |field: &&&str| field.eq_ignore_ascii_case(name);
@@ -69,6 +72,26 @@ pub(super) fn near<'k>(given: &str, known: &[&'k str], cutoff: f32) -> Option<&'
     known.iter().find(|word| word.eq_ignore_ascii_case(best)).copied()
 }
 
+/// The id that somebody may have meant who wrote a name, or a letter that only looks right.
+pub(super) fn id(given: &str) -> Option<String> {
+    let mut id = String::new();
+    for c in given.chars().take(MAX_WORD) {
+        match look_alike(c).unwrap_or(c).to_ascii_lowercase() {
+            c if c.is_ascii_alphanumeric() => id.push(c),
+            c if is_invisible(c) => {}
+            // Blanks and signs between words; other letters have no one way to be written in ASCII.
+            c if !c.is_alphanumeric() => {
+                if !id.is_empty() && !id.ends_with('-') {
+                    id.push('-');
+                }
+            }
+            _ => return None,
+        }
+    }
+    let id = id.trim_end_matches('-');
+    (!id.is_empty()).then(|| format!("did you mean {id}?"))
+}
+
 /// The hint for text that was meant as `true` or `false`.
 pub(super) fn truth(given: &str) -> Option<String> {
     Some(match given.to_ascii_lowercase().as_str() {
@@ -111,6 +134,21 @@ mod tests {
             assert_eq!(field(level, name), hint, "{level} {name}");
         }
         assert!(field("spec", "<<").starts_with("merge keys"));
+    }
+
+    #[test]
+    fn a_name_is_told_the_likely_id() {
+        for (name, hint) in [
+            ("My Shop", Some("did you mean my-shop?")),
+            (" shop ", Some("did you mean shop?")),
+            ("acme/Check_Out", Some("did you mean acme-check-out?")),
+            ("sh\u{43e}p", Some("did you mean shop?")),
+            ("shop\u{200b}", Some("did you mean shop?")),
+            ("caf\u{e9}", None),
+            ("..", None),
+        ] {
+            assert_eq!(id(name).as_deref(), hint, "{name}");
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Texts that are no YAML or no JSON: saying why in words that help, at the place where it shows.
+//! Texts that are not valid YAML or JSON: saying why in words that help, at the place where it shows.
 
 use granit_parser::{ErrorKind, ScanError};
 
@@ -18,12 +18,12 @@ pub(super) fn unclear_character(source: &Source<'_>, document: &Document<'_>) ->
     Some(source.problem(
         at..at + c.len_utf8(),
         String::new(),
-        format!("the invisible character U+{:04X} means different things to different YAML readers", u32::from(c)),
+        format!("YAML readers disagree about the invisible character U+{:04X}", u32::from(c)),
         Some(format!("remove it, or write {escape} inside double quotes")),
     ))
 }
 
-/// Why a document is no YAML. Either reader's error may be missing.
+/// Why a document is not valid YAML. Either reader's error may be missing.
 pub(super) fn yaml(
     source: &Source<'_>,
     document: &Document<'_>,
@@ -34,7 +34,7 @@ pub(super) fn yaml(
         |at: usize, message: String, hint: Option<String>| source.problem(at..at, String::new(), message, hint);
     if let Some((index, c)) = document.text.char_indices().find(|(_, c)| is_control(*c)) {
         let hint = if c == '\0' { "save the file as UTF-8 text" } else { "remove it, or escape it in double quotes" };
-        let message = format!("the control character U+{:04X} stands here", u32::from(c));
+        let message = format!("the control character U+{:04X} is not allowed", u32::from(c));
         return problem(document.offset + index, message, Some(hint.into()));
     }
     // Both readers trip over a tab at a place of their own; the tab itself is what has to be seen.
@@ -45,8 +45,8 @@ pub(super) fn yaml(
     for at in [libyaml_at, granit_at].into_iter().flatten() {
         let indentation = source.indentation(at);
         if let Some(tab) = source.text[indentation.clone()].find('\t') {
-            let hint = "YAML wants spaces for indentation".to_owned();
-            return problem(indentation.start + tab, "a tab in the indentation".into(), Some(hint));
+            let hint = "YAML allows only spaces here".to_owned();
+            return problem(indentation.start + tab, "a tab is used for indentation".into(), Some(hint));
         }
     }
     let end = document.offset + document.text.trim_end().len();
@@ -57,25 +57,25 @@ pub(super) fn yaml(
         }
         (None, Some(error)) => problem(
             libyaml_at.unwrap_or(document.offset),
-            format!("this is no YAML: {}", without_place(&error.to_string())),
+            format!("not valid YAML: {}", without_place(&error.to_string())),
             None,
         ),
-        (None, None) => problem(document.offset, "this is no YAML".into(), None),
+        (None, None) => problem(document.offset, "not valid YAML".into(), None),
     }
 }
 
-/// Why a file is no JSON.
+/// Why a file is not valid JSON.
 pub(super) fn json(source: &Source<'_>, error: &serde_json::Error) -> Problem {
     let at = source.offset_of_bytes(error.line(), error.column());
     let text = error.to_string();
     let (message, hint) = if text.starts_with("trailing characters") {
-        ("more follows after the document".to_owned(), Some("a JSON file holds one document"))
+        ("there is text after the end of the document".to_owned(), Some("a JSON file has one document"))
     } else if text.starts_with("trailing comma") {
-        ("this is no JSON: a comma before the closing bracket".to_owned(), Some("remove the comma"))
+        ("not valid JSON: a comma before the closing bracket".to_owned(), Some("remove the comma"))
     } else if text.starts_with("recursion limit") {
-        ("the document is nested too deep".to_owned(), None)
+        ("the document is nested too deeply".to_owned(), None)
     } else {
-        (format!("this is no JSON: {}", without_place(&text)), None)
+        (format!("not valid JSON: {}", without_place(&text)), None)
     };
     source.problem(at..at, String::new(), message, hint.map(str::to_owned))
 }
@@ -93,22 +93,22 @@ fn is_control(c: char) -> bool {
 fn message(kind: &ErrorKind) -> String {
     match kind {
         ErrorKind::UnclosedQuotedScalar => "the quote that opens here is never closed".into(),
-        ErrorKind::MappingValueNotAllowed => "a colon in a place where no field can begin".into(),
-        ErrorKind::UnexpectedCharacter { character } => format!("a value cannot begin with `{character}`"),
-        ErrorKind::UnknownAnchor => "the alias names no anchor that stands before it".into(),
+        ErrorKind::MappingValueNotAllowed => "a colon where no field can start".into(),
+        ErrorKind::UnexpectedCharacter { character } => format!("a value cannot start with `{character}`"),
+        ErrorKind::UnknownAnchor => "the alias refers to an anchor that is not defined before it".into(),
         ErrorKind::InvalidTrailingSingleQuotedScalar | ErrorKind::InvalidTrailingDoubleQuotedScalar => {
-            "more follows after the closing quote".into()
+            "there is text after the closing quote".into()
         }
         ErrorKind::ExpectedBlockMappingKey => "expected a field here".into(),
-        ErrorKind::MisplacedFlowCollectionEnd => "a closing bracket that nothing opened".into(),
-        ErrorKind::InvalidDocumentEnd => "more follows after the `...` that ends the document".into(),
-        other => format!("this is no YAML: {other}"),
+        ErrorKind::MisplacedFlowCollectionEnd => "a closing bracket without an opening one".into(),
+        ErrorKind::InvalidDocumentEnd => "there is text after the `...` that ends the document".into(),
+        other => format!("not valid YAML: {other}"),
     }
 }
 
 fn hint(kind: &ErrorKind) -> Option<&'static str> {
     Some(match kind {
-        ErrorKind::MappingValueNotAllowed => "quote a value that holds `: `, or check the indentation",
+        ErrorKind::MappingValueNotAllowed => "quote a value that has `: ` in it, or check the indentation",
         ErrorKind::UnexpectedCharacter { .. } => "quote the value",
         ErrorKind::InvalidTrailingSingleQuotedScalar => "inside single quotes a quote is written twice: ''",
         ErrorKind::InvalidTrailingDoubleQuotedScalar => "inside double quotes a quote is written \\\"",

@@ -23,11 +23,11 @@ impl<'t> Source<'t> {
     /// Decodes a file.
     ///
     /// # Errors
-    /// The problem of a file that is no UTF-8, at its first bad byte.
+    /// The problem of a file that is not UTF-8, at its first bad byte.
     pub(super) fn decode(file: &'t Arc<str>, bytes: &'t [u8]) -> Result<Self, Box<Problem>> {
         let hint = || Some("save the file as UTF-8".to_owned());
         if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
-            return Err(Box::new(Problem::of_file(file, "the file is UTF-16, where UTF-8 is expected", hint())));
+            return Err(Box::new(Problem::of_file(file, "the file is UTF-16, expected UTF-8", hint())));
         }
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
         match std::str::from_utf8(bytes) {
@@ -37,7 +37,7 @@ impl<'t> Source<'t> {
                 let text = std::str::from_utf8(good).unwrap_or_default();
                 let source = Source { file, text, lines: OnceCell::new() };
                 let byte = bad.first().copied().unwrap_or_default();
-                let message = format!("the file is no UTF-8: the byte 0x{byte:02x} stands here");
+                let message = format!("the file is not UTF-8: invalid byte 0x{byte:02x}");
                 let mut problem = source.problem(text.len()..text.len(), String::new(), message, hint());
                 if let Some(excerpt) = &mut problem.excerpt {
                     excerpt.text.push(char::REPLACEMENT_CHARACTER);

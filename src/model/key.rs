@@ -7,15 +7,16 @@ use std::sync::Arc;
 use serde::{Serialize, Serializer};
 use thiserror::Error;
 
+use super::character::named;
+
 /// An id of a team, a project or a service, as it stands in a path of the API.
 ///
-/// The contract only asks that it is not empty. What could change the meaning of a path or of `project/service`
-/// in a report (a slash, a dot segment, control characters, blanks at the ends) is refused here; everything else is
-/// escaped where the path is built.
+/// The provider makes ids of ASCII letters, digits and dashes. Nothing else is accepted from people: a letter that only
+/// looks like another would be another service, and a name is not an id.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Id(Arc<str>);
 
-/// Why a text is no [`Id`].
+/// Why a text is not an [`Id`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum InvalidId {
     /// Nothing there.
@@ -24,33 +25,50 @@ pub enum InvalidId {
     /// Longer than [`Id::MAX_CHARS`].
     #[error("is longer than {} characters", Id::MAX_CHARS)]
     TooLong,
-    /// `.` or `..`, which a URL takes as a step in the path.
-    #[error("is a dot segment, which a URL takes as a step in its path")]
-    DotSegment,
-    /// A slash, a control character, or a blank at an end.
-    #[error("holds a slash, a control character, or a blank at its start or end")]
-    Character,
+    /// Something else than a letter, a digit or a dash.
+    #[error("has {} at position {at}; an id has only letters a to z, digits and dashes", named(*c))]
+    Character {
+        /// Which.
+        c: char,
+        /// Where, counted in characters from 1.
+        at: usize,
+    },
+    /// More or fewer parts than a service's name has.
+    #[error("is not project/service or team/project/service")]
+    Parts,
 }
 
 impl Id {
     /// The longest id that is accepted, in characters. The provider's own ids end at 54; this leaves room.
     pub const MAX_CHARS: usize = 200;
+    /// What is accepted, as a pattern for editors.
+    pub const PATTERN: &'static str = "^[A-Za-z0-9-]+$";
 
     /// Checks and takes a text.
     ///
     /// # Errors
     /// Says which rule the text breaks.
     pub fn new(text: &str) -> Result<Self, InvalidId> {
+        Self::of(text, |c| !(c.is_ascii_alphanumeric() || c == '-'))
+    }
+
+    /// An id of which a ledger tells. Earlier versions took more characters; here only those are refused that would change
+    /// the meaning of a path, or of a service's name.
+    fn recorded(text: &str) -> Result<Self, InvalidId> {
+        match text {
+            "." | ".." => Err(InvalidId::Character { c: '.', at: 1 }),
+            text => Self::of(text, |c| matches!(c, '/' | '\\') || c.is_control()),
+        }
+    }
+
+    fn of(text: &str, refused: impl Fn(char) -> bool) -> Result<Self, InvalidId> {
         if text.is_empty() {
-            Err(InvalidId::Empty)
-        } else if text.chars().count() > Self::MAX_CHARS {
-            Err(InvalidId::TooLong)
-        } else if text == "." || text == ".." {
-            Err(InvalidId::DotSegment)
-        } else if text.trim() != text || text.contains(|c: char| c == '/' || c == '\\' || c.is_control()) {
-            Err(InvalidId::Character)
-        } else {
-            Ok(Self(text.into()))
+            return Err(InvalidId::Empty);
+        }
+        match text.chars().zip(1..).find(|(c, at)| *at > Self::MAX_CHARS || refused(*c)) {
+            Some((_, at)) if at > Self::MAX_CHARS => Err(InvalidId::TooLong),
+            Some((c, at)) => Err(InvalidId::Character { c, at }),
+            None => Ok(Self(text.into())),
         }
     }
 
@@ -98,18 +116,16 @@ impl fmt::Display for ServiceKey {
 impl FromStr for ServiceKey {
     type Err = InvalidId;
 
-    /// Reads `project/service` or `team/project/service`.
+    /// Reads `project/service` or `team/project/service`, as a ledger or a person names a service that is known.
     fn from_str(text: &str) -> Result<Self, InvalidId> {
-        let mut parts = text.split('/');
-        let (first, second, third) = (parts.next().unwrap_or_default(), parts.next(), parts.next());
-        if parts.next().is_some() {
-            return Err(InvalidId::Character);
-        }
-        let second = second.ok_or(InvalidId::Empty)?;
-        Ok(match third {
-            Some(third) => Self { team: Some(Id::new(first)?), project: Id::new(second)?, service: Id::new(third)? },
-            None => Self { team: None, project: Id::new(first)?, service: Id::new(second)? },
-        })
+        let parts: Vec<&str> = text.splitn(4, '/').collect();
+        let (team, project, service) = match parts.as_slice() {
+            [project, service] => (None, project, service),
+            [team, project, service] => (Some(team), project, service),
+            _ => return Err(InvalidId::Parts),
+        };
+        let team = team.map(|team| Id::recorded(team)).transpose()?;
+        Ok(Self { team, project: Id::recorded(project)?, service: Id::recorded(service)? })
     }
 }
 
@@ -124,13 +140,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_that_would_change_a_path_is_refused() {
-        for text in ["", ".", "..", "a/b", "a\\b", " a", "a ", "a\nb", "\u{7f}"] {
-            assert!(Id::new(text).is_err(), "{text:?} was accepted");
-        }
-        assert_eq!(Id::new(&"x".repeat(Id::MAX_CHARS + 1)), Err(InvalidId::TooLong));
-        for text in ["a", "shop", "a b", "ümlaut", "a.b", "..."] {
+    fn an_id_is_ascii_letters_digits_and_dashes() {
+        for text in ["a", "shop", "Shop-2", "-", "1"] {
             assert!(Id::new(text).is_ok(), "{text:?} was refused");
+        }
+        for (text, c, at) in
+            [("My Shop", ' ', 3), ("sh\u{43e}p", '\u{43e}', 3), ("a_b", '_', 2), ("..", '.', 1), ("a\n", '\n', 2)]
+        {
+            assert_eq!(Id::new(text), Err(InvalidId::Character { c, at }), "{text:?}");
+        }
+        assert_eq!(Id::new(""), Err(InvalidId::Empty));
+        assert_eq!(Id::new(&"x".repeat(Id::MAX_CHARS + 1)), Err(InvalidId::TooLong));
+        let told = InvalidId::Character { c: '\u{43e}', at: 3 }.to_string();
+        assert_eq!(
+            told,
+            "has `о` (U+043E, a Cyrillic letter) at position 3; an id has only letters a to z, digits and dashes"
+        );
+    }
+
+    #[test]
+    fn a_ledger_of_an_earlier_version_is_read() {
+        for text in ["My Shop/web", "ümlaut/a.b/..."] {
+            assert_eq!(text.parse::<ServiceKey>().map(|key| key.to_string()), Ok(text.to_owned()));
+        }
+        for text in ["./web", "shop/..", "a\\b/web", "a/b\n", "/web"] {
+            assert!(text.parse::<ServiceKey>().is_err(), "{text:?} was accepted");
         }
     }
 

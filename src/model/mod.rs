@@ -5,8 +5,10 @@
 //! other are private. Nothing here reads a clock, a file or the environment.
 
 mod applied;
+pub(crate) mod character;
 mod desired;
 mod digest;
+mod image;
 mod key;
 mod live;
 mod policy;
@@ -16,11 +18,12 @@ mod update;
 pub use applied::{Applied, Cause, Known};
 pub use desired::{Desired, Place};
 pub use digest::{Digest, InvalidDigest};
+pub use image::{ImagePath, InvalidImage, Version};
 pub use key::{Id, InvalidId, ServiceKey};
 pub use live::{Live, LiveExternal, LiveInternal, LiveRuntime, Rollout, ServiceKind};
 pub use policy::{DriftMode, Policy, Suspend};
 pub use revision::{InvalidRevision, Revision};
 pub use update::{
     BuildServiceId, BuildSha, Buildpack, BuildpackConfig, CredentialsId, DeploymentUpdate, Docker, DockerConfig,
-    External, ImagePath, Internal, InvalidField, MissingCommand, RuntimeUpdate,
+    External, Internal, InvalidField, MissingCommand, RuntimeUpdate,
 };

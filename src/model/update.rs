@@ -10,6 +10,8 @@ use regex::Regex;
 use serde::Serialize;
 use thiserror::Error;
 
+use super::ImagePath;
+
 /// The body of the update call: exactly one of three forms.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
@@ -114,55 +116,18 @@ pub struct Internal {
 /// A value that breaks a rule of the contract; the text names the rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum InvalidField {
-    /// An image path without `:tag` or `@digest`.
-    #[error("names no tag or digest")]
-    ImageWithoutTag,
-    /// An image path that the contract's pattern refuses.
-    #[error("is no image path")]
-    Image,
     /// Credentials that are not letters, digits and dashes.
-    #[error("is no credentials id: letters, digits and dashes only")]
+    #[error("is not a credentials id: letters, digits and dashes only")]
     Credentials,
     /// A build service id outside 3 to 54 characters.
-    #[error("is no build service id: it has 3 to 54 characters")]
+    #[error("is not a build service id, which has 3 to 54 characters")]
     BuildServiceLength,
     /// A build service id that the contract's pattern refuses.
-    #[error("is no build service id: a letter first, then letters, digits and single dashes")]
+    #[error("is not a build service id, which is a letter, then letters, digits and single dashes")]
     BuildService,
     /// Neither 40 characters nor `latest`.
-    #[error("is no commit: a full SHA has 40 characters, or write latest")]
+    #[error("is not a commit: a full SHA has 40 characters")]
     BuildSha,
-}
-
-/// Image to deploy; outside Docker Hub with the registry's host. Names a tag or a digest.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(transparent)]
-pub struct ImagePath(Box<str>);
-
-impl ImagePath {
-    /// The contract's pattern for `imagePath`.
-    pub const PATTERN: &'static str = r"^(?:(?:https?://)?([a-zA-Z0-9-]+\.[a-zA-Z0-9.-]+)(/v1)?)?/?([a-zA-Z/-9.\-_]+)(?::([a-zA-Z/-9.\-_:]+)|@([a-zA-Z/-9.\-_:]+))$";
-
-    /// Checks and takes a text.
-    ///
-    /// # Errors
-    /// [`InvalidField::ImageWithoutTag`] where only the tag is missing, else [`InvalidField::Image`].
-    pub fn new(text: &str) -> Result<Self, InvalidField> {
-        static PATTERN: LazyLock<Regex> = LazyLock::new(|| pattern(ImagePath::PATTERN));
-        if PATTERN.is_match(text) {
-            Ok(Self(text.into()))
-        } else if PATTERN.is_match(&format!("{text}:latest")) {
-            Err(InvalidField::ImageWithoutTag)
-        } else {
-            Err(InvalidField::Image)
-        }
-    }
-
-    /// The text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
 }
 
 /// Id of saved registry credentials.
@@ -505,21 +470,6 @@ fn pattern(text: &str) -> Regex {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_image_path_needs_a_tag_or_a_digest() {
-        for good in
-            ["nginx:latest", "ghcr.io/acme/web:1.2", "https://r.io/v1/a/b:c", "a@sha256:0123", "localhost:5000/x"]
-        {
-            assert!(ImagePath::new(good).is_ok(), "{good:?} was refused");
-        }
-        for bad in ["nginx", "ghcr.io/acme/web"] {
-            assert_eq!(ImagePath::new(bad), Err(InvalidField::ImageWithoutTag), "{bad:?}");
-        }
-        for bad in ["", "nginx:", "ngin x:1", "nginx:la test", "nginx:1\n"] {
-            assert!(ImagePath::new(bad).is_err(), "{bad:?} was accepted");
-        }
-    }
 
     #[test]
     fn ids_and_commits_follow_the_contract() {

@@ -120,9 +120,9 @@ fn problems_become_annotations_in_a_workflow() {
         ran.stdout,
         format!(
             "::error file={file},line=8,col=16,title=truenorth::spec.external.imagePath: imagePath `ghcr.io/acme/web` names \
-             no tag or digest%0Ahint: did you mean ghcr.io/acme/web:latest?\n\
-             ::error file={file},line=9,col=18,title=truenorth::spec.external.credentials: credentials `a\\b%25` is no \
-             credentials id: letters, digits and dashes only\n"
+             no tag or digest%0Ahint: say which version should run: write ghcr.io/acme/web:<version>\n\
+             ::error file={file},line=9,col=18,title=truenorth::spec.external.credentials: credentials `a\\b%25` is \
+             not a credentials id: letters, digits and dashes only\n"
         )
     );
 }

@@ -236,16 +236,16 @@ fn the_update_call_has_its_project_form_and_its_team_form() {
     workspace.service("web", "1");
     let of_team = manifest("web", "1").replace("  serviceId", "  teamId: acme\n  serviceId");
     workspace.write("team.yaml", of_team);
-    workspace.write("odd.yaml", manifest("web", "1").replace("projectId: shop", "projectId: 'my shop?'"));
+    workspace.write("other.yaml", manifest("web", "1").replace("projectId: shop", "projectId: My-Shop"));
     let ran = workspace.once(&api, &["--concurrency", "1"]).exits(0);
-    let updated = ["acme/shop/web", "my shop?/web", "shop/web"].map(|service| outcome(service, "updated"));
+    let updated = ["My-Shop/web", "acme/shop/web", "shop/web"].map(|service| outcome(service, "updated"));
     let mut outcomes = ran.outcomes();
     outcomes.sort();
     assert_eq!(outcomes, updated);
     let mut calls: Vec<_> = api.world().calls().into_iter().map(|call| (call.method, call.path)).collect();
     calls.sort();
     let paths = [
-        "/v1/projects/my%20shop%3F/services/web/deployment",
+        "/v1/projects/My-Shop/services/web/deployment",
         "/v1/projects/shop/services/web/deployment",
         "/v1/teams/acme/projects/shop/services/web/deployment",
     ];
@@ -336,7 +336,7 @@ fn people_read_a_line_a_service_its_differences_and_a_summary() {
     8 |     imagePath: ghcr.io/acme/bad
       |                ^^^^^^^^^^^^^^^^
       |
-      = hint: did you mean ghcr.io/acme/bad:latest?
+      = hint: say which version should run: write ghcr.io/acme/bad:<version>
 
     ! stalled   shop/gone (new)  gone.yaml:1
         external.imagePath  ghcr.io/acme/gone:1

@@ -118,7 +118,7 @@ fn aliases() -> String {
 }
 
 /// Hints that several problems share.
-const IGNORE: &str = "if this is no manifest of truenorth, name the file in .truenorthignore";
+const IGNORE: &str = "if this is not a truenorth manifest, name the file in .truenorthignore";
 const OPEN: &str = "let the user that runs truenorth read it";
 
 /// File, line, column, path, message, hint: what a problem says.
@@ -127,12 +127,12 @@ type Told = (&'static str, u32, u32, &'static str, &'static str, &'static str);
 /// What each of the folder's problems says, in the order in which they are told. No hint is an empty one.
 #[rustfmt::skip]
 const TOLD: &[Told] = &[
-    ("bomb/aliases.yaml", 1, 1, "", "the document holds more than 10000 values, or its aliases unfold to more", IGNORE),
+    ("bomb/aliases.yaml", 1, 1, "", "the document has more than 10000 values, or its aliases expand to more", IGNORE),
     ("bomb/large.yaml", 1, 1, "", "the file is larger than 1024 KiB, the most that a file of manifests may have", "split it into several files"),
     ("bomb/mapped.yaml", 1, 257, "", "the document is nested more than 64 levels deep", IGNORE),
     ("bomb/nested.json", 1, 65, "", "the document is nested more than 64 levels deep", IGNORE),
     ("bomb/nested.yaml", 1, 65, "", "the document is nested more than 64 levels deep", IGNORE),
-    ("bomb/values.yaml", 10000, 3, "", "the document holds more than 10000 values, or its aliases unfold to more", IGNORE),
+    ("bomb/values.yaml", 10000, 3, "", "the document has more than 10000 values, or its aliases expand to more", IGNORE),
     ("field/foreign.yaml", 1, 1, "", "this is Deployment of apps/v1, expected ServiceDeployment of truenorth/v1", IGNORE),
     ("field/kind.yaml", 2, 7, "kind", "kind is `ServiceDeploymant`, expected ServiceDeployment", "did you mean ServiceDeployment?"),
     ("field/misplaced.yaml", 9, 1, "serviceId", "unknown field `serviceId`", "did you mean metadata.serviceId?"),
@@ -144,27 +144,27 @@ const TOLD: &[Told] = &[
     ("odd/out.yaml", 1, 1, "", "the link leads out of the manifests folder", "copy what it leads to into the folder, or name the link in .truenorthignore"),
     ("odd/pipe.yaml", 1, 1, "", "this is a FIFO, not a file of manifests", "remove it, or name it in .truenorthignore"),
     ("odd/socket.yaml", 1, 1, "", "this is a socket or a device, not a file of manifests", "remove it, or name it in .truenorthignore"),
-    ("text/comma.json", 1, 31, "", "this is no JSON: a comma before the closing bracket", "remove the comma"),
-    ("text/comments.yaml", 1, 1, "", "the file holds comments only, and no manifest", "remove the file, or name it in .truenorthignore"),
+    ("text/comma.json", 1, 31, "", "not valid JSON: a comma before the closing bracket", "remove the comma"),
+    ("text/comments.yaml", 1, 1, "", "the file has only comments and no manifest", "remove the file, or name it in .truenorthignore"),
     ("text/empty.yaml", 1, 1, "", "the file is empty", "remove the file, or name it in .truenorthignore"),
-    ("text/latin-1.yaml", 1, 6, "", "the file is no UTF-8: the byte 0xe9 stands here", "save the file as UTF-8"),
+    ("text/latin-1.yaml", 1, 6, "", "the file is not UTF-8: invalid byte 0xe9", "save the file as UTF-8"),
     ("text/notes.txt", 1, 1, "", "the file is no manifest: expected .yaml, .yml or .json", "move it elsewhere, or name it in .truenorthignore"),
     ("text/open-quote.yaml", 7, 25, "", "the quote that opens here is never closed", ""),
-    ("text/tab.yaml", 7, 1, "", "a tab in the indentation", "YAML wants spaces for indentation"),
-    ("text/utf-16.yaml", 1, 1, "", "the file is UTF-16, where UTF-8 is expected", "save the file as UTF-8"),
+    ("text/tab.yaml", 7, 1, "", "a tab is used for indentation", "YAML allows only spaces here"),
+    ("text/utf-16.yaml", 1, 1, "", "the file is UTF-16, expected UTF-8", "save the file as UTF-8"),
     ("twice/a.yaml", 1, 1, "", "`shop/twice` has a second manifest at twice/b.yaml:2; neither is applied", "keep one of them"),
     ("twice/b.yaml", 2, 1, "", "`shop/twice` has a second manifest at twice/a.yaml:1; neither is applied", "keep one of them"),
     ("twice/c.yaml", 1, 1, "", "`shop/again` has a second manifest at twice/c.yaml:10; neither is applied", "keep one of them"),
     ("twice/c.yaml", 10, 1, "", "`shop/again` has a second manifest at twice/c.yaml:1; neither is applied", "keep one of them"),
-    ("value/both-forms.yaml", 10, 3, "spec.external", "external and internal exclude each other", "keep external for an image of a registry, internal for a build of Northflank"),
-    ("value/empty-spec.yaml", 7, 3, "spec", "spec is empty", "give it external, internal, docker or buildpack"),
+    ("value/both-forms.yaml", 10, 3, "spec.external", "external and internal cannot be used together", "keep external for an image in a registry, or internal for a Northflank build"),
+    ("value/empty-spec.yaml", 7, 3, "spec", "spec is empty", "add external, internal, docker or buildpack"),
     ("value/no-command.yaml", 7, 24, "spec.docker.customCommand", "configType customCommand requires customCommand", "add customCommand"),
-    ("value/no-tag.yaml", 8, 16, "spec.external.imagePath", "imagePath `nginx` names no tag or digest", "did you mean nginx:latest?"),
-    ("value/no-tag.yaml", 9, 18, "spec.external.credentials", "credentials `my ghcr` is no credentials id: letters, digits and dashes only", ""),
+    ("value/no-tag.yaml", 8, 16, "spec.external.imagePath", "imagePath `nginx` names no tag or digest", "say which version should run: write nginx:<version>"),
+    ("value/no-tag.yaml", 9, 18, "spec.external.credentials", "credentials `my ghcr` is not a credentials id: letters, digits and dashes only", ""),
     ("value/number-command.json", 3, 71, "spec.docker.customCommand", "customCommand must be text, found a number", "quote it: write \"8080\""),
     ("value/number-command.yaml", 9, 20, "spec.docker.customCommand", "customCommand must be text, found a number", "quote it: write '8080'"),
-    ("value/number-sha.yaml", 9, 15, "spec.internal.buildSHA", "buildSHA must be text, found a number", "quote it: write '1234567890123456789012345678901234567890'"),
-    ("value/short-sha.yaml", 9, 15, "spec.internal.buildSHA", "buildSHA `4f2a91c` is no commit: it has 7 characters", "write the full SHA of 40 characters, or latest"),
+    ("value/number-sha.yaml", 9, 15, "spec.internal.buildSHA", "buildSHA must be text of 40 characters, found a number", "quote it: write '1234567890123456789012345678901234567890'"),
+    ("value/short-sha.yaml", 9, 15, "spec.internal.buildSHA", "buildSHA `4f2a91c` has 7 characters, and a commit has 40", "write all 40 characters: `git rev-parse 4f2a91c` prints them"),
 ];
 
 /// What is told of what is closed, to everybody but root.
@@ -268,13 +268,13 @@ fn people_see_the_line_a_caret_and_a_hint() {
       |
       = hint: quote it: write '8080'
 
-    error: a tab in the indentation
+    error: a tab is used for indentation
      --> manifests/b.yaml:7:1
       |
     7 |     external: {imagePath: 'nginx:1'}
       | ^^^^
       |
-      = hint: YAML wants spaces for indentation
+      = hint: YAML allows only spaces here
 
     error: the file is empty
     --> manifests/sub/c.yaml:1:1

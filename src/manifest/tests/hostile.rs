@@ -63,7 +63,7 @@ fn nesting_without_end_is_refused_in_json() {
 
 #[test]
 fn values_without_end_are_refused() {
-    let many = "the document holds more than 10000 values, or its aliases unfold to more";
+    let many = "the document has more than 10000 values, or its aliases expand to more";
     let numbered = |line: fn(usize) -> String| (0..50_000).map(line).collect::<String>();
     for text in [
         format!("[{}]", "a,".repeat(MIB / 2 - 1)),
@@ -86,10 +86,10 @@ fn an_alias_bomb_does_not_unfold() {
         let uses = vec![format!("*a{}", level - 1); 9].join(", ");
         text.push_str(&format!("a{level}: &a{level} [{uses}]\n"));
     }
-    assert_eq!(messages(&yaml(&text)), ["the document holds more than 10000 values, or its aliases unfold to more"]);
+    assert_eq!(messages(&yaml(&text)), ["the document has more than 10000 values, or its aliases expand to more"]);
 
     let text = format!("a: &a \"{}\"\nb: [{}]\n", "x".repeat(500_000), "*a, ".repeat(1000));
-    assert_eq!(messages(&yaml(&text)), ["the document holds aliases that unfold to too much text"]);
+    assert_eq!(messages(&yaml(&text)), ["the document has aliases that expand to too much text"]);
 }
 
 #[test]
@@ -143,11 +143,14 @@ fn documents_and_problems_without_end_are_counted() {
 #[test]
 fn what_is_no_text_says_so() {
     for (bytes, expected) in [
-        (&b"a: caf\xe9\n"[..], "1:7 : the file is no UTF-8: the byte 0xe9 stands here (save the file as UTF-8)"),
-        (b"a: b\r\n# \xc3\xa9 \xff", "2:5 : the file is no UTF-8: the byte 0xff stands here (save the file as UTF-8)"),
-        (b"\xff\xfea\0:\0", "1:1 : the file is UTF-16, where UTF-8 is expected (save the file as UTF-8)"),
-        (b"a\0:\0", "1:2 : the control character U+0000 stands here (save the file as UTF-8 text)"),
-        (b"a: \x1b[31m", "1:4 : the control character U+001B stands here (remove it, or escape it in double quotes)"),
+        (&b"a: caf\xe9\n"[..], "1:7 : the file is not UTF-8: invalid byte 0xe9 (save the file as UTF-8)"),
+        (b"a: b\r\n# \xc3\xa9 \xff", "2:5 : the file is not UTF-8: invalid byte 0xff (save the file as UTF-8)"),
+        (b"\xff\xfea\0:\0", "1:1 : the file is UTF-16, expected UTF-8 (save the file as UTF-8)"),
+        (b"a\0:\0", "1:2 : the control character U+0000 is not allowed (save the file as UTF-8 text)"),
+        (
+            b"a: \x1b[31m",
+            "1:4 : the control character U+001B is not allowed (remove it, or escape it in double quotes)",
+        ),
     ] {
         assert_eq!(lines(&yaml(bytes)), [expected]);
     }
@@ -169,7 +172,7 @@ fn an_anchor_given_anew_is_refused() {
                 teamId: &b acme}\nspec: {docker: {configType: customCommand, customCommand: *a}}\n";
     let parsed = yaml(text);
     assert_eq!(parsed.manifests, []);
-    assert_eq!(lines(&parsed), ["3:43 : an anchor of this name stands before (rename one)"]);
+    assert_eq!(lines(&parsed), ["3:43 : this anchor is defined twice (rename one of them)"]);
 }
 
 /// What the readers make of a text must have one shape, or a problem would be shown at another value's place.

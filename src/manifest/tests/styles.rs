@@ -140,7 +140,7 @@ fn manifest() -> impl Strategy<Value = Value> {
     let buildpack = ("default|customProcess|originalEntrypointCustomCommand", any_text(), any_text()).prop_map(
         |(config, process, command)| json!({"configType": config, "customProcess": process, "customCommand": command}),
     );
-    let external = ("[a-z]{1,9}(\\.io/[a-z]{1,5})?:[a-z0-9.]{1,9}", "[A-Za-z0-9-]{1,9}")
+    let external = ("[a-z]{1,9}(\\.io/[a-z]{1,5})?:[a-z0-9][a-z0-9.]{0,8}", "[A-Za-z0-9-]{1,9}")
         .prop_map(|(image, credentials)| json!({"imagePath": image, "credentials": credentials}));
     let internal = ("[a-z][a-z0-9]{2,53}", any_text(), "latest|[0-9a-f]{40}|[0-9]{40}|[0-9]{20}e[0-9]{19}", any_text())
         .prop_map(|(id, branch, sha, build)| json!({"id": id, "branch": branch, "buildSHA": sha, "buildId": build}));
@@ -149,7 +149,8 @@ fn manifest() -> impl Strategy<Value = Value> {
         (internal, buildpack.clone()).prop_map(|(internal, pack)| json!({"internal": internal, "buildpack": pack})),
         (docker, buildpack).prop_map(|(docker, pack)| json!({"docker": docker, "buildpack": pack})),
     ];
-    let id = || any_text().prop_filter("is an id", |text| crate::model::Id::new(text).is_ok());
+    // Ids too have some that YAML might take for something else.
+    let id = || prop_oneof!["[A-Za-z0-9-]{1,9}", "null|Null|true|yes|0x1f|1e5|8080|-|---|2027-01-31|inf"];
     (id(), id(), prop::option::of(id()), spec, policy()).prop_map(|(project, service, team, spec, policy)| {
         let mut metadata = json!({"projectId": project, "serviceId": service});
         if let Some(team) = team {

@@ -201,19 +201,19 @@ async fn a_list_comes_in_pages() {
         "pagination": {"hasNextPage": true, "cursor": "a&b", "count": 2},
     });
     let server = Server::answering("200 OK", &body.to_string()).await;
-    let (team, project) = ("acme".parse().expect("an id"), "a b".parse().expect("an id"));
+    let (team, project) = ("acme".parse().expect("an id"), "shop".parse().expect("an id"));
     let page = client(&server.url).list_services(Some(&team), &project, Some("x=1&y")).await.expect("read").value;
     let listed = |id: &str, kind| Listed { id: id.to_owned(), kind };
     let services = vec![listed("web", Some(ServiceKind::Deployment)), listed("../x", None)];
     assert_eq!(page, Page { services, next: Some("a&b".to_owned()) });
-    let line = "GET /v1/teams/acme/projects/a%20b/services?per_page=100&cursor=x%3D1%26y HTTP/1.1";
+    let line = "GET /v1/teams/acme/projects/shop/services?per_page=100&cursor=x%3D1%26y HTTP/1.1";
     assert_eq!(asked(&server).0, line);
 
     let last = r#"{"data":{"services":[]},"pagination":{"hasNextPage":false,"cursor":"x","count":0}}"#;
     let server = Server::answering("200 OK", last).await;
     let page = client(&server.url).list_services(None, &project, None).await.expect("read").value;
     assert_eq!(page, Page { services: vec![], next: None });
-    assert_eq!(asked(&server).0, "GET /v1/projects/a%20b/services?per_page=100 HTTP/1.1");
+    assert_eq!(asked(&server).0, "GET /v1/projects/shop/services?per_page=100 HTTP/1.1");
 
     let lost = r#"{"data":{"services":[]},"pagination":{"hasNextPage":true,"count":0}}"#;
     let server = Server::answering("200 OK", lost).await;

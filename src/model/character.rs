@@ -1,0 +1,90 @@
+//! Characters by name, for people who cannot see what is wrong with one.
+
+/// A character with what makes it stand out: `x`, or a no-break space (U+00A0), or `о` (U+043E, a Cyrillic letter).
+pub(crate) fn named(c: char) -> String {
+    let code = format!("U+{:04X}", u32::from(c));
+    match c {
+        ' ' => "a blank".to_owned(),
+        '\t' => "a tab".to_owned(),
+        '!'..='~' => format!("`{c}`"),
+        '\u{a0}' | '\u{202f}' => format!("a no-break space ({code})"),
+        c if c.is_control() => format!("a control character ({code})"),
+        c if c.is_whitespace() || is_invisible(c) => format!("an invisible character ({code})"),
+        c => match script(c) {
+            Some(script) => format!("`{c}` ({code}, a {script} letter)"),
+            None => format!("`{c}` ({code})"),
+        },
+    }
+}
+
+/// Whether a character takes no room, or turns the direction of what stands beside it.
+pub(crate) fn is_invisible(c: char) -> bool {
+    matches!(
+        c,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180e}'
+            | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}'
+            | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}'
+    )
+}
+
+/// The scripts whose letters are taken for Latin ones.
+fn script(c: char) -> Option<&'static str> {
+    Some(match c {
+        '\u{370}'..='\u{3ff}' if c.is_alphabetic() => "Greek",
+        '\u{400}'..='\u{52f}' => "Cyrillic",
+        '\u{ff01}'..='\u{ff5e}' => "full-width",
+        _ => return None,
+    })
+}
+
+/// The ASCII letter that a letter of another script looks like.
+pub(crate) fn look_alike(c: char) -> Option<char> {
+    Some(match c {
+        '\u{ff01}'..='\u{ff5e}' => char::from_u32(u32::from(c) - 0xfee0)?,
+        'а' | 'А' | 'α' | 'Α' => 'a',
+        'В' | 'Β' => 'b',
+        'с' | 'С' | 'ϲ' => 'c',
+        'ԁ' => 'd',
+        'е' | 'Е' | 'Ε' => 'e',
+        'һ' | 'Н' | 'Η' => 'h',
+        'і' | 'І' | 'ι' | 'Ι' => 'i',
+        'ј' | 'Ј' => 'j',
+        'к' | 'К' | 'κ' | 'Κ' => 'k',
+        'М' | 'Μ' => 'm',
+        'Ν' => 'n',
+        'о' | 'О' | 'ο' | 'Ο' => 'o',
+        'р' | 'Р' | 'ρ' | 'Ρ' => 'p',
+        'ԛ' => 'q',
+        'ѕ' | 'Ѕ' => 's',
+        'Т' | 'Τ' => 't',
+        'ν' => 'v',
+        'ԝ' => 'w',
+        'х' | 'Х' | 'χ' | 'Χ' => 'x',
+        'у' | 'У' | 'Υ' => 'y',
+        'Ζ' => 'z',
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_character_is_told_by_what_makes_it_stand_out() {
+        for (c, name) in [
+            ('x', "`x`"),
+            (' ', "a blank"),
+            ('\t', "a tab"),
+            ('\u{7}', "a control character (U+0007)"),
+            ('\u{a0}', "a no-break space (U+00A0)"),
+            ('\u{200b}', "an invisible character (U+200B)"),
+            ('о', "`о` (U+043E, a Cyrillic letter)"),
+            ('Ο', "`Ο` (U+039F, a Greek letter)"),
+            ('ａ', "`ａ` (U+FF41, a full-width letter)"),
+            ('ü', "`ü` (U+00FC)"),
+        ] {
+            assert_eq!(named(c), name);
+        }
+    }
+}
