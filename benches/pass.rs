@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use truenorth::daemon::{Api, PassSettings, Stop, UpdateCall, reconcile_once};
 use truenorth::engine::Pace;
 use truenorth::ledger::Ledger;
+use truenorth::model::ApiPlace;
 use truenorth::northflank::{Client, Settings, Token, TokenSource};
 use truenorth::plan::{Adopt, Rules};
 use truenorth::sandbox::{Options, Sandbox};
@@ -75,7 +76,7 @@ fn updates(criterion: &mut Criterion) {
 async fn pass(url: &str, folder: &Path, state: &Path) {
     let token = Token::new("bench").unwrap();
     let client = Client::new(Settings::new(url.parse().unwrap(), Duration::from_secs(30)), token.clone()).unwrap();
-    let ledger = Ledger::open(&state.join("state"), Timestamp::now()).unwrap();
+    let ledger = Ledger::open(&state.join("state"), ApiPlace::new(url), Timestamp::now()).unwrap();
     let settings = PassSettings {
         concurrency: 64,
         deadline: Duration::from_secs(60),

@@ -200,16 +200,10 @@ pub(super) struct ApiArgs {
 /// Where the API is, and what opens it.
 #[derive(Args, Debug)]
 pub(super) struct ConnectArgs {
-    /// Where the API is: https, or http on loopback only
+    /// Where the API is: https, or http on loopback only [default: https://api.northflank.com]
     // Its value stays out of the help text: a URL that is refused may be one with a password.
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "NORTHFLANK_API_URL",
-        hide_env_values = true,
-        default_value = "https://api.northflank.com"
-    )]
-    pub(super) api_url: String,
+    #[arg(long, value_name = "URL", env = "NORTHFLANK_API_URL", hide_env_values = true)]
+    pub(super) api_url: Option<String>,
     /// File that holds the API token; read again on SIGHUP, and when the API refuses the token
     #[arg(long, value_name = "FILE", env = "TRUENORTH_TOKEN_FILE")]
     pub(super) token_file: Option<PathBuf>,

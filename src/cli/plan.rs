@@ -1,5 +1,7 @@
 //! `truenorth plan`: what a pass would do. Sends nothing, and leaves the ledger as it is.
 
+use std::path::Path;
+
 use jiff::Timestamp;
 
 use super::args::PlanArgs;
@@ -7,7 +9,8 @@ use super::exit::Exit;
 use super::progress::ReadsLine;
 use super::{configuration, ledger_error, observe_error, print, settings};
 use crate::daemon::{self, Observation};
-use crate::ledger::Reader;
+use crate::ledger::{OpenError, Reader};
+use crate::model::ApiPlace;
 use crate::plan::{Outcome, Report};
 use crate::source::Folder;
 
@@ -15,12 +18,13 @@ pub(super) fn run(args: &PlanArgs) -> anyhow::Result<Exit> {
     let state_dir = settings::state_dir(&args.state, &settings::environment)?;
     let mut folder = Folder::new(&args.folder.manifests);
     let observation = daemon::observe(&mut folder, &state_dir, &args.rules.rules()).map_err(observe_error)?;
+    let ledger = Reader::open(&state_dir).map_err(|error| ledger_error(&error))?;
+    let place = place(args, ledger.as_ref(), &state_dir)?;
     let report = if args.live {
-        live(args, observation)?
+        live(args, observation, place)?
     } else {
-        let ledger = Reader::open(&state_dir).map_err(|error| ledger_error(&error))?;
         let quota = ledger.map(|ledger| ledger.quota()).transpose().map_err(configuration)?.flatten();
-        daemon::plan(observation, quota, Timestamp::now())
+        daemon::plan(observation, place, quota, Timestamp::now())
     };
     print::report(&report, folder.path(), args.output)?;
     let pending = report.count(Outcome::Update) + report.count(Outcome::ReadLive);
@@ -37,15 +41,26 @@ pub(super) fn run(args: &PlanArgs) -> anyhow::Result<Exit> {
     Ok(exit)
 }
 
+/// Where the updates of this plan would go. Without a URL, a plan that asks no API is for the place of its ledger.
+fn place(args: &PlanArgs, ledger: Option<&Reader>, state_dir: &Path) -> anyhow::Result<ApiPlace> {
+    let meant = ApiPlace::new(&settings::api_url(&args.api)?.to_string());
+    let of_ledger = ledger.map(Reader::place).transpose().map_err(configuration)?.flatten();
+    match of_ledger {
+        None => Ok(meant),
+        Some(place) if place.agrees_with(&meant) || (args.api.api_url.is_none() && !args.live) => Ok(place),
+        Some(theirs) => Err(ledger_error(&OpenError::OtherPlace { path: state_dir.to_owned(), theirs, ours: meant })),
+    }
+}
+
 /// Reads what runs.
-fn live(args: &PlanArgs, observation: Observation) -> anyhow::Result<Report> {
+fn live(args: &PlanArgs, observation: Observation, place: ApiPlace) -> anyhow::Result<Report> {
     let (concurrency, rules) = (usize::from(args.concurrency), args.rules.rules());
     let mut report = None;
     super::on_runtime(async {
         let client = settings::client(&args.api, &settings::environment)?;
         let line = ReadsLine::new();
         let shown = |read, all| line.show(read, all);
-        report = Some(daemon::plan_live(observation, &client, concurrency, &rules, shown).await);
+        report = Some(daemon::plan_live(observation, place, &client, concurrency, &rules, shown).await);
         line.clear();
         Ok(Exit::Converged)
     })?;

@@ -23,6 +23,8 @@ pub(super) fn report(report: &Report, folder: &Path, output: Output) -> io::Resu
     match output {
         Output::Json => json(report),
         Output::Text => {
+            // First, so that nobody takes a pass against one API for one against another.
+            writeln!(anstream::stdout(), "API: {}", plan::printable(&report.place.to_string()))?;
             problems(&report.problems, folder)?;
             let mut out = anstream::stdout().lock();
             out.write_all(plan::render(report).as_bytes())

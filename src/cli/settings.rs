@@ -38,7 +38,8 @@ pub(super) fn state_dir(args: &StateArgs, variable: Variable<'_>) -> anyhow::Res
 
 /// Where the API is. A bad URL is a matter of configuration (78), as it comes from a file or a variable as a rule.
 pub(super) fn api_url(args: &ConnectArgs) -> anyhow::Result<ApiUrl> {
-    args.api_url
+    let Some(given) = &args.api_url else { return Ok(ApiUrl::default()) };
+    given
         .parse()
         .map_err(|error| super::misconfigured(format!("the API's URL (--api-url, NORTHFLANK_API_URL) {error}")))
 }

@@ -11,12 +11,14 @@ use super::args::RunArgs;
 use super::{configuration, ledger_error, settings};
 use crate::daemon::{Api, UpdateCall};
 use crate::ledger::Ledger;
+use crate::model::ApiPlace;
 use crate::northflank::{Client, Settings, Token, TokenSource};
 use crate::sandbox::{self, Sandbox};
 
 /// The API with a token and a lasting ledger, or the sandbox with a throw-away one.
 pub(super) struct Target {
     client: Settings,
+    place: ApiPlace,
     tokens: TokenSource,
     state_dir: PathBuf,
     update_call: UpdateCall,
@@ -30,8 +32,10 @@ impl Target {
         if args.api.sandbox {
             return Self::sandbox(args).await;
         }
+        let api_url = settings::api_url(&args.api.connect)?;
         Ok(Self {
-            client: Settings::new(settings::api_url(&args.api.connect)?, args.api.connect.request_timeout),
+            place: ApiPlace::new(&api_url.to_string()),
+            client: Settings::new(api_url, args.api.connect.request_timeout),
             tokens: settings::token_source(&args.api.connect, &settings::environment)?,
             state_dir: settings::state_dir(&args.state, &settings::environment)?,
             update_call: args.update_call.into(),
@@ -47,7 +51,8 @@ impl Target {
             tracing::warn!("{warning}");
         }
         let client = Client::new(self.client.clone(), read.token).map_err(configuration)?;
-        let ledger = Ledger::open(&self.state_dir, Timestamp::now()).map_err(|error| ledger_error(&error))?;
+        let ledger = Ledger::open(&self.state_dir, self.place.clone(), Timestamp::now())
+            .map_err(|error| ledger_error(&error))?;
         Ok((Api { client, tokens: self.tokens.clone(), update_call: self.update_call }, ledger))
     }
 
@@ -63,6 +68,7 @@ impl Target {
         };
         let api_url = sandbox.url().parse().context("the sandbox has no valid URL")?;
         Ok(Self {
+            place: ApiPlace::new(ApiPlace::SANDBOX),
             client: Settings::new(api_url, args.api.connect.request_timeout),
             tokens: TokenSource::Environment(Token::new("sandbox").context("the sandbox's token is not valid")?),
             state_dir,

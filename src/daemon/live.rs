@@ -11,7 +11,7 @@ use super::call::Spent;
 use super::observe::Observation;
 use super::read;
 use crate::error::chain;
-use crate::model::{Cause, DeploymentUpdate, Desired, ServiceKey};
+use crate::model::{ApiPlace, Cause, DeploymentUpdate, Desired, ServiceKey};
 use crate::northflank::{CallError, Client, Disposition};
 use crate::plan::{self, ApiUse, Change, Comparison, Cost, Outcome, Report, Rules, Seen, Step};
 
@@ -37,6 +37,7 @@ struct Views {
 /// once. Where the rate limit or the token refuses a read, no other is begun. `show` sees how many are done, of all.
 pub async fn plan_live(
     observation: Observation,
+    place: ApiPlace,
     client: &Client,
     concurrency: usize,
     rules: &Rules,
@@ -85,7 +86,7 @@ pub async fn plan_live(
         }
         show(views.read.len() + views.failed.len(), all);
     }
-    views.report(observation, client, rules)
+    views.report(observation, place, client, rules)
 }
 
 impl Views {
@@ -98,7 +99,7 @@ impl Views {
         }
     }
 
-    fn report(self, observation: Observation, client: &Client, rules: &Rules) -> Report {
+    fn report(self, observation: Observation, place: ApiPlace, client: &Client, rules: &Rules) -> Report {
         let mut services = observation.services(observation.changes(), |_, step| (Outcome::from(step), 0, None));
         for service in &mut services {
             service.error = self.failed.get(&service.service).cloned();
@@ -130,7 +131,7 @@ impl Views {
         }
         let Observation { snapshot, .. } = observation;
         let cost = cost(&services, &snapshot.desired, self.spent.remaining, self.resets_in);
-        let report = Report::new(snapshot.revision, services, snapshot.problems, self.spent);
+        let report = Report::new(place, snapshot.revision, services, snapshot.problems, self.spent);
         Report { cost: Some(cost), ..report }
     }
 }

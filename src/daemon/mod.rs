@@ -30,17 +30,18 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::engine::Window;
+use crate::model::ApiPlace;
 use crate::plan::{ApiUse, Outcome, Report, ServiceReport};
 
 /// What a pass would do now, and what that would cost. `quota` is the rate limit's window as the ledger has it.
 #[must_use]
-pub fn plan(observation: Observation, quota: Option<Window>, now: Timestamp) -> Report {
+pub fn plan(observation: Observation, place: ApiPlace, quota: Option<Window>, now: Timestamp) -> Report {
     let services: Vec<ServiceReport> =
         observation.services(observation.changes(), |_, step| (Outcome::from(step), 0, None));
     let Observation { snapshot, .. } = observation;
     let quota = quota.filter(|window| window.resets_at > now);
     let resets_in = quota.and_then(|window| Duration::try_from(window.resets_at.duration_since(now)).ok());
     let cost = live::cost(&services, &snapshot.desired, quota.map(|window| window.remaining), resets_in);
-    let report = Report::new(snapshot.revision, services, snapshot.problems, ApiUse::default());
+    let report = Report::new(place, snapshot.revision, services, snapshot.problems, ApiUse::default());
     Report { cost: Some(cost), ..report }
 }

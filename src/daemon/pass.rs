@@ -154,7 +154,8 @@ pub async fn reconcile_once(
     let due = desired.len();
     let problems = observation.snapshot.problems.len();
     let revision = observation.snapshot.revision.clone();
-    info!(trigger = "once", %revision, services = observation.steps.len(), updates = due, problems, "pass began");
+    let place = ledger.place();
+    info!(trigger = "once", api = %place, %revision, services = observation.steps.len(), updates = due, problems, "pass began");
     if observation.snapshot.lock == Lock::Overruled {
         warn!("git has held its lock on the checkout for long; it was read all the same");
     }
@@ -289,7 +290,7 @@ impl Pass {
             change.to = change.to.as_deref().map(|text| self.driver.conceal(text));
         }
         let (revision, problems) = (observation.snapshot.revision.clone(), observation.snapshot.problems.clone());
-        Report::new(revision, services, problems, self.driver.api)
+        Report::new(self.driver.ledger.place().clone(), revision, services, problems, self.driver.api)
     }
 
     /// How a service ended for which an update was due.

@@ -136,7 +136,8 @@ pub async fn run(
     let changed = Arc::new(Notify::new());
     let tell = Arc::clone(&changed);
     let watch = Watch::start(&folder, move || tell.notify_one());
-    info!(folder = %folder.display(), "truenorth {} began", env!("CARGO_PKG_VERSION"));
+    let place = driver.ledger.place();
+    info!(folder = %folder.display(), api = %place, "truenorth {} began", env!("CARGO_PKG_VERSION"));
     tell_watching(watch.watching());
 
     let now = Instant::now();

@@ -9,6 +9,7 @@ use rusqlite::ErrorCode;
 use thiserror::Error;
 
 use super::CallId;
+use crate::model::ApiPlace;
 
 /// What the store said. Its kind is asked by question, so that nobody outside learns which store it is.
 #[derive(Clone, Debug)]
@@ -100,6 +101,16 @@ pub enum OpenError {
         /// The file.
         path: PathBuf,
     },
+    /// It tells of another API or account than the one that is meant.
+    #[error("the ledger `{}` belongs to {theirs}, and not to {ours}", path.display())]
+    OtherPlace {
+        /// The file.
+        path: PathBuf,
+        /// The place of the ledger.
+        theirs: ApiPlace,
+        /// The place that is meant.
+        ours: ApiPlace,
+    },
     /// Made by a newer truenorth.
     #[error("the ledger `{}` has format {found}, this truenorth knows formats up to {supported}", path.display())]
     Newer {
@@ -175,6 +186,9 @@ impl OpenError {
                 Some("two of them would send everything twice: stop the other one, or name another --state-dir")
             }
             Self::Foreign { .. } => Some("name another folder with --state-dir; this file was left as it is"),
+            Self::OtherPlace { .. } => Some(
+                "name another folder with --state-dir, one for each API and account; this ledger was left as it is",
+            ),
             Self::Newer { .. } => {
                 Some("run the newer truenorth, or name another --state-dir; this file was left as it is")
             }

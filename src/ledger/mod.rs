@@ -44,7 +44,7 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::engine::Window;
-use crate::model::ServiceKey;
+use crate::model::{ApiPlace, ServiceKey};
 
 pub use error::{OpenError, ReadError, StoreError, WriteError};
 pub use lock::Holder;
@@ -72,6 +72,7 @@ struct Shared {
     queue: Option<mpsc::Sender<Request>>,
     thread: Option<JoinHandle<()>>,
     failing: Failing,
+    place: ApiPlace,
     _lock: Lock,
 }
 
@@ -79,20 +80,20 @@ impl Ledger {
     /// How many operations may wait for the disk before the next one waits for a place.
     const QUEUE: usize = 1024;
 
-    /// Opens the ledger in the folder `dir`, and makes both where there is nothing yet. A folder that is ours and holds
+    /// Opens the ledger in the folder `dir` for calls at a place, and makes both where there is nothing yet. A folder that is ours and holds
     /// nothing but the ledger is closed to everybody else. Calls that an earlier process left open are marked as
     /// interrupted at `now`.
     ///
     /// Blocks for a few milliseconds; up to five seconds where another program holds on to the file.
     ///
     /// # Errors
-    /// Another truenorth has it, the folder cannot be used, or the file is corrupt, foreign or newer; in the last three
-    /// cases the file is as it was. Nothing can be sent then: exit 78.
-    pub fn open(dir: &Path, now: Timestamp) -> Result<Self, OpenError> {
+    /// Another truenorth has it, the folder cannot be used, or the file is corrupt, foreign, newer or of another place; in
+    /// the last four cases the file is as it was. Nothing can be sent then: exit 78.
+    pub fn open(dir: &Path, place: ApiPlace, now: Timestamp) -> Result<Self, OpenError> {
         let dir = folder::prepare(dir)?;
         let lock = Lock::take(&dir)?;
         let store = folder::store(&dir);
-        let connection = open::for_writing(&store, now)?;
+        let connection = open::for_writing(&store, &place, now)?;
         let reader = Reader::beside_writer(store)?;
         let (queue, requests) = mpsc::channel(Self::QUEUE);
         let failing = Failing::default();
@@ -101,7 +102,8 @@ impl Ledger {
             .name("ledger".to_owned())
             .spawn(move || writer::run(connection, requests, &told))
             .map_err(OpenError::Thread)?;
-        let shared = Shared { reader: Some(reader), queue: Some(queue), thread: Some(thread), failing, _lock: lock };
+        let shared =
+            Shared { reader: Some(reader), queue: Some(queue), thread: Some(thread), failing, place, _lock: lock };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -110,6 +112,12 @@ impl Ledger {
     #[allow(clippy::expect_used, reason = "taken only by Drop")]
     pub fn reader(&self) -> &Reader {
         self.shared.reader.as_ref().expect("the reader is there until the last handle is dropped")
+    }
+
+    /// The API and the account that calls are recorded of.
+    #[must_use]
+    pub fn place(&self) -> &ApiPlace {
+        &self.shared.place
     }
 
     /// Puts on disk that a call is about to be made; durable when it returns. An earlier call of this service that is
@@ -133,7 +141,14 @@ impl Ledger {
     /// The store could not take it: the call stays open and its service in doubt, and it can be recorded again.
     /// [`WriteError::NotOpen`] where the call was closed already.
     pub async fn record(&self, call: CallId, outcome: Outcome, at: Timestamp) -> Result<(), WriteError> {
-        self.write(move |connection| sql::record(connection, call, &outcome, at)).await
+        // An address that nobody answers at is no place, and may be a mistake that is put right next.
+        let answered = matches!(outcome, Outcome::Accepted { .. } | Outcome::Rejected { .. });
+        let place = answered.then(|| self.place().clone());
+        self.write(move |connection| {
+            sql::record(connection, call, &outcome, at)?;
+            Ok(place.as_ref().map_or(Ok(()), |place| sql::belong(connection, place))?)
+        })
+        .await
     }
 
     /// Records as applied what is live already, without a call; durable when it returns. Ends all doubt about the
@@ -143,7 +158,12 @@ impl Ledger {
     /// The store could not take it. Nothing was written, and the next try may work.
     pub async fn adopt(&self, adoption: Adoption) -> Result<CallId, WriteError> {
         let row = sql::NewCall::from_adoption(&adoption)?;
-        self.write(move |connection| Ok(sql::adopt(connection, &row)?)).await
+        let place = self.place().clone();
+        self.write(move |connection| {
+            sql::belong(connection, &place)?;
+            Ok(sql::adopt(connection, &row)?)
+        })
+        .await
     }
 
     /// Puts into history that an update was not sent because live, which decides about it, could not be read; durable
@@ -170,7 +190,12 @@ impl Ledger {
     /// The store could not take it. What was there stays.
     pub async fn saw(&self, key: &ServiceKey, sighting: Sighting) -> Result<(), WriteError> {
         let row = sql::NewSighting::new(key, &sighting)?;
-        self.write(move |connection| Ok(sql::saw(connection, &row)?)).await
+        let place = sighting.failure.is_none().then(|| self.place().clone());
+        self.write(move |connection| {
+            sql::saw(connection, &row)?;
+            Ok(place.as_ref().map_or(Ok(()), |place| sql::belong(connection, place))?)
+        })
+        .await
     }
 
     /// Puts on disk that the API serves no other update call than PATCH any more; durable when it returns.

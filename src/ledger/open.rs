@@ -16,6 +16,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::folder::beside;
 use super::{OpenError, schema, sql};
+use crate::model::ApiPlace;
 
 /// How long to wait for another program that holds on to the file, someone's `sqlite3` shell say.
 const BUSY: Duration = Duration::from_secs(5);
@@ -57,11 +58,11 @@ fn size(path: &Path) -> Result<Option<u64>, OpenError> {
 }
 
 /// The writer's connection. The ledger's lock must be held. A store that is corrupt, foreign or newer stays as it is.
-pub(super) fn for_writing(store: &Path, now: Timestamp) -> Result<Connection, OpenError> {
+pub(super) fn for_writing(store: &Path, ours: &ApiPlace, now: Timestamp) -> Result<Connection, OpenError> {
     match look(store)? {
         Found::Nothing => create(store)?,
-        Found::Settled => check(&immutable(store)?, store)?,
-        Found::WithLog => check(&read_only(store)?, store)?,
+        Found::Settled => check(&immutable(store)?, store, ours)?,
+        Found::WithLog => check(&read_only(store)?, store, ours)?,
     }
     let mut connection = read_write(store)?;
     if schema::migrate(&mut connection, schema::STEPS).map_err(|source| failed(store, "migrate", source))? {
@@ -119,10 +120,14 @@ fn connect(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// Whether this is a ledger that we know, whole as far as can be told at the price of reading one small table. Damage
+/// Whether this is a ledger that we know, of this place, and whole as far as can be told at the price of reading one small table. Damage
 /// in the rest (history, in the main) shows when it is read; checking it all would take longer than a pass.
-pub(super) fn check(connection: &Connection, store: &Path) -> Result<(), OpenError> {
+fn check(connection: &Connection, store: &Path, ours: &ApiPlace) -> Result<(), OpenError> {
     identify(connection, store)?;
+    let theirs = sql::api_place(connection).map_err(|source| failed(store, "read", source))?;
+    if let Some(theirs) = theirs.filter(|theirs| !theirs.agrees_with(ours)) {
+        return Err(OpenError::OtherPlace { path: store.to_owned(), theirs, ours: ours.clone() });
+    }
     let report: String = connection
         .query_row("PRAGMA quick_check('service')", [], |row| row.get(0))
         .map_err(|source| failed(store, "check", source))?;

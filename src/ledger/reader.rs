@@ -21,7 +21,7 @@ use super::{
     AppliedMark, AppliedRecord, HistoryEntry, Holder, OpenError, Pause, ReadError, Sighting, Turned, folder, lock, sql,
 };
 use crate::engine::Window;
-use crate::model::{Known, ServiceKey, ServiceKind};
+use crate::model::{ApiPlace, Known, ServiceKey, ServiceKind};
 
 /// How often a read is done again because the file moved. Once is the rule: then the log is there.
 const ROUNDS: usize = 5;
@@ -182,6 +182,14 @@ impl Reader {
     /// The file cannot be read.
     pub fn turned(&self) -> Result<Option<Turned>, ReadError> {
         self.read(sql::turned)
+    }
+
+    /// The API and the account that the ledger belongs to; nothing before its first answer.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn place(&self) -> Result<Option<ApiPlace>, ReadError> {
+        self.read(sql::api_place)
     }
 
     /// Who has the ledger open to write, if anybody has.

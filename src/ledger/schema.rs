@@ -9,7 +9,8 @@ use rusqlite::Connection;
 pub(super) const APPLICATION_ID: i64 = 0x744e_7468;
 
 /// What leads from one format to the next, a file each; the format's number is how many were carried out.
-pub(super) const STEPS: &[&str] = &[include_str!("steps/1-calls.sql"), include_str!("steps/2-live.sql")];
+pub(super) const STEPS: &[&str] =
+    &[include_str!("steps/1-calls.sql"), include_str!("steps/2-live.sql"), include_str!("steps/3-ledger.sql")];
 
 /// The application id and the format of a store.
 pub(super) fn identity(connection: &Connection) -> rusqlite::Result<(i64, i64)> {

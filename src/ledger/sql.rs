@@ -14,7 +14,7 @@ use super::{
     WriteError, schema,
 };
 use crate::engine::Window;
-use crate::model::{Applied, DeploymentUpdate, Digest, Known, Place, ServiceKey, ServiceKind};
+use crate::model::{ApiPlace, Applied, DeploymentUpdate, Digest, Known, Place, ServiceKey, ServiceKind};
 use crate::plan::{Reading, Seen};
 
 /// How many accepted or adopted entries of history are kept for a service.
@@ -92,6 +92,23 @@ impl NewSighting {
     }
 }
 
+/// The API and the account that the ledger belongs to; nothing before its first answer.
+pub(super) fn api_place(connection: &Connection) -> rusqlite::Result<Option<ApiPlace>> {
+    if schema::identity(connection)?.1 < 3 {
+        return Ok(None);
+    }
+    let place = |row: &Row<'_>| {
+        let text = |column| Ok::<_, rusqlite::Error>(row.get::<_, Option<String>>(column)?.map(Arc::from));
+        Ok(text("api")?.zip(Some(text("account")?)).map(|(api, account)| ApiPlace { api, account }))
+    };
+    connection.prepare_cached(PLACE)?.query_row([], place).optional().map(Option::flatten)
+}
+
+/// The API answered at a place. What the ledger does not know yet of its own is filled in.
+pub(super) fn belong(connection: &Connection, place: &ApiPlace) -> rusqlite::Result<()> {
+    connection.prepare_cached(BELONG)?.execute([Some(&place.api), place.account.as_ref()]).map(drop)
+}
+
 fn spec(update: &DeploymentUpdate) -> Result<String, WriteError> {
     serde_json::to_string(update).map_err(|source| WriteError::Spec(Arc::new(source)))
 }
@@ -160,6 +177,11 @@ const QUOTA: &str = "SELECT total, remaining, resets_at FROM quota";
 const TURN_TO_PATCH: &str = "INSERT OR IGNORE INTO patch (only_one, since, reason) VALUES (1, ?1, ?2)";
 
 const TURNED: &str = "SELECT since, reason FROM patch";
+
+const PLACE: &str = "SELECT api, account FROM ledger";
+
+const BELONG: &str = "UPDATE ledger SET api = coalesce(api, ?1), account = coalesce(account, ?2)
+    WHERE api IS NULL OR account IS NULL AND ?2 IS NOT NULL";
 
 const KNOWN: &str = "SELECT name, digest, doubts FROM service WHERE digest IS NOT NULL OR doubts > 0";
 

@@ -4,6 +4,7 @@
 //! Everything here is plain values that cannot hold nonsense: constructors check, fields that could contradict each
 //! other are private. Nothing here reads a clock, a file or the environment.
 
+mod api_place;
 mod applied;
 pub(crate) mod character;
 mod desired;
@@ -15,6 +16,7 @@ mod policy;
 mod revision;
 mod update;
 
+pub use api_place::ApiPlace;
 pub use applied::{Applied, Cause, Known};
 pub use desired::{Desired, Place};
 pub use digest::{Digest, InvalidDigest};

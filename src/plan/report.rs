@@ -7,11 +7,13 @@ use serde::{Serialize, Serializer};
 
 use super::{Change, Step};
 use crate::manifest::Problem;
-use crate::model::{Cause, Desired, Digest, Place, Revision, ServiceKey, Suspend};
+use crate::model::{ApiPlace, Cause, Desired, Digest, Place, Revision, ServiceKey, Suspend};
 
 /// What one pass did, or what a plan would do.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
+    /// The API and the account that this is about.
+    pub place: ApiPlace,
     /// The snapshot that was read.
     pub revision: Revision,
     /// Whether every service has what its manifest says, and every manifest could be read.
@@ -186,9 +188,15 @@ fn seconds<S: Serializer>(wait: &Option<Duration>, serializer: S) -> Result<S::O
 impl Report {
     /// A report; whether all converged follows from its parts.
     #[must_use]
-    pub fn new(revision: Revision, services: Vec<ServiceReport>, problems: Vec<Problem>, api: ApiUse) -> Self {
+    pub fn new(
+        place: ApiPlace,
+        revision: Revision,
+        services: Vec<ServiceReport>,
+        problems: Vec<Problem>,
+        api: ApiUse,
+    ) -> Self {
         let converged = problems.is_empty() && services.iter().all(ServiceReport::is_converged);
-        Self { revision, converged, services, problems, api, cost: None }
+        Self { place, revision, converged, services, problems, api, cost: None }
     }
 
     /// How many services ended so.

@@ -2,7 +2,7 @@ use serde_json::json;
 
 use super::*;
 use crate::model::{
-    Applied, DeploymentUpdate, Digest, Docker, DockerConfig, External, ImagePath, Place, Policy, Revision,
+    ApiPlace, Applied, DeploymentUpdate, Digest, Docker, DockerConfig, External, ImagePath, Place, Policy, Revision,
     RuntimeUpdate, Suspend,
 };
 
@@ -126,6 +126,7 @@ fn a_report_reads_as_lines_and_a_summary() {
     let change =
         Change { path: "external.imagePath".into(), from: Some("nginx:1".into()), to: Some("nginx:\u{1b}2".into()) };
     let report = Report {
+        place: ApiPlace::new("https://api.example.com"),
         revision: Revision::Tree(Digest::of_bytes(b"")),
         converged: false,
         services: vec![

@@ -42,7 +42,8 @@ fn a_plan_tells_changes_from_the_last_applied_content_and_sends_nothing() {
     assert_eq!((&report["converged"], &report["api"]), (&json!(false), &json!({"calls": 0, "remaining": null})));
 
     let text = workspace.run(&["plan"]).exits(0);
-    insta::assert_snapshot!(hidden(&text.stdout), @"
+    insta::assert_snapshot!(hidden(&text.stdout).replace(&api.url(), "URL"), @"
+    API: URL
     ~ update    shop/changed (changed)  changed.yaml:1
         external.imagePath  ghcr.io/acme/changed:1 -> ghcr.io/acme/changed:2
     + update    shop/new (new)  new.yaml:1

@@ -128,3 +128,46 @@ fn refused(workspace: &Workspace, api: &Api, why: &str) {
     assert!(stored() == before, "the ledger was changed");
     assert_eq!(api.world().calls().len(), 0);
 }
+
+#[test]
+fn a_ledger_is_good_for_one_api_alone() {
+    let (api, workspace) = (Api::new(), Workspace::new());
+    workspace.service("web", "1");
+    let state = workspace.state().display().to_string();
+    let sandbox = ["--reconcile-once", "--sandbox", "--state-dir", &state];
+    let first = workspace.run(&sandbox).exits(0);
+    assert!(first.stdout.starts_with("API: sandbox\n"), "{}", first.stdout);
+    let before = contents(&workspace.state());
+    // The same without the sandbox: nothing was ever sent there.
+    let refused = workspace.once(&api, &[]).exits(78);
+    let expected =
+        format!("belongs to sandbox, and not to {}\n  hint: name another folder with --state-dir", api.url());
+    assert!(refused.stderr.contains(&expected), "{}", refused.stderr);
+    let mut daemon = workspace.command(&["--listen", "off", "--api-url", &api.url()]);
+    assert!(Ran::of(&mut daemon).exits(78).stderr.contains(&expected));
+    for plan in [vec!["plan", "--api-url"], vec!["plan", "--live", "--api-url"]] {
+        let plan = workspace.run(&[plan, vec![&api.url()]].concat()).exits(78);
+        assert!(plan.stderr.contains(&expected), "{}", plan.stderr);
+    }
+    assert!(contents(&workspace.state()) == before && api.world().calls().is_empty());
+    assert_eq!(workspace.run(&sandbox).exits(0).stdout.lines().next(), Some("API: sandbox"));
+
+    // Without a URL a plan that asks no API is for where its ledger belongs, and says so.
+    let plan = workspace.plan().exits(0).json();
+    assert_eq!(plan["place"], serde_json::json!({"api": "sandbox", "account": null}));
+    assert!(workspace.run(&["plan"]).exits(0).stdout.starts_with("API: sandbox\n"));
+    workspace.run(&["plan", "--live"]).exits(78);
+}
+
+#[test]
+fn every_pass_and_plan_names_its_api() {
+    let (api, workspace) = (Api::new(), Workspace::new());
+    workspace.service("web", "1");
+    let plan = workspace.run(&["plan"]).exits(0);
+    assert!(plan.stdout.starts_with("API: https://api.northflank.com\n"), "{}", plan.stdout);
+    let pass = workspace.once(&api, &[]).exits(0);
+    assert_eq!(pass.json()["place"]["api"], api.url());
+    assert!(pass.stderr.contains(&format!("pass began trigger=\"once\" api={}", api.url())), "{}", pass.stderr);
+    let live = workspace.run(&["plan", "--live", "--api-url", &api.url()]).exits(0);
+    assert!(live.stdout.starts_with(&format!("API: {}\n", api.url())), "{}", live.stdout);
+}

@@ -16,6 +16,7 @@ fn a_new_service_is_updated_and_then_unchanged() {
     assert_eq!(
         digests_hidden(&first.report()),
         json!({
+            "place": {"api": api.url(), "account": null},
             "revision": "tree:sha256:…",
             "converged": true,
             "services": [{
@@ -40,6 +41,7 @@ fn a_new_service_is_updated_and_then_unchanged() {
     assert_eq!(
         digests_hidden(&second.report()),
         json!({
+            "place": {"api": api.url(), "account": null},
             "revision": "tree:sha256:…",
             "converged": true,
             "services": [{
@@ -329,7 +331,8 @@ fn people_read_a_line_a_service_its_differences_and_a_summary() {
     workspace.service("gone", "1");
     workspace.write("bad.yaml", manifest("bad", "1").replace(":1", ""));
     let ran = workspace.run(&["--reconcile-once", "--api-url", &api.url()]).exits(1);
-    insta::assert_snapshot!(hidden(&ran.stdout), @"
+    insta::assert_snapshot!(hidden(&ran.stdout).replace(&api.url(), "URL"), @"
+    API: URL
     error: imagePath `ghcr.io/acme/bad` names no tag or digest
      --> manifests/bad.yaml:8:16
       |

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use fastrand::Rng;
 use truenorth::engine;
 use truenorth::ledger::{Adoption, CallId, Intent, Ledger, Outcome, Pause, Sighting};
-use truenorth::model::{Cause, Digest, Revision, ServiceKey};
+use truenorth::model::{ApiPlace, Cause, Digest, Revision, ServiceKey};
 use truenorth::plan::Seen;
 
 use crate::api::Window;
@@ -69,7 +69,10 @@ async fn the_disk_of_the_world_knows_what_the_ledger_knows() {
     for seed in 0..12 {
         let mut chance = Rng::with_seed(seed);
         let folder = tempfile::tempdir().unwrap();
-        let (mut real, mut disk) = (Ledger::open(folder.path(), Moment(0).timestamp()).unwrap(), Disk::new(SERVICES));
+        let (mut real, mut disk) = (
+            Ledger::open(folder.path(), ApiPlace::new("https://api"), Moment(0).timestamp()).unwrap(),
+            Disk::new(SERVICES),
+        );
         let mut calls: BTreeMap<Name, (CallId, disk::CallId)> = BTreeMap::new();
         for step in 1..80 {
             let now = Moment(step * 1_234_567);
@@ -79,7 +82,7 @@ async fn the_disk_of_the_world_knows_what_the_ledger_knows() {
             match chance.u8(0..30) {
                 0 => {
                     drop(real);
-                    real = Ledger::open(folder.path(), now.timestamp()).unwrap();
+                    real = Ledger::open(folder.path(), ApiPlace::new("https://api"), now.timestamp()).unwrap();
                     disk.crash(true);
                     disk.open();
                     calls.clear();

@@ -14,7 +14,7 @@ async fn a_crash_between_call_and_record_leaves_doubt_and_says_so_in_history() {
     send(&ledger, "shop/web", "1", ACCEPTED).await;
     ledger.intend(intent("shop/web", "2")).await.unwrap();
     let crashed = crash_copy(dir.path());
-    let next = Ledger::open(crashed.path(), at(60)).unwrap();
+    let next = Ledger::open(crashed.path(), here(), at(60)).unwrap();
     assert_eq!(known(&next, "shop/web"), Some(Known::InDoubt));
     assert_eq!(next.reader().history(None, 1).unwrap()[0].end, End::Interrupted { at: at(60) });
     let record = next.reader().applied(&key("shop/web")).unwrap().unwrap();
@@ -81,7 +81,9 @@ fn what_a_killed_process_was_answered_is_there_and_its_lock_is_not() {
         let beside = Reader::open(dir.path()).unwrap().unwrap();
         assert_eq!(beside.holder().unwrap(), Some(Holder { pid: Some(child.id()) }));
         assert!(!beside.known().unwrap().is_empty(), "read from another process");
-        assert!(Ledger::open(dir.path(), at(0)).unwrap_err().to_string().contains(&format!("pid {}", child.id())));
+        assert!(
+            Ledger::open(dir.path(), here(), at(0)).unwrap_err().to_string().contains(&format!("pid {}", child.id()))
+        );
         child.kill().unwrap();
         said.extend(answers);
         child.wait().unwrap();

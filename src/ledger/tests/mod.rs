@@ -1,5 +1,6 @@
 //! Tests of the ledger, and what they share.
 
+mod belonging;
 mod crash;
 mod doubt;
 mod opening;
@@ -16,7 +17,7 @@ use tempfile::TempDir;
 
 use super::{Adoption, Intent, Ledger, Outcome, WriteError};
 use crate::model::{
-    Cause, CredentialsId, DeploymentUpdate, Digest, External, ImagePath, Known, Place, Revision, ServiceKey,
+    ApiPlace, Cause, CredentialsId, DeploymentUpdate, Digest, External, ImagePath, Known, Place, Revision, ServiceKey,
 };
 
 const ACCEPTED: Outcome = Outcome::Accepted { status: 200 };
@@ -38,7 +39,11 @@ fn folder() -> TempDir {
 }
 
 fn open(dir: &Path) -> Ledger {
-    Ledger::open(dir, at(0)).unwrap()
+    Ledger::open(dir, here(), at(0)).unwrap()
+}
+
+fn here() -> ApiPlace {
+    ApiPlace::new("https://api.example.com")
 }
 
 fn at(second: i64) -> Timestamp {

@@ -44,12 +44,12 @@ fn a_folder_that_holds_only_the_ledger_is_closed_and_a_shared_one_is_left_alone(
 fn a_second_writer_is_told_who_has_it_until_the_first_one_lets_go() {
     let dir = folder();
     let ledger = open(dir.path());
-    let error = Ledger::open(dir.path(), at(0)).unwrap_err();
+    let error = Ledger::open(dir.path(), here(), at(0)).unwrap_err();
     assert!(matches!(&error, OpenError::InUse { pid, .. } if *pid == Some(std::process::id())), "{error:?}");
     assert!(error.to_string().contains(&format!("pid {}", std::process::id())), "{error}");
     let through_a_link = dir.path().with_extension("link");
     symlink(dir.path(), &through_a_link).unwrap();
-    assert!(matches!(Ledger::open(&through_a_link, at(0)), Err(OpenError::InUse { .. })));
+    assert!(matches!(Ledger::open(&through_a_link, here(), at(0)), Err(OpenError::InUse { .. })));
     fs::remove_file(through_a_link).unwrap();
 
     let reader = Reader::open(dir.path()).unwrap().unwrap();
@@ -76,13 +76,13 @@ fn where_there_can_be_no_folder_it_says_so() {
     let dir = folder();
     let file = dir.path().join("file");
     fs::write(&file, "x").unwrap();
-    assert!(matches!(Ledger::open(&file, at(0)), Err(OpenError::NotAFolder { path }) if path == file));
+    assert!(matches!(Ledger::open(&file, here(), at(0)), Err(OpenError::NotAFolder { path }) if path == file));
     assert!(matches!(Reader::open(&file), Err(OpenError::NotAFolder { .. })));
     let below = file.join("state");
-    let error = Ledger::open(&below, at(0)).unwrap_err();
+    let error = Ledger::open(&below, here(), at(0)).unwrap_err();
     assert!(matches!(&error, OpenError::NotAFolder { path } if *path == below), "{error:?}");
     let cannot = Path::new("/proc/truenorth");
-    let error = Ledger::open(cannot, at(0)).unwrap_err();
+    let error = Ledger::open(cannot, here(), at(0)).unwrap_err();
     assert!(matches!(&error, OpenError::Folder { action: "make", path, .. } if path == cannot), "{error:?}");
     assert!(error.hint().is_some());
 }
@@ -91,20 +91,20 @@ fn where_there_can_be_no_folder_it_says_so() {
 fn a_folder_without_write_permission_is_a_clear_error() {
     if rustix::process::geteuid().is_root() {
         // Permissions do not stop root; a file system that takes no files does.
-        let error = Ledger::open(Path::new("/proc/self"), at(0)).unwrap_err();
+        let error = Ledger::open(Path::new("/proc/self"), here(), at(0)).unwrap_err();
         assert!(matches!(&error, OpenError::File { action: "open for writing", .. }), "{error:?}");
         return;
     }
     let dir = folder();
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o500)).unwrap();
-    let error = Ledger::open(dir.path(), at(0)).unwrap_err();
+    let error = Ledger::open(dir.path(), here(), at(0)).unwrap_err();
     assert!(matches!(&error, OpenError::File { action: "open for writing", .. }), "{error:?}");
 }
 
 /// Opens what is there, and checks that the error fits and no byte of the folder has changed.
 fn refuse(dir: &Path, what: &str, fits: fn(&OpenError) -> bool) {
     let before = contents(dir);
-    let error = Ledger::open(dir, at(0)).unwrap_err();
+    let error = Ledger::open(dir, here(), at(0)).unwrap_err();
     assert!(fits(&error), "{what}: {error:?}");
     assert!(error.to_string().contains("ledger.sqlite"), "{what}: {error}");
     assert!(error.hint().is_some(), "{what}");
@@ -144,7 +144,7 @@ async fn a_damaged_file_is_refused_and_left_as_it_is() {
     let dir = folder();
     fs::write(dir.path().join("ledger.sqlite"), [&bytes[..4096], &page_two_on].concat()).unwrap();
     let before = contents(dir.path());
-    let error = Ledger::open(dir.path(), at(0)).unwrap_err();
+    let error = Ledger::open(dir.path(), here(), at(0)).unwrap_err();
     assert!(is_corrupt(&error), "garbage behind a whole header: {error:?}");
     assert_eq!(contents(dir.path()), before);
     // To read it costs no check of the whole; the first answer says it.
@@ -209,7 +209,7 @@ fn the_file_of_another_program_is_refused_and_left_as_it_is() {
     }
     let dir = folder();
     fs::create_dir(dir.path().join("ledger.sqlite")).unwrap();
-    assert!(matches!(Ledger::open(dir.path(), at(0)), Err(OpenError::Foreign { .. })));
+    assert!(matches!(Ledger::open(dir.path(), here(), at(0)), Err(OpenError::Foreign { .. })));
 }
 
 #[test]
@@ -220,7 +220,7 @@ fn a_newer_ledger_is_refused_and_left_as_it_is() {
     let newer = Connection::open(&store).unwrap();
     newer.pragma_update(None, "user_version", 1000).unwrap();
     newer.close().unwrap();
-    let is_newer = |error: &OpenError| matches!(error, OpenError::Newer { found: 1000, supported: 2, .. });
+    let is_newer = |error: &OpenError| matches!(error, OpenError::Newer { found: 1000, .. });
     refuse(dir.path(), "settled", is_newer);
 }
 
@@ -233,7 +233,7 @@ fn a_newer_ledger_that_crashed_is_told_by_its_log() {
     let crashed = crash_copy(dir.path());
     fs::remove_file(crashed.path().join("ledger.sqlite-shm")).unwrap();
     let before = contents(crashed.path());
-    let error = Ledger::open(crashed.path(), at(0)).unwrap_err();
+    let error = Ledger::open(crashed.path(), here(), at(0)).unwrap_err();
     assert!(matches!(error, OpenError::Newer { found: 1000, .. }), "{error:?}");
     let mut after = contents(crashed.path());
     // The log's index is made to read it, and made anew by everybody who comes after a crash.
