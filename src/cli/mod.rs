@@ -92,10 +92,19 @@ fn ledger_error(error: &crate::ledger::OpenError) -> anyhow::Error {
     if error.is_full() { anyhow::Error::msg(text) } else { misconfigured(text) }
 }
 
-/// A pass that cannot begin: exit 78.
+/// A folder that cannot be read, with the way out: exit 78. Where git has not finished there it is exit 1, as nothing is
+/// wrong with the configuration.
+fn unreadable(error: &crate::source::Unreadable) -> anyhow::Error {
+    let hint = error.hint().map_or_else(String::new, |hint| format!("; hint: {hint}"));
+    let text = crate::error::chain(error) + &hint;
+    if error.is_busy() { anyhow::Error::msg(text) } else { misconfigured(text) }
+}
+
+/// A pass that cannot begin.
 fn observe_error(error: crate::daemon::ObserveError) -> anyhow::Error {
     match error {
         crate::daemon::ObserveError::Open(error) => ledger_error(&error),
+        crate::daemon::ObserveError::Folder(error) => unreadable(&error),
         error => configuration(error),
     }
 }

@@ -23,7 +23,7 @@ struct Validation<'a> {
 
 pub(super) fn run(args: &ValidateArgs) -> anyhow::Result<Exit> {
     let mut folder = Folder::new(&args.folder.manifests);
-    let snapshot = folder.look().map_err(super::configuration)?;
+    let snapshot = folder.look().map_err(|error| super::unreadable(&error))?;
     let valid = snapshot.problems.is_empty();
     match args.output {
         ValidateOutput::Json => print::json(&Validation {

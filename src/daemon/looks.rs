@@ -14,7 +14,7 @@ const AT_MOST: u32 = 20;
 /// After twice as much each time that more came, so that constant change costs a few reads and not one after the other.
 const AHEAD: u32 = 10;
 
-/// A look that takes longer than this hangs: git's lock is waited for 30 s, and a disk that answers is faster.
+/// A look that takes longer than this hangs: git is waited for 5 s, and a disk that answers is faster.
 const HANGS_AFTER: Duration = Duration::from_secs(120);
 
 /// How soon to look again after a look that failed.
@@ -170,6 +170,12 @@ impl Looks {
     pub(super) fn ended(&mut self, now: Instant, resync: Duration) {
         self.running = None;
         self.next = now + resync.min(self.resync);
+    }
+
+    /// git was at work on the folder: there is another look at once.
+    pub(super) fn held(&mut self, now: Instant) {
+        self.running = None;
+        self.next = now;
     }
 
     /// The look failed.

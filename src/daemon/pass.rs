@@ -16,7 +16,7 @@ use crate::engine::{Backoff, Block, Ending, Pace, Phase, Work};
 use crate::ledger::Ledger;
 use crate::model::ServiceKey;
 use crate::plan::{Change, Outcome, Reading, Report, Rules};
-use crate::source::{Folder, Lock};
+use crate::source::Folder;
 
 /// How often progress is shown at most.
 const SHOW_EVERY: Duration = Duration::from_millis(100);
@@ -156,8 +156,8 @@ pub async fn reconcile_once(
     let revision = observation.snapshot.revision.clone();
     let place = ledger.place();
     info!(trigger = "once", api = %place, %revision, services = observation.steps.len(), updates = due, problems, "pass began");
-    if observation.snapshot.lock == Lock::Overruled {
-        warn!("git has held its lock on the checkout for long; it was read all the same");
+    if let Some(why) = &observation.snapshot.uncompared {
+        warn!(why, "cannot compare the folder with its commit");
     }
 
     let pace = Pace {

@@ -5,7 +5,7 @@
 //!   timers ────────────▶ │ loop │ ─ call ──▶ tasks: intent, call, record ────▶ ending ───▶ engine
 //!   signals, queries ──▶ └──────┘
 //! ```
-//! Every wait has a bound: a call by its deadline, the loop by the next resync, a look by git's lock (30 s). A disk that
+//! Every wait has a bound: a call by its deadline, the loop by the next resync, a look by how long it waits for git (5 s). A disk that
 //! does not answer cannot be left; then `/readyz` says so and systemd's watchdog is no longer fed.
 
 use std::path::PathBuf;
@@ -30,7 +30,7 @@ use crate::ledger::{Ledger, ReadError};
 use crate::manifest::Problem;
 use crate::model::Revision;
 use crate::plan::Rules;
-use crate::source::{Folder, Lock, Mounts, Snapshot, Unreadable, Watch, Watching};
+use crate::source::{Folder, Mounts, Snapshot, Unreadable, Watch, Watching};
 use crate::status::{Meters, Query};
 
 /// How the daemon paces itself.
@@ -258,6 +258,8 @@ impl Daemon {
                 self.see(*snapshot);
                 self.succeed();
             }
+            // git is at work: as a rule for a moment.
+            Saw::Nothing(unreadable) if unreadable.may_pass() => self.looks.held(Instant::now()),
             Saw::Nothing(unreadable) => self.fail(&unreadable),
         }
         eyes
@@ -295,10 +297,10 @@ impl Daemon {
         if before.is_none_or(|before| before.problems != snapshot.problems) {
             tell_problems(&snapshot.problems);
         }
-        if snapshot.lock == Lock::Overruled && before.is_none_or(|before| before.lock == Lock::Free) {
-            warn!(
-                "git has held its lock on the checkout for long; it is read all the same (is an `index.lock` left over?)"
-            );
+        if let Some(why) = &snapshot.uncompared
+            && before.is_none_or(|before| before.uncompared != snapshot.uncompared)
+        {
+            warn!(why, "cannot compare the folder with its commit");
         }
         self.driver.observe(desired, if news { News::Yes } else { News::No });
         self.seen.snapshot = Some(snapshot);
@@ -307,7 +309,9 @@ impl Daemon {
     /// A look failed.
     fn fail(&mut self, unreadable: &Unreadable) {
         self.looks.failed(Instant::now());
+        let hint = unreadable.hint();
         let text = chain(unreadable);
+        let text = hint.map_or(text.clone(), |hint| format!("{text}; hint: {hint}"));
         if self.seen.error.as_ref() != Some(&text) {
             error!(error = text, "the folder cannot be read: what was applied stays, and it is tried again");
             self.seen.error = Some(text);
@@ -371,6 +375,9 @@ impl Daemon {
     }
 }
 
+/// How long one look waits for git; then there is another.
+const WAITS_FOR_GIT: Duration = Duration::from_secs(5);
+
 /// Reads the folder, as little of it as is needed. Where its times are not to be trusted, that is all of it.
 fn saw(folder: &mut Folder, aim: Aim, trusted: bool) -> Saw {
     if !trusted {
@@ -393,7 +400,7 @@ fn saw(folder: &mut Folder, aim: Aim, trusted: bool) -> Saw {
     if trusted && folder.is_unchanged() {
         return Saw::Unchanged;
     }
-    folder.look().map_or_else(Saw::Nothing, |snapshot| Saw::Snapshot(Box::new(snapshot)))
+    folder.look_within(WAITS_FOR_GIT).map_or_else(Saw::Nothing, |snapshot| Saw::Snapshot(Box::new(snapshot)))
 }
 
 /// What was told of a look that hangs.

@@ -106,7 +106,8 @@ impl ImportError {
     #[must_use]
     pub fn is_configuration(&self) -> bool {
         match self {
-            Self::Folder { .. } | Self::Unreadable(_) => true,
+            Self::Folder { .. } => true,
+            Self::Unreadable(unreadable) => !unreadable.is_busy(),
             Self::List { .. } => false,
         }
     }

@@ -26,7 +26,7 @@ pub(super) struct Contents {
 pub(super) fn read(
     path: &Path,
     file: &Arc<str>,
-    format: Format,
+    (format, ids): (Format, gix_hash::Kind),
     near: &mut Near,
     buffer: &mut Vec<u8>,
 ) -> io::Result<Result<(Stamp, Contents), Problem>> {
@@ -51,7 +51,7 @@ pub(super) fn read(
         return Ok(Err(Problem::of_file(file, message, Some("split it into several files".to_owned()))));
     }
     let parsed = manifest::parse(file, format, buffer);
-    let contents = Contents { blob: blob_id(buffer), parsed };
+    let contents = Contents { blob: blob_id(ids, buffer), parsed };
     Ok(Ok((Stamp::of(&stat, read_at), contents)))
 }
 

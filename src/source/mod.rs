@@ -18,16 +18,18 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
+use crate::error;
 use crate::manifest::Problem;
 use crate::model::{Desired, Place, Revision, ServiceKey};
 
-use checkout::Committed;
+pub use checkout::{Busy, Operation};
+use checkout::{CheckoutError, Committed};
 use stamp::Stamp;
-pub use standing::Lock;
-use standing::{Patience, Standing};
+use standing::{Moment, Standing, Stillness};
 use walk::{Found, Links, Proof, Walked};
 pub use watch::{Mounts, Watch, Watching};
 
@@ -37,6 +39,15 @@ pub const MAX_ENTRIES: usize = 100_000;
 /// Looks that may be broken off by changes before a read gives up.
 const MAX_TRIES: usize = 10;
 
+/// How often it is looked whether git let go of its lock, and how often the files are read while it has it.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+const READ_EVERY: Duration = Duration::from_secs(1);
+
+/// A lock under which nothing moved for so long is told: a git that was killed may have left it.
+const LOCK_IS_LEFT_AFTER: Duration = Duration::from_secs(30);
+/// An operation in which nothing moved for so long waits for a person.
+const OPERATION_STOPS_AFTER: Duration = Duration::from_secs(2);
+
 /// A folder of manifests, and what is remembered of it from look to look.
 #[derive(Debug)]
 pub struct Folder {
@@ -45,8 +56,11 @@ pub struct Folder {
     seen: Vec<Arc<Found>>,
     /// What the last read that counted rests on beside them, where that can be proven without another walk.
     rests_on: Option<RestsOn>,
-    committed: Option<Committed>,
-    patience: Patience,
+    committed: Committed,
+    /// The kind of git's ids that the files of the last look have.
+    ids: gix_hash::Kind,
+    /// How long nothing moved, where git was in the middle of something at the last look.
+    stillness: Option<Stillness>,
 }
 
 /// What has to hold still so that a folder says what it said: where it stands, the stamps of all files that were read
@@ -56,7 +70,6 @@ pub struct Folder {
 struct RestsOn {
     standing: Standing,
     folders: Vec<(PathBuf, Stamp)>,
-    lock: Lock,
     /// What that read showed, where it was read ahead and nobody has asked for it yet.
     ahead: Option<Box<Snapshot>>,
 }
@@ -70,8 +83,8 @@ pub struct Snapshot {
     pub desired: BTreeMap<ServiceKey, Desired>,
     /// Everything that is wrong in the folder, by place.
     pub problems: Vec<Problem>,
-    /// Whether git held its lock on the checkout all the time.
-    pub lock: Lock,
+    /// Why it could not be told whether the folder has what its commit has; then it counts as not.
+    pub uncompared: Option<String>,
     /// Services that a manifest with a problem names, with the files of those manifests.
     claimed: BTreeMap<ServiceKey, BTreeSet<Arc<str>>>,
 }
@@ -124,6 +137,24 @@ pub enum Unreadable {
         /// As it was given.
         path: PathBuf,
     },
+    /// git is in the middle of something there: what it holds is nothing that git finished.
+    #[error("{}", busy_text(path, busy))]
+    Busy {
+        /// As it was given.
+        path: PathBuf,
+        /// In the middle of what.
+        busy: Busy,
+        /// How long nothing moved there.
+        still: Duration,
+    },
+    /// It is in a checkout, of which it cannot be told what is checked out.
+    #[error("cannot tell what is checked out in the manifests folder `{}`: {why}", path.display())]
+    Checkout {
+        /// As it was given.
+        path: PathBuf,
+        /// What cannot be read, causes included.
+        why: String,
+    },
     /// It changed during each of several reads.
     #[error("the manifests folder `{}` changed during each of {MAX_TRIES} reads", path.display())]
     Unsteady {
@@ -132,18 +163,72 @@ pub enum Unreadable {
     },
 }
 
+impl Unreadable {
+    /// Whether git may come to an end of it by itself: then there is nothing to tell yet.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Busy { busy: Busy::Locked { .. }, still, .. } => *still < LOCK_IS_LEFT_AFTER,
+            Self::Busy { busy: Busy::Operation(_), still, .. } => *still < OPERATION_STOPS_AFTER,
+            Self::Folder { .. } | Self::TooLarge { .. } | Self::Checkout { .. } | Self::Unsteady { .. } => false,
+        }
+    }
+
+    /// Whether git is in the middle of something.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        matches!(self, Self::Busy { .. })
+    }
+
+    /// The way out, where there is one to tell.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Busy { busy: Busy::Locked { lock }, .. } => Some(format!(
+                "if no git runs there, one was killed and may have left half of a commit: see `git status`, put it \
+                 right, and remove `{}`",
+                lock.display()
+            )),
+            Self::Busy { busy: Busy::Operation(operation), .. } => Some(operation.way_out().to_owned()),
+            Self::Checkout { .. } => Some(
+                "let the user that runs truenorth read all of `.git`; clone it anew where it is damaged".to_owned(),
+            ),
+            Self::Folder { .. } | Self::TooLarge { .. } | Self::Unsteady { .. } => None,
+        }
+    }
+}
+
+fn busy_text(path: &Path, busy: &Busy) -> String {
+    let path = path.display();
+    match busy {
+        Busy::Locked { lock } => {
+            format!("git has not finished in the manifests folder `{path}`: it holds `{}`", lock.display())
+        }
+        Busy::Operation(operation) => format!("git is in the middle of {operation} in the manifests folder `{path}`"),
+    }
+}
+
 /// Why one look has to begin again or give up.
 enum Broken {
     Changed,
     TooLarge,
     Folder(io::Error),
+    Busy(Busy),
+    Git(CheckoutError),
 }
 
 impl Folder {
     /// A folder, not read yet.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), seen: Vec::new(), rests_on: None, committed: None, patience: Patience::default() }
+        Self {
+            path: path.into(),
+            seen: Vec::new(),
+            rests_on: None,
+            committed: Committed::default(),
+            ids: gix_hash::Kind::Sha1,
+            stillness: None,
+        }
     }
 
     /// Its path as it was given.
@@ -171,8 +256,7 @@ impl Folder {
         if !self.forget_ahead() && (self.rests_on.is_none() || self.is_unchanged()) {
             return;
         }
-        if let Ok(Ok(before)) = Standing::at_once(&self.path, &mut self.patience)
-            && let Ok(snapshot) = self.read(before, Lock::Free)
+        if let Ok(snapshot) = self.look_once()
             && let Some(last) = &mut self.rests_on
         {
             last.ahead = Some(Box::new(snapshot));
@@ -198,65 +282,123 @@ impl Folder {
 
     /// Whether these files and all else that a read rests on are as they were.
     fn holds_still(&self, last: &RestsOn, files: &[Arc<Found>], proof: Proof) -> bool {
-        let stands = || Standing::now(&self.path).is_ok_and(|now| last.standing.is_like(&now, last.lock));
+        let stands = || Standing::now(&self.path).is_ok_and(|now| last.standing.is_same(&now));
         stands() && walk::holds(files, &last.folders, proof) && stands()
     }
 
-    /// Reads what changed since the last look, and says what the folder says now. Blocks on the disk, and for up to
-    /// 30 s while git holds its lock on the checkout.
+    /// Reads what changed since the last look, and says what the folder says now. Blocks on the disk. Where git is in
+    /// the middle of something, it is waited for as long as something moves there.
     ///
     /// # Errors
     /// Where the folder as a whole cannot be read; a single file or subfolder that cannot is a problem instead.
     pub fn look(&mut self) -> Result<Snapshot, Unreadable> {
+        self.look_while(Unreadable::may_pass)
+    }
+
+    /// The same, and waits at most so long for git.
+    ///
+    /// # Errors
+    /// As [`Folder::look`]. What [may pass](Unreadable::may_pass) is to be tried again soon.
+    pub fn look_within(&mut self, wait: Duration) -> Result<Snapshot, Unreadable> {
+        let until = Instant::now() + wait;
+        self.look_while(|unreadable| unreadable.may_pass() && Instant::now() < until)
+    }
+
+    fn look_while(&mut self, waits: impl Fn(&Unreadable) -> bool) -> Result<Snapshot, Unreadable> {
         self.forget_ahead();
-        let mut absent = None;
+        loop {
+            let unreadable = match self.look_now() {
+                Ok(snapshot) => return Ok(snapshot),
+                Err(unreadable) => unreadable,
+            };
+            if !waits(&unreadable) {
+                return Err(unreadable);
+            }
+            let (before, began) = (Standing::now(&self.path), Instant::now());
+            let stands =
+                || matches!((&before, Standing::now(&self.path)), (Ok(before), Ok(now)) if before.is_like(&now));
+            while began.elapsed() < READ_EVERY && stands() && waits(&unreadable) {
+                thread::sleep(LOOK_EVERY);
+            }
+        }
+    }
+
+    /// Looks without waiting for git.
+    fn look_now(&mut self) -> Result<Snapshot, Unreadable> {
+        let mut broken = None;
         for _ in 0..MAX_TRIES {
             match self.look_once() {
-                Ok(snapshot) => return Ok(snapshot),
-                Err(Broken::Changed) => absent = None,
-                // Perhaps only for the moment between two links.
-                Err(Broken::Folder(source)) if source.kind() == io::ErrorKind::NotFound => absent = Some(source),
+                Ok(snapshot) => {
+                    self.stillness = None;
+                    return Ok(snapshot);
+                }
+                Err(Broken::Busy(busy)) => return Err(self.busy(busy)),
+                Err(Broken::Changed) => broken = None,
+                // Perhaps only for the moment between two links, or while git replaces something.
+                Err(Broken::Folder(source)) if source.kind() == io::ErrorKind::NotFound => {
+                    broken = Some(Unreadable::Folder { path: self.path.clone(), source });
+                }
+                Err(Broken::Git(source)) => {
+                    broken = Some(Unreadable::Checkout { path: self.path.clone(), why: error::chain(&source) });
+                }
                 Err(Broken::TooLarge) => return Err(Unreadable::TooLarge { path: self.path.clone() }),
                 Err(Broken::Folder(source)) => return Err(Unreadable::Folder { path: self.path.clone(), source }),
             }
         }
-        let path = self.path.clone();
-        Err(match absent {
-            Some(source) => Unreadable::Folder { path, source },
-            None => Unreadable::Unsteady { path },
-        })
+        Err(broken.unwrap_or_else(|| Unreadable::Unsteady { path: self.path.clone() }))
     }
 
-    /// One look, once git works on the checkout no more.
+    /// What is told of a folder in which git has not finished.
+    fn busy(&mut self, busy: Busy) -> Unreadable {
+        let trace = Standing::now(&self.path).map_or(0, |standing| standing.trace(&self.seen));
+        let stillness = Stillness::of(trace, self.stillness.take());
+        let still = stillness.lasts();
+        self.stillness = Some(stillness);
+        Unreadable::Busy { path: self.path.clone(), busy, still }
+    }
+
     fn look_once(&mut self) -> Result<Snapshot, Broken> {
-        let (before, lock) = Standing::free(&self.path, &mut self.patience)?;
-        self.read(before, lock)
+        let before = Standing::now(&self.path)?;
+        match before.operation() {
+            Some(operation) => Err(Broken::Busy(operation)),
+            None => self.read(before),
+        }
     }
 
     /// One read, which counts only if the folder stood still from before the first byte until after the last.
-    fn read(&mut self, before: Standing, lock: Lock) -> Result<Snapshot, Broken> {
+    fn read(&mut self, before: Standing) -> Result<Snapshot, Broken> {
         self.rests_on = None;
-        let Walked { found, problems, folders, links } = walk::walk(&before.root, &self.seen)?;
+        if self.ids != before.ids() {
+            // What git calls the files that are known is of another repository.
+            self.seen.clear();
+            self.ids = before.ids();
+        }
+        let Walked { found, problems, folders, links } = walk::walk(&before.root, self.ids, &self.seen)?;
         // Even of a read that does not count, what was parsed is parsed.
         self.seen = found;
         let proves = problems.is_empty() && links == Links::None;
         let (seen, committed) = (&self.seen, &mut self.committed);
         let snapshot = thread::scope(|scope| {
-            // What the files say is put together while it is looked whether they hold still.
-            let holds = scope.spawn(|| walk::holds(seen, &folders, Proof::Steady));
-            let revision = before.revision(seen, committed);
-            let snapshot = snapshot(revision, lock, seen, problems);
+            let holds = || walk::holds(seen, &folders, Proof::Steady);
+            // What the files say is put together while it is looked whether they hold still. Submodules have locks of
+            // their own, which must be free before.
+            let holding = (!committed.has_submodules()).then(|| scope.spawn(holds));
+            let moment = before.moment(seen, committed);
+            let again = committed.has_submodules();
+            let snapshot = moment.map(|moment| snapshot(moment, seen, problems));
             // A thread that panicked has shown nothing.
-            let steady = holds.join().unwrap_or(false) && before.is_like(&Standing::now(&self.path)?, lock);
-            if steady { Ok(snapshot) } else { Err(Broken::Changed) }
+            let holds = holding.is_none_or(|thread| thread.join().unwrap_or(false)) && (!again || holds());
+            if holds && before.is_like(&Standing::now(&self.path)?) { snapshot } else { Err(Broken::Changed) }
         })?;
-        self.rests_on = proves.then_some(RestsOn { standing: before, folders, lock, ahead: None });
+        self.rests_on = proves.then_some(RestsOn { standing: before, folders, ahead: None });
         Ok(snapshot)
     }
 }
 
 /// Puts together what the files of a folder say, in the order of their names.
-fn snapshot(revision: Revision, lock: Lock, files: &[Arc<Found>], mut problems: Vec<Problem>) -> Snapshot {
+fn snapshot(moment: Moment, files: &[Arc<Found>], mut problems: Vec<Problem>) -> Snapshot {
+    let Moment { revision, uncompared, problem } = moment;
+    problems.extend(problem);
     let mut claimed: BTreeMap<ServiceKey, BTreeSet<Arc<str>>> = BTreeMap::new();
     let mut named: Vec<(&ServiceKey, &Desired)> = Vec::with_capacity(files.len());
     for found in first_paths(files) {
@@ -282,7 +424,7 @@ fn snapshot(revision: Revision, lock: Lock, files: &[Arc<Found>], mut problems: 
         }
     }
     problems.sort();
-    Snapshot { revision, desired: desired.into_iter().collect(), problems, lock, claimed }
+    Snapshot { revision, desired: desired.into_iter().collect(), problems, uncompared, claimed }
 }
 
 /// The files, each once: one that is reached by a link too, or by two links, counts under its first path.

@@ -8,17 +8,17 @@ use rustix::fs::Stat;
 ///
 /// Like git's index, a stamp is not trusted where the file was touched so shortly before it was read that a later
 /// change could carry the same times ("racy git"): such a file is read again at the next look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Stamp {
     device: u64,
     inode: u64,
-    size: i64,
-    modified: (i64, u64),
-    changed: (i64, u64),
+    pub(super) size: i64,
+    pub(super) modified: (i64, u64),
+    pub(super) changed: (i64, u64),
     settled: Settled,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Settled {
     Yes,
     Racy,

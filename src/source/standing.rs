@@ -1,115 +1,199 @@
 //! Where a folder stands: what its path leads to, and which commit is checked out there. A read counts only if this is
 //! the same before and after it.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use sha2::{Digest as _, Sha256};
 
 use super::Broken;
-use super::checkout::{Checkout, Commit, Committed};
+use super::checkout::{Busy, Checkout, CheckoutError, Commit, Committed, Comparison, File, State};
+use super::stamp::Stamp;
 use super::walk::Found;
+use crate::error;
+use crate::manifest::Problem;
 use crate::model::{Digest, Revision};
 
-/// How long a read waits for git to let go of its lock.
-const LOCKED_AT_MOST: Duration = Duration::from_secs(30);
-/// How often it looks whether git did.
-const LOOK_EVERY: Duration = Duration::from_millis(10);
-
-/// Whether git's lock on the checkout was free.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lock {
-    /// It was, or there is no checkout.
-    Free,
-    /// It has been held for longer than a read waits, and the read went on. As a rule a git that was killed left
-    /// `index.lock` behind.
-    Overruled,
-}
-
-/// How long git's lock has been held without a break.
-#[derive(Debug, Default)]
-pub(super) struct Patience {
-    locked_since: Option<Instant>,
-}
+/// git lets go of its lock before it moves HEAD. So long after it wrote the index, files that differ from HEAD may be
+/// those of the commit that HEAD will name in a moment.
+const HEAD_FOLLOWS_WITHIN: Duration = Duration::from_millis(250);
 
 /// Where a folder stands.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) struct Standing {
     /// The folder without links.
     pub(super) root: PathBuf,
-    checkout: Option<(Checkout, Commit)>,
+    git: Git,
 }
 
-#[cfg(test)]
-impl Patience {
-    pub(super) fn over() -> Self {
-        Self { locked_since: Instant::now().checked_sub(LOCKED_AT_MOST) }
-    }
+#[derive(Debug, PartialEq, Eq)]
+enum Git {
+    /// The folder is in no checkout.
+    None,
+    Checkout(Checkout, State),
+    /// It is in a checkout whose repository is not there, as in a container that has the work tree alone.
+    Nowhere(Problem),
+}
 
-    pub(super) fn is_lost(&self) -> bool {
-        self.locked_since.is_some()
-    }
+/// What was read at a moment.
+pub(super) struct Moment {
+    pub(super) revision: Revision,
+    /// Why it could not be told whether the folder has what the commit has; then it counts as not.
+    pub(super) uncompared: Option<String>,
+    pub(super) problem: Option<Problem>,
 }
 
 impl Standing {
     /// Where the folder stands now.
     pub(super) fn now(path: &Path) -> Result<Self, Broken> {
         let root = path.canonicalize().map_err(Broken::Folder)?;
-        let checkout = Checkout::discover(&root).and_then(|checkout| {
-            // A checkout whose commit cannot be told, even by trying again, is a folder like any other.
-            let commit = checkout.head().or_else(|_| checkout.head()).ok()??;
-            Some((checkout, commit))
-        });
-        Ok(Self { root, checkout })
+        // What git replaces at this moment can be read a moment later.
+        let git = Git::around(&root).or_else(|_| Git::around(&root)).map_err(Broken::Git)?;
+        Ok(Self { root, git })
     }
 
-    /// Where the folder stands once git works on it no more.
-    pub(super) fn free(path: &Path, patience: &mut Patience) -> Result<(Self, Lock), Broken> {
-        loop {
-            let standing = match Self::at_once(path, patience)? {
-                Ok(free) => return Ok((free, Lock::Free)),
-                Err(locked) => locked,
-            };
-            // A lock that was overruled once is not waited for again until it was free.
-            let since = *patience.locked_since.get_or_insert_with(Instant::now);
-            if since.elapsed() >= LOCKED_AT_MOST {
-                return Ok((standing, Lock::Overruled));
+    /// Whether the folder stands where it stood before a read, and git neither began to work on it nor let go of it.
+    pub(super) fn is_like(&self, after: &Self) -> bool {
+        self.root == after.root
+            && match (&self.git, &after.git) {
+                (Git::Checkout(checkout, before), Git::Checkout(same, after)) => {
+                    checkout == same && before.is_like(after)
+                }
+                (before, after) => before == after,
             }
-            thread::sleep(LOOK_EVERY);
+    }
+
+    /// Whether what was said of the folder then would be said now: git may also have noted something in its index.
+    pub(super) fn is_same(&self, now: &Self) -> bool {
+        self.root == now.root && self.git == now.git
+    }
+
+    /// What git has not finished, apart from a lock: under that the folder may still have what HEAD has.
+    pub(super) fn operation(&self) -> Option<Busy> {
+        match &self.git {
+            Git::Checkout(_, State { operation, .. }) => operation.map(Busy::Operation),
+            Git::None | Git::Nowhere(_) => None,
         }
     }
 
-    /// Where the folder stands now, free or else locked. Where it is not locked, the next lock is waited for again.
-    pub(super) fn at_once(path: &Path, patience: &mut Patience) -> Result<Result<Self, Self>, Broken> {
-        match Self::now(path) {
-            Ok(standing) if standing.is_locked() => Ok(Err(standing)),
-            free_or_gone => {
-                patience.locked_since = None;
-                free_or_gone.map(Ok)
-            }
+    /// The kind of ids that git gives to files here.
+    pub(super) fn ids(&self) -> gix_hash::Kind {
+        match &self.git {
+            Git::Checkout(_, State { commit: Some(commit), .. }) => commit.ids(),
+            _ => gix_hash::Kind::Sha1,
         }
-    }
-
-    /// Whether the folder stands where it stood before a read, and git neither began to work on it nor, where its lock
-    /// was overruled, let go of that.
-    pub(super) fn is_like(&self, after: &Self, lock: Lock) -> bool {
-        self == after && (lock == Lock::Overruled) == after.is_locked()
-    }
-
-    fn is_locked(&self) -> bool {
-        self.checkout.as_ref().is_some_and(|(checkout, _)| checkout.is_locked())
     }
 
     /// The name of what was read here: the commit, else a digest over each file's path and git's id of its content.
-    pub(super) fn revision(&self, found: &[Arc<Found>], committed: &mut Option<Committed>) -> Revision {
-        let Some((checkout, commit)) = &self.checkout else { return Revision::Tree(tree_digest(found)) };
-        let files = found.iter().map(|found| (&*found.file, found.contents.blob));
-        // Where the commit's own content cannot be read, nobody can say that the folder has it.
-        let dirty = checkout.is_dirty(*commit, files, committed).unwrap_or(true);
-        Revision::Git { commit: commit.to_string(), dirty }
+    ///
+    /// A lock is never overruled. What differs from HEAD under it may be half of another commit, also when the lock's
+    /// git is long gone: one that was killed leaves both. git itself refuses to work there until somebody looked.
+    pub(super) fn moment(&self, found: &[Arc<Found>], committed: &mut Committed) -> Result<Moment, Broken> {
+        let tree = |problem| Moment { revision: Revision::Tree(tree_digest(found)), uncompared: None, problem };
+        let (checkout, state) = match &self.git {
+            Git::None => return Ok(tree(None)),
+            Git::Nowhere(problem) => return Ok(tree(Some(problem.clone()))),
+            Git::Checkout(checkout, state) => (checkout, state),
+        };
+        let locked = state.lock.is_some().then(|| Busy::Locked { lock: checkout.lock_path() });
+        let Some(commit) = state.commit else {
+            return locked.map_or_else(|| Ok(tree(None)), |locked| Err(Broken::Busy(locked)));
+        };
+        match compare(checkout, commit, found, committed) {
+            Ok(Comparison::Same) => Ok(Moment::of(commit, false, None)),
+            Ok(Comparison::Busy(busy)) => Err(Broken::Busy(busy)),
+            Ok(Comparison::Differs) if locked.is_none() && !state.is_fresh() => Ok(Moment::of(commit, true, None)),
+            // Where the commit's own content cannot be read, nobody can say that the folder has it.
+            Err(error) if locked.is_none() => Ok(Moment::of(commit, true, Some(error::chain(&error)))),
+            Ok(Comparison::Differs) | Err(_) => {
+                Err(Broken::Busy(locked.unwrap_or_else(|| Busy::Locked { lock: checkout.lock_path() })))
+            }
+        }
     }
+
+    /// What changes while somebody works on the folder or in git's folder; a number for it.
+    pub(super) fn trace(&self, found: &[Arc<Found>]) -> u64 {
+        let mut trace = DefaultHasher::new();
+        if let Git::Checkout(checkout, state) = &self.git {
+            state.commit.hash(&mut trace);
+            for path in state.files.iter().map(PathBuf::as_path).chain([checkout.git_dir()]) {
+                rustix::fs::lstat(path).ok().map(|stat| Stamp::of(&stat, UNIX_EPOCH)).hash(&mut trace);
+            }
+        }
+        for found in found {
+            (&found.file, found.stamp.inode(), found.stamp.size, found.stamp.modified).hash(&mut trace);
+        }
+        trace.finish()
+    }
+}
+
+impl Git {
+    fn around(root: &Path) -> Result<Self, CheckoutError> {
+        match Checkout::discover(root) {
+            Ok(None) => Ok(Self::None),
+            Ok(Some(checkout)) => checkout.state().map(|state| Self::Checkout(checkout, state)),
+            Err(error @ CheckoutError::Nowhere { .. }) => Ok(Self::Nowhere(nowhere(&error))),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Moment {
+    fn of(commit: Commit, dirty: bool, uncompared: Option<String>) -> Self {
+        Self { revision: Revision::Git { commit: commit.to_string(), dirty }, uncompared, problem: None }
+    }
+}
+
+/// How long nothing moved where git is in the middle of something.
+#[derive(Debug)]
+pub(super) struct Stillness {
+    trace: u64,
+    since: Instant,
+}
+
+impl Stillness {
+    /// From the trace that is there now, and what was seen before.
+    pub(super) fn of(trace: u64, before: Option<Self>) -> Self {
+        before.filter(|before| before.trace == trace).unwrap_or_else(|| Self { trace, since: Instant::now() })
+    }
+
+    pub(super) fn lasts(&self) -> Duration {
+        self.since.elapsed()
+    }
+}
+
+impl State {
+    /// Whether git wrote the index just now.
+    fn is_fresh(&self) -> bool {
+        self.index_written()
+            .is_some_and(|written| SystemTime::now().duration_since(written).is_ok_and(|age| age < HEAD_FOLLOWS_WITHIN))
+    }
+}
+
+fn compare(
+    checkout: &Checkout,
+    commit: Commit,
+    found: &[Arc<Found>],
+    committed: &mut Committed,
+) -> Result<Comparison, CheckoutError> {
+    let mut files = Vec::with_capacity(found.len());
+    for Found { file, path, stamp, contents } in found.iter().map(|found| &**found) {
+        files.push(File { path: file.as_bytes(), id: contents.blob, stamp, disk: path });
+    }
+    // A repository that was made to break the reader is one that cannot be read.
+    let compare = std::panic::AssertUnwindSafe(|| checkout.compare(commit, &files, &mut *committed));
+    std::panic::catch_unwind(compare).unwrap_or_else(|_| {
+        *committed = Committed::default();
+        Err(CheckoutError::Broken)
+    })
+}
+
+fn nowhere(error: &CheckoutError) -> Problem {
+    let message = format!("{error}: which commit this is, and whether git is at work on it, cannot be told");
+    let hint = "make the repository available beside its work tree, or remove `.git`".to_owned();
+    Problem::of_file(&".git".into(), message, Some(hint))
 }
 
 fn tree_digest(found: &[Arc<Found>]) -> Digest {

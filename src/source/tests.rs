@@ -408,28 +408,6 @@ fn a_file_that_is_written_on_after_it_was_read_ahead_is_read_again() {
     assert_eq!(problems(&folder.look().unwrap()), []);
 }
 
-#[test]
-fn the_lock_of_git_is_waited_for_again_once_it_was_seen_free() {
-    let [(tree, mut folder), (other, mut vanishing)] = settled();
-    for (tree, folder) in [(&tree, &mut folder), (&other, &mut vanishing)] {
-        checkout(tree);
-        folder.look().unwrap();
-        tree.write(".git/index.lock", "");
-        folder.patience = standing::Patience::over();
-        assert_eq!(folder.look().unwrap().lock, Lock::Overruled);
-    }
-    fs::remove_file(tree.path(".git/index.lock")).unwrap();
-    assert!(!folder.rests_on.as_ref().is_some_and(|last| folder.holds_still(last, &[], Proof::Steady)));
-    folder.read_ahead();
-    assert_eq!(folder.confirm().unwrap().lock, Lock::Free);
-    assert!(!folder.patience.is_lost());
-
-    fs::rename(other.0.path(), tree.path(".away")).unwrap();
-    assert!(vanishing.look().is_err());
-    fs::rename(tree.path(".away"), other.0.path()).unwrap();
-    assert!(!vanishing.patience.is_lost());
-}
-
 /// Makes a tree the work tree of a repository, as far as can be told without its objects.
 fn checkout(tree: &Tree) {
     tree.write(".git/HEAD", "4f2a000000000000000000000000000000000000\n");

@@ -98,8 +98,8 @@ enum Visit {
 }
 
 /// Reads everything below `root`, a path without links, but for what `seen` knows already: the files of an earlier walk,
-/// sorted by name.
-pub(super) fn walk(root: &Path, seen: &[Arc<Found>]) -> Result<Walked, Broken> {
+/// sorted by name. `ids` is the kind of ids that git gives to files here.
+pub(super) fn walk(root: &Path, ids: gix_hash::Kind, seen: &[Arc<Found>]) -> Result<Walked, Broken> {
     // The walker below would report the root's own failure as one entry's.
     root.read_dir().map_err(Broken::Folder)?;
     let ignored = Arc::new(Ignored::new(root));
@@ -128,7 +128,7 @@ pub(super) fn walk(root: &Path, seen: &[Arc<Found>]) -> Result<Walked, Broken> {
                         if entry.path_is_symlink() {
                             links.store(true, Ordering::Relaxed);
                         }
-                        let (state, visit) = visit(root, &entry, seen, &mut near, &mut buffer);
+                        let (state, visit) = visit(root, ids, &entry, seen, (&mut near, &mut buffer));
                         visit.into_iter().for_each(give);
                         state
                     }
@@ -161,10 +161,10 @@ pub(super) fn walk(root: &Path, seen: &[Arc<Found>]) -> Result<Walked, Broken> {
 
 fn visit(
     root: &Path,
+    ids: gix_hash::Kind,
     entry: &DirEntry,
     seen: &[Arc<Found>],
-    near: &mut Near,
-    buffer: &mut Vec<u8>,
+    (near, buffer): (&mut Near, &mut Vec<u8>),
 ) -> (WalkState, Option<Visit>) {
     let problem = |problem| (WalkState::Skip, Some(Visit::Problem(problem)));
     let file = named(root, entry.path());
@@ -193,7 +193,7 @@ fn visit(
         return (WalkState::Continue, Some(Visit::Found(found)));
     }
     let file: Arc<str> = file.into();
-    let visit = match file::read(&path, &file, format, near, buffer) {
+    let visit = match file::read(&path, &file, (format, ids), near, buffer) {
         Ok(Ok((stamp, contents))) => {
             Some(Visit::Found(Arc::new(Found { file, path: path.into_owned(), stamp, contents })))
         }

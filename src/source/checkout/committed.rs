@@ -1,20 +1,23 @@
 //! What a commit has below a folder, to compare what was read with.
 
+use std::cell::OnceCell;
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::fs::OpenOptions;
-use std::io::{self, Read as _};
+use std::io;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Component, Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
 use gix_hash::ObjectId;
 use gix_object::tree::EntryKind;
 use gix_object::{CommitRefIter, Find as _, Kind, TreeRefIter};
-use rustix::fs::OFlags;
 
-use super::{BlobId, CheckoutError, Commit, blob_id};
+use super::index::Index;
+use super::plain::{self, is_absence};
+use super::{BlobId, Checkout, CheckoutError, Commit, Operation, blob_id};
 use crate::manifest::Format;
 use crate::source::ignored::IGNORE_FILE;
+use crate::source::stamp::Stamp;
 
 /// Most bytes of a commit or a tree.
 const MAX_OBJECT_BYTES: usize = 16 * 1024 * 1024;
@@ -27,16 +30,65 @@ const MAX_PATH_BYTES: usize = 4096;
 const MAX_IGNORE_BYTES: u64 = 1024 * 1024;
 /// Links that may lead from one to the next, as in the kernel.
 const MAX_LINKS: usize = 40;
+/// Submodules that may lie in one another.
+const MAX_DEPTH: usize = 16;
+/// Most bytes of `objects/info/alternates`: none at all, but for blanks and comments.
+const MAX_ALTERNATES_BYTES: u64 = 64 * 1024;
+/// Most files in the folder of packs.
+const MAX_PACK_FILES: usize = 100_000;
+
+/// What was read of commits, kept from one comparison to the next.
+#[derive(Debug, Default)]
+pub(in crate::source) struct Committed {
+    tree: Option<Tree>,
+    /// Of submodules, by their path from the folder's top.
+    submodules: BTreeMap<Box<[u8]>, Committed>,
+}
+
+/// A file that was read.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::source) struct File<'a> {
+    /// From the folder's top, as it was reached; several paths may lead to one file.
+    pub(in crate::source) path: &'a [u8],
+    /// What git calls its bytes.
+    pub(in crate::source) id: BlobId,
+    pub(in crate::source) stamp: &'a Stamp,
+    /// Where it is, without links.
+    pub(in crate::source) disk: &'a Path,
+}
+
+/// What a folder is to its commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::source) enum Comparison {
+    Same,
+    Differs,
+    /// git is in the middle of something, of which only the index or a submodule tells.
+    Busy(Busy),
+}
+
+/// Why what a checkout has now is nothing that git finished.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Busy {
+    /// The files are being changed, or a git that was killed left its lock there.
+    Locked {
+        /// The lock.
+        lock: PathBuf,
+    },
+    /// It was asked for something that it has not finished.
+    Operation(Operation),
+}
 
 /// Everything that a commit has below a folder.
 #[derive(Debug)]
-pub(in crate::source) struct Committed {
+struct Tree {
     commit: Commit,
     prefix: PathBuf,
     /// By path from the folder's top, sorted.
     entries: Vec<(Box<[u8]>, Entry)>,
     /// Paths of the folders, the top among them.
     folders: Vec<Box<[u8]>>,
+    /// Commits of other repositories, by the path where they are checked out.
+    submodules: BTreeMap<Box<[u8]>, Commit>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -49,17 +101,123 @@ enum Entry {
     Link(BlobId),
 }
 
+impl Checkout {
+    /// Whether what was read of the folder is what the commit has below it. It is not where a file that was read is new
+    /// or has other contents; a manifest is gone; a link leads elsewhere; a `.truenorthignore` is new, changed or gone.
+    /// The contents count alone, neither a file's mode nor what was staged.
+    ///
+    /// A file whose bytes are not the commit's counts as the same where git's index vouches for it: a filter made it so,
+    /// or a conversion of line endings. One that is missing does where a sparse checkout leaves it out. A submodule
+    /// below is compared with the commit that this one names for it.
+    ///
+    /// A link on the way must be in the commit as it is, and so must what it leads to; one that leaves the folder or is
+    /// absolute with a link in it counts as a difference.
+    ///
+    /// `committed` is what the last call made: what the commit has is read again only for another commit or folder.
+    ///
+    /// # Errors
+    /// Where the commit, a tree or the index cannot be read, also where a commit or tree has more than 16 MiB, or where
+    /// the commit has too much below the folder.
+    pub(in crate::source) fn compare(
+        &self,
+        commit: Commit,
+        files: &[File<'_>],
+        committed: &mut Committed,
+    ) -> Result<Comparison, CheckoutError> {
+        self.compare_at(commit, files, committed, 0)
+    }
+
+    fn compare_at(
+        &self,
+        commit: Commit,
+        files: &[File<'_>],
+        committed: &mut Committed,
+        depth: usize,
+    ) -> Result<Comparison, CheckoutError> {
+        if depth > MAX_DEPTH {
+            return Ok(Comparison::Differs);
+        }
+        let tree = match committed.tree.take().filter(|tree| tree.is_of(commit, &self.prefix)) {
+            Some(tree) => committed.tree.insert(tree),
+            None => committed.tree.insert(Tree::read(&self.common_dir, commit, &self.prefix)?),
+        };
+        let mut below: BTreeMap<&[u8], Vec<File<'_>>> = BTreeMap::new();
+        let mut own = Vec::with_capacity(files.len());
+        for file in files {
+            match tree.submodule_of(file.path) {
+                Some(path) => below.entry(path).or_default().push(File { path: &file.path[path.len() + 1..], ..*file }),
+                None => own.push(*file),
+            }
+        }
+        for (path, commit) in &tree.submodules {
+            let files = below.remove(&**path).unwrap_or_default();
+            let committed = committed.submodules.entry(path.clone()).or_default();
+            match self.compare_submodule(path, *commit, &files, committed, depth)? {
+                Comparison::Same => {}
+                other => return Ok(other),
+            }
+        }
+        let index = OnceCell::new();
+        let index = || match index.get() {
+            Some(index) => Ok(index),
+            None => Index::read(&self.git_dir, &self.prefix, commit.ids()).map(|read| index.get_or_init(|| read)),
+        };
+        if !tree.differs(&self.folder, &own, &index)? {
+            return Ok(Comparison::Same);
+        }
+        Ok(match index()?.conflict {
+            Some(operation) => Comparison::Busy(Busy::Operation(operation)),
+            None => Comparison::Differs,
+        })
+    }
+
+    /// Whether the submodule at `path` has this commit, and nothing else.
+    fn compare_submodule(
+        &self,
+        path: &[u8],
+        commit: Commit,
+        files: &[File<'_>],
+        committed: &mut Committed,
+        depth: usize,
+    ) -> Result<Comparison, CheckoutError> {
+        let Some(submodule) = self.submodule(path)? else {
+            return Ok(if files.is_empty() { Comparison::Same } else { Comparison::Differs });
+        };
+        let state = submodule.state()?;
+        match state {
+            _ if state.lock.is_some() => Ok(Comparison::Busy(Busy::Locked { lock: submodule.lock_path() })),
+            _ if state.operation.is_some() => Ok(state
+                .operation
+                .map_or(Comparison::Differs, |operation| Comparison::Busy(Busy::Operation(operation)))),
+            _ if state.commit == Some(commit) => submodule.compare_at(commit, files, committed, depth + 1),
+            _ => Ok(Comparison::Differs),
+        }
+    }
+}
+
 impl Committed {
+    /// Whether there are submodules in what was compared last.
+    pub(in crate::source) fn has_submodules(&self) -> bool {
+        self.tree.as_ref().is_some_and(|tree| !tree.submodules.is_empty())
+    }
+}
+
+impl Tree {
     /// Whether this is what the commit has below the folder.
-    pub(super) fn is_of(&self, commit: Commit, prefix: &Path) -> bool {
+    fn is_of(&self, commit: Commit, prefix: &Path) -> bool {
         self.commit == commit && self.prefix == prefix
     }
 
     /// Reads the commit's trees from the object database.
-    pub(super) fn read(common_dir: &Path, commit: Commit, prefix: &Path) -> Result<Self, CheckoutError> {
-        let mut objects = Objects::open(common_dir)?;
-        let mut committed =
-            Self { commit, prefix: prefix.to_owned(), entries: Vec::new(), folders: vec![Box::default()] };
+    fn read(common_dir: &Path, commit: Commit, prefix: &Path) -> Result<Self, CheckoutError> {
+        let mut objects = Objects::open(common_dir, commit.ids())?;
+        let mut committed = Self {
+            commit,
+            prefix: prefix.to_owned(),
+            entries: Vec::new(),
+            folders: vec![Box::default()],
+            submodules: BTreeMap::new(),
+        };
         let Some(tree) = objects.folder(commit, prefix)? else { return Ok(committed) };
 
         let mut budget = MAX_BYTES;
@@ -78,8 +236,10 @@ impl Committed {
                         trees.push((path, id));
                         continue;
                     }
-                    // A submodule is a repository of its own.
-                    EntryKind::Commit => continue,
+                    EntryKind::Commit => {
+                        committed.submodules.insert(path.into(), Commit(id));
+                        continue;
+                    }
                     EntryKind::Link => Entry::Link(BlobId(id)),
                     EntryKind::Blob | EntryKind::BlobExecutable if is_manifest(&path) => Entry::Manifest(BlobId(id)),
                     EntryKind::Blob | EntryKind::BlobExecutable => Entry::File(BlobId(id)),
@@ -91,39 +251,83 @@ impl Committed {
         Ok(committed)
     }
 
+    /// The path of the submodule that a path leads into.
+    fn submodule_of(&self, path: &[u8]) -> Option<&[u8]> {
+        let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
+        let mut above = ends.map(|end| &path[..end]);
+        if self.submodules.is_empty() {
+            return None;
+        }
+        above.find_map(|above| self.submodules.get_key_value(above).map(|(path, _)| &**path))
+    }
+
     /// Whether `files`, read from `folder`, or what else makes a difference there, are not the same as this.
-    pub(super) fn differs<'a>(&self, folder: &Path, files: impl IntoIterator<Item = (&'a str, BlobId)>) -> bool {
+    fn differs<'i>(
+        &self,
+        folder: &Path,
+        files: &[File<'_>],
+        index: &impl Fn() -> Result<&'i Index, CheckoutError>,
+    ) -> Result<bool, CheckoutError> {
         let mut read = vec![false; self.entries.len()];
-        for (path, id) in files {
-            match self.entry(path.as_bytes()) {
-                Some((index, Entry::Manifest(here) | Entry::File(here))) if here == id => read[index] = true,
-                Some((_, Entry::Manifest(_) | Entry::File(_))) => return true,
-                Some((_, Entry::Link(_))) | None if self.has(folder, path.as_bytes(), id) => {}
-                Some((_, Entry::Link(_))) | None => return true,
+        for file in files {
+            match self.entry(file.path) {
+                Some((at, Entry::Manifest(here) | Entry::File(here))) => {
+                    if !is_same(file, file.path, here, index)? {
+                        return Ok(true);
+                    }
+                    read[at] = true;
+                }
+                Some((_, Entry::Link(_))) | None => {
+                    if !self.has(folder, file, index)? {
+                        return Ok(true);
+                    }
+                }
             }
         }
         let on_disk = |path: &[u8]| folder.join(OsStr::from_bytes(path));
-        let is_lost = |((path, entry), read): (&(Box<[u8]>, Entry), bool)| match entry {
-            // What is there and was not read is ignored, or a problem.
-            Entry::Manifest(_) if !read => is_gone(&on_disk(path)),
-            Entry::Link(text) if !is_hidden(path) => !is_link(&on_disk(path), *text),
-            Entry::Manifest(_) | Entry::File(_) | Entry::Link(_) => false,
-        };
-        self.entries.iter().zip(read).any(is_lost)
-            || self.folders.iter().any(|below| {
-                let path = join(below, IGNORE_FILE.as_bytes());
-                match read_small(&on_disk(&path)) {
-                    Ok(bytes) => !self.has(folder, &path, blob_id(&bytes)),
-                    Err(error) if is_absence(&error) => self.entry(&path).is_some(),
-                    Err(_) => true,
+        for ((path, entry), read) in self.entries.iter().zip(read) {
+            let is_lost = match entry {
+                // What is there and was not read is ignored, or a problem.
+                Entry::Manifest(_) if !read => is_gone(&on_disk(path)),
+                Entry::Link(text) if !is_hidden(path) => !is_link(&on_disk(path), *text),
+                Entry::Manifest(_) | Entry::File(_) | Entry::Link(_) => false,
+            };
+            if is_lost && !index()?.leaves_out(path) {
+                return Ok(true);
+            }
+        }
+        for below in &self.folders {
+            let path = join(below, IGNORE_FILE.as_bytes());
+            let disk = on_disk(&path);
+            let differs = match plain::read(&disk, MAX_IGNORE_BYTES) {
+                Ok(Some(bytes)) => {
+                    let Ok(stat) = rustix::fs::stat(&*disk) else { return Ok(true) };
+                    let id = blob_id(self.commit.ids(), &bytes);
+                    let file = File { path: &path, id, stamp: &Stamp::of(&stat, UNIX_EPOCH), disk: &disk };
+                    !self.has(folder, &file, index)?
                 }
-            })
+                Ok(None) => self.entry(&path).is_some() && !index()?.leaves_out(&path),
+                Err(_) => true,
+            };
+            if differs {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
-    /// Whether `path` leads to a file with this id, over links that are the same on disk.
-    fn has(&self, folder: &Path, path: &[u8], id: BlobId) -> bool {
-        let found = self.resolve(folder, path).and_then(|path| self.entry(&path));
-        matches!(found, Some((_, Entry::Manifest(here) | Entry::File(here))) if here == id)
+    /// Whether a file's path leads to one that is the same, over links that are the same on disk.
+    fn has<'i>(
+        &self,
+        folder: &Path,
+        file: &File<'_>,
+        index: &impl Fn() -> Result<&'i Index, CheckoutError>,
+    ) -> Result<bool, CheckoutError> {
+        let Some(path) = self.resolve(folder, file.path) else { return Ok(false) };
+        match self.entry(&path) {
+            Some((_, Entry::Manifest(here) | Entry::File(here))) => is_same(file, &path, here, index),
+            Some((_, Entry::Link(_))) | None => Ok(false),
+        }
     }
 
     /// Where a path leads, over links that are the same on disk and do not leave the folder.
@@ -144,7 +348,7 @@ impl Committed {
             let Some((_, Entry::Link(text))) = self.entry(&at) else { continue };
             links += 1;
             let target = folder.join(OsStr::from_bytes(&at)).read_link().ok()?;
-            if links > MAX_LINKS || blob_id(target.as_os_str().as_bytes()) != text {
+            if links > MAX_LINKS || blob_id(text.0.kind(), target.as_os_str().as_bytes()) != text {
                 return None;
             }
             let target = if target.is_absolute() {
@@ -165,9 +369,20 @@ impl Committed {
     }
 }
 
+/// Whether a file has what is committed at `path`, or git says so.
+fn is_same<'i>(
+    file: &File<'_>,
+    path: &[u8],
+    committed: BlobId,
+    index: &impl Fn() -> Result<&'i Index, CheckoutError>,
+) -> Result<bool, CheckoutError> {
+    Ok(file.id == committed || index()?.vouches(path, committed, file.stamp, file.disk))
+}
+
 /// The commits and trees of a repository.
 struct Objects {
     path: PathBuf,
+    ids: gix_hash::Kind,
     objects: gix_odb::Handle,
     buffer: Vec<u8>,
 }
@@ -176,15 +391,16 @@ struct Objects {
 type Named = (Box<[u8]>, EntryKind, ObjectId);
 
 impl Objects {
-    fn open(common_dir: &Path) -> Result<Self, CheckoutError> {
+    fn open(common_dir: &Path, ids: gix_hash::Kind) -> Result<Self, CheckoutError> {
         let path = common_dir.join("objects");
         let options = gix_odb::store::init::Options {
             alloc_limit_bytes: Some(MAX_OBJECT_BYTES),
             current_dir: Some(common_dir.to_owned()),
             ..Default::default()
         };
-        match gix_odb::at_opts(path.clone(), gix_hash::Kind::Sha1, None, options) {
-            Ok(objects) => Ok(Self { path, objects, buffer: Vec::new() }),
+        let opened = check_objects(&path).and_then(|()| gix_odb::at_opts(path.clone(), ids, None, options));
+        match opened {
+            Ok(objects) => Ok(Self { path, ids, objects, buffer: Vec::new() }),
             Err(source) => Err(CheckoutError::Objects { path, source }),
         }
     }
@@ -192,8 +408,9 @@ impl Objects {
     /// The tree that a commit has for a folder, if it has that folder.
     fn folder(&mut self, Commit(commit): Commit, prefix: &Path) -> Result<Option<ObjectId>, CheckoutError> {
         let unread = self.unread(Kind::Commit, commit);
+        let ids = self.ids;
         let bytes = self.find(Kind::Commit, commit)?;
-        let mut tree = CommitRefIter::from_bytes(bytes, gix_hash::Kind::Sha1).tree_id().map_err(unread)?;
+        let mut tree = CommitRefIter::from_bytes(bytes, ids).tree_id().map_err(|error| unread(error.into()))?;
         for component in prefix.components() {
             let Component::Normal(wanted) = component else { continue };
             let below = self.tree(tree)?.into_iter().find(|(name, ..)| **name == *wanted.as_bytes());
@@ -209,32 +426,68 @@ impl Objects {
     fn tree(&mut self, id: ObjectId) -> Result<Vec<Named>, CheckoutError> {
         let unread = self.unread(Kind::Tree, id);
         let corrupt = CheckoutError::Corrupt { kind: Kind::Tree, id, path: self.path.clone() };
-        let entries = TreeRefIter::from_bytes(self.find(Kind::Tree, id)?, gix_hash::Kind::Sha1)
+        let ids = self.ids;
+        let entries = TreeRefIter::from_bytes(self.find(Kind::Tree, id)?, ids)
             .map(|entry| entry.map(|entry| ((**entry.filename).into(), entry.mode.kind(), entry.oid.to_owned())))
             .collect::<Result<Vec<Named>, _>>()
-            .map_err(unread)?;
+            .map_err(|error| unread(error.into()))?;
         let is_name = |name: &[u8]| !matches!(name, b"" | b"." | b"..") && !name.contains(&b'/');
         if entries.iter().all(|(name, ..)| is_name(name)) { Ok(entries) } else { Err(corrupt) }
     }
 
     fn find(&mut self, kind: Kind, id: ObjectId) -> Result<&[u8], CheckoutError> {
         let unread = self.unread(kind, id);
+        let hex = id.to_hex().to_string();
+        if let Err(error) = check_plain(&self.path.join(&hex[..2]).join(&hex[2..])) {
+            return Err(unread(error.into()));
+        }
         let path = || self.path.clone();
         match self.objects.try_find(&id, &mut self.buffer) {
             Ok(Some(found)) if found.kind == kind => Ok(found.data),
             Ok(Some(_)) => Err(CheckoutError::Corrupt { kind, id, path: path() }),
             Ok(None) => Err(CheckoutError::Missing { kind, id, path: path() }),
-            Err(error) => Err(unread(error)),
+            Err(error) => Err(unread(error.into())),
         }
     }
 
-    fn unread<E: Into<Box<dyn std::error::Error + Send + Sync>>>(
+    fn unread(
         &self,
         kind: Kind,
         id: ObjectId,
-    ) -> impl FnOnce(E) -> CheckoutError + use<E> {
+    ) -> impl FnOnce(Box<dyn std::error::Error + Send + Sync>) -> CheckoutError + use<> {
         let path = self.path.clone();
-        move |source| CheckoutError::Object { kind, id, path, source: source.into() }
+        move |source| CheckoutError::Object { kind, id, path, source }
+    }
+}
+
+/// Looks at what the library is about to open: it opens files by name, whatever they are, and would follow the path of
+/// another repository wherever it leads.
+fn check_objects(path: &Path) -> io::Result<()> {
+    let refused = |what: &str| Err(io::Error::new(io::ErrorKind::InvalidData, what.to_owned()));
+    let alternates = plain::read(&path.join("info/alternates"), MAX_ALTERNATES_BYTES)?.unwrap_or_default();
+    let leads_on = |line: &[u8]| !line.trim_ascii().is_empty() && !line.starts_with(b"#");
+    if alternates.split(|byte| *byte == b'\n').any(leads_on) {
+        return refused(
+            "objects of another repository are borrowed (`objects/info/alternates`), which is not followed",
+        );
+    }
+    let Some(packs) = plain::present(path.join("pack").read_dir())? else { return Ok(()) };
+    for (count, pack) in packs.enumerate() {
+        if count > MAX_PACK_FILES {
+            return refused("the folder of packs holds too many files");
+        }
+        check_plain(&pack?.path())?;
+    }
+    Ok(())
+}
+
+/// Whether what is there, if anything is, is a plain file.
+fn check_plain(path: &Path) -> io::Result<()> {
+    match plain::present(path.metadata())? {
+        Some(metadata) if !metadata.is_file() => {
+            Err(io::Error::new(io::ErrorKind::InvalidData, format!("`{}` is not a plain file", path.display())))
+        }
+        Some(_) | None => Ok(()),
     }
 }
 
@@ -264,24 +517,6 @@ fn is_gone(path: &Path) -> bool {
     path.symlink_metadata().is_err_and(|error| is_absence(&error))
 }
 
-fn is_absence(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
-}
-
 fn is_link(path: &Path, text: BlobId) -> bool {
-    path.read_link().is_ok_and(|target| blob_id(target.as_os_str().as_bytes()) == text)
-}
-
-/// Reads a small plain file, without waiting on a FIFO.
-fn read_small(path: &Path) -> io::Result<Vec<u8>> {
-    #[allow(clippy::cast_possible_wrap, reason = "flags are a bit set")]
-    let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits() as i32;
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
-    let metadata = file.metadata()?;
-    if !metadata.is_file() || metadata.len() > MAX_IGNORE_BYTES {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "is no small plain file"));
-    }
-    let mut bytes = Vec::new();
-    file.take(MAX_IGNORE_BYTES).read_to_end(&mut bytes)?;
-    Ok(bytes)
+    path.read_link().is_ok_and(|target| blob_id(text.0.kind(), target.as_os_str().as_bytes()) == text)
 }
