@@ -54,6 +54,7 @@ pub mod ledger;
 pub mod manifest;
 pub mod model;
 pub mod northflank;
+mod plain_file;
 pub mod plan;
 pub mod sandbox;
 pub mod source;

@@ -10,6 +10,9 @@ use super::text::shown;
 /// Most findings of one document; the rest is counted.
 pub(super) const MAX_FINDINGS: usize = 100;
 
+/// Most bytes of one text. A command that is longer is more than a system takes as an argument.
+const MAX_TEXT_BYTES: usize = 64 * 1024;
+
 /// Fields that a manifest cannot be without; the hint for an empty one does not say to leave it out.
 const REQUIRED: [&str; 9] =
     ["apiVersion", "kind", "metadata", "projectId", "serviceId", "spec", "imagePath", "id", "configType"];
@@ -201,6 +204,12 @@ impl Checker {
     /// The text of a field; what is no text is reported.
     pub(super) fn text<'n>(&mut self, field: &Field<'_, 'n>) -> Option<&'n str> {
         match field.node {
+            Node::Text(text) if text.len() > MAX_TEXT_BYTES => {
+                let message = format!("{} is longer than {} KiB", field.spot.name(), MAX_TEXT_BYTES / 1024);
+                let hint = "put a long script into the image, and start it from there";
+                self.at_value(&field.spot, message, Hint::Text(hint.into()));
+                None
+            }
             Node::Text(text) => Some(text),
             other => {
                 self.wrong_type(&field.spot, other, "text");

@@ -83,8 +83,29 @@ pub struct Parsed {
     pub manifests: Vec<(ServiceKey, Desired)>,
     /// Problems, in their order.
     pub problems: Vec<Problem>,
+    /// How many problems were found beyond those.
+    pub(crate) more: usize,
     /// Services that documents with problems name, where that much could be read.
     pub claimed: Vec<ServiceKey>,
+}
+
+impl Parsed {
+    /// How many problems were found.
+    pub(crate) fn count(&self) -> usize {
+        self.problems.len() + self.more
+    }
+
+    /// Keeps the first problem only, for a folder that has too many to keep them all.
+    pub(crate) fn cut(&mut self) {
+        self.more += self.problems.len().saturating_sub(1);
+        self.problems.truncate(1);
+        self.problems.shrink_to_fit();
+    }
+
+    /// Whether [`Parsed::cut`] left anything out.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.more > 0 && self.problems.len() == 1
+    }
 }
 
 /// Reads a file's bytes. `file` is its path from the folder's top.
@@ -128,6 +149,8 @@ pub fn parse(file: &Arc<str>, format: Format, bytes: &[u8]) -> Parsed {
         let end = source.text.trim_end().len();
         let message = format!("and {more} more problems in this file");
         parsed.problems.push(source.problem(end..end, String::new(), message, None));
+        // That itself stands for one.
+        parsed.more = more - 1;
     }
     parsed
 }

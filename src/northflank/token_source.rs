@@ -1,14 +1,13 @@
 //! Where the token comes from, so that it can be read again while the daemon runs.
 
 use std::ffi::OsString;
-use std::fs::OpenOptions;
-use std::io::{self, Read as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
 use super::{Token, TokenError};
+use crate::plain_file::{NotRead, PlainFile};
 
 /// Where the token comes from.
 #[derive(Clone, Debug)]
@@ -130,20 +129,17 @@ impl TokenSource {
 }
 
 fn read_file(path: &Path) -> Result<ReadToken, TokenReadError> {
-    let failed = |source| TokenReadError::Read { path: path.to_owned(), source };
-    // Opening a pipe that nobody writes to would wait for ever; not waiting changes nothing for a file.
-    let nonblocking = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
-    let file = OpenOptions::new().read(true).custom_flags(nonblocking).open(path).map_err(failed)?;
-    let metadata = file.metadata().map_err(failed)?;
-    if !metadata.is_file() {
-        return Err(TokenReadError::NoFile { path: path.to_owned() });
-    }
-    // A byte more than a token and its line end, so that a longer file is noticed, however long it is.
-    let limit = Token::MAX_BYTES + "\r\n".len() + 1;
-    let mut bytes = Vec::with_capacity(limit);
-    file.take(limit as u64).read_to_end(&mut bytes).map_err(failed)?;
-    let token = Token::from_bytes(&bytes).map_err(|reason| TokenReadError::InFile { path: path.to_owned(), reason })?;
-    let mode = metadata.mode() & 0o7777;
+    let in_file = |reason| TokenReadError::InFile { path: path.to_owned(), reason };
+    let failed = |error| match error {
+        NotRead::Other(_) => TokenReadError::NoFile { path: path.to_owned() },
+        NotRead::TooLarge(_) => in_file(TokenError::TooLong),
+        NotRead::Io(source) => TokenReadError::Read { path: path.to_owned(), source },
+    };
+    let file = PlainFile::open(path).map_err(failed)?;
+    let mode = file.stat().st_mode & 0o7777;
+    let mut bytes = Vec::new();
+    file.read(Token::MAX_BYTES + "\r\n".len(), &mut bytes).map_err(failed)?;
+    let token = Token::from_bytes(&bytes).map_err(in_file)?;
     let warning = (mode & 0o004 != 0).then(|| TokenWarning::ReadByAll { path: path.to_owned(), mode });
     Ok(ReadToken { token, warning })
 }

@@ -1,13 +1,18 @@
 //! Disk in: reads a folder into a [`Snapshot`], what all valid manifests say at one moment.
 //!
-//! A look takes what `walk` finds, reads and parses it in parallel, and remembers each file's stamp, so that the next
-//! look reads only what changed. It starts over when the folder changed under it: a file vanished half-way, a link on
+//! A look reads and parses in parallel (`walk`) what it finds on the way from folder to folder (`list`, `disk`), and
+//! remembers each file's stamp, so that the next look reads only what changed. It starts over when the folder changed under it: a file vanished half-way, a link on
 //! the way to the folder was swapped, or the checkout moved on. What could not be read is a problem, never an absence.
 
 mod checkout;
+mod disk;
+mod editors;
 mod file;
 mod ignored;
+mod list;
 mod near;
+mod problems;
+mod share;
 mod stamp;
 mod standing;
 mod walk;
@@ -23,18 +28,22 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 
 use crate::error;
-use crate::manifest::Problem;
+use crate::manifest::{Parsed, Problem};
 use crate::model::{Desired, Place, Revision, ServiceKey};
 
 pub use checkout::{Busy, Operation};
 use checkout::{CheckoutError, Committed};
+use file::Found;
 use stamp::Stamp;
 use standing::{Moment, Standing, Stillness};
-use walk::{Found, Links, Proof, Walked};
+use walk::{Proof, Walked};
 pub use watch::{Mounts, Watch, Watching};
 
 /// Most files, folders and links that a folder may hold.
 pub const MAX_ENTRIES: usize = 100_000;
+
+/// Most problems of a folder that are kept; the rest is counted.
+const MAX_PROBLEMS: usize = 10_000;
 
 /// Looks that may be broken off by changes before a read gives up.
 const MAX_TRIES: usize = 10;
@@ -87,6 +96,8 @@ pub struct Snapshot {
     pub uncompared: Option<String>,
     /// Services that a manifest with a problem names, with the files of those manifests.
     claimed: BTreeMap<ServiceKey, BTreeSet<Arc<str>>>,
+    /// The files and folders that have problems, also those that are only counted.
+    unread: BTreeSet<Box<str>>,
 }
 
 impl Snapshot {
@@ -94,8 +105,9 @@ impl Snapshot {
     /// problems names it, or where the file that named it last, or a folder above that, has a problem.
     #[must_use]
     pub fn proves_absence(&self, key: &ServiceKey, last: &str) -> bool {
-        let unread = |problem: &Problem| keeps_unread(problem, last);
-        !self.desired.contains_key(key) && !self.claimed.contains_key(key) && !self.problems.iter().any(unread)
+        let above = last.match_indices('/').map(|(end, _)| &last[..end]);
+        let is_unread = ["", last].into_iter().chain(above).any(|path| self.unread.contains(path));
+        !self.desired.contains_key(key) && !self.claimed.contains_key(key) && !is_unread
     }
 
     /// The problems that may keep a service from being applied: those of the files in which a manifest with a problem
@@ -116,7 +128,8 @@ impl Snapshot {
 
 /// Whether a problem is one of a file, or of a folder above it.
 fn keeps_unread(problem: &Problem, file: &str) -> bool {
-    file.strip_prefix(&*problem.file).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    let scope = problems::scope(problem);
+    scope.is_empty() || file.strip_prefix(scope).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// Why a folder could not be read at all.
@@ -283,7 +296,7 @@ impl Folder {
     /// Whether these files and all else that a read rests on are as they were.
     fn holds_still(&self, last: &RestsOn, files: &[Arc<Found>], proof: Proof) -> bool {
         let stands = || Standing::now(&self.path).is_ok_and(|now| last.standing.is_same(&now));
-        stands() && walk::holds(files, &last.folders, proof) && stands()
+        stands() && walk::holds(&last.standing.root, files, &last.folders, proof) && stands()
     }
 
     /// Reads what changed since the last look, and says what the folder says now. Blocks on the disk. Where git is in
@@ -376,10 +389,10 @@ impl Folder {
         let Walked { found, problems, folders, links } = walk::walk(&before.root, self.ids, &self.seen)?;
         // Even of a read that does not count, what was parsed is parsed.
         self.seen = found;
-        let proves = problems.is_empty() && links == Links::None;
+        let proves = problems.is_empty() && !links;
         let (seen, committed) = (&self.seen, &mut self.committed);
         let snapshot = thread::scope(|scope| {
-            let holds = || walk::holds(seen, &folders, Proof::Steady);
+            let holds = || walk::holds(&before.root, seen, &folders, Proof::Steady);
             // What the files say is put together while it is looked whether they hold still. Submodules have locks of
             // their own, which must be free before.
             let holding = (!committed.has_submodules()).then(|| scope.spawn(holds));
@@ -401,14 +414,18 @@ fn snapshot(moment: Moment, files: &[Arc<Found>], mut problems: Vec<Problem>) ->
     problems.extend(problem);
     let mut claimed: BTreeMap<ServiceKey, BTreeSet<Arc<str>>> = BTreeMap::new();
     let mut named: Vec<(&ServiceKey, &Desired)> = Vec::with_capacity(files.len());
+    let mut parsed = Vec::new();
     for found in first_paths(files) {
         let Found { file, contents, .. } = &**found;
-        problems.extend(contents.parsed.problems.iter().cloned());
+        if !contents.parsed.problems.is_empty() {
+            parsed.push(&contents.parsed);
+        }
         for key in &contents.parsed.claimed {
             claimed.entry(key.clone()).or_default().insert(Arc::clone(file));
         }
         named.extend(contents.parsed.manifests.iter().map(|(key, desired)| (key, desired)));
     }
+    let mut problems = Problems::new(problems, &parsed);
     // Stable: of one service, the manifests stay in the order of their files.
     named.sort_by_key(|(key, _)| *key);
     let mut desired = Vec::with_capacity(named.len());
@@ -416,15 +433,56 @@ fn snapshot(moment: Moment, files: &[Arc<Found>], mut problems: Vec<Problem>) ->
         match manifests {
             [(key, only)] => desired.push(((*key).clone(), (*only).clone())),
             several => {
-                problems.extend(named_twice(several));
+                problems.named_twice(several);
                 for (key, Desired { place, .. }) in several {
                     claimed.entry((*key).clone()).or_default().insert(Arc::clone(&place.file));
                 }
             }
         }
     }
-    problems.sort();
-    Snapshot { revision, desired: desired.into_iter().collect(), problems, uncompared, claimed }
+    let (problems, unread) = problems.shown();
+    Snapshot { revision, desired: desired.into_iter().collect(), problems, uncompared, claimed, unread }
+}
+
+/// The problems of a folder, and how many there are beyond those that are kept.
+struct Problems {
+    kept: Vec<Problem>,
+    more: usize,
+}
+
+impl Problems {
+    /// Where there are too many, the first of each file are kept: so none hides the others.
+    fn new(mut kept: Vec<Problem>, files: &[&Parsed]) -> Self {
+        let count = kept.len() + files.iter().map(|parsed| parsed.count()).sum::<usize>();
+        let of_each = if count > MAX_PROBLEMS { 1 } else { usize::MAX };
+        kept.extend(files.iter().flat_map(|parsed| parsed.problems.iter().take(of_each)).cloned());
+        Self { more: count - kept.len(), kept }
+    }
+
+    /// A problem for each manifest of a service that has several, naming another place. Their files are known to claim
+    /// the service, so what is only counted keeps it from being taken for absent too.
+    fn named_twice(&mut self, several: &[(&ServiceKey, &Desired)]) {
+        let other = |place: &Place| several.iter().map(|(_, desired)| &desired.place).find(|other| *other != place);
+        let room = MAX_PROBLEMS.saturating_sub(self.kept.len());
+        self.more += several.len().saturating_sub(room);
+        self.kept.extend(several.iter().take(room).map(|(key, Desired { place, .. })| {
+            let other = other(place).map_or_else(|| "another document".to_owned(), ToString::to_string);
+            let message = format!("`{key}` has a second manifest at {other}; neither is applied");
+            Problem::of_document(place, message, Some("keep one of them".to_owned()))
+        }));
+    }
+
+    /// Those that are shown, by place, and the files and folders that have any.
+    fn shown(mut self) -> (Vec<Problem>, BTreeSet<Box<str>>) {
+        let unread = self.kept.iter().map(|problem| problems::scope(problem).into()).collect();
+        self.kept.sort();
+        self.more += self.kept.len().saturating_sub(MAX_PROBLEMS);
+        self.kept.truncate(MAX_PROBLEMS);
+        if self.more > 0 {
+            self.kept.push(problems::more(self.more));
+        }
+        (self.kept, unread)
+    }
 }
 
 /// The files, each once: one that is reached by a link too, or by two links, counts under its first path.
@@ -435,19 +493,6 @@ fn first_paths(files: &[Arc<Found>]) -> impl Iterator<Item = &Arc<Found>> {
     let second: BTreeSet<usize> =
         by_identity.windows(2).filter(|pair| pair[0].0 == pair[1].0).map(|pair| pair[1].1).collect();
     files.iter().enumerate().filter(move |(index, _)| !second.contains(index)).map(|(_, found)| found)
-}
-
-/// A problem for each manifest of a service that has several, naming another place.
-fn named_twice(several: &[(&ServiceKey, &Desired)]) -> Vec<Problem> {
-    let other = |place: &Place| several.iter().map(|(_, desired)| &desired.place).find(|other| *other != place);
-    several
-        .iter()
-        .map(|(key, Desired { place, .. })| {
-            let other = other(place).map_or_else(|| "another document".to_owned(), ToString::to_string);
-            let message = format!("`{key}` has a second manifest at {other}; neither is applied");
-            Problem::of_document(place, message, Some("keep one of them".to_owned()))
-        })
-        .collect()
 }
 
 #[cfg(test)]

@@ -61,6 +61,11 @@ impl Stamp {
         self.settled == Settled::Racy
     }
 
+    /// How large it is.
+    pub(super) fn bytes(&self) -> usize {
+        usize::try_from(self.size).unwrap_or(usize::MAX)
+    }
+
     /// Which file it is, whatever its path.
     pub(super) fn inode(&self) -> (u64, u64) {
         (self.device, self.inode)

@@ -10,8 +10,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::Broken;
 use super::checkout::{Busy, Checkout, CheckoutError, Commit, Committed, Comparison, File, State};
+use super::file::Found;
 use super::stamp::Stamp;
-use super::walk::Found;
 use crate::error;
 use crate::manifest::Problem;
 use crate::model::{Digest, Revision};
@@ -179,8 +179,8 @@ fn compare(
     committed: &mut Committed,
 ) -> Result<Comparison, CheckoutError> {
     let mut files = Vec::with_capacity(found.len());
-    for Found { file, path, stamp, contents } in found.iter().map(|found| &**found) {
-        files.push(File { path: file.as_bytes(), id: contents.blob, stamp, disk: path });
+    for Found { file, stamp, contents, .. } in found.iter().map(|found| &**found) {
+        files.push(File { path: file.as_bytes(), id: contents.blob, stamp });
     }
     // A repository that was made to break the reader is one that cannot be read.
     let compare = std::panic::AssertUnwindSafe(|| checkout.compare(commit, &files, &mut *committed));

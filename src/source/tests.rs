@@ -109,12 +109,15 @@ fn an_ignore_file_that_cannot_be_understood_leaves_out_its_folder_and_shows_noth
     let outside = Tree::new();
     outside.write("secret", "nf-[secret-token\n");
     for (case, message) in [
-        ("fifo", "cannot be read"),
-        ("out", "cannot be read"),
-        ("deep", "line 1 is no pattern"),
-        ("bad", "line 2 is no pattern"),
-        ("large", "cannot be read"),
-        ("long", "more than 1000 lines"),
+        ("fifo", "it is a FIFO, not a regular file"),
+        ("out", "it is a link that leads out"),
+        ("nowhere", "it is a link that leads to nothing"),
+        ("deep", "line 1 has more than 16 wildcards"),
+        ("wild", "line 2 has more than 16 wildcards"),
+        ("bad", "line 2 is not a valid pattern"),
+        ("utf-16", "it is not UTF-8"),
+        ("large", "larger than 65536 bytes"),
+        ("long", "more than 64 KiB or 1000 lines in all"),
     ] {
         let tree = Tree::new();
         tree.write("a.yaml", &manifest("a", "1"));
@@ -125,6 +128,9 @@ fn an_ignore_file_that_cannot_be_understood_leaves_out_its_folder_and_shows_noth
                 rustix::fs::mknodat(rustix::fs::CWD, &file, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
             }
             "out" => symlink(outside.path("secret"), &file).unwrap(),
+            "nowhere" => symlink("nothing", &file).unwrap(),
+            "wild" => fs::write(&file, format!("{}\n{}\n", "*a".repeat(16), "*a".repeat(17))).unwrap(),
+            "utf-16" => fs::write(&file, b"\xff\xfea\0").unwrap(),
             "deep" => fs::write(&file, format!("{}a{}", "{".repeat(20_000), "}".repeat(20_000))).unwrap(),
             "bad" => fs::write(&file, "*.md\nnf-secret[z-a]\n").unwrap(),
             "large" => fs::write(&file, "#".repeat(100_000)).unwrap(),
@@ -135,7 +141,33 @@ fn an_ignore_file_that_cannot_be_understood_leaves_out_its_folder_and_shows_noth
         let found = problems(&snapshot);
         assert!(found.len() == 1 && found[0].0 == "sub/.truenorthignore", "{case}: {found:?}");
         assert!(found[0].1.contains(message) && !found[0].1.contains("secret"), "{case}: {found:?}");
+        let key = "shop/b".parse().unwrap();
+        assert!(!snapshot.proves_absence(&key, "sub/b.yaml") && snapshot.proves_absence(&key, "b.yaml"), "{case}");
+        assert_eq!(snapshot.problems_of(&key, Some("sub/b.yaml")).count(), 1, "{case}");
     }
+}
+
+#[test]
+fn a_byte_order_mark_is_not_part_of_the_first_rule() {
+    let tree = Tree::new();
+    tree.write("sub/a.yaml", &manifest("a", "1"));
+    tree.write(".truenorthignore", "\u{feff}/sub/\n");
+    let snapshot = tree.look();
+    assert_eq!((services(&snapshot), problems(&snapshot)), (vec![], vec![]));
+}
+
+#[test]
+fn what_editors_leave_beside_a_file_is_left_out() {
+    let tree = Tree::new();
+    for file in ["a.yaml", "a.yaml~", "#a.yaml#", ".a.yaml.swp", "4913", "a.yaml___jb_tmp___"] {
+        tree.write(file, &manifest("a", "1"));
+    }
+    symlink("me@host.1:2", tree.path(".#a.yaml")).unwrap();
+    let snapshot = tree.look();
+    assert_eq!((services(&snapshot), problems(&snapshot)), (vec!["a".to_owned()], vec![]));
+    // A folder is not an editor's, whatever its name.
+    tree.write("b~/b.yaml", &manifest("b", "1"));
+    assert_eq!(services(&tree.look()), ["a", "b"]);
 }
 
 #[test]
@@ -415,3 +447,6 @@ fn checkout(tree: &Tree) {
     fs::create_dir_all(tree.path(".git/objects")).unwrap();
     fs::create_dir_all(tree.path(".git/refs")).unwrap();
 }
+
+mod bounds;
+mod ways;

@@ -1,36 +1,35 @@
-//! Finds the files below a folder and reads them, in parallel.
+//! Reads all files below a folder, in parallel, while they are found.
 
-use std::borrow::Cow;
-use std::io;
+use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::SystemTime;
 
-use ignore::{DirEntry, WalkBuilder, WalkState};
-use rustix::fs::Stat;
+use rustix::fs::{AtFlags, Stat};
 
-use super::file::{self, Contents};
-use super::ignored::Ignored;
+use super::disk::Disk;
+use super::file::{self, Found};
+use super::list::{self, Listed, Work};
 use super::near::Near;
+use super::share::{self, Item};
 use super::stamp::Stamp;
-use super::{Broken, MAX_ENTRIES};
-use crate::manifest::{Format, Problem};
+use super::{Broken, MAX_PROBLEMS, ignored, problems};
+use crate::manifest::{Format, MAX_BYTES, Problem};
+use crate::plain_file::{NotRead, PlainFile};
 
 /// Most threads that read; beyond a few, the kernel's own locks are the limit.
 const MAX_THREADS: usize = 8;
-
-/// A file that was read, or is known from the look before.
-#[derive(Debug)]
-pub(super) struct Found {
-    /// As reports show it.
-    pub(super) file: Arc<str>,
-    /// Where it is, without links.
-    pub(super) path: PathBuf,
-    pub(super) stamp: Stamp,
-    pub(super) contents: Contents,
-}
+/// Most batches of files that were found and wait to be read; their folders are open.
+const QUEUE: usize = 32;
+/// Most bytes of all files, their names among them.
+const MAX_CONTENT: u64 = 64 * 1024 * 1024;
+/// How often a walk is repeated to find who has to go; each time at least one has to.
+const MAX_ROUNDS: usize = 8;
+/// Files or folders that are worth a thread.
+const WORTH_A_THREAD: usize = 256;
 
 /// All of a folder.
 pub(super) struct Walked {
@@ -41,13 +40,7 @@ pub(super) struct Walked {
     /// The folders, with their stamps from before they were listed, and the ignore files.
     pub(super) folders: Vec<(PathBuf, Stamp)>,
     /// Whether a link was met on the way.
-    pub(super) links: Links,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Links {
-    None,
-    Some,
+    pub(super) links: bool,
 }
 
 /// How sure it must be that a file or folder is the one that was read.
@@ -69,20 +62,32 @@ impl Proof {
 }
 
 /// Whether every file and folder still is as it was when it was read.
-pub(super) fn holds(found: &[Arc<Found>], folders: &[(PathBuf, Stamp)], proof: Proof) -> bool {
-    let hold = |found: &[Arc<Found>]| {
-        let mut near = Near::default();
-        found.iter().all(|found| near.stat(&found.path).is_ok_and(|now| proof.holds(&found.stamp, &now)))
-    };
+pub(super) fn holds(root: &Path, found: &[Arc<Found>], folders: &[(PathBuf, Stamp)], proof: Proof) -> bool {
+    Disk::open(root).is_ok_and(|disk| hold_from(&disk, found, folders, proof))
+}
+
+pub(super) fn hold_from(disk: &Disk, found: &[Arc<Found>], folders: &[(PathBuf, Stamp)], proof: Proof) -> bool {
+    let holds =
+        |near: &mut Near<'_>, path: &Path, stamp: &Stamp| near.stat(path).is_ok_and(|now| proof.holds(stamp, &now));
     // A change is seen soonest at the folders.
-    if !folders.iter().all(|(path, stamp)| rustix::fs::lstat(path).is_ok_and(|now| proof.holds(stamp, &now))) {
-        return false;
+    all(folders, || Near::new(disk), |near, (path, stamp)| holds(near, path, stamp))
+        && all(found, || Near::new(disk), |near, found| holds(near, found.path(), &found.stamp))
+}
+
+/// Whether something holds for all items, which several threads look at.
+fn all<T: Sync, S>(items: &[T], start: impl Fn() -> S + Sync, holds: impl Fn(&mut S, &T) -> bool + Sync) -> bool {
+    let part = |items: &[T]| {
+        let mut state = start();
+        items.iter().all(|item| holds(&mut state, item))
+    };
+    let size = items.len().div_ceil(threads()).max(WORTH_A_THREAD);
+    if items.len() <= size {
+        return part(items);
     }
     thread::scope(|scope| {
-        let parts = found.chunks(found.len().div_ceil(threads()).max(1));
-        let holding: Vec<_> = parts.map(|part| scope.spawn(move || hold(part))).collect();
+        let parts: Vec<_> = items.chunks(size).map(|items| scope.spawn(|| part(items))).collect();
         // A thread that panicked has shown nothing.
-        holding.into_iter().all(|thread| thread.join().unwrap_or(false))
+        parts.into_iter().all(|thread| thread.join().unwrap_or(false))
     })
 }
 
@@ -90,193 +95,261 @@ fn threads() -> usize {
     thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS)
 }
 
-enum Visit {
-    Found(Arc<Found>),
-    Folder(PathBuf, Stamp),
-    Problem(Problem),
-    Broken(Broken),
+/// What there is no room for, found by a walk that met too much.
+#[derive(Default)]
+struct Refused {
+    /// The folders whose ignore files are not read.
+    rules: BTreeSet<PathBuf>,
+    /// The files that are not read.
+    files: HashSet<PathBuf>,
 }
 
 /// Reads everything below `root`, a path without links, but for what `seen` knows already: the files of an earlier walk,
 /// sorted by name. `ids` is the kind of ids that git gives to files here.
+///
+/// Where there is too much, it is walked again without the largest: which those are is known at the end only, and must not
+/// depend on who was read first.
 pub(super) fn walk(root: &Path, ids: gix_hash::Kind, seen: &[Arc<Found>]) -> Result<Walked, Broken> {
-    // The walker below would report the root's own failure as one entry's.
-    root.read_dir().map_err(Broken::Folder)?;
-    let ignored = Arc::new(Ignored::new(root));
-    let rules = Arc::clone(&ignored);
-    let (sender, visits) = mpsc::channel();
-    let (entries, links) = (AtomicUsize::new(0), AtomicBool::new(false));
-    WalkBuilder::new(root)
-        .standard_filters(false)
-        .hidden(true)
-        .follow_links(true)
-        .filter_entry(move |entry| !rules.leaves_out(entry.path(), entry.file_type().is_some_and(|kind| kind.is_dir())))
-        .threads(threads())
-        .build_parallel()
-        .run(|| {
-            let (sender, entries, links, ignored) = (sender.clone(), &entries, &links, &ignored);
-            let (mut near, mut buffer) = (Near::default(), Vec::new());
-            Box::new(move |entry| {
-                if entries.fetch_add(1, Ordering::Relaxed) > MAX_ENTRIES {
-                    let _ = sender.send(Visit::Broken(Broken::TooLarge));
-                    return WalkState::Quit;
-                }
-                // The receiver outlives the walk, so no visit is lost.
-                let give = |visit| drop(sender.send(visit));
-                match entry {
-                    Ok(entry) => {
-                        if entry.path_is_symlink() {
-                            links.store(true, Ordering::Relaxed);
-                        }
-                        let (state, visit) = visit(root, ids, &entry, seen, (&mut near, &mut buffer));
-                        visit.into_iter().for_each(give);
-                        state
-                    }
-                    Err(error) => {
-                        failed(root, root, &error, ignored).into_iter().for_each(give);
-                        WalkState::Continue
-                    }
-                }
+    let disk = Disk::open(root).map_err(Broken::Folder)?;
+    walk_from(&disk, ids, seen)
+}
+
+pub(super) fn walk_from(disk: &Disk, ids: gix_hash::Kind, seen: &[Arc<Found>]) -> Result<Walked, Broken> {
+    let mut refused = Refused::default();
+    let mut round = walk_once(disk, ids, seen, &refused)?;
+    for _ in 1..MAX_ROUNDS {
+        let known = round.found.len();
+        if !round.refuse(&mut refused) {
+            round.forget_cut();
+            if round.found.len() == known {
+                break;
+            }
+        }
+        round = walk_once(disk, ids, &round.found, &refused)?;
+    }
+    let Round { found, not_read, listed: Listed { mut problems, folders, links, .. } } = round;
+    // Somebody keeps adding while it is walked.
+    problems.extend(not_read.iter().map(|(path, _)| problems::too_much(path, MAX_CONTENT)));
+    Ok(Walked { found, problems, folders, links })
+}
+
+/// What one walk found.
+struct Round {
+    found: Vec<Arc<Found>>,
+    /// Files that were not read, as there was no room, and how much they would have taken.
+    not_read: Vec<(PathBuf, u64)>,
+    listed: Listed,
+}
+
+impl Round {
+    /// Says who has to go next time; whether anybody has to.
+    fn refuse(&self, refused: &mut Refused) -> bool {
+        let found = self.found.iter().map(|found| (found.path(), found.cost()));
+        let not_read = self.not_read.iter().map(|(path, cost)| (path.as_path(), *cost));
+        let files = found.chain(not_read);
+        if !self.listed.rules.fits() {
+            let over = |cost: fn(&ignored::Size) -> usize, room: usize| {
+                let items = self.listed.ignore_files.iter().map(|(path, size)| (path.as_path(), cost(size) as u64));
+                over(items, room as u64)
+            };
+            refused.rules.extend(over(|size| size.bytes, ignored::MAX_BYTES));
+            refused.rules.extend(over(|size| size.lines, ignored::MAX_LINES));
+        }
+        let is_too_much = files.clone().map(|(_, cost)| cost).sum::<u64>() > MAX_CONTENT;
+        if is_too_much {
+            refused.files.extend(over(files, MAX_CONTENT));
+        }
+        is_too_much || !self.listed.rules.fits()
+    }
+
+    /// Forgets the files whose problems were left out while there were too many, where there are not any more.
+    fn forget_cut(&mut self) {
+        let problems: usize = self.found.iter().map(|found| found.contents.parsed.count()).sum();
+        if problems + self.listed.problems.len() <= MAX_PROBLEMS {
+            self.found.retain(|found| !found.contents.parsed.is_cut());
+        }
+    }
+}
+
+fn over<'p>(items: impl Iterator<Item = (&'p Path, u64)>, room: u64) -> Vec<PathBuf> {
+    let items: Vec<_> = items.map(|(path, cost)| (path.to_string_lossy(), path, cost)).collect();
+    let gone: HashSet<_> =
+        share::over(items.iter().map(|(path, _, cost)| Item { path, cost: *cost }), room).into_iter().collect();
+    items.iter().filter(|(name, ..)| gone.contains(&**name)).map(|(_, path, _)| (*path).to_owned()).collect()
+}
+
+fn walk_once(disk: &Disk, ids: gix_hash::Kind, seen: &[Arc<Found>], refused: &Refused) -> Result<Round, Broken> {
+    let (sender, work) = sync_channel(QUEUE);
+    let work = Arc::new(Mutex::new(work));
+    let reader = Reader {
+        disk,
+        ids,
+        seen,
+        refused,
+        content: AtomicU64::new(0),
+        problems: AtomicUsize::new(0),
+        changed: AtomicBool::new(false),
+    };
+    thread::scope(|scope| {
+        let reader = &reader;
+        let parts: Vec<_> = (0..threads())
+            .map(|_| {
+                let work = Arc::clone(&work);
+                scope.spawn(move || reader.read_all(&work))
             })
+            .collect();
+        // Only the readers hold this end: should all of them end early, nobody waits for them to go on.
+        drop(work);
+        let listed = list::list(disk, &refused.rules, |work| {
+            let goes_on = !reader.changed.load(Ordering::Relaxed) && sender.send(work).is_ok();
+            if goes_on { Ok(()) } else { Err(Broken::Changed) }
         });
-    drop(sender);
-
-    let links = if links.into_inner() { Links::Some } else { Links::None };
-    let mut walked = Walked { found: Vec::new(), problems: Vec::new(), folders: Vec::new(), links };
-    for visit in visits {
-        match visit {
-            Visit::Found(found) => walked.found.push(found),
-            Visit::Folder(path, stamp) => walked.folders.push((path, stamp)),
-            Visit::Problem(problem) => walked.problems.push(problem),
-            Visit::Broken(broken) => return Err(broken),
+        drop(sender);
+        let mut found = Vec::new();
+        let mut not_read = Vec::new();
+        let mut problems = Vec::new();
+        let mut broken = None;
+        for part in parts {
+            let part = part.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            found.extend(part.found);
+            not_read.extend(part.not_read);
+            problems.extend(part.problems);
+            broken = broken.or(part.broken);
         }
-    }
-    let read = ignored.read();
-    walked.problems.extend(read.problems);
-    walked.folders.extend(read.files);
-    // Each thread gives its files in runs, which this kind of sorting finds.
-    walked.found.sort_by(|a, b| a.file.cmp(&b.file));
-    Ok(walked)
+        let mut listed = listed?;
+        if let Some(broken) = broken {
+            return Err(broken);
+        }
+        listed.problems.append(&mut problems);
+        // Each thread gives its files in runs, which this kind of sorting finds.
+        found.sort_by(|a, b| a.file.cmp(&b.file));
+        Ok(Round { found, not_read, listed })
+    })
 }
 
-fn visit(
-    root: &Path,
+/// Reads what is found; shared by the threads that do.
+struct Reader<'r> {
+    disk: &'r Disk,
     ids: gix_hash::Kind,
-    entry: &DirEntry,
-    seen: &[Arc<Found>],
-    (near, buffer): (&mut Near, &mut Vec<u8>),
-) -> (WalkState, Option<Visit>) {
-    let problem = |problem| (WalkState::Skip, Some(Visit::Problem(problem)));
-    let file = named(root, entry.path());
-    let mut path = Cow::Borrowed(entry.path());
-    if entry.path_is_symlink() {
-        match path.canonicalize() {
-            Ok(target) if target.starts_with(root) => path = Cow::Owned(target),
-            Ok(_) => return problem(link_out(&file.into())),
-            Err(error) => return (WalkState::Skip, failed_io(&file.into(), &error)),
+    seen: &'r [Arc<Found>],
+    refused: &'r Refused,
+    /// How much all files take so far, and how many problems they have.
+    content: AtomicU64,
+    problems: AtomicUsize,
+    /// Whether the folder changed meanwhile, so that reading on is of no use.
+    changed: AtomicBool,
+}
+
+/// What one thread read.
+#[derive(Default)]
+struct Part {
+    found: Vec<Arc<Found>>,
+    not_read: Vec<(PathBuf, u64)>,
+    problems: Vec<Problem>,
+    broken: Option<Broken>,
+    buffer: Vec<u8>,
+}
+
+impl Reader<'_> {
+    fn read_all(&self, work: &Mutex<Receiver<Work>>) -> Part {
+        let mut part = Part::default();
+        loop {
+            let next = work.lock().unwrap_or_else(PoisonError::into_inner).recv();
+            let Ok(next) = next else { return part };
+            if part.broken.is_some() {
+                continue;
+            }
+            let read = match next {
+                Work::Files { folder, files } => {
+                    files.iter().try_for_each(|(name, format)| self.file(&folder, name, *format, &mut part))
+                }
+                Work::Linked { path, format, file, opened_at } => {
+                    self.opened(&path, format, file, opened_at, &mut part)
+                }
+            };
+            if let Err(broken) = read {
+                self.changed.store(true, Ordering::Relaxed);
+                part.broken = Some(broken);
+            }
         }
     }
-    let Some(kind) = entry.file_type() else { return (WalkState::Continue, None) };
-    if kind.is_dir() {
-        let visit = match rustix::fs::lstat(&*path) {
-            Ok(stat) => Some(Visit::Folder(path.into_owned(), Stamp::of(&stat, SystemTime::now()))),
-            Err(error) => failed_io(&file.into(), &error.into()),
+
+    /// Reads a file that is not a link.
+    fn file(
+        &self,
+        folder: &list::Folder,
+        name: &std::ffi::OsStr,
+        format: Format,
+        part: &mut Part,
+    ) -> Result<(), Broken> {
+        let path = folder.path.join(name);
+        if let Some(known) = Found::of(&path, self.seen)
+            && let Ok(stat) = self.disk.stat(&folder.open, name, AtFlags::SYMLINK_NOFOLLOW)
+            && known.stamp.holds_for(&stat)
+            && !self.refused.files.contains(&path)
+        {
+            self.content.fetch_add(known.cost(), Ordering::Relaxed);
+            part.found.push(Arc::clone(known));
+            return Ok(());
+        }
+        let opened_at = SystemTime::now();
+        match self.disk.file(&folder.open, name) {
+            Ok(file) => self.opened(&path, format, file, opened_at, part),
+            Err(error) => part.failed(&path, error),
+        }
+    }
+
+    /// Reads a file that is open.
+    fn opened(
+        &self,
+        path: &Path,
+        format: Format,
+        file: PlainFile,
+        opened_at: SystemTime,
+        part: &mut Part,
+    ) -> Result<(), Broken> {
+        let stamp = Stamp::of(file.stat(), opened_at);
+        if stamp.bytes() > MAX_BYTES {
+            return part.failed(path, NotRead::TooLarge(MAX_BYTES));
+        }
+        if self.refused.files.contains(path) {
+            part.problems.push(problems::too_much(path, MAX_CONTENT));
+            return Ok(());
+        }
+        let cost = file::cost(path, &stamp);
+        if self.content.fetch_add(cost, Ordering::Relaxed) + cost > MAX_CONTENT {
+            part.not_read.push((path.to_owned(), cost));
+            return Ok(());
+        }
+        if let Some(known) = Found::of(path, self.seen).filter(|known| known.stamp.holds_for(file.stat())) {
+            part.found.push(Arc::clone(known));
+            return Ok(());
+        }
+        let mut found = match Found::read(path, (format, self.ids), file, stamp, &mut part.buffer) {
+            Ok(found) => found,
+            Err(error) => return part.failed(path, error),
         };
-        return (WalkState::Continue, visit);
-    }
-    let Some(format) = Format::of(entry.path()) else {
-        let hint = "move it elsewhere, or name it in .truenorthignore".to_owned();
-        let message = "the file is no manifest: expected .yaml, .yml or .json".to_owned();
-        return problem(Problem::of_file(&file.into(), message, Some(hint)));
-    };
-    if let Some(found) = known(&path, &file, seen, near) {
-        return (WalkState::Continue, Some(Visit::Found(found)));
-    }
-    let file: Arc<str> = file.into();
-    let visit = match file::read(&path, &file, (format, ids), near, buffer) {
-        Ok(Ok((stamp, contents))) => {
-            Some(Visit::Found(Arc::new(Found { file, path: path.into_owned(), stamp, contents })))
+        let parsed = &mut found.contents.parsed;
+        let problems = parsed.problems.len();
+        if problems > 0 && self.problems.fetch_add(problems, Ordering::Relaxed) + problems > MAX_PROBLEMS {
+            parsed.cut();
         }
-        Ok(Err(problem)) => Some(Visit::Problem(problem)),
-        Err(error) => failed_io(&file, &error),
-    };
-    (WalkState::Continue, visit)
-}
-
-/// What the look before read, where the file's stamp still holds.
-fn known(path: &Path, file: &str, seen: &[Arc<Found>], near: &mut Near) -> Option<Arc<Found>> {
-    let found = &seen[seen.binary_search_by(|found| (*found.file).cmp(file)).ok()?];
-    let holds = found.path.as_os_str() == path.as_os_str() && found.stamp.holds_for(&near.stat(path).ok()?);
-    holds.then(|| Arc::clone(found))
-}
-
-/// What a failed step of the walk means; `at` is the path that it is about, once it is known.
-fn failed(root: &Path, at: &Path, error: &ignore::Error, ignored: &Ignored) -> Option<Visit> {
-    match error {
-        ignore::Error::WithDepth { err, .. } | ignore::Error::WithLineNumber { err, .. } => {
-            failed(root, at, err, ignored)
-        }
-        ignore::Error::WithPath { path, err } => failed(root, path, err, ignored),
-        ignore::Error::Io(source) => failed_at(root, at, source, ignored),
-        ignore::Error::Loop { child, .. } if is_left_out(child, ignored) => None,
-        ignore::Error::Loop { ancestor, child } => {
-            let message = format!("the link runs in a circle: it leads back to `{}`", circle_start(root, ancestor));
-            let hint = "remove the link, or name it in .truenorthignore".to_owned();
-            Some(Visit::Problem(Problem::of_file(&shown(root, child), message, Some(hint))))
-        }
-        other => Some(Visit::Problem(Problem::of_file(&shown(root, at), other.to_string(), None))),
+        part.found.push(Arc::new(found));
+        Ok(())
     }
 }
 
-fn failed_at(root: &Path, path: &Path, error: &io::Error, ignored: &Ignored) -> Option<Visit> {
-    if path == root {
-        return Some(Visit::Broken(Broken::Folder(io::Error::new(error.kind(), error.to_string()))));
+impl Part {
+    fn failed(&mut self, path: &Path, error: NotRead) -> Result<(), Broken> {
+        self.problems.push(match error {
+            NotRead::Other(kind) => problems::not_plain(path, kind),
+            NotRead::TooLarge(most) => problems::too_large(path, most),
+            // It is a link now.
+            NotRead::Io(error) if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
+                return Err(Broken::Changed);
+            }
+            NotRead::Io(error) => problems::of_failure(path, &error)?,
+        });
+        Ok(())
     }
-    if is_left_out(path, ignored) {
-        return None;
-    }
-    let file = shown(root, path);
-    let dangling = error.kind() == io::ErrorKind::NotFound && path.symlink_metadata().is_ok();
-    if dangling {
-        let hint = "remove the link, or name it in .truenorthignore".to_owned();
-        return Some(Visit::Problem(Problem::of_file(&file, "the link leads to nothing".to_owned(), Some(hint))));
-    }
-    failed_io(&file, error)
-}
-
-/// What it means that a file or folder could not be read: gone is no problem of the folder but of the moment.
-fn failed_io(file: &Arc<str>, error: &io::Error) -> Option<Visit> {
-    if error.kind() == io::ErrorKind::NotFound {
-        return Some(Visit::Broken(Broken::Changed));
-    }
-    let hint = match error.kind() {
-        io::ErrorKind::PermissionDenied => Some("let the user that runs truenorth read it".to_owned()),
-        _ => None,
-    };
-    Some(Visit::Problem(Problem::of_file(file, format!("it cannot be read: {error}"), hint)))
-}
-
-/// Whether an entry that the walker failed at would have been left out: it follows links before it asks.
-fn is_left_out(path: &Path, ignored: &Ignored) -> bool {
-    let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-    hidden || ignored.leaves_out(path, false)
-}
-
-fn link_out(file: &Arc<str>) -> Problem {
-    let hint = "copy what it leads to into the folder, or name the link in .truenorthignore".to_owned();
-    Problem::of_file(file, "the link leads out of the manifests folder".to_owned(), Some(hint))
-}
-
-/// Where a circle of links begins; the folder itself is `.`.
-fn circle_start(root: &Path, ancestor: &Path) -> Arc<str> {
-    if ancestor == root { ".".into() } else { shown(root, ancestor) }
-}
-
-/// A path as reports show it: from the folder's top, with what is no UTF-8 replaced.
-pub(super) fn shown(root: &Path, path: &Path) -> Arc<str> {
-    named(root, path).into()
-}
-
-fn named<'p>(root: &Path, path: &'p Path) -> Cow<'p, str> {
-    path.strip_prefix(root).unwrap_or(path).to_string_lossy()
 }

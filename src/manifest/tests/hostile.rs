@@ -120,9 +120,14 @@ fn long_texts_are_read_or_refused_in_little_space() {
         assert_ne!(messages(&yaml(&text)), [""; 0], "{:.40}", text);
         assert_ne!(messages(&json(&text)), [""; 0], "{:.40}", text);
     }
-    let long = "x".repeat(MIB / 2);
-    let text = format!("{HEAD}  docker: {{configType: customCommand, customCommand: '{long}'}}\n");
-    assert_eq!(messages(&yaml(&text)), [""; 0]);
+    let of = |bytes| {
+        let long = "x".repeat(bytes);
+        yaml(format!("{HEAD}  docker: {{configType: customCommand, customCommand: '{long}'}}\n"))
+    };
+    assert_eq!(messages(&of(64 * 1024)), [""; 0]);
+    for bytes in [64 * 1024 + 1, MIB / 2] {
+        assert_eq!(messages(&of(bytes)), ["customCommand is longer than 64 KiB"]);
+    }
     assert_eq!(messages(&yaml("x".repeat(MIB + 1))), ["the file is larger than 1 MiB"]);
 }
 

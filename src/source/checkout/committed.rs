@@ -16,7 +16,7 @@ use super::index::Index;
 use super::plain::{self, is_absence};
 use super::{BlobId, Checkout, CheckoutError, Commit, Operation, blob_id};
 use crate::manifest::Format;
-use crate::source::ignored::IGNORE_FILE;
+use crate::source::ignored::{self, IGNORE_FILE};
 use crate::source::stamp::Stamp;
 
 /// Most bytes of a commit or a tree.
@@ -26,8 +26,6 @@ const MAX_BYTES: usize = 64 * 1024 * 1024;
 const ENTRY_BYTES: usize = 64;
 /// Most bytes of a path; the system opens none that is longer.
 const MAX_PATH_BYTES: usize = 4096;
-/// Most bytes of a `.truenorthignore` that is compared.
-const MAX_IGNORE_BYTES: u64 = 1024 * 1024;
 /// Links that may lead from one to the next, as in the kernel.
 const MAX_LINKS: usize = 40;
 /// Submodules that may lie in one another.
@@ -53,8 +51,6 @@ pub(in crate::source) struct File<'a> {
     /// What git calls its bytes.
     pub(in crate::source) id: BlobId,
     pub(in crate::source) stamp: &'a Stamp,
-    /// Where it is, without links.
-    pub(in crate::source) disk: &'a Path,
 }
 
 /// What a folder is to its commit.
@@ -272,7 +268,7 @@ impl Tree {
         for file in files {
             match self.entry(file.path) {
                 Some((at, Entry::Manifest(here) | Entry::File(here))) => {
-                    if !is_same(file, file.path, here, index)? {
+                    if !is_same(folder, file, file.path, here, index)? {
                         return Ok(true);
                     }
                     read[at] = true;
@@ -299,11 +295,11 @@ impl Tree {
         for below in &self.folders {
             let path = join(below, IGNORE_FILE.as_bytes());
             let disk = on_disk(&path);
-            let differs = match plain::read(&disk, MAX_IGNORE_BYTES) {
+            let differs = match plain::read(&disk, ignored::MAX_BYTES as u64) {
                 Ok(Some(bytes)) => {
                     let Ok(stat) = rustix::fs::stat(&*disk) else { return Ok(true) };
                     let id = blob_id(self.commit.ids(), &bytes);
-                    let file = File { path: &path, id, stamp: &Stamp::of(&stat, UNIX_EPOCH), disk: &disk };
+                    let file = File { path: &path, id, stamp: &Stamp::of(&stat, UNIX_EPOCH) };
                     !self.has(folder, &file, index)?
                 }
                 Ok(None) => self.entry(&path).is_some() && !index()?.leaves_out(&path),
@@ -325,7 +321,7 @@ impl Tree {
     ) -> Result<bool, CheckoutError> {
         let Some(path) = self.resolve(folder, file.path) else { return Ok(false) };
         match self.entry(&path) {
-            Some((_, Entry::Manifest(here) | Entry::File(here))) => is_same(file, &path, here, index),
+            Some((_, Entry::Manifest(here) | Entry::File(here))) => is_same(folder, file, &path, here, index),
             Some((_, Entry::Link(_))) | None => Ok(false),
         }
     }
@@ -371,12 +367,14 @@ impl Tree {
 
 /// Whether a file has what is committed at `path`, or git says so.
 fn is_same<'i>(
+    folder: &Path,
     file: &File<'_>,
     path: &[u8],
     committed: BlobId,
     index: &impl Fn() -> Result<&'i Index, CheckoutError>,
 ) -> Result<bool, CheckoutError> {
-    Ok(file.id == committed || index()?.vouches(path, committed, file.stamp, file.disk))
+    let disk = || folder.join(OsStr::from_bytes(file.path));
+    Ok(file.id == committed || index()?.vouches(path, committed, file.stamp, &disk()))
 }
 
 /// The commits and trees of a repository.

@@ -1,31 +1,33 @@
 //! Reads what lies in `.git`, which is distrusted: plain files of a bounded size only. A FIFO would keep the reader
 //! waiting, a device would give bytes without end.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Read as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::fs::{self, File};
+use std::io;
 use std::path::Path;
 
-use rustix::fs::OFlags;
+use crate::plain_file::PlainFile;
 
 /// Reads a file whole; `None` where there is none.
 pub(super) fn read(path: &Path, most: u64) -> io::Result<Option<Vec<u8>>> {
-    let Some(file) = open(path, most)? else { return Ok(None) };
     let mut bytes = Vec::new();
-    file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > most { Err(too_large()) } else { Ok(Some(bytes)) }
+    let most = usize::try_from(most).unwrap_or(usize::MAX);
+    let read = plain(path)?.map(|file| file.read(most, &mut bytes)).transpose().map_err(io::Error::from)?;
+    Ok(read.map(|()| bytes))
 }
 
 /// Opens a plain file of at most so many bytes; `None` where there is none.
-pub(super) fn open(path: &Path, most: u64) -> io::Result<Option<fs::File>> {
-    // Before it is opened, as opening some devices does something; and after, as it may have been replaced.
+pub(super) fn open(path: &Path, most: u64) -> io::Result<Option<File>> {
+    let most = usize::try_from(most).unwrap_or(usize::MAX);
+    Ok(plain(path)?.map(|file| file.up_to(most)).transpose()?)
+}
+
+fn plain(path: &Path) -> io::Result<Option<PlainFile>> {
+    // Before it is opened, as opening some devices does something.
     let Some(metadata) = present(fs::metadata(path))? else { return Ok(None) };
-    check(&metadata, most)?;
-    #[allow(clippy::cast_possible_wrap, reason = "flags are a bit set")]
-    let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits() as i32;
-    let Some(file) = present(OpenOptions::new().read(true).custom_flags(flags).open(path))? else { return Ok(None) };
-    check(&file.metadata()?, most)?;
-    Ok(Some(file))
+    if !metadata.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "it is not a plain file"));
+    }
+    present(PlainFile::open(path).map_err(io::Error::from))
 }
 
 /// Whether there is something at a path, also a link that leads nowhere.
@@ -44,15 +46,4 @@ pub(super) fn present<T>(result: io::Result<T>) -> io::Result<Option<T>> {
 
 pub(super) fn is_absence(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
-}
-
-fn check(metadata: &fs::Metadata, most: u64) -> io::Result<()> {
-    if !metadata.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "it is not a plain file"));
-    }
-    if metadata.len() > most { Err(too_large()) } else { Ok(()) }
-}
-
-fn too_large() -> io::Error {
-    io::Error::new(io::ErrorKind::FileTooLarge, "it is too large")
 }

@@ -109,12 +109,11 @@ struct Read {
     path: String,
     id: BlobId,
     stamp: Stamp,
-    disk: PathBuf,
 }
 
 impl Read {
     fn as_file(&self) -> File<'_> {
-        File { path: self.path.as_bytes(), id: self.id, stamp: &self.stamp, disk: &self.disk }
+        File { path: self.path.as_bytes(), id: self.id, stamp: &self.stamp }
     }
 }
 
@@ -135,7 +134,7 @@ fn read(folder: &Path, ids: gix_hash::Kind) -> Vec<Read> {
             let disk = entry.path().canonicalize().ok()?;
             let id = blob_id(ids, &fs::read(&disk).ok()?);
             let stamp = Stamp::of(&rustix::fs::stat(&*disk).ok()?, SystemTime::now());
-            Some(Read { path, id, stamp, disk })
+            Some(Read { path, id, stamp })
         })
         .collect()
 }
@@ -542,7 +541,7 @@ fn links_in_a_circle_or_out_of_the_folder_end() {
     let web = repository.top.join("apps/web.yaml");
     let stamp = Stamp::of(&rustix::fs::stat(&web).expect("it is there"), SystemTime::now());
     for file in ["one.yaml", "out.yaml", "up.yaml", "../other.json", "../web.yaml", "/", "", "web.yaml/x"] {
-        let read = [File { path: file.as_bytes(), id: blob_id(Sha1, b"web 1\n"), stamp: &stamp, disk: &web }];
+        let read = [File { path: file.as_bytes(), id: blob_id(Sha1, b"web 1\n"), stamp: &stamp }];
         let compared = checkout.compare(commit, &read, &mut Committed::default()).expect("a readable commit");
         assert_eq!(compared, Comparison::Differs, "{file}");
     }
@@ -691,7 +690,7 @@ fn what_is_not_a_plain_file_of_a_bounded_size_is_not_read() {
     let tree: Ask = |checkout, commit| checkout.compare(commit, &[], &mut Committed::default()).map(drop);
     let index: Ask = |checkout, commit| {
         let stamp = Stamp::of(&rustix::fs::stat("/").expect("it is there"), SystemTime::now());
-        let file = File { path: b"web.yaml", id: blob_id(Sha1, b""), stamp: &stamp, disk: Path::new("/") };
+        let file = File { path: b"web.yaml", id: blob_id(Sha1, b""), stamp: &stamp };
         checkout.compare(commit, &[file], &mut Committed::default()).map(drop)
     };
     let cases = [
