@@ -82,6 +82,7 @@ async fn pass(url: &str, folder: &Path, state: &Path) {
         deadline: Duration::from_secs(60),
         backoff: Pace::default().backoff,
         rules: Rules { adopt: Adopt::SendFirst, ..Rules::default() },
+        commands: truenorth::text::command::Commands::Hidden,
     };
     let api = Api { client, tokens: TokenSource::Environment(token), update_call: UpdateCall::Post };
     let (_sender, stop) = Stop::channel();

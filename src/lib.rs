@@ -17,6 +17,7 @@
 //! # The modules, in reading order
 //! | module | what it is | may not |
 //! |---|---|---|
+//! | [`text`] | what may be shown of a text from outside; short forms of counts, times, ids and names | do I/O, read a clock |
 //! | [`model`] | the nouns: service key, deployment update, digest, revision, applied, live | do I/O, read a clock |
 //! | [`manifest`] | bytes to manifests, or to problems with line and column | do I/O |
 //! | [`source`] | a folder to a snapshot | know the ledger or the API |
@@ -30,7 +31,7 @@
 //! | [`sandbox`] | a stand-in for the API, checked against its contract | know any of the above |
 //! | [`cli`] | arguments, settings, what is printed, exit codes | |
 //!
-//! Arrows point down: `cli → daemon → engine → plan → model` and `source → manifest → model`; `ledger` keeps nouns of
+//! Arrows point down: `cli → daemon → engine → plan → model → text` and `source → manifest → model`; `ledger` keeps nouns of
 //! `engine` and `plan`. A test greps for it.
 //!
 //! # Invariants, each with a test that fails without it
@@ -59,3 +60,4 @@ pub mod plan;
 pub mod sandbox;
 pub mod source;
 pub mod status;
+pub mod text;

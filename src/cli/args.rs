@@ -1,5 +1,6 @@
 //! Arguments as they are typed. What they mean together is decided in `settings`.
 
+use std::io::{IsTerminal as _, Write as _};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use crate::daemon::UpdateCall;
 use crate::model::{DriftMode, Id};
 use crate::northflank::Settings;
 use crate::plan::{Adopt, Rules};
+use crate::text::command::Commands;
 
 const AFTER_HELP: &str = "\
 Exit codes:
@@ -99,6 +101,8 @@ pub(super) struct RunArgs {
     /// Daemon: address of /healthz, /readyz, /metrics and /status, or off
     #[arg(long, value_name = "ADDR", env = "TRUENORTH_LISTEN", default_value = "127.0.0.1:9095", value_parser = listen)]
     pub(super) listen: Listen,
+    #[command(flatten)]
+    pub(super) show: ShowArgs,
     /// With --reconcile-once: what to print on stdout at the end of the pass
     #[arg(long, value_name = "FORMAT", env = "TRUENORTH_OUTPUT", default_value = "text")]
     pub(super) output: Output,
@@ -163,6 +167,53 @@ impl From<UpdateCallArg> for UpdateCall {
             UpdateCallArg::Auto => Self::Auto,
         }
     }
+}
+
+#[derive(Args, Debug)]
+pub(super) struct ShowArgs {
+    /// Show commands whole: where stdout is a terminal, or always, as when it goes to a file
+    ///
+    /// Without this only the harmless words of a command are shown, since people write passwords into commands: option
+    /// names, paths, short numbers, plain words that are no option's value. [hidden] stands for the others, [changed] for
+    /// one that is to change.
+    #[arg(
+        long,
+        value_name = "WHERE",
+        env = "TRUENORTH_SHOW_COMMANDS",
+        num_args = 0..=1,
+        require_equals = true,
+        default_value = "never",
+        default_missing_value = "terminal"
+    )]
+    show_commands: ShowCommands,
+}
+
+impl ShowArgs {
+    /// How commands stand in what is printed; says so on stderr where somebody asked in vain.
+    pub(super) fn commands(&self) -> Commands {
+        match self.show_commands {
+            ShowCommands::Never => Commands::Hidden,
+            ShowCommands::Always => Commands::Shown,
+            ShowCommands::Terminal if std::io::stdout().is_terminal() => Commands::Shown,
+            ShowCommands::Terminal => {
+                let words = "note: commands stay hidden: stdout is not a terminal; --show-commands=always shows them";
+                // Where stderr is gone, there is nobody to tell.
+                let _ = writeln!(anstream::stderr(), "{words}");
+                Commands::Hidden
+            }
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum ShowCommands {
+    /// Nowhere
+    Never,
+    /// Where stdout is a terminal
+    #[value(alias = "true", alias = "1")]
+    Terminal,
+    /// Also in files and logs
+    Always,
 }
 
 /// Where the status server listens.
@@ -243,6 +294,8 @@ pub(super) struct PlanArgs {
     /// Exit with 2 where changes are pending, or with --live where services drifted
     #[arg(long, env = "TRUENORTH_EXIT_CODE", action = ArgAction::SetTrue, value_parser = FalseyValueParser::new())]
     pub(super) exit_code: bool,
+    #[command(flatten)]
+    pub(super) show: ShowArgs,
     /// What to print on stdout
     #[arg(long, value_name = "FORMAT", env = "TRUENORTH_OUTPUT", default_value = "text")]
     pub(super) output: Output,
@@ -286,6 +339,8 @@ pub(super) struct WhyArgs {
     pub(super) folder: FolderArgs,
     #[command(flatten)]
     pub(super) state: StateArgs,
+    #[command(flatten)]
+    pub(super) show: ShowArgs,
     /// What to print on stdout
     #[arg(long, value_name = "FORMAT", env = "TRUENORTH_OUTPUT", default_value = "text")]
     pub(super) output: Output,
@@ -295,6 +350,8 @@ pub(super) struct WhyArgs {
 pub(super) struct ValidateArgs {
     #[command(flatten)]
     pub(super) folder: FolderArgs,
+    #[command(flatten)]
+    pub(super) show: ShowArgs,
     /// What to print on stdout
     #[arg(long, value_name = "FORMAT", env = "TRUENORTH_OUTPUT", default_value = "text")]
     pub(super) output: ValidateOutput,

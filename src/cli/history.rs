@@ -9,10 +9,10 @@ use super::args::{HistoryArgs, Output};
 use super::attempt::{Attempt, Word, with_hint};
 use super::exit::Exit;
 use super::table::{self, Cell, Column, Row, Size};
-use super::{configuration, ledger_error, print, services, settings, short};
+use super::{configuration, ledger_error, print, services, settings};
 use crate::ledger::Reader;
 use crate::model::ServiceKey;
-use crate::plan::printable;
+use crate::text::{printable, short};
 
 /// What `--output json` prints.
 #[derive(Serialize)]
@@ -77,15 +77,15 @@ fn row(call: &Attempt) -> Row<9> {
     let plain = |text: &str| Cell::new(printable(text));
     Row {
         cells: [
-            Cell::new(short::time(call.began)),
+            plain(&short::time(call.began)),
             plain(&call.service.to_string()),
-            Cell::styled(call.ending(), style(call.outcome)),
+            Cell::styled(printable(&call.ending()), style(call.outcome)),
             plain(&call.cause),
-            Cell::new(call.tried().map(|attempt| attempt.to_string()).unwrap_or_default()),
-            Cell::new(call.took().map(short::took).unwrap_or_default()),
+            plain(&call.tried().map(|attempt| attempt.to_string()).unwrap_or_default()),
+            plain(&call.took().map(short::took).unwrap_or_default()),
             plain(&short::revision(&call.revision)),
             plain(&call.manifest.to_string()),
-            Cell::new(short::digest(call.digest)),
+            plain(&short::digest(call.digest)),
         ],
         below: call.message.as_deref().map(below).unwrap_or_default(),
     }

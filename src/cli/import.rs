@@ -11,7 +11,7 @@ use super::exit::Exit;
 use super::progress::ReadsLine;
 use super::{configuration, print, settings};
 use crate::import::{Existing, Heard, Imported, Outcome, Report, Request, import};
-use crate::plan::{counted, printable};
+use crate::text::{counted, printable};
 
 pub(super) fn run(args: &ImportArgs) -> anyhow::Result<Exit> {
     super::on_runtime(import_project(args))
@@ -87,7 +87,7 @@ fn write_service(text: &mut String, service: &Imported, args: &ImportArgs) {
         let _ = writeln!(text, "    {style}{}{style:#}", printable(message));
     }
     for change in &service.differences {
-        let shown = |text: &Option<String>| text.as_deref().map_or_else(|| "not shown".to_owned(), printable);
+        let shown = |text: &Option<String>| text.as_deref().map_or_else(|| "not shown".into(), printable);
         let (live, desired) = (shown(&change.from), shown(&change.to));
         let _ = writeln!(
             text,

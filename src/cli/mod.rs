@@ -16,7 +16,6 @@ mod progress;
 mod sandbox;
 mod services;
 mod settings;
-mod short;
 mod status;
 mod status_table;
 mod table;

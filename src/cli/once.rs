@@ -21,6 +21,7 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<Exit> {
 }
 
 async fn pass(args: &RunArgs) -> anyhow::Result<Exit> {
+    let commands = args.show.commands();
     let mut folder = Folder::new(&args.folder.manifests);
     let target = Target::of(args).await?;
     let (api, ledger) = target.open()?;
@@ -31,6 +32,7 @@ async fn pass(args: &RunArgs) -> anyhow::Result<Exit> {
         deadline: args.deadline,
         backoff: Pace::default().backoff,
         rules: args.rules.rules(),
+        commands,
     };
     let line = ProgressLine::new();
     let shown = |progress| line.show(&progress);
@@ -41,7 +43,7 @@ async fn pass(args: &RunArgs) -> anyhow::Result<Exit> {
         error @ (PassError::Task(_) | PassError::Unread(_)) => error.into(),
     })?;
     target.end().await;
-    print::report(&report, folder.path(), args.output)?;
+    print::report(&report, folder.path(), args.output, commands)?;
     let converged = report.converged;
     // The process ends: the system takes back the memory of 10,000 manifests faster than they are taken apart.
     std::mem::forget((report, folder));

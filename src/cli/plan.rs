@@ -15,9 +15,11 @@ use crate::plan::{Outcome, Report};
 use crate::source::Folder;
 
 pub(super) fn run(args: &PlanArgs) -> anyhow::Result<Exit> {
+    let commands = args.show.commands();
     let state_dir = settings::state_dir(&args.state, &settings::environment)?;
     let mut folder = Folder::new(&args.folder.manifests);
-    let observation = daemon::observe(&mut folder, &state_dir, &args.rules.rules()).map_err(observe_error)?;
+    let mut observation = daemon::observe(&mut folder, &state_dir, &args.rules.rules()).map_err(observe_error)?;
+    observation.commands = commands;
     let ledger = Reader::open(&state_dir).map_err(|error| ledger_error(&error))?;
     let place = place(args, ledger.as_ref(), &state_dir)?;
     let report = if args.live {
@@ -26,7 +28,7 @@ pub(super) fn run(args: &PlanArgs) -> anyhow::Result<Exit> {
         let quota = ledger.map(|ledger| ledger.quota()).transpose().map_err(configuration)?.flatten();
         daemon::plan(observation, place, quota, Timestamp::now())
     };
-    print::report(&report, folder.path(), args.output)?;
+    print::report(&report, folder.path(), args.output, commands)?;
     let pending = report.count(Outcome::Update) + report.count(Outcome::ReadLive);
     let drifted = report.services.iter().any(|service| !service.drift.is_empty());
     let exit = if !report.problems.is_empty() || report.services.iter().any(|service| service.error.is_some()) {

@@ -7,25 +7,27 @@ use serde::Serialize;
 
 use crate::manifest::{self, Problem};
 use crate::plan::{self, Report};
+use crate::text::command::Commands;
+use crate::text::{self, Printable, printable};
 
 use super::args::Output;
 
 /// One JSON object on stdout.
 pub(super) fn json(value: &impl Serialize) -> io::Result<()> {
     let mut out = io::BufWriter::new(io::stdout().lock());
-    serde_json::to_writer(&mut out, value)?;
+    text::json::write(&mut out, value)?;
     writeln!(out)?;
     out.flush()
 }
 
 /// A report on stdout.
-pub(super) fn report(report: &Report, folder: &Path, output: Output) -> io::Result<()> {
+pub(super) fn report(report: &Report, folder: &Path, output: Output, commands: Commands) -> io::Result<()> {
     match output {
         Output::Json => json(report),
         Output::Text => {
             // First, so that nobody takes a pass against one API for one against another.
-            writeln!(anstream::stdout(), "API: {}", plan::printable(&report.place.to_string()))?;
-            problems(&report.problems, folder)?;
+            writeln!(anstream::stdout(), "API: {}", printable(&report.place.to_string()))?;
+            problems(&report.problems, folder, commands)?;
             let mut out = anstream::stdout().lock();
             out.write_all(plan::render(report).as_bytes())
         }
@@ -33,10 +35,10 @@ pub(super) fn report(report: &Report, folder: &Path, output: Output) -> io::Resu
 }
 
 /// Problems with their source lines, each followed by an empty line.
-pub(super) fn problems(problems: &[Problem], folder: &Path) -> io::Result<()> {
+pub(super) fn problems(problems: &[Problem], folder: &Path, commands: Commands) -> io::Result<()> {
     let mut out = anstream::stdout().lock();
     for problem in problems {
-        let drawn = manifest::draw(problem, &shown_file(folder, &problem.file), true);
+        let drawn = manifest::draw_with(problem, shown_file(folder, &problem.file).as_str(), true, commands);
         writeln!(out, "{}\n", drawn.trim_end())?;
     }
     Ok(())
@@ -44,6 +46,6 @@ pub(super) fn problems(problems: &[Problem], folder: &Path) -> io::Result<()> {
 
 /// A file of the folder as seen from where truenorth runs, so that terminals and editors can open it. What in its name
 /// would steer a terminal is escaped.
-pub(super) fn shown_file(folder: &Path, file: &str) -> String {
-    plan::printable(&folder.join(file).to_string_lossy())
+pub(super) fn shown_file(folder: &Path, file: &str) -> Printable {
+    printable(&folder.join(file).to_string_lossy())
 }

@@ -7,6 +7,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::Timestamp;
 
 use crate::daemon::{Progress, Waiting};
+use crate::text::short;
 
 /// How long a pass stays silent.
 const SILENT: Duration = Duration::from_secs(1);
@@ -87,14 +88,11 @@ impl ReadsLine {
 
     /// Tells that everything waits.
     pub(super) fn limited(&self, wait: Duration, until: Timestamp) {
-        let wait = match wait.as_secs() {
-            short @ 0..120 => format!("{short} s"),
-            long => format!("{} min", long.div_ceil(60)),
-        };
         let until = until.strftime("%H:%M:%S UTC");
         let tell = || {
             // Where stderr is gone, there is nobody to tell.
-            let _ = writeln!(anstream::stderr(), "the rate limit is used up: waiting {wait}, until {until}");
+            let _ =
+                writeln!(anstream::stderr(), "the rate limit is used up: waiting {}, until {until}", short::wait(wait));
         };
         match &self.0.bar {
             Some(bar) => bar.suspend(tell),

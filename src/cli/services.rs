@@ -1,14 +1,12 @@
 //! Which service somebody means: by its full name, or by its last part where only one has it.
 
 use crate::model::ServiceKey;
-use crate::plan::printable;
+use crate::text::{near, printable};
 
 /// Most names that a message lists.
 const LISTED: usize = 5;
 /// How alike two names must be, of 1.
 const NEAR: f32 = 0.6;
-/// Longer names are compared with none.
-const MAX_NAME: usize = 256;
 
 /// A name that leads to no service, with what to do.
 #[derive(Debug, thiserror::Error)]
@@ -50,24 +48,21 @@ fn hint(name: &str, known: &[&ServiceKey]) -> String {
     if known.is_empty() {
         return "no service was ever called; is --state-dir the one of the daemon?".to_owned();
     }
-    if name.len() <= MAX_NAME {
-        let names: Vec<String> = known.iter().map(ToString::to_string).collect();
-        let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        let full = similar::get_close_matches(name, &names, 1, NEAR).first().map(|near| (*near).to_owned());
-        let by_last_part = || {
-            let last: Vec<&str> = known.iter().map(|key| key.service.as_str()).collect();
-            let near = *similar::get_close_matches(name, &last, 1, NEAR).first()?;
-            known.iter().find(|key| key.service.as_str() == near).map(ToString::to_string)
-        };
-        if let Some(near) = full.or_else(by_last_part) {
-            return format!("did you mean {}?", printable(&near));
-        }
+    let names: Vec<String> = known.iter().map(ToString::to_string).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let by_last_part = || {
+        let last: Vec<&str> = known.iter().map(|key| key.service.as_str()).collect();
+        let near = near(name, &last, NEAR)?;
+        names.get(last.iter().position(|part| *part == near)?).copied()
+    };
+    if let Some(near) = near(name, &names, NEAR).or_else(by_last_part) {
+        return format!("did you mean {}?", printable(near));
     }
     format!("known: {}", listed(known))
 }
 
 fn listed(keys: &[&ServiceKey]) -> String {
-    let shown: Vec<String> = keys.iter().take(LISTED).map(|key| printable(&key.to_string())).collect();
+    let shown: Vec<String> = keys.iter().take(LISTED).map(|key| printable(&key.to_string()).to_string()).collect();
     match keys.len().saturating_sub(LISTED) {
         0 => shown.join(", "),
         more => format!("{} and {more} more", shown.join(", ")),

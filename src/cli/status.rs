@@ -21,6 +21,7 @@ use crate::model::{Cause, Known, Revision, ServiceKey};
 use crate::plan::{ApiUse, Rules, Step, Suspension};
 use crate::source::Folder;
 use crate::status::{Look, Paused, Quota, ServiceStatus};
+use crate::text::command::Commands;
 
 /// What `--output json` prints: the JSON of the daemon's `/status`, and what only the ledger knows.
 #[derive(Clone, Debug, Serialize)]
@@ -94,7 +95,7 @@ pub(super) fn run(args: &StatusArgs) -> anyhow::Result<Exit> {
     match args.output {
         Output::Json => print::json(&page)?,
         Output::Text => {
-            print::problems(&page.problems, folder.path())?;
+            print::problems(&page.problems, folder.path(), Commands::Hidden)?;
             let width = Size::of_stdout().map(|size| size.columns);
             let lines = status_table::lines(&View::of(&page), Timestamp::now(), width);
             anstream::stdout().write_all((lines.join("\n") + "\n").as_bytes())?;

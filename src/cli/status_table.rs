@@ -5,10 +5,10 @@ use jiff::Timestamp;
 
 use super::attempt::with_hint;
 use super::live::KEPT;
-use super::short;
 use super::status::{Page, Service, told};
 use super::table::{self, Cell, Column, Row, Size};
-use crate::plan::{Suspension, counted, printable};
+use crate::plan::Suspension;
+use crate::text::{Printable, counted, printable, short};
 
 const FAINT: Style = Style::new().dimmed();
 const STRONG: Style = Style::new().bold();
@@ -40,24 +40,24 @@ const PROBLEMS: usize = 5;
 pub(super) struct View {
     rows: Vec<Shown>,
     counts: Vec<(&'static str, usize)>,
-    problems: Vec<String>,
-    paused: Option<(Timestamp, String)>,
+    problems: Vec<Printable>,
+    paused: Option<(Timestamp, Printable)>,
     holder: String,
-    revision: String,
+    revision: Printable,
 }
 
 /// One line of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Shown {
     rank: usize,
-    service: String,
+    service: Printable,
     state: &'static str,
-    revision: String,
+    revision: Printable,
     /// When what the service has was accepted.
     applied: Option<Timestamp>,
-    message: String,
+    message: Printable,
     /// The way out, where the message has one.
-    hint: Option<String>,
+    hint: Option<Printable>,
 }
 
 impl View {
@@ -66,7 +66,7 @@ impl View {
             rank: rank("problem"),
             service: printable(&key.to_string()),
             state: "problem",
-            revision: String::new(),
+            revision: Printable::default(),
             applied: None,
             message: printable(problem),
             hint: None,
@@ -90,7 +90,11 @@ impl View {
             problems: page.problems.iter().map(problem).collect(),
             paused: page.paused.as_ref().map(|paused| (paused.until, printable(&paused.reason))),
             holder: told(page.holder),
-            revision: page.revision.as_ref().map(|revision| short::revision(&revision.to_string())).unwrap_or_default(),
+            revision: page
+                .revision
+                .as_ref()
+                .map(|revision| printable(&short::revision(&revision.to_string())))
+                .unwrap_or_default(),
         }
     }
 }
@@ -107,7 +111,7 @@ fn shown(service: &Service) -> Shown {
             .applied_revision
             .as_deref()
             .map(short::revision)
-            .map_or(String::new(), |text| printable(&text)),
+            .map_or(Printable::default(), |text| printable(&text)),
         applied: service.applied_at,
         message: printable(message),
         hint: hint.map(|hint| printable(&format!("hint: {hint}"))),
@@ -169,7 +173,8 @@ pub(super) fn screen(view: &View, now: Timestamp, size: Size) -> Vec<String> {
     let mut foot = foot(view, now, width);
     let told = view.problems.iter().take(PROBLEMS).map(|problem| one_line(problem, WRONG, width));
     let more = view.problems.len().saturating_sub(PROBLEMS);
-    let more = (more > 0).then(|| one_line(&format!("… and {}", counted(more, "more problem")), FAINT, width));
+    let more =
+        (more > 0).then(|| one_line(&printable(&format!("… and {}", counted(more, "more problem"))), FAINT, width));
     let above: Vec<String> = told.chain(more).collect();
     foot.splice(0..0, above);
     let room = size.rows.saturating_sub(foot.len());
@@ -179,7 +184,7 @@ pub(super) fn screen(view: &View, now: Timestamp, size: Size) -> Vec<String> {
         // One line is the head's, one is for those that are left out.
         let fit = room.saturating_sub(2).min(view.rows.len());
         let mut lines = rows(&view.rows[..fit], now, width, Hints::Within);
-        lines.push(one_line(&format!("… and {} more", view.rows.len() - fit), FAINT, width));
+        lines.push(one_line(&printable(&format!("… and {} more", view.rows.len() - fit)), FAINT, width));
         lines
     };
     lines.truncate(room);
@@ -211,17 +216,17 @@ fn rows(rows: &[Shown], now: Timestamp, width: Option<usize>, hints: Hints) -> V
     }
     let cells = |row: &Shown| Row {
         cells: [
-            Cell::new(&*row.service),
+            Cell::new(row.service.clone()),
             Cell::styled(row.state, style(row.state)),
-            Cell::new(&*row.revision),
-            Cell::new(row.applied.map(|applied| short::age(applied, now)).unwrap_or_default()),
+            Cell::new(row.revision.clone()),
+            Cell::new(row.applied.map(|applied| printable(&short::age(applied, now))).unwrap_or_default()),
             match (&row.hint, hints) {
-                (Some(hint), Hints::Within) => Cell::new(format!("{}; {hint}", row.message)),
-                (Some(_) | None, _) => Cell::new(&*row.message),
+                (Some(hint), Hints::Within) => Cell::new(printable(&format!("{}; {hint}", row.message))),
+                (Some(_) | None, _) => Cell::new(row.message.clone()),
             },
         ],
         below: match hints {
-            Hints::Below => row.hint.iter().map(|hint| Cell::styled(&**hint, FAINT)).collect(),
+            Hints::Below => row.hint.iter().map(|hint| Cell::styled(hint.clone(), FAINT)).collect(),
             Hints::Within => Vec::new(),
         },
     };
@@ -232,7 +237,7 @@ fn foot(view: &View, now: Timestamp, width: Option<usize>) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some((until, reason)) = &view.paused {
         let words = format!("all calls wait until {} (in {}): {reason}", short::time(*until), short::span(now, *until));
-        lines.push(one_line(&words, WAITS, width));
+        lines.push(one_line(&printable(&words), WAITS, width));
     }
     let counts: Vec<String> = view.counts.iter().map(|(state, count)| format!("{count} {state}")).collect();
     let mut words = counted(view.rows.len(), "service");
@@ -242,12 +247,12 @@ fn foot(view: &View, now: Timestamp, width: Option<usize>) -> Vec<String> {
     if !view.problems.is_empty() {
         words = format!("{words}; {} in the folder", counted(view.problems.len(), "problem"));
     }
-    lines.push(one_line(&format!("{words}  {}", view.revision), STRONG, width));
-    lines.push(one_line(&view.holder, FAINT, width));
+    lines.push(one_line(&printable(&format!("{words}  {}", view.revision)), STRONG, width));
+    lines.push(one_line(&printable(&view.holder), FAINT, width));
     lines
 }
 
 /// A line of its own, cut to the width.
-pub(super) fn one_line(text: &str, style: Style, width: Option<usize>) -> String {
-    format!("{style}{}{style:#}", table::cut(text, width.unwrap_or(usize::MAX)).0)
+pub(super) fn one_line(text: &Printable, style: Style, width: Option<usize>) -> String {
+    format!("{style}{}{style:#}", table::cut(text.as_str(), width.unwrap_or(usize::MAX)).0)
 }

@@ -1,13 +1,15 @@
 //! Tables: aligned columns that fit the width of a terminal, where there is one.
 //!
-//! What does not fit is cut with `…` and never wrapped; without a terminal nothing is cut. Cells hold text that was made
-//! printable before, so that what is measured is what is seen.
+//! What does not fit is cut with `…` and never wrapped; without a terminal nothing is cut. Cells hold printable text, so
+//! that what is measured is what is seen.
 
 use std::fmt::Write as _;
 use std::io::IsTerminal as _;
 
 use anstyle::Style;
 use unicode_width::UnicodeWidthChar as _;
+
+use crate::text::Printable;
 
 /// What stands between two columns.
 const GAP: usize = 2;
@@ -61,16 +63,16 @@ impl Column {
 /// A text with its colour.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Cell {
-    text: String,
+    text: Printable,
     style: Style,
 }
 
 impl Cell {
-    pub(super) fn new(text: impl Into<String>) -> Self {
+    pub(super) fn new(text: impl Into<Printable>) -> Self {
         Self { text: text.into(), style: Style::new() }
     }
 
-    pub(super) fn styled(text: impl Into<String>, style: Style) -> Self {
+    pub(super) fn styled(text: impl Into<Printable>, style: Style) -> Self {
         Self { text: text.into(), style }
     }
 }
@@ -88,7 +90,7 @@ pub(super) fn lines<const N: usize>(columns: [Column; N], rows: &[Row<N>], width
     let mut widths = heads.map(measured);
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(&row.cells) {
-            *width = (*width).max(measured(&cell.text));
+            *width = (*width).max(measured(cell.text.as_str()));
         }
     }
     let mut widths = widths.map(Some);
@@ -155,8 +157,8 @@ fn line(columns: &[Column], cells: &[Cell], widths: &[Option<usize>], room: Opti
             }
             room -= owed;
             let (cut, taken) = match column {
-                Column::Name(_) => cut_middle(text, width.min(room)),
-                Column::Firm(_) | Column::Soft(_) | Column::Spare(_) => cut(text, width.min(room)),
+                Column::Name(_) => cut_middle(text.as_str(), width.min(room)),
+                Column::Firm(_) | Column::Soft(_) | Column::Spare(_) => cut(text.as_str(), width.min(room)),
             };
             let _ = write!(line, "{:owed$}{style}{cut}{style:#}", "");
             room -= taken;
@@ -225,11 +227,15 @@ fn width_of(c: char) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::text::printable;
 
     const COLUMNS: [Column; 3] = [Column::Soft("SERVICE"), Column::Firm("STATE"), Column::Soft("MESSAGE")];
 
     fn rows(cells: &[[&str; 3]]) -> Vec<Row<3>> {
-        cells.iter().map(|cells| Row { cells: cells.map(Cell::new), below: Vec::new() }).collect()
+        cells
+            .iter()
+            .map(|cells| Row { cells: cells.map(|text| Cell::new(printable(text))), below: Vec::new() })
+            .collect()
     }
 
     fn plain(lines: &[String]) -> Vec<String> {
@@ -264,7 +270,7 @@ mod tests {
     #[test]
     fn what_stands_below_a_row_is_cut_too() {
         let mut table = rows(&[["a", "b", "c"]]);
-        table[0].below = vec![Cell::new("x".repeat(50))];
+        table[0].below = vec![Cell::new(printable(&"x".repeat(50)))];
         assert_eq!(plain(&lines(COLUMNS, &table, Some(20)))[2], format!("    {}…", "x".repeat(15)));
         assert_eq!(plain(&lines(COLUMNS, &table, None))[2], format!("    {}", "x".repeat(50)));
     }
@@ -275,7 +281,7 @@ mod tests {
             [Column::Name("SERVICE"), Column::Firm("STATE"), Column::Spare("REVISION"), Column::Soft("MESSAGE")];
         let name = "shop/a-service-of-the-eu-west-checkout";
         let message = "m".repeat(100);
-        let cells = [name, "unchanged", "tree:de75de5a3096", &message].map(Cell::new);
+        let cells = [name, "unchanged", "tree:de75de5a3096", &message].map(|text| Cell::new(printable(text)));
         let table = [Row { cells, below: Vec::new() }];
         let row = |width| plain(&lines(COLUMNS, &table, Some(width)))[1].clone();
         assert_eq!(row(100), format!("{name}  unchanged  tree:de75de5a3096  {}…", "m".repeat(29)));

@@ -9,8 +9,8 @@ use super::exit::Exit;
 use super::print;
 use crate::manifest::Problem;
 use crate::model::Revision;
-use crate::plan::counted;
 use crate::source::Folder;
+use crate::text::counted;
 
 /// What `--output json` prints.
 #[derive(Serialize)]
@@ -22,6 +22,7 @@ struct Validation<'a> {
 }
 
 pub(super) fn run(args: &ValidateArgs) -> anyhow::Result<Exit> {
+    let commands = args.show.commands();
     let mut folder = Folder::new(&args.folder.manifests);
     let snapshot = folder.look().map_err(|error| super::unreadable(&error))?;
     let valid = snapshot.problems.is_empty();
@@ -35,11 +36,11 @@ pub(super) fn run(args: &ValidateArgs) -> anyhow::Result<Exit> {
         ValidateOutput::Github => {
             let mut out = anstream::stdout().lock();
             for problem in &snapshot.problems {
-                writeln!(out, "{}", annotation(problem, &print::shown_file(folder.path(), &problem.file)))?;
+                writeln!(out, "{}", annotation(problem, print::shown_file(folder.path(), &problem.file).as_str()))?;
             }
         }
         ValidateOutput::Text => {
-            print::problems(&snapshot.problems, folder.path())?;
+            print::problems(&snapshot.problems, folder.path(), commands)?;
             let mut out = anstream::stdout().lock();
             let manifests = counted(snapshot.desired.len(), "valid manifest");
             match snapshot.problems.len() {

@@ -26,6 +26,7 @@ use super::table::Size;
 use super::{on_runtime, print};
 use crate::ledger::Traces;
 use crate::source::Folder;
+use crate::text::printable;
 
 /// How often the ledger's files are asked whether somebody wrote: three calls of `stat(2)`.
 const ASKED_EVERY: Duration = Duration::from_millis(100);
@@ -90,7 +91,7 @@ async fn in_lines(mut seen: mpsc::Receiver<Seen>, output: Output) -> anyhow::Res
             (Err(error), None) => return Err(error),
             // It was well before, and may be again.
             (Err(error), Some(_)) => {
-                writeln!(anstream::stderr(), "error: {error:#}")?;
+                writeln!(anstream::stderr(), "error: {}", printable(&format!("{error:#}")))?;
                 continue;
             }
         };
@@ -162,7 +163,7 @@ fn frame(view: &View, failure: Option<&str>) -> Vec<String> {
     let mut lines = status_table::screen(view, Timestamp::now(), Size { columns, rows });
     if let Some(failure) = failure {
         let style = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
-        lines.push(one_line(&crate::plan::printable(failure), style, Some(columns)));
+        lines.push(one_line(&printable(failure), style, Some(columns)));
     }
     lines
 }

@@ -28,6 +28,7 @@ use answer::{Answer, NotSent, Waiting};
 use facts::Facts;
 
 pub(super) fn run(args: &WhyArgs) -> anyhow::Result<Exit> {
+    let commands = args.show.commands();
     let state_dir = settings::state_dir(&args.state, &settings::environment)?;
     let mut folder = Folder::new(&args.folder.manifests);
     let observation = daemon::observe(&mut folder, &state_dir, &Rules::default()).map_err(observe_error)?;
@@ -39,7 +40,8 @@ pub(super) fn run(args: &WhyArgs) -> anyhow::Result<Exit> {
     let snapshot = &observation.snapshot;
     let known = snapshot.desired.keys().chain(snapshot.claimed()).chain(&called);
     let service = services::meant(&args.service, known, "neither the folder nor the ledger knows a")?;
-    let facts = Facts::gather(service, &observation, reader.as_ref(), Timestamp::now()).map_err(configuration)?;
+    let facts =
+        Facts::gather(service, &observation, reader.as_ref(), commands, Timestamp::now()).map_err(configuration)?;
     match args.output {
         Output::Json => print::json(&Explanation::of(&facts))?,
         Output::Text => {
@@ -47,7 +49,7 @@ pub(super) fn run(args: &WhyArgs) -> anyhow::Result<Exit> {
             anstream::stdout().write_all(text.as_bytes())?;
             if !facts.problems.is_empty() {
                 anstream::stdout().write_all(b"\n")?;
-                print::problems(&facts.problems, folder.path())?;
+                print::problems(&facts.problems, folder.path(), commands)?;
             }
         }
     }

@@ -11,6 +11,7 @@ use crate::ledger::{OpenError, ReadError, Reader};
 use crate::model::{Cause, Desired, Known, ServiceKey};
 use crate::plan::{self, Change, Outcome, Rules, ServiceReport, Step, Suspension};
 use crate::source::{Folder, Snapshot, Unreadable};
+use crate::text::command::Commands;
 
 /// What a pass knows before it sends anything.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub struct Observation {
     pub steps: BTreeMap<ServiceKey, Step>,
     /// What was applied last of those that are due, as the ledger keeps it.
     applied: HashMap<ServiceKey, String>,
+    /// How commands stand in what is told of it.
+    pub commands: Commands,
 }
 
 /// Reading one row by its name costs about as much as this many in a row.
@@ -100,7 +103,7 @@ impl Observation {
             steps.remove(&key);
             known.remove(&key);
         }
-        Ok(Self { snapshot, known, steps, applied: last })
+        Ok(Self { snapshot, known, steps, applied: last, commands: Commands::Hidden })
     }
 
     /// What is desired and known of the services for which an update is due: all that a single pass has to do with.
@@ -119,7 +122,7 @@ impl Observation {
         let change = |key: &ServiceKey| {
             let applied = self.applied.get(key).and_then(|spec| serde_json::from_str(spec).ok());
             let desired = self.snapshot.desired.get(key)?;
-            Some((key.clone(), plan::changes(applied.as_ref(), &desired.update)))
+            Some((key.clone(), plan::changes(applied.as_ref(), &desired.update, self.commands)))
         };
         self.keys_due().filter_map(change).collect()
     }

@@ -17,6 +17,7 @@ use crate::ledger::Ledger;
 use crate::model::ServiceKey;
 use crate::plan::{Change, Outcome, Reading, Report, Rules};
 use crate::source::Folder;
+use crate::text::command::Commands;
 
 /// How often progress is shown at most.
 const SHOW_EVERY: Duration = Duration::from_millis(100);
@@ -35,6 +36,8 @@ pub struct PassSettings {
     pub backoff: Backoff,
     /// What is done where a manifest alone does not decide.
     pub rules: Rules,
+    /// How commands stand in the report.
+    pub commands: Commands,
 }
 
 /// Why a pass could not begin. Nothing was sent.
@@ -148,7 +151,8 @@ pub async fn reconcile_once(
         looked = look => looked?,
     };
     *folder = looked;
-    let observation = observation?;
+    let mut observation = observation?;
+    observation.commands = settings.commands;
     let observation = Arc::new(observation);
     let (desired, known) = observation.due();
     let due = desired.len();

@@ -28,7 +28,6 @@ use crate::engine::{Call, Ending, Pace, Work};
 use crate::error::chain;
 use crate::ledger::{Ledger, ReadError};
 use crate::manifest::Problem;
-use crate::model::Revision;
 use crate::plan::Rules;
 use crate::source::{Folder, Mounts, Snapshot, Unreadable, Watch, Watching};
 use crate::status::{Meters, Query};
@@ -447,15 +446,5 @@ fn tell_watching(watching: &Watching) {
         Watching::Polling { every, reason } => {
             warn!(every_seconds = every.as_secs_f64(), reason, "changes cannot be noticed by events; looking at times");
         }
-    }
-}
-
-/// The revision of a snapshot in a few characters.
-pub(super) fn short_revision(revision: &Revision) -> String {
-    match revision {
-        Revision::Git { commit, dirty } => {
-            format!("git:{}{}", commit.get(..12).unwrap_or(commit), if *dirty { "+dirty" } else { "" })
-        }
-        Revision::Tree(digest) => format!("tree:{}", digest.to_string().get(7..19).unwrap_or_default()),
     }
 }

@@ -7,6 +7,8 @@ use sd_notify::NotifyState;
 use tokio::time::Instant;
 use tracing::debug;
 
+use crate::text::{Printable, printable};
+
 /// Least time between two sentences of status.
 const STATUS_EVERY: Duration = Duration::from_secs(1);
 
@@ -17,7 +19,7 @@ pub(super) struct Systemd {
     /// Whether systemd wants to be told anything.
     listens: bool,
     watchdog: Option<(Duration, Instant)>,
-    said: String,
+    said: Printable,
     asked_at: Option<Instant>,
 }
 
@@ -26,7 +28,7 @@ impl Systemd {
         let listens = std::env::var_os("NOTIFY_SOCKET").is_some();
         // Half of the interval, as sd_watchdog_enabled(3) recommends.
         let watchdog = sd_notify::watchdog_enabled().map(|interval| (interval / 2, now));
-        Self { listens, watchdog, said: String::new(), asked_at: None }
+        Self { listens, watchdog, said: Printable::default(), asked_at: None }
     }
 
     /// Ready, at the start and after a reload.
@@ -69,10 +71,12 @@ impl Systemd {
     }
 
     /// Shows a sentence in `systemctl status`, if it is another one.
+    /// A line break in it would begin another assignment, which systemd would act on.
     pub(super) fn say(&mut self, sentence: String, now: Instant) {
         self.asked_at = Some(now);
+        let sentence = printable(&sentence);
         if sentence != self.said {
-            tell(&[NotifyState::Status(&sentence)]);
+            tell(&[NotifyState::Status(sentence.as_str())]);
             self.said = sentence;
         }
     }

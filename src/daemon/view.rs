@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::run::{Daemon, short_revision};
+use super::run::Daemon;
 use crate::engine::{Block, Phase, Standing};
 use crate::error::chain;
 use crate::model::{Cause, Known, ServiceKey};
-use crate::plan::{Step, Suspension, counted};
+use crate::plan::{Step, Suspension};
 use crate::source::Watching;
 use crate::status::{Drift, Gauges, Look, Paused, Query, Quota, Readiness, ServiceStatus, Status, Watched};
+use crate::text::{counted, short};
 
 impl Daemon {
     /// Answers a question; one whose asker is gone is dropped.
@@ -195,7 +196,7 @@ impl Daemon {
         if let Some(until) = self.driver.engine.reads_wait_until(self.driver.clock.now()) {
             parts.push(format!("reads wait until {until:.0}"));
         }
-        format!("{} at {}", parts.join(", "), short_revision(&snapshot.revision))
+        format!("{} at {}", parts.join(", "), short::revision(&snapshot.revision.to_string()))
     }
 }
 

@@ -1,14 +1,27 @@
 //! Drawing a problem for people: the message, the place, the source line with a caret, the hint.
 
+use std::sync::LazyLock;
+
 use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
+use regex::Regex;
 
-use super::Problem;
+use super::problem::Excerpt;
+use super::{Problem, suggest};
+use crate::text::command::{self, Commands};
+use crate::text::printable;
 
 /// Draws a problem over several lines, without a final line break. `shown_file` is the file's name as the user knows
-/// it; `styled` asks for ANSI colours.
+/// it; `styled` asks for ANSI colours. Of a line that may hold a command, or what is no field of a manifest, only the
+/// harmless words are drawn.
 #[must_use]
 pub fn draw(problem: &Problem, shown_file: &str, styled: bool) -> String {
+    draw_with(problem, shown_file, styled, Commands::Hidden)
+}
+
+/// The same, with commands as somebody asked for them.
+#[must_use]
+pub fn draw_with(problem: &Problem, shown_file: &str, styled: bool, commands: Commands) -> String {
     let renderer = if styled { Renderer::styled() } else { Renderer::plain() };
     let (line, column) = (problem.line as usize, problem.column as usize);
     let title = if problem.path.is_empty() || problem.message.contains(last_part(&problem.path)) {
@@ -16,15 +29,15 @@ pub fn draw(problem: &Problem, shown_file: &str, styled: bool) -> String {
     } else {
         format!("{}: {}", problem.path, problem.message)
     };
-    let mut group = Group::with_title(Level::ERROR.primary_title(title));
+    let mut group = Group::with_title(Level::ERROR.primary_title(printable(&title).to_string()));
     let origin = Origin::path(shown_file).line(line).char_column(column);
-    group = match &problem.excerpt {
+    group = match problem.excerpt.as_ref().map(|excerpt| shown(excerpt, commands)) {
         None => group.element(origin),
         Some(excerpt) => {
             let caret = AnnotationKind::Primary.span(excerpt.start..excerpt.end);
-            let snippet = Snippet::source(excerpt.text.as_str()).line_start(line).annotation(caret);
             // The renderer counts the column in the excerpt, which of a long line holds only a piece.
             let counted = excerpt.text.get(..excerpt.start).map_or(0, |before| before.chars().count() + 1);
+            let snippet = Snippet::source(excerpt.text).line_start(line).annotation(caret);
             if counted == column {
                 group.element(snippet.path(shown_file))
             } else {
@@ -33,11 +46,74 @@ pub fn draw(problem: &Problem, shown_file: &str, styled: bool) -> String {
         }
     };
     if let Some(hint) = &problem.hint {
-        group = group.element(Level::HELP.with_name("hint").message(hint.as_str()));
+        group = group.element(Level::HELP.with_name("hint").message(printable(hint).to_string()));
     }
     renderer.decor_style(DecorStyle::Ascii).render(&[group])
 }
 
 fn last_part(path: &str) -> &str {
     path.rsplit('.').next().unwrap_or(path)
+}
+
+/// The excerpt as it may be shown, its parts each for itself, so that the caret stays under what is at fault.
+fn shown(excerpt: &Excerpt, commands: Commands) -> Excerpt {
+    let text = &excerpt.text;
+    let (plain, harmless) = plain_until(text);
+    let all = commands == Commands::Shown || harmless.of(&text[plain..]) == text[plain..];
+    let plain = if all { text.len() } else { plain };
+    // What is at fault in a command has no place of its own in what is shown of it.
+    let start = excerpt.start.min(plain);
+    let end = if excerpt.end > plain { text.len() } else { excerpt.end };
+    // The renderer widens tabs itself.
+    let cells = |text: &str| text.split('\t').map(|cell| printable(cell).to_string()).collect::<Vec<_>>().join("\t");
+    let part = |from: usize, to: usize| {
+        let known = cells(text.get(from..to.min(plain)).unwrap_or_default());
+        let rest = text.get(from.max(plain)..to).filter(|rest| !rest.is_empty());
+        known + &rest.map(|rest| printable(&harmless.of(rest)).to_string()).unwrap_or_default()
+    };
+    let (before, fault, after) = (part(0, start), part(start, end), part(end, text.len()));
+    Excerpt { start: before.len(), end: before.len() + fault.len(), text: before + &fault + &after }
+}
+
+/// What the rest of a line is.
+#[derive(Clone, Copy, Debug)]
+enum Rest {
+    /// A command, from its first word on.
+    Command,
+    /// A piece of one, or what no manifest has.
+    Piece,
+}
+
+impl Rest {
+    /// What may be shown of it, within the quotes and brackets of the document.
+    fn of(self, text: &str) -> String {
+        let value = text.trim_end_matches(['}', ']', ',', ' ', '…']);
+        let quote =
+            ["'", "\""].into_iter().find(|quote| value.len() > 1 && value.starts_with(quote) && value.ends_with(quote));
+        let (quote, within) = quote.map_or(("", value), |quote| (quote, &value[1..value.len() - 1]));
+        let shown = match self {
+            Self::Command => command::shown(within),
+            Self::Piece => command::shown_piece(within),
+        };
+        format!("{quote}{shown}{quote}{}", &text[value.len()..])
+    }
+}
+
+/// Up to where a line holds nothing but fields of a manifest that are no commands, and what follows.
+fn plain_until(line: &str) -> (usize, Rest) {
+    #[allow(clippy::expect_used, reason = "a constant pattern that tests use")]
+    static FIELD: LazyLock<Regex> = LazyLock::new(|| {
+        Regex::new(r#""([^"\\]{1,64})"\s*:\s*|'([^'\\]{1,64})'\s*:\s*|([A-Za-z_][\w.-]{0,63})\s*:(?:\s+|$|["'\[{])"#)
+            .expect("a valid pattern")
+    });
+    let mut fields = 0;
+    for found in FIELD.captures_iter(line) {
+        let (Some(whole), Some(name)) = (found.get(0), (1..=3).find_map(|index| found.get(index))) else { break };
+        match suggest::known(name.as_str()) {
+            Some(field) if command::is_command(field) => return (whole.end(), Rest::Command),
+            Some(_) => fields += 1,
+            None => return (whole.end(), Rest::Piece),
+        }
+    }
+    (if fields == 0 { line.len() - line.trim_start().len() } else { line.len() }, Rest::Piece)
 }

@@ -40,7 +40,7 @@ use node::{Budget, Excess, MAX_DEPTH, MAX_NODES, Node};
 use outline::{NoOutline, Outline};
 use text::{Source, shown};
 
-pub use draw::draw;
+pub use draw::{draw, draw_with};
 pub use problem::Problem;
 pub use schema::schema;
 

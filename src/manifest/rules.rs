@@ -89,7 +89,7 @@ fn header(checker: &mut Checker, name: &str, field: Option<&Field<'_, '_>>, expe
     let Some(field) = field else { return checker.missing(&Spot::ROOT, name) };
     let Some(text) = checker.text(field) else { return };
     if text != expected {
-        let hint = match suggest::near(text, &[expected], 0.6) {
+        let hint = match crate::text::near(text, &[expected], 0.6) {
             Some(near) => format!("did you mean {near}?"),
             None => IGNORE_HINT.into(),
         };

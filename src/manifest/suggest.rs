@@ -1,6 +1,7 @@
 //! Suggestions: what somebody may have meant by a field or a word that a manifest does not have.
 
 use crate::model::character::{is_invisible, look_alike};
+use crate::text::near;
 
 /// Every map of a manifest with its fields, in the order in which they are shown.
 const LEVELS: [(&str, &[&str]); 9] = [
@@ -19,8 +20,8 @@ const LEVELS: [(&str, &[&str]); 9] = [
 const NEAR: f32 = 0.6;
 /// How alike a word must be to a field of another map, where the guess is bolder.
 const NEAR_ELSEWHERE: f32 = 0.85;
-/// Longer words are not compared.
-const MAX_WORD: usize = 64;
+/// Most characters of a text that an id is made of.
+const MAX_ID: usize = 64;
 
 /// The hint for an unknown field of the map at `level`, such as `spec.external`.
 pub(super) fn field(level: &str, name: &str) -> String {
@@ -52,6 +53,12 @@ pub(super) fn field(level: &str, name: &str) -> String {
     format!("known here: {}", siblings.join(", "))
 }
 
+/// The field that has this name, or nearly.
+pub(super) fn known(name: &str) -> Option<&'static str> {
+    let all: Vec<&str> = LEVELS.iter().flat_map(|(_, fields)| *fields).copied().collect();
+    near(name, &all, NEAR_ELSEWHERE)
+}
+
 /// The hint for a word that is none of those known.
 pub(super) fn word(given: &str, known: &[&str]) -> String {
     match near(given, known, NEAR) {
@@ -60,22 +67,10 @@ pub(super) fn word(given: &str, known: &[&str]) -> String {
     }
 }
 
-/// The known word that is most like the given one.
-pub(super) fn near<'k>(given: &str, known: &[&'k str], cutoff: f32) -> Option<&'k str> {
-    if given.len() > MAX_WORD {
-        return None;
-    }
-    let lower: Vec<String> = known.iter().map(|word| word.to_ascii_lowercase()).collect();
-    let lower: Vec<&str> = lower.iter().map(String::as_str).collect();
-    let given = given.to_ascii_lowercase();
-    let best = *similar::get_close_matches(given.as_str(), &lower, 1, cutoff).first()?;
-    known.iter().find(|word| word.eq_ignore_ascii_case(best)).copied()
-}
-
 /// The id that somebody may have meant who wrote a name, or a letter that only looks right.
 pub(super) fn id(given: &str) -> Option<String> {
     let mut id = String::new();
-    for c in given.chars().take(MAX_WORD) {
+    for c in given.chars().take(MAX_ID) {
         match look_alike(c).unwrap_or(c).to_ascii_lowercase() {
             c if c.is_ascii_alphanumeric() => id.push(c),
             c if is_invisible(c) => {}

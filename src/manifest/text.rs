@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::problem::{Excerpt, Problem};
+use crate::text::printable_within;
 
 /// Most characters of input that a message or a path repeats.
 const SHOWN_CHARS: usize = 80;
@@ -173,17 +174,7 @@ fn ceil(text: &str, at: usize) -> usize {
     (at..text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(text.len())
 }
 
-/// A text from the input as messages show it: bounded, and nothing in it that a terminal or a reader is led astray by.
+/// A text from the input as messages show it: printable and bounded.
 pub(super) fn shown(text: &str) -> String {
-    let mut out = String::new();
-    for (index, c) in text.chars().enumerate() {
-        if index == SHOWN_CHARS {
-            out.push('…');
-            break;
-        }
-        let invisible =
-            matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
-        if c.is_control() || invisible { out.extend(c.escape_default()) } else { out.push(c) }
-    }
-    out
+    printable_within(text, SHOWN_CHARS).to_string()
 }

@@ -1,5 +1,7 @@
 //! Characters by name, for people who cannot see what is wrong with one.
 
+pub(crate) use crate::text::is_invisible;
+
 /// A character with what makes it stand out: `x`, or a no-break space (U+00A0), or `о` (U+043E, a Cyrillic letter).
 pub(crate) fn named(c: char) -> String {
     let code = format!("U+{:04X}", u32::from(c));
@@ -15,16 +17,6 @@ pub(crate) fn named(c: char) -> String {
             None => format!("`{c}` ({code})"),
         },
     }
-}
-
-/// Whether a character takes no room, or turns the direction of what stands beside it.
-pub(crate) fn is_invisible(c: char) -> bool {
-    matches!(
-        c,
-        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180e}'
-            | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}'
-            | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}'
-    )
 }
 
 /// The scripts whose letters are taken for Latin ones.

@@ -61,6 +61,15 @@ impl DeploymentUpdate {
             }
         }
     }
+
+    /// Every command in it.
+    pub fn commands(&self) -> impl Iterator<Item = &str> {
+        let docker = self.docker().map(|docker| [docker.custom_entrypoint(), docker.custom_command()]);
+        let buildpack = self
+            .buildpack()
+            .map(|buildpack| [buildpack.custom_process(), buildpack.custom_entrypoint(), buildpack.custom_command()]);
+        docker.into_iter().flatten().chain(buildpack.into_iter().flatten()).flatten()
+    }
 }
 
 /// An update of the runtime alone: at least one of the two settings.

@@ -148,7 +148,8 @@ impl Client {
         update: &DeploymentUpdate,
     ) -> Result<Answered<Accepted>, CallError> {
         let url = self.shared.api_url.deployment(key);
-        self.call(Effect::Update, Method::POST, url, Some(update)).await?.accepted().await
+        let accepted = async { self.call(Effect::Update, Method::POST, url, Some(update)).await?.accepted().await };
+        accepted.await.map_err(|error| error.without_commands_of(update))
     }
 
     /// `PATCH …/services/{kind}/{service}`: the same update in the newer form. `instances` is what live shows now, so that
@@ -173,7 +174,8 @@ impl Client {
         let instances = instances.filter(|_| kind == ServiceKind::Deployment);
         let body = Patch { deployment: PatchDeployment { instances, update } };
         let url = self.shared.api_url.service_of_kind(key, kind);
-        self.call(Effect::Update, Method::PATCH, url, Some(&body)).await?.accepted().await
+        let accepted = async { self.call(Effect::Update, Method::PATCH, url, Some(&body)).await?.accepted().await };
+        accepted.await.map_err(|error| error.without_commands_of(update))
     }
 
     /// `GET …/services/{service}`: what a service runs, as it is: whatever is shown of it goes through

@@ -11,6 +11,7 @@ use super::answer::{DEFAULT_WAIT, Deprecation, Heard};
 use super::failure::{MAX_MESSAGE, Said};
 use super::meaning::{Speaker, Todo, meaning};
 use super::{Quota, Token, scrub};
+use crate::model::DeploymentUpdate;
 
 /// A call that failed. `Display` is a fragment such as ``the API answered 404 Not Found: no such service (not_found)``;
 /// the causes of a broken connection are in the chain of sources. Nothing in it holds the token, and every text of it
@@ -116,6 +117,14 @@ pub enum Delivery {
 impl CallError {
     pub(super) fn new(call: Effect, failure: Failure, heard: Heard, elapsed: Duration) -> Self {
         Self { parts: Box::new(Parts { call, failure, heard, elapsed }) }
+    }
+
+    /// The same without the hidden words of an update's commands, which an API that refuses one may repeat.
+    pub(super) fn without_commands_of(mut self, update: &DeploymentUpdate) -> Self {
+        if let Failure::Status { said, .. } = &mut self.parts.failure {
+            update.commands().for_each(|command| said.conceal(command));
+        }
+        self
     }
 
     /// What to do next.

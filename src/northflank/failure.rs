@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::body::{Body, End, MAX_FAILURE};
 use super::meaning::Speaker;
 use super::{Token, scrub};
+use crate::text::command;
 
 /// The longest message, in bytes.
 pub(super) const MAX_MESSAGE: usize = 1024;
@@ -42,6 +43,14 @@ impl Said {
                 Self { message: plain.and_then(|text| filled(text, token, MAX_MESSAGE)), ..Self::default() }
             }
         }
+    }
+
+    /// Takes out the words of a command that are not to be shown.
+    pub(super) fn conceal(&mut self, command: &str) {
+        let concealed = |text: &str| command::concealed(text, command);
+        self.message = self.message.take().map(|text| concealed(&text));
+        self.id = self.id.take().map(|text| concealed(&text));
+        self.details = self.details.take().map(|details| mapped(&details, &concealed));
     }
 
     /// `{"error": {"message", "id", "details"}}`; gateways also write `{"error": "…"}` and `{"message": "…"}`.
@@ -87,15 +96,19 @@ fn bounded(details: &Value, token: &Token) -> Value {
     if text.len() > MAX_DETAILS { Value::String(scrub::line(&text, token, MAX_DETAILS)) } else { details }
 }
 
-/// The same value with every text made harmless. The parser has bounded its depth.
+/// The same value with every text made harmless.
 fn scrubbed(value: &Value, token: &Token) -> Value {
-    let line = |text: &str| scrub::line(text, token, MAX_DETAILS);
+    mapped(value, &|text| scrub::line(text, token, MAX_DETAILS))
+}
+
+/// The same value with every text changed so. The parser has bounded its depth.
+fn mapped(value: &Value, change: &impl Fn(&str) -> String) -> Value {
     match value {
-        Value::String(text) => Value::String(line(text)),
-        Value::Array(items) => items.iter().map(|item| scrubbed(item, token)).collect(),
-        Value::Object(fields) => fields.iter().map(|(name, item)| (line(name), scrubbed(item, token))).collect(),
-        // A token of digits alone is a number in JSON.
-        Value::Number(number) if number.to_string().contains(token.expose()) => Value::Null,
+        Value::String(text) => Value::String(change(text)),
+        Value::Array(items) => items.iter().map(|item| mapped(item, change)).collect(),
+        Value::Object(fields) => fields.iter().map(|(name, item)| (change(name), mapped(item, change))).collect(),
+        // A secret of digits alone is a number in JSON.
+        Value::Number(number) if change(&number.to_string()) != number.to_string() => Value::Null,
         Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
     }
 }

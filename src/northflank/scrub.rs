@@ -1,6 +1,7 @@
 //! Makes text that a server sent fit for logs and terminals: without the token, without control characters, bounded.
 
 use super::Token;
+use crate::text::is_steering;
 
 /// What stands where a token stood.
 const PLACEHOLDER: &str = "[token]";
@@ -48,10 +49,7 @@ fn shorten(text: &mut String, max: usize) {
 fn harmless(c: char) -> char {
     match c {
         c if c.is_whitespace() => ' ',
-        c if c.is_control() => char::REPLACEMENT_CHARACTER,
-        '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' => {
-            char::REPLACEMENT_CHARACTER
-        }
+        c if is_steering(c) => char::REPLACEMENT_CHARACTER,
         c => c,
     }
 }

@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::LazyLock;
 
-use regex::Regex;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::printable;
 use crate::model::DeploymentUpdate;
+use crate::text::command::{self, Commands};
+use crate::text::printable;
 
 /// One field that an update changes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,25 +21,55 @@ pub struct Change {
     pub to: Option<String>,
 }
 
+impl Change {
+    /// The change of a field from one text to another; of a command what may be shown.
+    #[must_use]
+    pub fn new(path: impl Into<String>, from: Option<String>, to: Option<String>, commands: Commands) -> Self {
+        let path = path.into();
+        if commands == Commands::Shown || !command::is_command(&path) {
+            return Self { path, from, to };
+        }
+        let (from, to) = match (&from, &to) {
+            (Some(from), Some(to)) => {
+                let (from, to) = command::change(from, to);
+                (Some(from), Some(to))
+            }
+            (from, to) => (from.as_deref().map(command::shown), to.as_deref().map(command::shown)),
+        };
+        Self { path, from, to }
+    }
+
+    /// The same without a word of a command, for whoever may ask without saying who they are.
+    #[must_use]
+    pub fn without_command(self) -> Self {
+        if !command::is_command(&self.path) {
+            return self;
+        }
+        let hidden = |text: Option<String>| text.map(|_| command::HIDDEN.to_owned());
+        Self { from: hidden(self.from), to: hidden(self.to), path: self.path }
+    }
+}
+
 impl fmt::Display for Change {
-    /// `external.imagePath nginx:1 -> nginx:2`, control characters escaped.
+    /// `external.imagePath nginx:1 -> nginx:2`, made printable.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = |value: &Option<String>| value.as_deref().map_or_else(|| "not set".to_owned(), printable);
+        let shown = |value: &Option<String>| value.as_deref().map_or_else(|| "not set".into(), printable);
         write!(f, "{} {} -> {}", self.path, shown(&self.from), shown(&self.to))
     }
 }
 
 /// The fields in which `desired` differs from `applied`, by path. `applied` is the body of the last accepted update as
-/// the ledger has it, `None` where there is none. Parts of a command that look like a password are not shown.
+/// the ledger has it, `None` where there is none. Of a command only its harmless words are
+/// shown, unless somebody asked for `commands`.
 #[must_use]
-pub fn changes(applied: Option<&Value>, desired: &DeploymentUpdate) -> Vec<Change> {
+pub fn changes(applied: Option<&Value>, desired: &DeploymentUpdate, commands: Commands) -> Vec<Change> {
     // An update is always JSON.
-    changes_between(applied, &serde_json::to_value(desired).unwrap_or_default())
+    changes_between(applied, &serde_json::to_value(desired).unwrap_or_default(), commands)
 }
 
 /// The same of two bodies that the ledger has.
 #[must_use]
-pub fn changes_between(from: Option<&Value>, to: &Value) -> Vec<Change> {
+pub fn changes_between(from: Option<&Value>, to: &Value, commands: Commands) -> Vec<Change> {
     let mut fields: BTreeMap<String, (Option<String>, Option<String>)> = BTreeMap::new();
     if let Some(from) = from {
         leaves("", from, &mut |path, text| fields.entry(path).or_default().0 = Some(text));
@@ -49,13 +78,7 @@ pub fn changes_between(from: Option<&Value>, to: &Value) -> Vec<Change> {
     fields
         .into_iter()
         .filter(|(_, (from, to))| from != to)
-        .map(|(path, (from, to))| {
-            let (from, mut to) = (from.map(masked), to.map(masked));
-            if let Some(to) = to.as_mut().filter(|to| from.as_ref() == Some(to)) {
-                to.push_str(" (another in what is not shown)");
-            }
-            Change { path, from, to }
-        })
+        .map(|(path, (from, to))| Change::new(path, from, to, commands))
         .collect()
 }
 
@@ -71,24 +94,4 @@ fn leaves(path: &str, value: &Value, give: &mut impl FnMut(String, String)) {
         Value::String(text) => give(path.to_owned(), text.clone()),
         other => give(path.to_owned(), other.to_string()),
     }
-}
-
-/// Hides what follows a name like `--password` or `API_KEY=`, and the user of a URL: a plan ends up in build logs.
-pub(super) fn masked(text: String) -> String {
-    #[allow(clippy::expect_used, reason = "a constant pattern that a test uses")]
-    static SECRET: LazyLock<Regex> = LazyLock::new(|| {
-        Regex::new(
-            r"(?i)([\w-]*(?:passw(?:or)?d|secret|token|api[-_]?key|private[-_]?key)[\w-]*(?:\s*[=:]\s*|\s+))[^\s,;&]+|(://)[^/\s@]+@",
-        )
-        .expect("a valid pattern")
-    });
-    if !SECRET.is_match(&text) {
-        return text;
-    }
-    SECRET
-        .replace_all(&text, |found: &regex::Captures<'_>| match (found.get(1), found.get(2)) {
-            (Some(name), _) => format!("{}***", name.as_str()),
-            (None, _) => "://***@".to_owned(),
-        })
-        .into_owned()
 }

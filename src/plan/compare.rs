@@ -4,12 +4,12 @@
 use serde::Serialize;
 
 use super::Change;
-use super::changes::masked;
 use super::image::{compare_image, written_image};
 use crate::model::{
     BuildSha, Buildpack, BuildpackConfig, DeploymentUpdate, Docker, DockerConfig, External, Internal, Live,
     LiveExternal, LiveInternal, LiveRuntime, ServiceKind,
 };
+use crate::text::command::Commands;
 
 /// The field whose id live never shows.
 pub(crate) const CREDENTIALS: &str = "external.credentials";
@@ -29,9 +29,9 @@ pub struct Comparison {
 pub struct FieldVerdict {
     /// The field in the body of the update, such as `external.imagePath`.
     pub path: &'static str,
-    /// What the manifest says; what looks like a password is hidden.
+    /// What the manifest says; of a command only what may be shown.
     pub desired: String,
-    /// What live shows, as a manifest would write it; nothing where it shows nothing. Passwords are hidden here too.
+    /// What live shows, as a manifest would write it; nothing where it shows nothing. Commands are hidden here too.
     pub live: Option<String>,
     /// Whether the two are the same.
     pub verdict: Verdict,
@@ -88,7 +88,7 @@ pub fn compare(update: &DeploymentUpdate, live: &Live) -> Comparison {
 }
 
 impl Comparison {
-    /// The fields that are different, as changes from live to desired. What looks like a password is hidden.
+    /// The fields that are different, as changes from live to desired.
     #[must_use]
     pub fn differences(&self) -> Vec<Change> {
         let change = |field: &FieldVerdict| Change {
@@ -132,9 +132,7 @@ impl Comparison {
 /// Longest text of a field that is kept and shown, in bytes: a command may be of any length.
 const MAX_SHOWN: usize = 1024;
 
-/// A text as it may be shown.
-fn shown(text: &str) -> String {
-    let mut text = masked(text.to_owned());
+fn bounded(mut text: String) -> String {
     if text.len() > MAX_SHOWN {
         text.truncate(text.floor_char_boundary(MAX_SHOWN));
         text.push('…');
@@ -154,10 +152,8 @@ struct Fields(Vec<FieldVerdict>);
 
 impl Fields {
     fn add(&mut self, path: &'static str, desired: &str, live: Option<&str>, (verdict, rule): Decided) {
-        let (mut desired, live) = (shown(desired), live.map(shown));
-        if verdict == Verdict::Different && live.as_deref() == Some(&desired) {
-            desired.push_str(" (another in what is not shown)");
-        }
+        let change = Change::new(path, live.map(str::to_owned), Some(desired.to_owned()), Commands::Hidden);
+        let (desired, live) = (change.to.map(bounded).unwrap_or_default(), change.from.map(bounded));
         self.0.push(FieldVerdict { path, desired, live, verdict, rule });
     }
 

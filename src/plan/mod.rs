@@ -18,7 +18,7 @@ pub use compare::{Comparison, FieldVerdict, Verdict, compare};
 pub(crate) use image::{knows_registry, written_image};
 pub use report::{ApiUse, Cost, Outcome, Report, ServiceReport, Suspension};
 pub use seen::{Reading, Seen};
-pub use text::{counted, printable, render};
+pub use text::render;
 
 use crate::model::{Cause, Desired, DriftMode, Known, ServiceKey};
 

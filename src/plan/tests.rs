@@ -5,6 +5,7 @@ use crate::model::{
     ApiPlace, Applied, DeploymentUpdate, Digest, Docker, DockerConfig, External, ImagePath, Place, Policy, Revision,
     RuntimeUpdate, Suspend,
 };
+use crate::text::command::Commands;
 
 fn key(text: &str) -> ServiceKey {
     text.parse().unwrap()
@@ -90,22 +91,22 @@ fn a_plan_after_applying_a_plan_is_empty() {
 #[test]
 fn changes_name_each_field_that_differs() {
     let applied = json!({"external": {"imagePath": "nginx:1", "credentials": "hub"}});
-    let found = changes(Some(&applied), &image("nginx:2"));
+    let found = changes(Some(&applied), &image("nginx:2"), Commands::Hidden);
     let shown: Vec<_> = found.iter().map(|c| (c.path.as_str(), c.from.as_deref(), c.to.as_deref())).collect();
     assert_eq!(
         shown,
         [("external.credentials", Some("hub"), None), ("external.imagePath", Some("nginx:1"), Some("nginx:2"))]
     );
-    assert_eq!(changes(Some(&json!({"external": {"imagePath": "nginx:2"}})), &image("nginx:2")), []);
+    assert_eq!(changes(Some(&json!({"external": {"imagePath": "nginx:2"}})), &image("nginx:2"), Commands::Hidden), []);
 }
 
 #[test]
 fn a_change_shows_no_password() {
     let command = "serve --db-password hunter2 API_KEY=abc,x https://joe:pw@host/ TOKEN: t0p --port 80";
     let docker = Docker::new(DockerConfig::CustomCommand, None, Some(command.to_owned())).unwrap();
-    let found = changes(None, &DeploymentUpdate::Runtime(RuntimeUpdate::Docker { docker }));
+    let found = changes(None, &DeploymentUpdate::Runtime(RuntimeUpdate::Docker { docker }), Commands::Hidden);
     let shown = found[1].to.clone().unwrap();
-    assert_eq!(shown, "serve --db-password *** API_KEY=***,x https://***@host/ TOKEN: *** --port 80");
+    assert_eq!(shown, "serve --db-password [hidden] API_KEY=[hidden] [hidden] [hidden] [hidden] --port 80");
 }
 
 #[test]

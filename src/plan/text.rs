@@ -1,14 +1,14 @@
 //! A report as people read it: a line for each service that is not simply in order, its differences, and a summary.
 //!
 //! The text has colours; whoever prints it takes them out where the stream is no terminal. Everything that comes from
-//! a manifest or from the API is shown with its control characters escaped.
+//! a manifest or from the API is made printable here.
 
 use std::fmt::Write as _;
-use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 
 use super::{Change, Outcome, Report, ServiceReport, Suspension};
+use crate::text::{counted, printable, short};
 
 const NEW: Style = AnsiColor::Green.on_default();
 const CHANGED: Style = AnsiColor::Yellow.on_default();
@@ -76,10 +76,10 @@ fn write_service(text: &mut String, service: &ServiceReport) {
         let _ = writeln!(text, "    {FAINT}cannot tell {}{FAINT:#}", printable(undecided));
     }
     if let Some(Suspension { reason, until }) = &service.suspension {
-        let reason = reason.as_deref().map(printable).unwrap_or_default();
-        let until = until.map(|until| format!("until {until}")).unwrap_or_default();
-        let parts: Vec<&str> = [until.as_str(), reason.as_str()].into_iter().filter(|part| !part.is_empty()).collect();
-        let _ = writeln!(text, "    {FAINT}{}{FAINT:#}", parts.join(": "));
+        let until = until.map(|until| format!("until {until}"));
+        let parts: Vec<String> =
+            [until, reason.clone()].into_iter().flatten().filter(|part| !part.is_empty()).collect();
+        let _ = writeln!(text, "    {FAINT}{}{FAINT:#}", printable(&parts.join(": ")));
     }
     if let Some(error) = &service.error {
         let style = if service.outcome.is_converged() { FAINT } else { WRONG };
@@ -149,45 +149,8 @@ fn write_summary(text: &mut String, report: &Report) {
             let _ = write!(text, ", {remaining} left");
         }
         if let Some(wait) = cost.resets_in {
-            let _ = write!(text, ", window resets in {}", minutes(wait));
+            let _ = write!(text, ", window resets in {}", short::wait(wait));
         }
         text.push('\n');
     }
-}
-
-/// `18 min`, `40 s`.
-fn minutes(wait: Duration) -> String {
-    match wait.as_secs() {
-        seconds @ 0..60 => format!("{seconds} s"),
-        seconds => format!("{} min", seconds.div_ceil(60)),
-    }
-}
-
-/// `1 call`, `2 calls`.
-#[must_use]
-pub fn counted(count: usize, noun: &str) -> String {
-    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
-}
-
-/// Text that cannot move the cursor, change colours, turn the direction of what stands beside it, or hide something.
-#[must_use]
-pub fn printable(text: &str) -> String {
-    if !text.contains(steers) {
-        return text.to_owned();
-    }
-    text.chars().fold(String::with_capacity(text.len()), |mut shown, c| {
-        if steers(c) {
-            shown.extend(c.escape_default());
-        } else {
-            shown.push(c);
-        }
-        shown
-    })
-}
-
-/// Whether a character does something else than being seen.
-fn steers(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-        || matches!(c, '\u{e0000}'..='\u{e007f}')
 }

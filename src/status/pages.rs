@@ -15,6 +15,7 @@ use tokio::time::timeout;
 
 use super::host::Hosts;
 use super::{Desk, Meters, Readiness, Silence};
+use crate::text::{self, printable};
 
 /// Answers of `/status` in memory at a time, being made or being sent. One over 10,000 services is some 5 MB.
 const MAX_LARGE: usize = 4;
@@ -78,7 +79,7 @@ async fn readyz(State(pages): State<Pages>) -> Result<Response, Silence> {
     Ok(match pages.desk.ready().await? {
         Readiness::Ready => "ready\n".into_response(),
         Readiness::NotReady(reasons) => {
-            let lines: String = reasons.iter().map(|reason| reason.replace(['\r', '\n'], " ") + "\n").collect();
+            let lines: String = reasons.iter().map(|reason| printable(reason).to_string() + "\n").collect();
             (StatusCode::SERVICE_UNAVAILABLE, lines).into_response()
         }
     })
@@ -97,7 +98,7 @@ async fn status(State(pages): State<Pages>) -> Result<Response, Silence> {
     };
     let status = pages.desk.status().await?;
     // Tens of thousands of services take a while to write, and this thread may be one that the loop needs.
-    let written = tokio::task::spawn_blocking(move || serde_json::to_vec(&status)).await;
+    let written = tokio::task::spawn_blocking(move || text::json::to_vec(&status.without_commands())).await;
     let Ok(Ok(mut json)) = written else {
         return Ok((StatusCode::INTERNAL_SERVER_ERROR, "the status cannot be written as JSON\n").into_response());
     };

@@ -57,6 +57,17 @@ pub struct Status {
     pub drift: Option<Watched>,
 }
 
+impl Status {
+    /// The same for whoever may ask without saying who they are: fields and digests, no word of a command.
+    #[must_use]
+    pub fn without_commands(mut self) -> Self {
+        for drift in self.services.iter_mut().filter_map(|service| service.drift.as_mut()) {
+            drift.differences = drift.differences.drain(..).map(Change::without_command).collect();
+        }
+        self
+    }
+}
+
 /// What the rate limit leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Quota {

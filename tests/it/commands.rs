@@ -268,6 +268,7 @@ fn options_of(help: &str) -> Vec<(String, String)> {
     let section = help.split("\nOptions:\n").nth(1).unwrap_or_default();
     for line in section.lines().take_while(|line| line.is_empty() || line.starts_with(' ')) {
         let word = line.split_whitespace().find(|word| word.starts_with("--"));
+        let word = word.and_then(|word| word.split('[').next());
         match (word, options.last_mut()) {
             (Some(word), _) if line.trim_start().starts_with('-') => options.push((word.to_owned(), line.to_owned())),
             (_, Some((_, text))) => text.push_str(line),

@@ -81,7 +81,7 @@ fn a_changed_service_is_updated_and_its_changes_are_told() {
         web["changes"],
         json!([
             {"path": "docker.configType", "from": null, "to": "customCommand"},
-            {"path": "docker.customCommand", "from": null, "to": "node web.js --api-key=***"},
+            {"path": "docker.customCommand", "from": null, "to": "node web.js --api-key=[hidden]"},
             {"path": "external.imagePath", "from": "ghcr.io/acme/web:1", "to": "ghcr.io/acme/web:2"}
         ])
     );

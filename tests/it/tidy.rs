@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// Modules from the top down: each may use those below it, and not those above.
-const LAYERS: [&str; 12] = [
+const LAYERS: [&str; 13] = [
     "cli",
     "import",
     "daemon",
@@ -16,10 +16,11 @@ const LAYERS: [&str; 12] = [
     "plan",
     "manifest",
     "model",
+    "text",
 ];
 
 /// Modules without I/O, clock and random numbers.
-const PURE: [&str; 4] = ["model", "manifest", "plan", "engine"];
+const PURE: [&str; 5] = ["text", "model", "manifest", "plan", "engine"];
 
 /// What these must not name.
 const IMPURE: [&str; 14] = [

@@ -115,7 +115,7 @@ fn what_is_due_is_told_with_what_would_be_sent() {
     assert!(changed.is("queued") && changed.json["waits_for"]["what"] == "run", "{:#}", changed.json);
     assert_eq!(changed.line("next"), "no truenorth has the ledger open; when one runs, it sends the update");
     assert_eq!(changed.line("to send"), "3 fields");
-    assert!(changed.text.contains("docker.customCommand  run --password ***\n"), "{}", changed.text);
+    assert!(changed.text.contains("docker.customCommand  run --password [hidden]\n"), "{}", changed.text);
     assert!(!changed.text.contains("hunter2") && !changed.json.to_string().contains("hunter2"));
 
     // What was said of other content says nothing of this.

@@ -8,6 +8,8 @@ use tracing::{Event, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
+use crate::text::printable;
+
 /// Most fields of a line; ours have ten at most.
 const MOST: usize = 32;
 
@@ -51,7 +53,7 @@ struct Told {
 impl Told {
     fn take<V: Value + 'static>(&mut self, field: &Field, value: V, shown: &dyn Debug) {
         // Writing to a string does not fail.
-        let _ = write!(self.message, " {field}={shown:?}");
+        let _ = write!(self.message, " {field}={}", printable(&format!("{shown:?}")));
         self.fields.push((field.clone(), Box::new(value)));
     }
 }
@@ -60,15 +62,15 @@ impl Visit for Told {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         match field.name() {
             // The macros record it first, or last.
-            "message" => self.message.insert_str(0, &format!("{value:?}")),
-            _ => self.take(field, format!("{value:?}"), value),
+            "message" => self.message.insert_str(0, printable(&format!("{value:?}")).as_str()),
+            _ => self.take(field, printable(&format!("{value:?}")).to_string(), value),
         }
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
         match field.name() {
-            "message" => self.message.insert_str(0, value),
-            _ => self.take(field, value.to_owned(), &value),
+            "message" => self.message.insert_str(0, printable(value).as_str()),
+            _ => self.take(field, printable(value).to_string(), &value),
         }
     }
 
@@ -140,6 +142,6 @@ mod tests {
     fn what_a_field_holds_cannot_begin_another_line() {
         let told = told(|| error!(error = "500\nupdate accepted", "update failed"));
         assert_eq!(told[1].1, r#"update failed error="500\nupdate accepted""#);
-        assert_eq!(told[0].1, "500\nupdate accepted");
+        assert_eq!(told[0].1, r"500\nupdate accepted");
     }
 }

@@ -7,13 +7,13 @@ use serde::Serialize;
 
 use super::super::attempt::{Attempt, Word};
 use super::super::live::KEPT;
-use super::super::short;
 use super::super::status_table::{AGAIN, suspension};
 use super::facts::Facts;
 use crate::engine::Pace;
 use crate::model::{Cause, DriftMode};
 use crate::northflank::passes;
-use crate::plan::{Step, counted};
+use crate::plan::Step;
+use crate::text::{counted, short};
 
 /// Why a service is as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,6 +12,7 @@ use crate::manifest::Problem;
 use crate::model::{Desired, Digest, DriftMode, Known, Place, ServiceKey};
 use crate::plan::{self, Change, Step, Suspension};
 use crate::status::Drift;
+use crate::text::command::Commands;
 
 /// How far back it is looked for what was accepted before the last call: all that the ledger keeps of a service.
 const LOOKED_BACK: u32 = 256;
@@ -70,6 +71,7 @@ impl Facts {
         service: ServiceKey,
         observation: &Observation,
         ledger: Option<&Reader>,
+        commands: Commands,
         now: Timestamp,
     ) -> Result<Self, ReadError> {
         let holder = Holding::of(ledger)?;
@@ -96,8 +98,8 @@ impl Facts {
             unread_at: lately.failed_at(&service),
             // A single pass keeps nothing back for later changes: only who has the ledger open is known to wait.
             waits_until: holder.and(step).and_then(|step| lately.waits_until(step)),
-            changes: desired.map(|desired| to_send(applied.as_ref(), desired)).unwrap_or_default(),
-            last: last(history, holder.is_some()),
+            changes: desired.map(|desired| to_send(applied.as_ref(), desired, commands)).unwrap_or_default(),
+            last: last(history, holder.is_some(), commands),
             applied,
             step,
             pause: pause.filter(|pause| pause.until > now),
@@ -116,17 +118,17 @@ fn wanted(desired: &Desired, step: Option<Step>) -> Wanted {
     Wanted { place: desired.place.clone(), digest: desired.digest, suspension, drift: desired.policy.drift }
 }
 
-fn to_send(applied: Option<&AppliedRecord>, desired: &Desired) -> Vec<Change> {
-    plan::changes(applied.and_then(|applied| body(&applied.spec)).as_ref(), &desired.update)
+fn to_send(applied: Option<&AppliedRecord>, desired: &Desired, commands: Commands) -> Vec<Change> {
+    plan::changes(applied.and_then(|applied| body(&applied.spec)).as_ref(), &desired.update, commands)
 }
 
-fn last(history: Vec<HistoryEntry>, held: bool) -> Option<Last> {
+fn last(history: Vec<HistoryEntry>, held: bool, commands: Commands) -> Option<Last> {
     let mut entries = history.into_iter();
     let newest = entries.next()?;
     let sent = body(&newest.spec);
     let before =
         entries.find(|entry| Attempt::new(entry.clone(), held).outcome.is_good()).and_then(|entry| body(&entry.spec));
-    let changes = sent.map(|sent| plan::changes_between(before.as_ref(), &sent)).unwrap_or_default();
+    let changes = sent.map(|sent| plan::changes_between(before.as_ref(), &sent, commands)).unwrap_or_default();
     Some(Last { call: Attempt::new(newest, held), changes })
 }
 

@@ -7,14 +7,16 @@ use anstyle::{AnsiColor, Style};
 use jiff::Timestamp;
 
 use super::super::attempt::{Attempt, with_hint};
+use super::super::print;
 use super::super::status::told;
-use super::super::{print, short};
 use super::answer::Answer;
 use super::facts::Facts;
 use crate::ledger::AppliedRecord;
 use crate::model::Place;
-use crate::plan::{Change, printable};
+use crate::plan::Change;
+use crate::text::{Printable, counted, printable, short};
 
+const PLAIN: Style = Style::new();
 const STRONG: Style = Style::new().bold();
 const FAINT: Style = Style::new().dimmed();
 const WRONG: Style = AnsiColor::Red.on_default();
@@ -53,19 +55,19 @@ pub(super) fn text(facts: &Facts, folder: &Path) -> String {
             (count, error) => {
                 let differ = if count == 1 { "differs" } else { "differ" };
                 let before = if error.is_some() { ", by the read before" } else { &*read };
-                text.line("live", &format!("{} {differ}{before}", crate::plan::counted(count, "field")));
+                text.line("live", &format!("{} {differ}{before}", counted(count, "field")));
             }
         }
         text.changes(&drift.differences);
         for undecided in &drift.undecided {
-            text.below(&format!("{FAINT}cannot tell {}{FAINT:#}", printable(undecided)));
+            text.below(FAINT, &printable(&format!("cannot tell {undecided}")));
         }
     }
     if let Some(last) = &facts.last {
         text.line("last call", &call(&last.call, facts.now));
         if let Some(message) = &last.call.message {
             let (message, hint) = with_hint(message);
-            text.below(&format!("{WRONG}{}{WRONG:#}", printable(message)));
+            text.below(WRONG, &printable(message));
             text.hint(hint);
         }
         text.changes(&last.changes);
@@ -74,7 +76,7 @@ pub(super) fn text(facts: &Facts, folder: &Path) -> String {
         text.line("not sent", not_sent.why);
         text.changes(&facts.changes);
     } else if !facts.changes.is_empty() {
-        text.line("to send", &crate::plan::counted(facts.changes.len(), "field"));
+        text.line("to send", &counted(facts.changes.len(), "field"));
         text.changes(&facts.changes);
     }
     text.line("ledger", &told(facts.holder));
@@ -90,28 +92,27 @@ impl Text {
         let _ = writeln!(self.0, "  {FAINT}{label:<LABEL$}{FAINT:#}  {}", printable(words));
     }
 
-    /// A line that belongs to the one before; printable already.
-    fn below(&mut self, words: &str) {
-        let _ = writeln!(self.0, "  {:<LABEL$}  {words}", "");
+    /// A line that belongs to the one before.
+    fn below(&mut self, style: Style, words: &Printable) {
+        let _ = writeln!(self.0, "  {:<LABEL$}  {style}{words}{style:#}", "");
     }
 
     /// The way out of what stands above.
     fn hint(&mut self, hint: Option<&str>) {
         if let Some(hint) = hint {
-            self.below(&format!("hint: {}", printable(hint)));
+            self.below(PLAIN, &printable(&format!("hint: {hint}")));
         }
     }
 
     fn changes(&mut self, changes: &[Change]) {
         let width = changes.iter().map(|change| change.path.len()).max().unwrap_or_default();
         for change in changes {
-            let (from, to) = (change.from.as_deref().map(printable), change.to.as_deref().map(printable));
-            let words = match (from, to) {
-                (None, to) => to.unwrap_or_default(),
+            let words = match (&change.from, &change.to) {
+                (None, to) => to.clone().unwrap_or_default(),
                 (Some(from), None) => format!("{from} -> not set"),
                 (Some(from), Some(to)) => format!("{from} -> {to}"),
             };
-            self.below(&format!("{:<width$}  {words}", printable(&change.path)));
+            self.below(PLAIN, &printable(&format!("{:<width$}  {words}", change.path)));
         }
     }
 }

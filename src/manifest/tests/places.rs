@@ -3,6 +3,9 @@
 use crate::model::{DriftMode, Policy, Suspend};
 
 use super::*;
+use crate::manifest::draw_with;
+use crate::manifest::text::Source;
+use crate::text::command::Commands;
 
 /// The problems of a manifest with this policy; lines count from the policy's first.
 fn policy(text: &str) -> Vec<String> {
@@ -529,7 +532,7 @@ fn of_a_long_line_the_piece_at_fault_is_drawn() {
     let drawing = draw(number, "a.yaml", false);
     assert!(drawing.contains("a.yaml:5:4066"), "{drawing}");
     assert!(drawing.lines().all(|line| line.chars().count() < 400), "{drawing}");
-    assert!(drawing.contains("customEntrypoint: 8080"), "{drawing}");
+    assert!(drawing.contains("customEntrypoint: [hidden] [hidden]"), "{drawing}");
     assert!(unknown.message.chars().count() < 120 && unknown.path.chars().count() < 120);
 }
 
@@ -562,5 +565,37 @@ fn a_files_name_says_its_format() {
         ("b.yaml.bak", None),
     ] {
         assert_eq!(Format::of(Path::new(name)), format, "{name}");
+    }
+}
+
+#[test]
+fn a_drawing_shows_only_harmless_words_of_a_command() {
+    for (line, shown) in [
+        ("customCommand: node server.js --token hunter2", "customCommand: node server.js --token [hidden]"),
+        ("customCommand: \"node --token hunter2\"", "customCommand: \"node --token [hidden]\""),
+        ("customCommand: \"node --token hunter2", "customCommand: [hidden]"),
+        ("\"customEntrypoint\": \"sh -c hunter2\", \"x\": 1}", "\"customEntrypoint\": [hidden] [hidden] [hidden]}"),
+        ("customComand: node --token hunter2", "customComand: node --token [hidden]"),
+        ("{DB_PASSWORD: hunter2}", "{DB_PASSWORD: [hidden]}"),
+        ("server.js --token hunter2 \\", "server.js --token [hidden] [hidden]"),
+        ("hunter2", "[hidden]"),
+        ("swordfish --port 8080", "[hidden] --port 8080"),
+        ("# customCommand: x --token hunter2", "# customCommand: x --token [hidden]"),
+        ("imagePath: nginx", "imagePath: nginx"),
+        ("credential: ghcr", "credential: ghcr"),
+        ("docker: {configType: default}", "docker: {configType: default}"),
+    ] {
+        let file: Arc<str> = "a.yaml".into();
+        let text = format!("  {line}\n");
+        let source = Source::decode(&file, text.as_bytes()).unwrap();
+        for at in 0..text.len() {
+            let problem = source.problem(at..at + 1, String::new(), "x".into(), None);
+            let drawing = draw(&problem, "a.yaml", false);
+            let has =
+                |drawing: &str, line: &str| drawing.lines().any(|drawn| drawn.trim_end() == format!("1 |   {line}"));
+            assert!(has(&drawing, shown), "{line} at {at}: {drawing}");
+            let whole = draw_with(&problem, "a.yaml", false, Commands::Shown);
+            assert!(has(&whole, line), "{whole}");
+        }
     }
 }

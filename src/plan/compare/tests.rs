@@ -212,7 +212,7 @@ fn differences_go_from_live_to_desired_and_show_no_password() {
     assert_eq!(
         compare(&wanted, &live).differences(),
         [
-            change("docker.customCommand", "run --password=***", "run --password=*** (another in what is not shown)"),
+            change("docker.customCommand", "run --password=[hidden]", "run --password=[changed]"),
             change("external.imagePath", "nginx:1", "nginx:2")
         ]
     );
@@ -227,5 +227,18 @@ fn a_text_of_any_length_is_shown_in_part_and_compared_as_a_whole() {
     assert!(compare(&wanted, &runs(&long("a"))).differences().is_empty());
     let differences = compare(&wanted, &runs(&long("b"))).differences();
     assert_eq!(differences.len(), 1);
-    assert!(differences[0].from.as_ref().is_some_and(|text| text.len() < 2000 && text.ends_with('…')));
+    assert_eq!(differences[0].from.as_deref(), Some("run [hidden]"));
+    let named = |branch: &str| Live {
+        internal: Some(LiveInternal { id: Some("web".into()), branch: Some(branch.into()), ..LiveInternal::default() }),
+        ..starts(None, None, None)
+    };
+    let internal = Internal {
+        branch: Some("x".repeat(2000)),
+        build_id: None,
+        build_sha: None,
+        id: BuildServiceId::new("web").unwrap(),
+    };
+    let wanted = DeploymentUpdate::Internal { buildpack: None, docker: None, internal };
+    let differences = compare(&wanted, &named("main")).differences();
+    assert!(differences[0].to.as_ref().is_some_and(|text| text.len() < 2000 && text.ends_with('…')), "{differences:?}");
 }

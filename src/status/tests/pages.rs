@@ -24,7 +24,7 @@ async fn what_is_not_ready_says_why_in_a_line_each() {
     let pages = pages_of(living(Answers { readiness: Readiness::NotReady(reasons), ..Answers::new() }));
     let got = get(&pages, "/readyz").await;
     assert_eq!(got.status, StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!(got.body, "the folder is missing: no such file\nthe token is refused\n");
+    assert_eq!(got.body, "the folder is missing:\\nno such file\nthe token is refused\n");
     assert_eq!(get(&pages, "/healthz").await.status, StatusCode::OK, "not ready is not dead");
 }
 

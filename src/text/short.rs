@@ -1,17 +1,22 @@
 //! Times, revisions and digests in few characters, for tables and sentences.
 
+use std::fmt;
+use std::time::Duration;
+
 use jiff::{SignedDuration, Timestamp};
 
 /// How many hexadecimal digits of a commit or a digest are shown.
 const DIGITS: usize = 12;
 
 /// How long ago a time is: `12 s ago`. One that is still to come tells of a wrong clock: `in 2 d`.
-pub(super) fn ago(at: Timestamp, now: Timestamp) -> String {
+#[must_use]
+pub fn ago(at: Timestamp, now: Timestamp) -> String {
     if is_to_come(at, now) { age(at, now) } else { format!("{} ago", age(at, now)) }
 }
 
 /// The same for a column of ages: `12 s`, `in 2 d`.
-pub(super) fn age(at: Timestamp, now: Timestamp) -> String {
+#[must_use]
+pub fn age(at: Timestamp, now: Timestamp) -> String {
     if is_to_come(at, now) { format!("in {}", span(now, at)) } else { span(at, now) }
 }
 
@@ -21,7 +26,8 @@ fn is_to_come(at: Timestamp, now: Timestamp) -> bool {
 }
 
 /// How long it is from one time to a later one: `12 s`, `3 min`, `7 h`, `2 d`.
-pub(super) fn span(from: Timestamp, to: Timestamp) -> String {
+#[must_use]
+pub fn span(from: Timestamp, to: Timestamp) -> String {
     let seconds = from.duration_until(to).as_secs().max(0);
     match seconds {
         0..60 => format!("{seconds} s"),
@@ -32,7 +38,8 @@ pub(super) fn span(from: Timestamp, to: Timestamp) -> String {
 }
 
 /// How long something took: `85 ms`, `1.2 s`, `3 min`.
-pub(super) fn took(duration: SignedDuration) -> String {
+#[must_use]
+pub fn took(duration: SignedDuration) -> String {
     let millis = duration.as_millis().max(0);
     match millis {
         0..1000 => format!("{millis} ms"),
@@ -42,17 +49,20 @@ pub(super) fn took(duration: SignedDuration) -> String {
 }
 
 /// A time to the second, in UTC: `2027-01-31T18:00:00Z`.
-pub(super) fn time(at: Timestamp) -> String {
+#[must_use]
+pub fn time(at: Timestamp) -> String {
     format!("{at:.0}")
 }
 
 /// A time within the next hours: `17:33 UTC`.
-pub(super) fn clock(at: Timestamp) -> String {
+#[must_use]
+pub fn clock(at: Timestamp) -> String {
     at.strftime("%H:%M UTC").to_string()
 }
 
 /// A revision as the ledger has it: `git:4f2a91c07be7+dirty`, `tree:de75de5a3096`.
-pub(super) fn revision(text: &str) -> String {
+#[must_use]
+pub fn revision(text: &str) -> String {
     if let Some(rest) = text.strip_prefix("git:") {
         let (commit, dirty) = rest.strip_suffix("+dirty").map_or((rest, ""), |commit| (commit, "+dirty"));
         format!("git:{}{dirty}", start(commit))
@@ -63,8 +73,18 @@ pub(super) fn revision(text: &str) -> String {
     }
 }
 
+/// How long there is to wait, rounded up: `40 s`, `18 min`.
+#[must_use]
+pub fn wait(duration: Duration) -> String {
+    match duration.as_secs() {
+        seconds @ 0..120 => format!("{seconds} s"),
+        seconds => format!("{} min", seconds.div_ceil(60)),
+    }
+}
+
 /// A digest: `de75de5a3096`.
-pub(super) fn digest(digest: crate::model::Digest) -> String {
+#[must_use]
+pub fn digest(digest: impl fmt::Display) -> String {
     start(digest.to_string().trim_start_matches("sha256:")).to_owned()
 }
 

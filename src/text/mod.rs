@@ -1,0 +1,20 @@
+//! Words on a terminal: what may be shown of a text from outside, and short forms of counts, times, ids and names.
+//! The ground floor: it knows no other module, and does no I/O.
+//!
+//! Everything that comes from a file, a server or a name passes through [`printable()`] before it is shown, and every
+//! command through [`command`], so that each rule exists once.
+
+pub mod command;
+pub mod json;
+mod near;
+mod printable;
+pub mod short;
+
+pub use near::near;
+pub use printable::{Printable, is_invisible, is_steering, printable, printable_within};
+
+/// `1 call`, `2 calls`.
+#[must_use]
+pub fn counted(count: usize, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+}
