@@ -29,7 +29,8 @@ use crate::plain_file::{NotRead, PlainFile, what_else};
 const MAX_DEPTH: usize = 64;
 /// Most bytes of a path from the folder's top.
 const MAX_PATH_BYTES: usize = 1024;
-/// Most names in one folder, those that are left out among them.
+/// Most names in one folder, those that are left out among them, and most that are counted to find which folder holds
+/// too many.
 const MAX_NAMES: usize = 10 * MAX_ENTRIES;
 /// An ignore file of up to this size is read even where there is no room for its rules.
 const SMALL_BYTES: usize = 4096;
@@ -69,6 +70,9 @@ pub(super) struct Listed {
     /// How large the ignore files are, by the path of their folder, and all together.
     pub(super) ignore_files: Vec<(PathBuf, Size)>,
     pub(super) rules: Size,
+    /// How many files, folders and links each folder holds, by its index in `folders`, and all together.
+    pub(super) entries: Vec<(usize, usize)>,
+    pub(super) count: usize,
 }
 
 /// A folder on the way to another, with what its ignore file says.
@@ -97,11 +101,9 @@ impl Level {
 
 struct Lister<'l, G> {
     disk: &'l Disk,
-    /// The folders whose ignore files there is no room for.
-    refused: &'l BTreeSet<PathBuf>,
+    refused: &'l Refused,
     give: G,
     listed: Listed,
-    entries: usize,
     /// Which folders were listed, and which files links led to.
     found: HashSet<(u64, u64)>,
     /// Those that nobody followed yet, with the folders that they lie in.
@@ -109,11 +111,21 @@ struct Lister<'l, G> {
     buffer: Vec<u8>,
 }
 
-/// Finds everything, and gives what is to be read as it is found. `refused` are folders whose ignore files are too large
-/// together with the others.
+/// What there is no room for, found by a walk that met too much.
+#[derive(Default)]
+pub(super) struct Refused {
+    /// The folders whose ignore files are not read.
+    pub(super) rules: BTreeSet<PathBuf>,
+    /// The folders that are not entered.
+    pub(super) folders: BTreeSet<PathBuf>,
+    /// The files that are not read.
+    pub(super) files: HashSet<PathBuf>,
+}
+
+/// Finds everything, and gives what is to be read as it is found.
 pub(super) fn list(
     disk: &Disk,
-    refused: &BTreeSet<PathBuf>,
+    refused: &Refused,
     give: impl FnMut(Work) -> Result<(), Broken>,
 ) -> Result<Listed, Broken> {
     let top = disk.top().map_err(|error| Broken::Folder(error.into()))?;
@@ -122,7 +134,6 @@ pub(super) fn list(
         refused,
         give,
         listed: Listed::default(),
-        entries: 0,
         found: HashSet::new(),
         links: VecDeque::new(),
         buffer: Vec::new(),
@@ -142,10 +153,15 @@ impl<G: FnMut(Work) -> Result<(), Broken>> Lister<'_, G> {
             Err(error) => return self.failed(&path, error),
         };
         let stamp = Stamp::of(&stat, SystemTime::now());
+        if self.refused.folders.contains(&path) {
+            self.listed.problems.push(problems::too_many(&path, MAX_ENTRIES));
+            return Ok(());
+        }
         let names = match self.names(&open) {
             Ok(names) => names?,
             Err(error) => return self.failed(&path, error),
         };
+        let index = self.listed.folders.len();
         self.listed.folders.push((path.clone(), stamp));
         self.found.insert(stamp.inode());
         let folder = Arc::new(Folder { path, open });
@@ -158,7 +174,9 @@ impl<G: FnMut(Work) -> Result<(), Broken>> Lister<'_, G> {
             },
         };
         let level = Rc::new(Level { path: folder.path.clone(), inode: stamp.inode(), rules, above });
+        let before = self.listed.count;
         let below = self.entries(&folder, &level, names.others)?;
+        self.listed.entries.push((index, self.listed.count - before));
         for name in below {
             let path = folder.path.join(&name);
             match self.disk.folder(&folder.open, &name) {
@@ -202,8 +220,8 @@ impl<G: FnMut(Work) -> Result<(), Broken>> Lister<'_, G> {
             if left_out {
                 continue;
             }
-            self.entries += 1;
-            if self.entries > MAX_ENTRIES {
+            self.listed.count += 1;
+            if self.listed.count > MAX_NAMES {
                 return Err(Broken::TooLarge);
             }
             if path.as_os_str().len() > MAX_PATH_BYTES {
@@ -215,6 +233,8 @@ impl<G: FnMut(Work) -> Result<(), Broken>> Lister<'_, G> {
                     self.listed.problems.push(problems::too_deep(&path, MAX_DEPTH));
                 }
                 FileType::Directory => folders.push(name),
+                // Where there are too many, this is not the last walk, and it only counts.
+                _ if self.listed.count > MAX_ENTRIES => {}
                 FileType::Symlink => {
                     self.listed.links = true;
                     self.links.push_back((path, Rc::clone(level)));
@@ -325,7 +345,7 @@ impl<G: FnMut(Work) -> Result<(), Broken>> Lister<'_, G> {
                 let size = Size { bytes: stamp.bytes(), ..Size::of(&bytes) };
                 self.listed.folders.push((path.clone(), stamp));
                 self.listed.ignore_files.push((folder.path.clone(), size));
-                let is_refused = self.refused.contains(&folder.path);
+                let is_refused = self.refused.rules.contains(&folder.path);
                 if !is_refused {
                     self.listed.rules = self.listed.rules.and(size);
                 }

@@ -40,6 +40,15 @@ pub(super) fn too_deep(path: &Path, most: usize) -> Problem {
     of(path, message, "move it up, or name it in .truenorthignore")
 }
 
+pub(super) fn too_many(path: &Path, most: usize) -> Problem {
+    let message = format!(
+        "there are more than {} files and folders in the manifests folder, and this folder holds the most; nothing in it \
+         is read",
+        grouped(most)
+    );
+    of(path, message, "move what is not a manifest elsewhere, or name it in .truenorthignore")
+}
+
 pub(super) fn path_too_long(path: &Path, most: usize) -> Problem {
     let message = format!("its path from the manifests folder is longer than {most} bytes");
     of(path, message, "shorten the names, or name it in .truenorthignore")

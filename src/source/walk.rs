@@ -1,6 +1,6 @@
 //! Reads all files below a folder, in parallel, while they are found.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -12,11 +12,11 @@ use rustix::fs::{AtFlags, Stat};
 
 use super::disk::Disk;
 use super::file::{self, Found};
-use super::list::{self, Listed, Work};
+use super::list::{self, Listed, Refused, Work};
 use super::near::Near;
 use super::share::{self, Item};
 use super::stamp::Stamp;
-use super::{Broken, MAX_PROBLEMS, ignored, problems};
+use super::{Broken, MAX_ENTRIES, MAX_PROBLEMS, ignored, problems};
 use crate::manifest::{Format, MAX_BYTES, Problem};
 use crate::plain_file::{NotRead, PlainFile};
 
@@ -95,15 +95,6 @@ fn threads() -> usize {
     thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS)
 }
 
-/// What there is no room for, found by a walk that met too much.
-#[derive(Default)]
-struct Refused {
-    /// The folders whose ignore files are not read.
-    rules: BTreeSet<PathBuf>,
-    /// The files that are not read.
-    files: HashSet<PathBuf>,
-}
-
 /// Reads everything below `root`, a path without links, but for what `seen` knows already: the files of an earlier walk,
 /// sorted by name. `ids` is the kind of ids that git gives to files here.
 ///
@@ -119,7 +110,12 @@ pub(super) fn walk_from(disk: &Disk, ids: gix_hash::Kind, seen: &[Arc<Found>]) -
     let mut round = walk_once(disk, ids, seen, &refused)?;
     for _ in 1..MAX_ROUNDS {
         let known = round.found.len();
-        if !round.refuse(&mut refused) {
+        if round.refuse(&mut refused) {
+            // Nobody else would be left.
+            if refused.folders.contains(Path::new("")) {
+                break;
+            }
+        } else {
             round.forget_cut();
             if round.found.len() == known {
                 break;
@@ -127,7 +123,10 @@ pub(super) fn walk_from(disk: &Disk, ids: gix_hash::Kind, seen: &[Arc<Found>]) -
         }
         round = walk_once(disk, ids, &round.found, &refused)?;
     }
-    let Round { found, not_read, listed: Listed { mut problems, folders, links, .. } } = round;
+    let Round { found, not_read, listed: Listed { mut problems, folders, links, count, .. } } = round;
+    if count > MAX_ENTRIES {
+        return Err(Broken::TooLarge);
+    }
     // Somebody keeps adding while it is walked.
     problems.extend(not_read.iter().map(|(path, _)| problems::too_much(path, MAX_CONTENT)));
     Ok(Walked { found, problems, folders, links })
@@ -155,11 +154,17 @@ impl Round {
             refused.rules.extend(over(|size| size.bytes, ignored::MAX_BYTES));
             refused.rules.extend(over(|size| size.lines, ignored::MAX_LINES));
         }
+        let is_too_many = self.listed.count > MAX_ENTRIES;
+        if is_too_many {
+            let folders = &self.listed.folders;
+            let entries = self.listed.entries.iter().map(|(index, count)| (folders[*index].0.as_path(), *count as u64));
+            refused.folders.extend(over(entries, MAX_ENTRIES as u64));
+        }
         let is_too_much = files.clone().map(|(_, cost)| cost).sum::<u64>() > MAX_CONTENT;
         if is_too_much {
             refused.files.extend(over(files, MAX_CONTENT));
         }
-        is_too_much || !self.listed.rules.fits()
+        is_too_many || is_too_much || !self.listed.rules.fits()
     }
 
     /// Forgets the files whose problems were left out while there were too many, where there are not any more.
@@ -200,7 +205,7 @@ fn walk_once(disk: &Disk, ids: gix_hash::Kind, seen: &[Arc<Found>], refused: &Re
             .collect();
         // Only the readers hold this end: should all of them end early, nobody waits for them to go on.
         drop(work);
-        let listed = list::list(disk, &refused.rules, |work| {
+        let listed = list::list(disk, refused, |work| {
             let goes_on = !reader.changed.load(Ordering::Relaxed) && sender.send(work).is_ok();
             if goes_on { Ok(()) } else { Err(Broken::Changed) }
         });

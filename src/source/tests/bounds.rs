@@ -146,3 +146,26 @@ fn more_than_10000_files_with_problems_are_counted_and_none_is_taken_for_absent(
     let key = "shop/a".parse().unwrap();
     assert!(!snapshot.proves_absence(&key, "10/999.txt") && snapshot.proves_absence(&key, "10/1000.txt"));
 }
+
+#[test]
+fn a_folder_that_holds_too_many_is_left_out_and_not_the_others() {
+    let tree = Tree::new();
+    tree.write("evil/deep/er/a.yaml", &manifest("evil", "1"));
+    tree.write("evil/many/b.yaml", &manifest("many", "1"));
+    tree.write("zoo/a.yaml", &manifest("zoo", "1"));
+    fs::create_dir_all(tree.path("evil/more")).unwrap();
+    let mut folder = Folder::new(tree.0.path());
+    folder.look().unwrap();
+    for (folder, count) in [("evil/many", 60_000), ("evil/more", 41_000)] {
+        fs::write(tree.path(&format!("{folder}/x")), "").unwrap();
+        for number in 0..count {
+            fs::hard_link(tree.path(&format!("{folder}/x")), tree.path(&format!("{folder}/{number}.txt"))).unwrap();
+        }
+    }
+    let snapshot = folder.look().unwrap();
+    assert_eq!(services(&snapshot), ["evil", "zoo"]);
+    let many = snapshot.problems.iter().find(|problem| problem.message.contains("more than 100,000 files")).unwrap();
+    assert_eq!(&*many.file, "evil/many");
+    assert!(!snapshot.proves_absence(&"shop/many".parse().unwrap(), "evil/many/b.yaml"));
+    assert!(snapshot.proves_absence(&"shop/gone".parse().unwrap(), "zoo/gone.yaml"));
+}
