@@ -17,6 +17,11 @@ const AHEAD: u32 = 10;
 /// A look that takes longer than this hangs: git is waited for 5 s, and a disk that answers is faster.
 const HANGS_AFTER: Duration = Duration::from_secs(120);
 
+/// A look that takes longer than this is slow, for it also waits for git: the next one waits for so many times what it took
+/// beyond that, so that a folder that is slow to read leaves the machine to others.
+const SLOW: Duration = Duration::from_secs(5);
+const RESTS: u32 = 4;
+
 /// How soon to look again after a look that failed.
 const FAILED_AGAIN: Duration = Duration::from_secs(5);
 
@@ -84,6 +89,10 @@ pub(super) struct Looks {
     /// When to look without a reason.
     next: Instant,
     running: Option<Instant>,
+    /// How long the last look took, and what was read ahead of it.
+    spent: Duration,
+    /// Before this, nothing but a request makes a look begin.
+    rests_until: Instant,
 }
 
 impl Looks {
@@ -98,6 +107,8 @@ impl Looks {
             asked: Some(Trigger::Start),
             next: now,
             running: None,
+            spent: Duration::ZERO,
+            rests_until: now,
         }
     }
 
@@ -127,13 +138,14 @@ impl Looks {
             return now;
         }
         let quiet = self.events.map(|(first, last)| (last + self.quiet).min(first + self.quiet * AT_MOST));
-        quiet.map_or(self.next, |quiet| quiet.min(self.next))
+        quiet.map_or(self.next, |quiet| quiet.min(self.next)).max(self.rests_until)
     }
 
     /// When the folder is to be read ahead: once after the newest event.
     fn ahead_due(&self) -> Option<Instant> {
         let (_, last) = self.events?;
-        (self.ahead != Some(last)).then(|| last + self.quiet.saturating_mul(1 << self.aheads.min(AHEAD)) / AHEAD)
+        let due = last + self.quiet.saturating_mul(1 << self.aheads.min(AHEAD)) / AHEAD;
+        (self.ahead != Some(last)).then(|| due.max(self.rests_until))
     }
 
     /// What was due begins. With a look comes when the change was noticed that it is to see.
@@ -162,13 +174,23 @@ impl Looks {
     }
 
     /// The folder was read ahead.
-    pub(super) fn read_ahead(&mut self) {
-        self.running = None;
+    pub(super) fn read_ahead(&mut self, now: Instant) {
+        self.stop(now);
+    }
+
+    fn stop(&mut self, now: Instant) {
+        self.spent += self.running.take().map_or(Duration::ZERO, |began| now - began);
+    }
+
+    fn rest(&mut self, now: Instant) {
+        self.stop(now);
+        let took = std::mem::take(&mut self.spent);
+        self.rests_until = now + took.saturating_sub(SLOW) * RESTS;
     }
 
     /// The look ended well.
     pub(super) fn ended(&mut self, now: Instant, resync: Duration) {
-        self.running = None;
+        self.rest(now);
         self.next = now + resync.min(self.resync);
     }
 
@@ -180,7 +202,7 @@ impl Looks {
 
     /// The look failed.
     pub(super) fn failed(&mut self, now: Instant) {
-        self.running = None;
+        self.rest(now);
         self.next = now + FAILED_AGAIN.min(self.resync);
     }
 }
@@ -236,7 +258,7 @@ mod tests {
         assert_eq!(looks.due(start), Some(ahead));
         assert_eq!(looks.begin(ahead), (Aim::Ahead, None));
         assert_eq!(looks.due(ahead), None, "one read at a time");
-        looks.read_ahead();
+        looks.read_ahead(start);
         assert_eq!(looks.due(ahead), Some(start + QUIET));
         assert_eq!(looks.begin(start + QUIET), (Aim::Confirm, Some(start)));
     }
@@ -246,7 +268,7 @@ mod tests {
         let start = Instant::now();
         let mut looks = reading_ahead(start);
         looks.event(start + QUIET / 2);
-        looks.read_ahead();
+        looks.read_ahead(start);
         let again = start + QUIET / 2 + QUIET * 2 / AHEAD;
         assert_eq!(looks.due(again), Some(again));
         assert_eq!(looks.begin(again + QUIET), (Aim::Look(Trigger::Event), Some(start)));
@@ -258,7 +280,7 @@ mod tests {
     fn a_read_ahead_that_outlasts_the_quiet_time_is_confirmed_at_once() {
         let start = Instant::now();
         let mut looks = reading_ahead(start);
-        looks.read_ahead();
+        looks.read_ahead(start);
         assert_eq!(looks.due(start + QUIET * 3), Some(start + QUIET));
         assert_eq!(looks.begin(start + QUIET * 3).0, Aim::Confirm);
     }
@@ -274,7 +296,7 @@ mod tests {
             let due = looks.due(now).unwrap();
             if due < now + QUIET / 5 {
                 assert_eq!(looks.begin(due).0, Aim::Ahead);
-                looks.read_ahead();
+                looks.read_ahead(start);
                 aheads += 1;
             }
         }
@@ -286,7 +308,7 @@ mod tests {
     fn who_asks_for_a_look_gets_a_whole_one() {
         let start = Instant::now();
         let mut looks = reading_ahead(start);
-        looks.read_ahead();
+        looks.read_ahead(start);
         looks.ask(Trigger::Asked);
         assert_eq!(looks.due(start + QUIET / 2), Some(start + QUIET / 2));
         assert_eq!(looks.begin(start + QUIET / 2), (Aim::Look(Trigger::Asked), Some(start)));
@@ -323,6 +345,33 @@ mod tests {
         assert_eq!(looks.hangs_at(), Some(start + RESYNC + HANGS_AFTER));
         looks.failed(start);
         assert_eq!(looks.hangs_at(), None);
+    }
+
+    #[test]
+    fn after_a_slow_look_the_next_waits_in_proportion_unless_somebody_asks() {
+        let start = Instant::now();
+        let second = Duration::from_secs(1);
+        let mut looks = looked(start);
+        looks.begin(start + RESYNC);
+        looks.event(start + RESYNC);
+        let slow = start + RESYNC + SLOW + second * 20;
+        looks.failed(slow);
+        assert_eq!(looks.due(slow), Some(slow + second * 80));
+        looks.ask(Trigger::Asked);
+        assert_eq!(looks.due(slow), Some(slow));
+
+        // What reading ahead took counts as well.
+        let mut looks = reading_ahead(start);
+        looks.read_ahead(start + QUIET / 2 + SLOW + second);
+        let ended = start + SLOW + second * 2;
+        assert_eq!(looks.begin(ended).0, Aim::Confirm);
+        looks.ended(ended, RESYNC);
+        looks.event(ended);
+        assert_eq!(looks.due(ended), Some(ended + second * 4));
+        assert_eq!(looks.begin(ended + second * 4).0, Aim::Look(Trigger::Event));
+        looks.ended(ended + second * 4, RESYNC);
+        looks.event(ended + second * 4);
+        assert_eq!(looks.look_due(ended + second * 4), ended + second * 4 + QUIET, "it was fast");
     }
 
     #[test]

@@ -251,7 +251,7 @@ impl Daemon {
             self.seen.watching = watching;
         }
         match saw {
-            Saw::Ahead => self.looks.read_ahead(),
+            Saw::Ahead => self.looks.read_ahead(Instant::now()),
             Saw::Unchanged => self.succeed(),
             Saw::Snapshot(snapshot) => {
                 self.see(*snapshot);
