@@ -9,7 +9,7 @@ use super::args::{HistoryArgs, Output};
 use super::attempt::{Attempt, Word, with_hint};
 use super::exit::Exit;
 use super::table::{self, Cell, Column, Row, Size};
-use super::{configuration, ledger_error, print, services, settings};
+use super::{ledger_error, print, read_error, services, settings};
 use crate::ledger::Reader;
 use crate::model::ServiceKey;
 use crate::text::{printable, short};
@@ -39,7 +39,7 @@ pub(super) fn run(args: &HistoryArgs) -> anyhow::Result<Exit> {
 
 fn read(reader: Option<&Reader>, args: &HistoryArgs) -> anyhow::Result<History> {
     let known = match reader {
-        Some(reader) if args.service.is_some() => reader.services().map_err(configuration)?,
+        Some(reader) if args.service.is_some() => reader.services().map_err(read_error)?,
         Some(_) | None => Vec::new(),
     };
     let service = match &args.service {
@@ -47,8 +47,8 @@ fn read(reader: Option<&Reader>, args: &HistoryArgs) -> anyhow::Result<History> 
         None => None,
     };
     let Some(reader) = reader else { return Ok(History { service, calls: Vec::new() }) };
-    let held = reader.holder().map_err(configuration)?.is_some();
-    let entries = reader.history(service.as_ref(), args.limit).map_err(configuration)?;
+    let held = reader.holder().map_err(read_error)?.is_some();
+    let entries = reader.history(service.as_ref(), args.limit).map_err(read_error)?;
     Ok(History { service, calls: entries.into_iter().map(|entry| Attempt::new(entry, held)).collect() })
 }
 

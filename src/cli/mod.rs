@@ -84,11 +84,12 @@ fn configuration(error: impl std::error::Error + Send + Sync + 'static) -> anyho
     misconfigured(crate::error::chain(&error))
 }
 
-/// A ledger that cannot be opened, with the way out: exit 78. A full disk is exit 1, so that systemd tries again.
+/// A ledger that cannot be opened, with the way out: exit 78. What may pass by itself (a full disk, another program that
+/// holds on to the file) is exit 1, so that systemd tries again.
 fn ledger_error(error: &crate::ledger::OpenError) -> anyhow::Error {
     let hint = error.hint().map_or_else(String::new, |hint| format!("; hint: {hint}"));
     let text = crate::error::chain(error) + &hint;
-    if error.is_full() { anyhow::Error::msg(text) } else { misconfigured(text) }
+    if error.is_passing() { anyhow::Error::msg(text) } else { misconfigured(text) }
 }
 
 /// A folder that cannot be read, with the way out: exit 78. Where git has not finished there it is exit 1, as nothing is
@@ -99,12 +100,17 @@ fn unreadable(error: &crate::source::Unreadable) -> anyhow::Error {
     if error.is_busy() { anyhow::Error::msg(text) } else { misconfigured(text) }
 }
 
+/// A ledger that cannot be read: exit 78, or 1 where that may pass by itself.
+fn read_error(error: crate::ledger::ReadError) -> anyhow::Error {
+    if error.is_passing() { error.into() } else { configuration(error) }
+}
+
 /// A pass that cannot begin.
 fn observe_error(error: crate::daemon::ObserveError) -> anyhow::Error {
     match error {
         crate::daemon::ObserveError::Open(error) => ledger_error(&error),
         crate::daemon::ObserveError::Folder(error) => unreadable(&error),
-        error => configuration(error),
+        crate::daemon::ObserveError::Ledger(error) => read_error(error),
     }
 }
 

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::args::PlanArgs;
 use super::exit::Exit;
 use super::progress::ReadsLine;
-use super::{configuration, ledger_error, observe_error, print, settings};
+use super::{ledger_error, observe_error, print, read_error, settings};
 use crate::daemon::{self, Observation};
 use crate::ledger::{OpenError, Reader};
 use crate::model::ApiPlace;
@@ -25,7 +25,7 @@ pub(super) fn run(args: &PlanArgs) -> anyhow::Result<Exit> {
     let report = if args.live {
         live(args, observation, place)?
     } else {
-        let quota = ledger.map(|ledger| ledger.quota()).transpose().map_err(configuration)?.flatten();
+        let quota = ledger.map(|ledger| ledger.quota()).transpose().map_err(read_error)?.flatten();
         daemon::plan(observation, place, quota, Timestamp::now())
     };
     print::report(&report, folder.path(), args.output, commands)?;
@@ -46,7 +46,7 @@ pub(super) fn run(args: &PlanArgs) -> anyhow::Result<Exit> {
 /// Where the updates of this plan would go. Without a URL, a plan that asks no API is for the place of its ledger.
 fn place(args: &PlanArgs, ledger: Option<&Reader>, state_dir: &Path) -> anyhow::Result<ApiPlace> {
     let meant = ApiPlace::new(&settings::api_url(&args.api)?.to_string());
-    let of_ledger = ledger.map(Reader::place).transpose().map_err(configuration)?.flatten();
+    let of_ledger = ledger.map(Reader::place).transpose().map_err(read_error)?.flatten();
     match of_ledger {
         None => Ok(meant),
         Some(place) if place.agrees_with(&meant) || (args.api.api_url.is_none() && !args.live) => Ok(place),

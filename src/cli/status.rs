@@ -13,7 +13,7 @@ use super::exit::Exit;
 use super::live::Lately;
 use super::status_table::{self, View};
 use super::table::Size;
-use super::{configuration, ledger_error, observe_error, print, settings, watch};
+use super::{ledger_error, observe_error, print, read_error, settings, watch};
 use crate::daemon::{self, Observation};
 use crate::ledger::{AppliedMark, ReadError, Reader};
 use crate::manifest::Problem;
@@ -108,7 +108,7 @@ pub(super) fn run(args: &StatusArgs) -> anyhow::Result<Exit> {
 pub(super) fn look(folder: &mut Folder, state_dir: &Path) -> anyhow::Result<Page> {
     let observation = daemon::observe(folder, state_dir, &Rules::default()).map_err(observe_error)?;
     let reader = Reader::open(state_dir).map_err(|error| ledger_error(&error))?;
-    page(observation, reader.as_ref(), Timestamp::now()).map_err(configuration)
+    page(observation, reader.as_ref(), Timestamp::now()).map_err(read_error)
 }
 
 fn page(observation: Observation, ledger: Option<&Reader>, now: Timestamp) -> Result<Page, ReadError> {

@@ -15,7 +15,7 @@ use super::args::{Output, WhyArgs};
 use super::attempt::Attempt;
 use super::exit::Exit;
 use super::status::Holding;
-use super::{configuration, ledger_error, observe_error, print, services, settings};
+use super::{ledger_error, observe_error, print, read_error, services, settings};
 use crate::daemon;
 use crate::ledger::Reader;
 use crate::manifest::Problem;
@@ -34,14 +34,14 @@ pub(super) fn run(args: &WhyArgs) -> anyhow::Result<Exit> {
     let observation = daemon::observe(&mut folder, &state_dir, &Rules::default()).map_err(observe_error)?;
     let reader = Reader::open(&state_dir).map_err(|error| ledger_error(&error))?;
     let called = match &reader {
-        Some(reader) => reader.services().map_err(configuration)?,
+        Some(reader) => reader.services().map_err(read_error)?,
         None => Vec::new(),
     };
     let snapshot = &observation.snapshot;
     let known = snapshot.desired.keys().chain(snapshot.claimed()).chain(&called);
     let service = services::meant(&args.service, known, "neither the folder nor the ledger knows a")?;
     let facts =
-        Facts::gather(service, &observation, reader.as_ref(), commands, Timestamp::now()).map_err(configuration)?;
+        Facts::gather(service, &observation, reader.as_ref(), commands, Timestamp::now()).map_err(read_error)?;
     match args.output {
         Output::Json => print::json(&Explanation::of(&facts))?,
         Output::Text => {

@@ -90,7 +90,7 @@ impl Observation {
         for (key, step) in &steps {
             let applied = || ledger.map_or(Ok(None), |ledger| ledger.applied(key));
             if of_known(step) && !all_at_once {
-                last.extend(applied()?.map(|applied| (key.clone(), applied.spec)));
+                last.extend(applied()?.and_then(|applied| Some((key.clone(), applied.spec?))));
             } else if *step == Step::Orphaned {
                 let last = applied()?.map(|applied| applied.place.file).unwrap_or_default();
                 if !snapshot.proves_absence(key, &last) {

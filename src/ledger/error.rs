@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use rusqlite::ErrorCode;
+use rustix::io::Errno;
 use thiserror::Error;
 
 use super::CallId;
@@ -20,6 +21,19 @@ impl StoreError {
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.code() == Some(ErrorCode::DiskFull)
+    }
+
+    /// Whether it may pass by itself.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        use ErrorCode::{DatabaseBusy, DatabaseLocked, FileLockingProtocolFailed, OutOfMemory, SystemIoFailure};
+        let passing = [DatabaseBusy, DatabaseLocked, FileLockingProtocolFailed, OutOfMemory, SystemIoFailure];
+        self.is_full() || self.code().is_some_and(|code| passing.contains(&code))
+    }
+
+    /// Whether another program holds on to the file.
+    pub(super) fn is_busy(&self) -> bool {
+        matches!(self.code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
     }
 
     /// Whether the disk took no more: it is full, or a limit is reached, which SQLite takes for an I/O error.
@@ -86,6 +100,28 @@ pub enum OpenError {
         /// Why not.
         #[source]
         source: io::Error,
+    },
+    /// A link stands where a file of the ledger should be.
+    #[error("`{}` is a link, and not a file of the ledger", path.display())]
+    Link {
+        /// The link.
+        path: PathBuf,
+    },
+    /// The folder, or a file of the ledger in it, belongs to another user.
+    #[error("`{}` belongs to another user (uid {owner})", path.display())]
+    NotOurs {
+        /// What does.
+        path: PathBuf,
+        /// Whom it belongs to.
+        owner: u32,
+    },
+    /// Others could put a ledger of their own there.
+    #[error("other users may write to the state folder `{}` (mode {mode:04o})", path.display())]
+    OthersWrite {
+        /// The folder.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
     },
     /// Another truenorth has it.
     #[error("the ledger `{}` is in use by {}", path.display(), holder(*pid))]
@@ -155,6 +191,13 @@ const FULL: &str = "the disk is full, or a quota is reached: make room there, or
 
 const WRITABLE: &str = "the state folder must be writable for the user that runs truenorth; --state-dir names another";
 
+const PASSING: &str = "another program may hold on to the file, or the disk be in trouble; the next start may go well";
+
+fn is_passing(error: &io::Error) -> bool {
+    let short = [Errno::MFILE, Errno::NFILE, Errno::IO, Errno::NOMEM, Errno::AGAIN, Errno::INTR];
+    is_full(error) || error.raw_os_error().is_some_and(|code| short.contains(&Errno::from_raw_os_error(code)))
+}
+
 fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
@@ -164,12 +207,21 @@ fn holder(pid: Option<u32>) -> String {
 }
 
 impl OpenError {
-    /// Whether only room on the disk is missing: that passes without anybody changing the configuration.
-    #[must_use]
-    pub fn is_full(&self) -> bool {
+    fn is_full(&self) -> bool {
         match self {
             Self::Folder { source, .. } | Self::File { source, .. } => is_full(source),
             Self::Store { source, .. } => source.is_full(),
+            _ => false,
+        }
+    }
+
+    /// Whether it may pass by itself: another program holds on to the file, the disk or the system is short of something.
+    /// Then the next start may go well, and nobody has to change the configuration.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Folder { source, .. } | Self::File { source, .. } | Self::Thread(source) => is_passing(source),
+            Self::Store { source, .. } => source.is_passing(),
             _ => false,
         }
     }
@@ -181,7 +233,15 @@ impl OpenError {
             _ if self.is_full() => Some(FULL),
             Self::Store { source, .. } if source.needs_writing() => Some(WRITABLE),
             Self::NotAFolder { .. } => Some("name another folder with --state-dir"),
+            _ if self.is_passing() => Some(PASSING),
             Self::Folder { .. } | Self::File { .. } => Some(WRITABLE),
+            Self::Link { .. } => Some("remove the link; --state-dir may name a folder through links"),
+            Self::NotOurs { .. } => {
+                Some("give it to the user that runs truenorth (chown), or name another folder with --state-dir")
+            }
+            Self::OthersWrite { .. } => Some(
+                "name a folder below it with --state-dir, which is then made for this user alone, or close it (chmod)",
+            ),
             Self::InUse { .. } => {
                 Some("two of them would send everything twice: stop the other one, or name another --state-dir")
             }
@@ -235,6 +295,19 @@ pub enum ReadError {
     },
 }
 
+impl ReadError {
+    /// Whether it may pass by itself, as with [`OpenError::is_passing`].
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Store { source, .. } => source.is_passing(),
+            Self::Unsteady { .. } => true,
+            Self::Reopen(error) => error.is_passing(),
+            Self::Lock { source, .. } => is_passing(source),
+        }
+    }
+}
+
 /// The ledger could not be written. What was to be written is not there, everything before it is.
 #[derive(Clone, Debug, Error)]
 #[non_exhaustive]
@@ -280,7 +353,7 @@ mod tests {
             assert!(error.hint().is_some_and(|hint| hint.contains("must be writable")), "{code}");
             assert_eq!(chain(&error), format!("cannot open the ledger `/state/ledger.sqlite`: {words}"), "{code}");
         }
-        let odd = refused(rusqlite::ffi::SQLITE_IOERR, "odd");
-        assert!(odd.hint().is_none() && chain(&odd).contains(": odd: Error code 10: "), "{}", chain(&odd));
+        let odd = refused(rusqlite::ffi::SQLITE_MISMATCH, "odd");
+        assert!(odd.hint().is_none() && chain(&odd).contains(": odd: Error code 20: "), "{}", chain(&odd));
     }
 }

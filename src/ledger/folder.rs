@@ -1,15 +1,21 @@
-//! The state folder: made where it is missing, and closed to others where it is ours alone.
+//! The state folder: made where it is missing, closed to others where it is ours alone, and refused where somebody else
+//! could put a ledger of his own into it.
 
-use std::fs::{self, DirBuilder, Metadata, Permissions};
-use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
+use std::io::{self, Read as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use super::OpenError;
+use rustix::process::{getegid, geteuid, getgroups};
 
-/// Every file of the ledger begins like this: `ledger.sqlite`, its `-wal` and `-shm`, `ledger.lock`.
+use super::{OpenError, lock, mark};
+
+/// Every file of the ledger begins like this.
 const PREFIX: &str = "ledger.";
 const STORE: &str = "ledger.sqlite";
+
+/// Opens a file that must not be a link.
+pub(super) const NO_LINK: i32 = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
 
 /// The store in a folder.
 pub(super) fn store(dir: &Path) -> PathBuf {
@@ -40,21 +46,57 @@ pub(super) fn prepare(dir: &Path) -> Result<PathBuf, OpenError> {
     }
     let dir = fs::canonicalize(dir).map_err(failed("look at"))?;
     let found = fs::metadata(&dir).map_err(failed("look at"))?;
-    if is_open_to_others(&found) && is_ours_alone(&dir, &found).map_err(failed("look at"))? {
+    if found.mode() & 0o077 != 0 && is_ours_alone(&dir, &found).map_err(failed("look at"))? {
         let closed = Permissions::from_mode(found.mode() & 0o7700);
         fs::set_permissions(&dir, closed).map_err(failed("close to other users"))?;
+    } else {
+        others_write_not(&dir, &found)?;
+    }
+    for path in files(&dir) {
+        if let Some(found) = plain(&path)? {
+            if !is_ours(&found) {
+                return Err(OpenError::NotOurs { path, owner: found.uid() });
+            }
+            if found.mode() & 0o177 != 0 {
+                let failed = |source| OpenError::File { action: "close to other users", path: path.clone(), source };
+                fs::set_permissions(&path, Permissions::from_mode(0o600)).map_err(failed)?;
+            }
+        }
     }
     Ok(dir)
 }
 
-fn is_open_to_others(folder: &Metadata) -> bool {
-    folder.mode() & 0o077 != 0
+/// Refuses links in the place of the ledger's files, for whoever only reads.
+pub(super) fn refuse_links(dir: &Path) -> Result<(), OpenError> {
+    files(dir).iter().try_for_each(|path| plain(path).map(drop))
 }
 
-/// A folder that holds anything else may be shared on purpose (`--state-dir /tmp`, a home folder): it is left alone,
-/// and the files' own mode 0600 has to do. So is a volume that another user owns, as Kubernetes mounts them.
+fn files(dir: &Path) -> Vec<PathBuf> {
+    let store = store(dir);
+    let mut files = vec![dir.join(lock::NAME), dir.join(mark::NAME)];
+    files.extend(["-wal", "-shm", "-journal"].map(|suffix| beside(&store, suffix)));
+    files.push(store);
+    files
+}
+
+/// A file that is no link and no device; nothing where there is none.
+fn plain(path: &Path) -> Result<Option<Metadata>, OpenError> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.is_symlink() => Err(OpenError::Link { path: path.to_owned() }),
+        Ok(found) if !found.is_file() => Err(OpenError::Foreign { path: path.to_owned() }),
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(OpenError::File { action: "look at", path: path.to_owned(), source }),
+    }
+}
+
+fn is_ours(found: &Metadata) -> bool {
+    found.uid() == geteuid().as_raw()
+}
+
+/// A folder that holds anything else may be shared on purpose: it is left alone, and the files' own mode 0600 has to do.
 fn is_ours_alone(dir: &Path, folder: &Metadata) -> io::Result<bool> {
-    if folder.uid() != rustix::process::geteuid().as_raw() {
+    if !is_ours(folder) {
         return Ok(false);
     }
     for entry in fs::read_dir(dir)? {
@@ -63,4 +105,30 @@ fn is_ours_alone(dir: &Path, folder: &Metadata) -> io::Result<bool> {
         }
     }
     Ok(true)
+}
+
+/// Whoever may write to the folder may put another ledger there. That is root, and whoever shares a group with us on
+/// purpose: Kubernetes gives volumes to root and to the group `fsGroup`, mode 2775.
+fn others_write_not(dir: &Path, folder: &Metadata) -> Result<(), OpenError> {
+    if !is_ours(folder) && folder.uid() != 0 {
+        return Err(OpenError::NotOurs { path: dir.to_owned(), owner: folder.uid() });
+    }
+    let by_group = folder.mode() & 0o020 != 0 && !is_our_group(folder.gid());
+    if folder.mode() & 0o002 != 0 || by_group {
+        return Err(OpenError::OthersWrite { path: dir.to_owned(), mode: folder.mode() & 0o7777 });
+    }
+    Ok(())
+}
+
+fn is_our_group(group: u32) -> bool {
+    let ours = getgroups().unwrap_or_default();
+    group == getegid().as_raw() || ours.iter().any(|ours| ours.as_raw() == group)
+}
+
+/// The start of a small file.
+pub(super) fn read_short(path: &Path, most: usize) -> io::Result<Vec<u8>> {
+    let file = OpenOptions::new().read(true).custom_flags(NO_LINK).open(path)?;
+    let mut bytes = Vec::with_capacity(most);
+    File::take(file, most as u64).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }

@@ -2,7 +2,8 @@
 //!
 //! The lock belongs to the open file and ends with the process, however it ends; a file that is left behind locks
 //! nothing. The store itself is not locked, so that readers can look beside the writer. The lock file is never removed:
-//! removing it would let two processes lock two files of one name.
+//! removing it would let two processes lock two files of one name. Nor is it touched at the end: when it was changed
+//! last is a part of the ledger's mark.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
@@ -11,6 +12,8 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
+use super::folder::NO_LINK;
+use super::mark::Stamp;
 use super::{OpenError, ReadError};
 
 pub(super) const NAME: &str = "ledger.lock";
@@ -22,6 +25,9 @@ const BETWEEN_TRIES: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub(super) struct Lock {
     file: File,
+    path: PathBuf,
+    /// The file as the holder before left it; nothing where there was none.
+    pub(super) found: Option<Stamp>,
 }
 
 /// A truenorth that has the ledger open to write.
@@ -45,6 +51,7 @@ impl Lock {
             .create(true)
             .truncate(false)
             .mode(0o600)
+            .custom_flags(NO_LINK)
             .open(&path)
             .map_err(failed("open for writing"))?;
         let mut tries = 1;
@@ -61,25 +68,27 @@ impl Lock {
                 Err(TryLockError::Error(source)) => return Err(failed("lock")(source)),
             }
         }
-        file.set_len(0)
-            .and_then(|()| file.rewind())
-            .and_then(|()| writeln!(file, "{}", std::process::id()))
-            .map_err(failed("write the pid to"))?;
-        Ok(Self { file })
+        let found = file.metadata().map_err(failed("look at"))?;
+        let found = (found.len() > 0).then(|| Stamp::new(&found));
+        Ok(Self { file, path, found })
     }
-}
 
-impl Drop for Lock {
-    fn drop(&mut self) {
-        // The lock goes with the file; the pid is taken out only so that nobody reads an old one.
-        let _ = self.file.set_len(0);
+    /// Writes down who holds it, and gives what the file is from now on.
+    pub(super) fn sign(&mut self) -> Result<Stamp, OpenError> {
+        let failed = |source| OpenError::File { action: "write the pid to", path: self.path.clone(), source };
+        // In one write, for a full disk must not leave half a number; what is left of a longer one goes after it.
+        let pid = format!("{}\n", std::process::id());
+        self.file.rewind().map_err(failed)?;
+        self.file.write_all(pid.as_bytes()).map_err(failed)?;
+        self.file.set_len(pid.len() as u64).map_err(failed)?;
+        self.file.metadata().map(|found| Stamp::new(&found)).map_err(failed)
     }
 }
 
 /// Who has the ledger in `dir` open to write, if anybody has.
 pub(super) fn holder(dir: &Path) -> Result<Option<Holder>, ReadError> {
     let path: PathBuf = dir.join(NAME);
-    let mut file = match File::open(&path) {
+    let mut file = match OpenOptions::new().read(true).custom_flags(NO_LINK).open(&path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(ReadError::Lock { path, source }),

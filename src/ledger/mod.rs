@@ -18,13 +18,15 @@
 //! ```
 //!
 //! Reading order: `records` (the nouns), this file, `writer` (the thread), `sql` (every statement), `schema` and `steps`
-//! (migration and tables), `open` (what a file must be before it is touched), `folder` and `lock`.
+//! (migration and tables), `open` (what a file must be before it is touched), `mark` (whether it is the last one), `folder`
+//! and `lock`.
 //!
 //! No token ever comes here, and no body of an answer beyond a bounded message.
 
 mod error;
 mod folder;
 mod lock;
+mod mark;
 mod open;
 mod reader;
 mod records;
@@ -36,8 +38,10 @@ mod traces;
 mod writer;
 
 use std::path::Path;
-use std::sync::{Arc, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use rusqlite::Connection;
@@ -55,25 +59,30 @@ pub use records::{
 pub use traces::Traces;
 
 use lock::Lock;
-use writer::{Failing, Request, Undo};
+use writer::{Failing, Request, Undo, Writer};
 
 /// The ledger, opened to write. Cheap to clone; all clones share one queue, one thread and one lock. When the last one
 /// is dropped, what is queued is finished, the store is tidied and the lock is let go; that blocks for as long as the
-/// disk takes.
+/// disk takes, three seconds at most.
 #[derive(Clone, Debug)]
 pub struct Ledger {
     shared: Arc<Shared>,
 }
 
-/// What the clones share. Taken apart in order: nothing reads, nothing can be queued, the thread ends, the lock goes.
+/// How long the last handle waits for the thread: an end of the process must not hang on a disk or on another program
+/// that holds on to the file. What is not finished by then is as after a crash.
+const CLOSING: Duration = Duration::from_secs(3);
+
+/// What the clones share. Taken apart in order: nothing reads, nothing can be queued, the thread ends, and with it the
+/// lock.
 #[derive(Debug)]
 struct Shared {
     reader: Option<Reader>,
     queue: Option<mpsc::Sender<Request>>,
-    thread: Option<JoinHandle<()>>,
+    ended: Mutex<std::sync::mpsc::Receiver<()>>,
+    closing: Arc<AtomicBool>,
     failing: Failing,
     place: ApiPlace,
-    _lock: Lock,
 }
 
 impl Ledger {
@@ -91,19 +100,24 @@ impl Ledger {
     /// the last four cases the file is as it was. Nothing can be sent then: exit 78.
     pub fn open(dir: &Path, place: ApiPlace, now: Timestamp) -> Result<Self, OpenError> {
         let dir = folder::prepare(dir)?;
-        let lock = Lock::take(&dir)?;
+        let mut lock = Lock::take(&dir)?;
         let store = folder::store(&dir);
-        let connection = open::for_writing(&store, &place, now)?;
+        let (connection, mark) = open::for_writing(&store, &mut lock, &place, now)?;
         let reader = Reader::beside_writer(store)?;
         let (queue, requests) = mpsc::channel(Self::QUEUE);
-        let failing = Failing::default();
-        let told = Arc::clone(&failing);
-        let thread = thread::Builder::new()
+        let (failing, closing) = (Failing::default(), Arc::new(AtomicBool::new(false)));
+        let writer = Writer { connection, mark, lock, failing: Arc::clone(&failing), closing: Arc::clone(&closing) };
+        let (ending, ended) = std::sync::mpsc::channel();
+        thread::Builder::new()
             .name("ledger".to_owned())
-            .spawn(move || writer::run(connection, requests, &told))
+            .spawn(move || {
+                writer.run(requests);
+                // Nobody waits for it where that took too long.
+                let _ = ending.send(());
+            })
             .map_err(OpenError::Thread)?;
-        let shared =
-            Shared { reader: Some(reader), queue: Some(queue), thread: Some(thread), failing, place, _lock: lock };
+        let ended = Mutex::new(ended);
+        let shared = Shared { reader: Some(reader), queue: Some(queue), ended, closing, failing, place };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -257,10 +271,9 @@ impl Drop for Shared {
     fn drop(&mut self) {
         // The last connection to close is the one that can clear the write-ahead log away: the writer's.
         self.reader = None;
+        self.closing.store(true, Ordering::Relaxed);
         self.queue = None;
-        if let Some(thread) = self.thread.take() {
-            // A panic in there was reported by the panic hook, and each caller has its WriteError::Stopped.
-            let _ = thread.join();
-        }
+        // A panic in there was reported by the panic hook, and each caller has its WriteError::Stopped.
+        let _ = self.ended.get_mut().unwrap_or_else(PoisonError::into_inner).recv_timeout(CLOSING);
     }
 }

@@ -12,16 +12,21 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+use tracing::warn;
 
 use super::folder::beside;
+use super::lock::Lock;
+use super::mark::{Left, Mark, Stamp, Suspicion};
 use super::{OpenError, schema, sql};
 use crate::model::ApiPlace;
 
 /// How long to wait for another program that holds on to the file, someone's `sqlite3` shell say.
 const BUSY: Duration = Duration::from_secs(5);
-/// The write-ahead log is cut back to this many bytes after a burst.
-const LOG_LIMIT: i64 = 16 << 20;
+/// After so many pages the write-ahead log is moved into the file and begun again, and it is cut back to this many bytes
+/// after a burst: it must fit on a small volume beside its ledger.
+const LOG_PAGES: i64 = 128;
+const LOG_LIMIT: i64 = 512 << 10;
 /// More than there are statements, so that each is prepared once.
 const STATEMENTS: usize = 32;
 
@@ -57,20 +62,62 @@ fn size(path: &Path) -> Result<Option<u64>, OpenError> {
     }
 }
 
-/// The writer's connection. The ledger's lock must be held. A store that is corrupt, foreign or newer stays as it is.
-pub(super) fn for_writing(store: &Path, ours: &ApiPlace, now: Timestamp) -> Result<Connection, OpenError> {
-    match look(store)? {
-        Found::Nothing => create(store)?,
-        Found::Settled => check(&immutable(store)?, store, ours)?,
-        Found::WithLog => check(&read_only(store)?, store, ours)?,
-    }
+/// The writer's connection, and the mark beside it. A store that is corrupt, foreign, newer or of another place stays as
+/// it is, and so does what was left beside it.
+pub(super) fn for_writing(
+    store: &Path,
+    lock: &mut Lock,
+    ours: &ApiPlace,
+    now: Timestamp,
+) -> Result<(Connection, Mark), OpenError> {
+    let left = Left::look(store, lock.found);
+    let suspicion = match look(store)? {
+        Found::Nothing => {
+            create(store)?;
+            None
+        }
+        Found::Settled => check(&immutable(store)?, store, ours, &left)?,
+        Found::WithLog => check(&read_only(store)?, store, ours, &left)?,
+    };
     let mut connection = read_write(store)?;
     if schema::migrate(&mut connection, schema::STEPS).map_err(|source| failed(store, "migrate", source))? {
         // From the log into the file: an older truenorth that looks at the file alone has to see the new format.
         checkpoint(&connection).map_err(|source| failed(store, "migrate", source))?;
     }
-    sql::interrupt_all(&connection, now).map_err(|source| failed(store, "write to", source))?;
-    Ok(connection)
+    let writing = |source| failed(store, "write to", source);
+    let writes = sql::own(&connection).map_err(writing)?.writes.max(left.writes());
+    let inode = Stamp::of(store).map_or(0, Stamp::inode);
+    let signed = lock.sign()?;
+    let Some(suspicion) = suspicion else {
+        let mark = Mark::begin(store, signed, writes);
+        settle(&mut connection, |connection| {
+            let contradicted = sql::suspect_contradicted(connection)?;
+            if contradicted > 0 {
+                warn!(services = contradicted, "records of the ledger contradict each other: {READ_FIRST}");
+            }
+            sql::is_last(connection, inode, writes)?;
+            sql::interrupt_all(connection, now)
+        })
+        .map_err(writing)?;
+        return Ok((connection, mark));
+    };
+    warn!("{suspicion}: {READ_FIRST}");
+    settle(&mut connection, |connection| {
+        sql::suspect_all(connection)?;
+        sql::is_last(connection, inode, writes)?;
+        sql::interrupt_all(connection, now)
+    })
+    .map_err(writing)?;
+    // Not before: until then the old mark has to tell it again.
+    Ok((connection, Mark::begin(store, signed, writes)))
+}
+
+const READ_FIRST: &str = "what differs from its manifest is read before it is updated";
+
+fn settle(connection: &mut Connection, act: impl FnOnce(&Connection) -> rusqlite::Result<()>) -> rusqlite::Result<()> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    act(&transaction)?;
+    transaction.commit()
 }
 
 /// Reads the file alone, as if nobody else had it; makes and locks nothing.
@@ -83,13 +130,16 @@ pub(super) fn immutable(store: &Path) -> Result<Connection, OpenError> {
         }
     }
     address.push_str("?immutable=1");
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+        | OpenFlags::SQLITE_OPEN_URI
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_NOFOLLOW;
     connect(Path::new(&address), flags).map_err(|source| failed(store, "open", source))
 }
 
 /// Reads beside a writer.
 pub(super) fn read_only(store: &Path) -> Result<Connection, OpenError> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
     let connection = connect(store, flags).map_err(|source| failed(store, "open", source))?;
     connection
         .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
@@ -98,13 +148,14 @@ pub(super) fn read_only(store: &Path) -> Result<Connection, OpenError> {
 }
 
 fn read_write(store: &Path) -> Result<Connection, OpenError> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
     let open = || -> rusqlite::Result<(Connection, String)> {
         let connection = connect(store, flags)?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
         let mode = connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?;
         connection.pragma_update(None, "synchronous", "full")?;
         connection.pragma_update_and_check(None, "journal_size_limit", LOG_LIMIT, |row| row.get::<_, i64>(0))?;
+        connection.pragma_update_and_check(None, "wal_autocheckpoint", LOG_PAGES, |row| row.get::<_, i64>(0))?;
         Ok((connection, mode))
     };
     let (connection, mode) = open().map_err(|source| failed(store, "open", source))?;
@@ -120,28 +171,44 @@ fn connect(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// Whether this is a ledger that we know, of this place, and whole as far as can be told at the price of reading one small table. Damage
-/// in the rest (history, in the main) shows when it is read; checking it all would take longer than a pass.
-fn check(connection: &Connection, store: &Path, ours: &ApiPlace) -> Result<(), OpenError> {
-    identify(connection, store)?;
-    let theirs = sql::api_place(connection).map_err(|source| failed(store, "read", source))?;
-    if let Some(theirs) = theirs.filter(|theirs| !theirs.agrees_with(ours)) {
+/// Whether this is a ledger that we know, of this place, and whole as far as can be told at the price of reading one
+/// small table. Damage in the rest (history, in the main) shows when it is read; checking it all would take longer than a
+/// pass. Gives why it may be another one than the last.
+fn check(connection: &Connection, store: &Path, ours: &ApiPlace, left: &Left) -> Result<Option<Suspicion>, OpenError> {
+    let format = identify(connection, store)?;
+    let reading = |source| failed(store, "read", source);
+    if let Some(theirs) = sql::api_place(connection).map_err(reading)?.filter(|theirs| !theirs.agrees_with(ours)) {
         return Err(OpenError::OtherPlace { path: store.to_owned(), theirs, ours: ours.clone() });
     }
     let report: String = connection
         .query_row("PRAGMA quick_check('service')", [], |row| row.get(0))
         .map_err(|source| failed(store, "check", source))?;
-    if report == "ok" { Ok(()) } else { Err(corrupt(store, &report)) }
+    if report != "ok" {
+        return Err(corrupt(store, &report));
+    }
+    suspicion(connection, format, left).map_err(reading)
 }
 
-/// Whether this is a ledger that we know, by its header.
-pub(super) fn identify(connection: &Connection, store: &Path) -> Result<(), OpenError> {
+/// Why a ledger may be another one than the last that was here. One that was never marked is none.
+pub(super) fn suspicion(connection: &Connection, format: i64, left: &Left) -> rusqlite::Result<Option<Suspicion>> {
+    if format < schema::MARKED && !left.is_marked() {
+        return Ok(None);
+    }
+    Ok(left.suspicion(sql::own(connection)?))
+}
+
+/// Whether this is a ledger that we know, by its header; it can be read then. Gives its format.
+pub(super) fn identify(connection: &Connection, store: &Path) -> Result<i64, OpenError> {
     let supported = schema::newest(schema::STEPS);
-    match schema::identity(connection).map_err(|source| failed(store, "read", source))? {
+    let reading = |source| failed(store, "read", source);
+    match schema::identity(connection).map_err(reading)? {
         (schema::APPLICATION_ID, found) if found > supported => {
             Err(OpenError::Newer { path: store.to_owned(), found, supported })
         }
-        (schema::APPLICATION_ID, 1..) => Ok(()),
+        (schema::APPLICATION_ID, format @ 1..) => {
+            schema::read_as_newest(connection, format).map_err(reading)?;
+            Ok(format)
+        }
         (schema::APPLICATION_ID, _) => Err(corrupt(store, "it has no format number")),
         _ => Err(OpenError::Foreign { path: store.to_owned() }),
     }
@@ -161,7 +228,10 @@ fn create(store: &Path) -> Result<(), OpenError> {
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new).map_err(wanting("make"))?;
     drop(file);
     let mut connection = read_write(&new)?;
-    schema::migrate(&mut connection, schema::STEPS).map_err(|source| failed(&new, "make", source))?;
+    let inode = Stamp::of(&new).map_or(0, Stamp::inode);
+    schema::migrate(&mut connection, schema::STEPS)
+        .and_then(|_| sql::is_last(&connection, inode, 0))
+        .map_err(|source| failed(&new, "make", source))?;
     connection.close().map_err(|(_, source)| failed(&new, "make", source))?;
     for stale in [beside(store, "-wal"), beside(store, "-shm"), beside(store, "-journal")] {
         remove(&stale)?;
@@ -197,6 +267,17 @@ pub(super) fn failed(store: &Path, action: &'static str, source: rusqlite::Error
     match source.sqlite_error_code() {
         Some(ErrorCode::NotADatabase) => corrupt(store, "it is no SQLite database"),
         Some(ErrorCode::DatabaseCorrupt) => corrupt(store, "its structure is broken"),
+        // SQLite does not tell why the system refused; whoever asks the system hears it.
+        Some(ErrorCode::CannotOpen | ErrorCode::SystemIoFailure) if let Err(source) = ask_system(store) => {
+            OpenError::File { action, path: store.to_owned(), source }
+        }
         _ => OpenError::Store { action, path: store.to_owned(), source: source.into() },
     }
+}
+
+/// Whether the process has a descriptor left, and the disk room.
+fn ask_system(store: &Path) -> io::Result<()> {
+    let folder = File::open(store.parent().unwrap_or(Path::new("/")))?;
+    let disk = rustix::fs::fstatvfs(folder)?;
+    if disk.f_bavail == 0 && disk.f_blocks > 0 { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
 }

@@ -16,9 +16,11 @@ use jiff::Timestamp;
 use rusqlite::Connection;
 
 use super::folder::beside;
+use super::mark::{Left, Stamp};
 use super::open::{self, Found};
 use super::{
-    AppliedMark, AppliedRecord, HistoryEntry, Holder, OpenError, Pause, ReadError, Sighting, Turned, folder, lock, sql,
+    AppliedMark, AppliedRecord, HistoryEntry, Holder, OpenError, Pause, ReadError, Sighting, Turned, folder, lock,
+    schema, sql,
 };
 use crate::engine::Window;
 use crate::model::{ApiPlace, Known, ServiceKey, ServiceKind};
@@ -33,11 +35,14 @@ const ROUNDS: usize = 5;
 pub struct Reader {
     store: PathBuf,
     view: Mutex<View>,
+    /// Whether it may be another ledger than the last one here, which the next writer will write down.
+    is_suspect: bool,
 }
 
 #[derive(Debug)]
 struct View {
     connection: Connection,
+    format: i64,
     way: Way,
 }
 
@@ -46,12 +51,12 @@ enum Way {
     /// SQLite sees the log and sorts out who sees what.
     Beside,
     /// The file alone, right while its stamp is this one.
-    Alone(Stamp),
+    Alone(Seen),
 }
 
 /// What changes when somebody writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp {
+struct Seen {
     file: (u64, u64, u64, i64, i64),
     log: bool,
 }
@@ -74,17 +79,27 @@ impl Reader {
             source,
         })?;
         let store = folder::store(&dir);
+        folder::refuse_links(&dir)?;
         if open::look(&store)? == Found::Nothing {
             return Ok(None);
         }
+        // A writer has judged it, and wrote down what it found.
+        let held = lock::holder(&dir).ok().flatten().is_some();
+        let left = (!held).then(|| Left::look(&store, Stamp::of(&dir.join(lock::NAME))));
         let view = view(&store)?;
-        Ok(Some(Self { store, view: Mutex::new(view) }))
+        let suspicion = |left: Left| {
+            let suspicion = open::suspicion(&view.connection, view.format, &left);
+            suspicion.map_err(|source| open::failed(&store, "read", source))
+        };
+        let is_suspect = left.map_or(Ok(None), suspicion)?.is_some();
+        Ok(Some(Self { store, view: Mutex::new(view), is_suspect }))
     }
 
     /// The writer's own reader: the log is there.
     pub(super) fn beside_writer(store: PathBuf) -> Result<Self, OpenError> {
-        let view = View { connection: open::read_only(&store)?, way: Way::Beside };
-        Ok(Self { store, view: Mutex::new(view) })
+        let view =
+            View { connection: open::read_only(&store)?, format: schema::newest(schema::STEPS), way: Way::Beside };
+        Ok(Self { store, view: Mutex::new(view), is_suspect: false })
     }
 
     /// What is known of every service; one query, some milliseconds for 10,000. A service of which nothing was ever
@@ -93,7 +108,11 @@ impl Reader {
     /// # Errors
     /// The file cannot be read.
     pub fn known(&self) -> Result<HashMap<ServiceKey, Known>, ReadError> {
-        self.read(sql::known)
+        let mut known = self.read(sql::known)?;
+        if self.is_suspect {
+            known.values_mut().for_each(|known| *known = known.suspected());
+        }
+        Ok(known)
     }
 
     /// What was accepted last for a service, even if it is in doubt by now.
@@ -228,15 +247,15 @@ fn view(store: &Path) -> Result<View, OpenError> {
     let before = stamp(store);
     let alone = |stamp| -> Result<View, OpenError> {
         let connection = open::immutable(store)?;
-        open::identify(&connection, store)?;
-        Ok(View { connection, way: Way::Alone(stamp) })
+        let format = open::identify(&connection, store)?;
+        Ok(View { connection, format, way: Way::Alone(stamp) })
     };
     if let Some(stamp) = before.filter(|stamp| !stamp.log) {
         return alone(stamp);
     }
     let beside = open::read_only(store).and_then(|connection| {
-        open::identify(&connection, store)?;
-        Ok(View { connection, way: Way::Beside })
+        let format = open::identify(&connection, store)?;
+        Ok(View { connection, format, way: Way::Beside })
     });
     match (beside, before) {
         // The folder is not writable for us, and what the usual way needs is not there. An empty log says nothing
@@ -250,9 +269,9 @@ fn view(store: &Path) -> Result<View, OpenError> {
     }
 }
 
-fn stamp(store: &Path) -> Option<Stamp> {
+fn stamp(store: &Path) -> Option<Seen> {
     let found = fs::metadata(store).ok()?;
-    Some(Stamp {
+    Some(Seen {
         file: (found.dev(), found.ino(), found.size(), found.mtime(), found.mtime_nsec()),
         log: fs::exists(beside(store, "-wal")).ok()?,
     })

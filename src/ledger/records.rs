@@ -122,8 +122,8 @@ pub struct Turned {
 pub struct AppliedRecord {
     /// The digest of service and body.
     pub digest: Digest,
-    /// The body: compact JSON, keys in alphabetical order.
-    pub spec: String,
+    /// The body: compact JSON, keys in alphabetical order; nothing where it had to go for want of room.
+    pub spec: Option<String>,
     /// The snapshot that asked for it, as text.
     pub revision: String,
     /// The manifest that asked for it.
@@ -152,8 +152,8 @@ pub struct HistoryEntry {
     pub key: ServiceKey,
     /// The digest of service and body.
     pub digest: Digest,
-    /// The body: compact JSON, keys in alphabetical order.
-    pub spec: String,
+    /// The body: compact JSON, keys in alphabetical order; kept for what is applied and for the newest few.
+    pub spec: Option<String>,
     /// The snapshot that asked for it, as text.
     pub revision: String,
     /// The manifest that asked for it.

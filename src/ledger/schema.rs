@@ -8,6 +8,9 @@ use rusqlite::Connection;
 /// "tNth" in the header of each ledger.
 pub(super) const APPLICATION_ID: i64 = 0x744e_7468;
 
+/// The first format whose ledgers have a mark.
+pub(super) const MARKED: i64 = 3;
+
 /// What leads from one format to the next, a file each; the format's number is how many were carried out.
 pub(super) const STEPS: &[&str] =
     &[include_str!("steps/1-calls.sql"), include_str!("steps/2-live.sql"), include_str!("steps/3-ledger.sql")];
@@ -16,6 +19,12 @@ pub(super) const STEPS: &[&str] =
 pub(super) fn identity(connection: &Connection) -> rusqlite::Result<(i64, i64)> {
     let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get(0));
     Ok((number("application_id")?, number("user_version")?))
+}
+
+/// Lets a ledger of an earlier format be read as one of the newest: what it lacks is there as views of this connection.
+pub(super) fn read_as_newest(connection: &Connection, format: i64) -> rusqlite::Result<()> {
+    let lacking = [(2, include_str!("steps/read-before-2.sql")), (3, include_str!("steps/read-before-3.sql"))];
+    lacking.into_iter().filter(|(since, _)| format < *since).try_for_each(|(_, views)| connection.execute_batch(views))
 }
 
 /// The newest format that `steps` lead to.

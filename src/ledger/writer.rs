@@ -6,12 +6,16 @@
 
 use std::collections::BTreeMap;
 use std::slice;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{WriteError, open};
+use super::lock::Lock;
+use super::mark::Mark;
+use super::{WriteError, open, sql};
 
 /// The most writes in one transaction: bounds its memory and how long the first one waits.
 pub(super) const BATCH: usize = 256;
@@ -105,56 +109,118 @@ impl Request {
 /// Why the store took nothing the last time; `None` where it did.
 pub(super) type Failing = Arc<Mutex<Option<WriteError>>>;
 
-/// Carries out what comes, until the queue is closed and empty.
-pub(super) fn run(mut connection: Connection, mut queue: mpsc::Receiver<Request>, failing: &Failing) {
-    let (mut batch, mut hints) = (Vec::new(), BTreeMap::new());
-    while queue.blocking_recv_many(&mut batch, BATCH) > 0 {
-        let mut writes = Vec::with_capacity(batch.len());
-        for request in batch.drain(..) {
-            match request {
-                Request::Hint(name, act) => drop(hints.insert(name, act)),
-                write @ Request::Write(_) => writes.push(write),
+/// How long SQLite waits at a time for another program that holds on to the file, and how long that goes on for one
+/// batch. In between it is looked whether the ledger is to be closed.
+const BUSY: Duration = Duration::from_millis(200);
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The store, as its thread has it. The lock ends when the thread does: nobody else writes as long as it may.
+pub(super) struct Writer {
+    pub(super) connection: Connection,
+    pub(super) mark: Mark,
+    pub(super) lock: Lock,
+    pub(super) failing: Failing,
+    /// The ledger is being closed: nothing is waited for.
+    pub(super) closing: Arc<AtomicBool>,
+}
+
+impl Writer {
+    /// Carries out what comes, until the queue is closed and empty.
+    pub(super) fn run(mut self, mut queue: mpsc::Receiver<Request>) {
+        // Where it cannot be set, the longer time of the opening goes on to hold.
+        let _ = self.connection.busy_timeout(BUSY);
+        let (mut batch, mut hints) = (Vec::new(), BTreeMap::new());
+        while queue.blocking_recv_many(&mut batch, BATCH) > 0 {
+            let mut writes = Vec::with_capacity(batch.len());
+            for request in batch.drain(..) {
+                match request {
+                    Request::Hint(name, act) => drop(hints.insert(name, act)),
+                    write @ Request::Write(_) => writes.push(write),
+                }
+            }
+            if !writes.is_empty() {
+                writes.extend(take(&mut hints));
+                let undone = self.carry_out(writes);
+                self.withdraw(undone);
             }
         }
-        if !writes.is_empty() {
-            writes.extend(take(&mut hints));
-            let undone = carry_out(&mut connection, writes, failing);
-            withdraw(&mut connection, undone);
+        if !hints.is_empty() {
+            self.carry_out(take(&mut hints).collect());
+        }
+        // The log would be worked off at the next start as well.
+        let _ = open::checkpoint(&self.connection);
+        let Self { connection, mark, lock, .. } = self;
+        drop(connection);
+        mark.close();
+        drop(lock);
+    }
+
+    /// Carries out and answers all of a batch; gives back what undoes the writes that nobody waits for.
+    ///
+    /// Where the one transaction fails, each write gets one of its own, so that one that cannot be written spoils no
+    /// other. (Savepoints would do that too, but cost every batch a copy of each page that it changes.)
+    fn carry_out(&mut self, mut batch: Vec<Request>) -> Vec<Box<dyn Act>> {
+        let mut together = self.commit(&mut batch);
+        let until = Instant::now() + PATIENCE;
+        while together.as_ref().is_err_and(is_busy) && Instant::now() < until && !self.closing.load(Ordering::Relaxed) {
+            together = self.commit(&mut batch);
+        }
+        if together.as_ref().is_err_and(lacks_room) && self.make_room().is_ok() {
+            together = self.commit(&mut batch);
+        }
+        // Before the answers: whoever has one sees this as well.
+        self.tell(&together);
+        let one_by_one = batch.len() > 1 && together.as_ref().is_err_and(|error| !is_busy(error));
+        let mut undone = Vec::new();
+        for mut request in batch {
+            if one_by_one {
+                let alone = self.commit(slice::from_mut(&mut request));
+                self.tell(&alone);
+                undone.extend(request.answer(&alone));
+            } else {
+                undone.extend(request.answer(&together));
+            }
+        }
+        undone
+    }
+
+    fn tell(&self, committed: &Result<(), WriteError>) {
+        *self.failing.lock().unwrap_or_else(PoisonError::into_inner) = committed.as_ref().err().cloned();
+    }
+
+    /// Moves the write-ahead log into the file, as far as readers allow, without giving its place on the disk back: the
+    /// next transaction begins it again from the start. So a ledger that has its size goes on beside a full disk, and its
+    /// own log cannot be what fills it.
+    fn make_room(&self) -> rusqlite::Result<()> {
+        self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
+    }
+
+    /// Writes in one transaction. After an error none of them is in the store.
+    fn commit(&mut self, requests: &mut [Request]) -> Result<(), WriteError> {
+        self.transact(|connection| requests.iter_mut().try_for_each(|request| request.carry_out(connection)))
+    }
+
+    /// Undoes writes of tasks that went away before they were answered. What cannot be undone stays: an intent leaves its
+    /// service in doubt, which is safe.
+    fn withdraw(&mut self, undone: Vec<Box<dyn Act>>) {
+        if !undone.is_empty() {
+            let _ = self.transact(|connection| undone.into_iter().try_for_each(|mut act| act(connection)));
         }
     }
-    if !hints.is_empty() {
-        carry_out(&mut connection, take(&mut hints).collect(), failing);
+
+    fn transact(&mut self, act: impl FnOnce(&Connection) -> Result<(), WriteError>) -> Result<(), WriteError> {
+        self.mark.hold();
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        act(&transaction)?;
+        let writes = sql::count(&transaction)?;
+        transaction.commit()?;
+        self.mark.advance(writes);
+        Ok(())
     }
-    // The log would be worked off at the next start as well.
-    let _ = open::checkpoint(&connection);
 }
 
 fn take(hints: &mut BTreeMap<&'static str, Box<dyn Act>>) -> impl Iterator<Item = Request> {
     std::mem::take(hints).into_iter().map(|(name, act)| Request::Hint(name, act))
-}
-
-/// Carries out and answers all of a batch; gives back what undoes the writes that nobody waits for.
-///
-/// Where the one transaction fails, each write gets one of its own, so that one that cannot be written spoils no
-/// other. (Savepoints would do that too, but cost every batch a copy of each page that it changes.)
-fn carry_out(connection: &mut Connection, mut batch: Vec<Request>, failing: &Failing) -> Vec<Box<dyn Act>> {
-    let mut together = commit(connection, &mut batch);
-    if together.as_ref().is_err_and(lacks_room) && make_room(connection).is_ok() {
-        together = commit(connection, &mut batch);
-    }
-    // Before the answers: whoever has one sees this as well.
-    *failing.lock().unwrap_or_else(PoisonError::into_inner) = together.as_ref().err().cloned();
-    let one_by_one = together.is_err() && batch.len() > 1;
-    let mut answer = |mut request: Request| {
-        if one_by_one {
-            let alone = commit(connection, slice::from_mut(&mut request));
-            *failing.lock().unwrap_or_else(PoisonError::into_inner) = alone.as_ref().err().cloned();
-            request.answer(&alone)
-        } else {
-            request.answer(&together)
-        }
-    };
-    batch.into_iter().filter_map(&mut answer).collect()
 }
 
 /// Whether the disk took no more: it is full, or a quota or limit is reached, which the store takes for an I/O error.
@@ -162,34 +228,6 @@ fn lacks_room(error: &WriteError) -> bool {
     matches!(error, WriteError::Store(source) if source.lacks_room())
 }
 
-/// Moves the write-ahead log into the file, as far as readers allow, without giving its place on the disk back: the next
-/// transaction begins it again from the start. So a ledger that has its size goes on beside a full disk, and its own log
-/// cannot be what fills it.
-fn make_room(connection: &Connection) -> rusqlite::Result<()> {
-    connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
-}
-
-/// Writes in one transaction. After an error none of them is in the store.
-fn commit(connection: &mut Connection, requests: &mut [Request]) -> Result<(), WriteError> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    for request in requests {
-        request.carry_out(&transaction)?;
-    }
-    Ok(transaction.commit()?)
-}
-
-/// Undoes writes of tasks that went away before they were answered. What cannot be undone stays: an intent leaves its
-/// service in doubt, which is safe.
-fn withdraw(connection: &mut Connection, undone: Vec<Box<dyn Act>>) {
-    if undone.is_empty() {
-        return;
-    }
-    let undo = || -> Result<(), WriteError> {
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        for mut act in undone {
-            act(&transaction)?;
-        }
-        Ok(transaction.commit()?)
-    };
-    let _ = undo();
+fn is_busy(error: &WriteError) -> bool {
+    matches!(error, WriteError::Store(source) if source.is_busy())
 }

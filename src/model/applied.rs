@@ -16,17 +16,30 @@ pub struct Applied {
 pub enum Known {
     /// The API accepted this one last, and nothing was sent since.
     Applied(Applied),
+    /// The API accepted this one, and perhaps newer ones since: the ledger is a copy, an older one, or damaged here. It
+    /// is good enough to leave a service alone that is to have just this, and not to send something else without
+    /// reading first.
+    Suspect(Applied),
     /// A call began and its end is not known: a crash, a timeout, a broken connection. Whatever was accepted before it
     /// may or may not be what the service has now, so no digest can be compared.
     InDoubt,
 }
 
 impl Known {
-    /// The digest that the service has for certain.
+    /// The same from a ledger that may be an older one.
+    #[must_use]
+    pub fn suspected(self) -> Self {
+        match self {
+            Self::Applied(applied) | Self::Suspect(applied) => Self::Suspect(applied),
+            Self::InDoubt => Self::InDoubt,
+        }
+    }
+
+    /// The digest that the service has, as far as is known.
     #[must_use]
     pub fn digest(&self) -> Option<Digest> {
         match self {
-            Self::Applied(applied) => Some(applied.digest),
+            Self::Applied(applied) | Self::Suspect(applied) => Some(applied.digest),
             Self::InDoubt => None,
         }
     }

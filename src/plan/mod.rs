@@ -102,13 +102,14 @@ pub fn step(
         None if rules.adopt == Adopt::SendFirst => Step::Update(Cause::New),
         None => after_reading(Cause::New),
         Some(Known::InDoubt) => after_reading(Cause::InDoubt),
-        Some(Known::Applied(applied)) if applied.digest == desired.digest => {
+        Some(Known::Applied(applied) | Known::Suspect(applied)) if applied.digest == desired.digest => {
             let drifted = seen.is_some_and(|seen| seen.has_drifted_from(applied.digest));
             match rules.drift_of(desired) {
                 DriftMode::Correct if drifted => Step::Update(Cause::Drifted),
                 DriftMode::Correct | DriftMode::Report | DriftMode::Off => Step::Unchanged,
             }
         }
+        Some(Known::Suspect(_)) => after_reading(Cause::Changed),
         // Whoever changed the service by hand may have written down now what runs already.
         Some(Known::Applied(applied)) if seen.is_some_and(|seen| seen.shows_drift_from(applied.digest)) => {
             after_reading(Cause::Changed)

@@ -17,7 +17,7 @@ use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
 use truenorth::ledger::Reader;
 use truenorth::sandbox::{Call, Fault, Operation, Options};
 
-use crate::support::{Api, Daemon, Ran, Workspace, eventually, holds_within, tag, tags};
+use crate::support::{Api, Daemon, Ran, Workspace, eventually, holds_within, tag, tag_of, tags};
 
 /// Where the commands of namespaces and mounts are.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -139,8 +139,7 @@ impl Room {
         }
         let mut intents: BTreeMap<(String, String), i64> = BTreeMap::new();
         for entry in Reader::open(copy.path()).unwrap().unwrap().history(None, u32::MAX).unwrap() {
-            let sent = tag(&serde_json::from_str(&entry.spec).unwrap()).to_owned();
-            *intents.entry((entry.key.to_string(), sent)).or_default() += 1;
+            *intents.entry((entry.key.to_string(), tag_of(&entry))).or_default() += 1;
         }
         for call in self.update_calls() {
             let what = (call.target.as_ref().unwrap().to_string(), tag(call.body.as_ref().unwrap()).to_owned());
@@ -254,9 +253,10 @@ fn a_log_that_cannot_grow_is_used_again_from_its_start() {
         eventually("it is applied", || room.is_applied(&newest.to_string()));
     };
     // Longer than the file gets: the file itself may go on growing.
-    while fs::metadata(&log).map_or(0, |log| log.len()) < 400 << 10 {
+    while fs::metadata(&log).map_or(0, |log| log.len()) < 200 << 10 {
         change();
     }
+    eventually("all is recorded", || room.daemon.status()["converged"] == true);
     let length = fs::metadata(&log).unwrap().len();
     room.limit_files(Some(length));
     (0..10).for_each(|_| change());
@@ -280,12 +280,12 @@ fn a_state_folder_that_takes_nothing_from_the_start_is_told_before_anything_is_s
     let state = workspace.state().display().to_string();
     let aside = workspace.path().join("aside").display().to_string();
     let read_only = format!("mount --bind {state} {state} && mount -o remount,ro,bind {state}");
-    let read_only_and_empty = format!("mount -t tmpfs -o ro tmpfs {state}");
+    let read_only_and_empty = format!("mount -t tmpfs -o ro,mode=700 tmpfs {state}");
     let full = format!(
-        "cp -r {state} {aside} && mount -t tmpfs -o size=64k tmpfs {state} && cp {aside}/* {state} && \
+        "cp -r {state} {aside} && mount -t tmpfs -o size=64k,mode=700 tmpfs {state} && cp {aside}/* {state} && \
          dd if=/dev/zero of={state}/filler 2>/dev/null || true"
     );
-    let full_and_empty = format!("mount -t tmpfs -o size=4k tmpfs {state} && echo > {state}/filler");
+    let full_and_empty = format!("mount -t tmpfs -o size=4k,mode=700 tmpfs {state} && echo > {state}/filler");
     let (writable, room) = ("must be writable", "the disk is full");
     // A full disk passes by itself: the daemon is to be started again, as systemd does after 1 and not after 78.
     for (script, hint, code) in

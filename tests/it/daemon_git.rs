@@ -13,7 +13,7 @@ use rustix::process::Signal;
 use truenorth::ledger::{HistoryEntry, Reader};
 use truenorth::sandbox::Options;
 
-use crate::support::{Api, Daemon, Workspace, eventually, git, manifest, seed, tag};
+use crate::support::{Api, Daemon, Workspace, eventually, git, manifest, seed, tag, tag_of};
 
 /// Manifests of the checkout, all of which every commit changes.
 const FILES: usize = 2_000;
@@ -46,7 +46,7 @@ fn publish(upstream: &Path, commit: &str) {
 }
 
 fn sent(entry: &HistoryEntry) -> usize {
-    tag(&serde_json::from_str(&entry.spec).unwrap()).parse().unwrap()
+    tag_of(entry).parse().unwrap()
 }
 
 #[test]

@@ -13,7 +13,7 @@ use serde_json::Value;
 use truenorth::ledger::Reader;
 use truenorth::sandbox::Options;
 
-use crate::support::{Api, Daemon, Workspace, eventually, holds_within, manifest, seed, tag, tags};
+use crate::support::{Api, Daemon, Workspace, eventually, holds_within, manifest, seed, tag, tag_of, tags};
 
 const SERVICES: usize = 60;
 const SWAPS: usize = 40;
@@ -124,8 +124,7 @@ fn swaps_are_seen_whole(layout: Layout) {
     let history = Reader::open(&workspace.state()).unwrap().unwrap().history(None, u32::MAX).unwrap();
     let mut revisions: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
     for entry in &history {
-        let sent = tag(&serde_json::from_str(&entry.spec).unwrap()).to_owned();
-        revisions.entry(&entry.revision).or_default().insert(sent);
+        revisions.entry(&entry.revision).or_default().insert(tag_of(entry));
     }
     assert!(read > SWAPS / 4, "{read} swaps were read");
     for (revision, tags) in &revisions {

@@ -348,7 +348,7 @@ fn history_tells_every_call_and_its_end() {
         assert_eq!(Value::from(entry.digest.to_string()), report["services"][0]["digest"]);
         assert_eq!(Value::from(entry.revision.as_str()), report["revision"]);
         assert_eq!(Value::from(entry.place.to_string()), report["services"][0]["manifest"]);
-        let spec: Value = serde_json::from_str(&entry.spec).unwrap();
+        let spec: Value = serde_json::from_str(entry.spec.as_deref().unwrap()).unwrap();
         assert_eq!(spec, json!({"external": {"imagePath": "ghcr.io/acme/web:1"}}));
     }
     assert!(

@@ -198,7 +198,8 @@ impl Service {
             None if rules.adopt == Adopt::SendFirst => Step::Update(Cause::New),
             None => upon(Cause::New),
             Some(Known::InDoubt) => upon(Cause::InDoubt),
-            Some(Known::Applied(applied)) => {
+            Some(Known::Suspect(applied)) if applied.digest != name.digest(wanted.version) => upon(Cause::Changed),
+            Some(Known::Applied(applied) | Known::Suspect(applied)) => {
                 let of_applied = |compared: &Compared| name.digest(compared.with) == applied.digest;
                 let changed_by_hand =
                     self.compared.is_some_and(|read| !of_applied(&read) || read.sight() == Sight::Differs);

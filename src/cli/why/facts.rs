@@ -119,20 +119,21 @@ fn wanted(desired: &Desired, step: Option<Step>) -> Wanted {
 }
 
 fn to_send(applied: Option<&AppliedRecord>, desired: &Desired, commands: Commands) -> Vec<Change> {
-    plan::changes(applied.and_then(|applied| body(&applied.spec)).as_ref(), &desired.update, commands)
+    plan::changes(applied.and_then(|applied| body(applied.spec.as_deref())).as_ref(), &desired.update, commands)
 }
 
 fn last(history: Vec<HistoryEntry>, held: bool, commands: Commands) -> Option<Last> {
     let mut entries = history.into_iter();
     let newest = entries.next()?;
-    let sent = body(&newest.spec);
-    let before =
-        entries.find(|entry| Attempt::new(entry.clone(), held).outcome.is_good()).and_then(|entry| body(&entry.spec));
+    let sent = body(newest.spec.as_deref());
+    let before = entries
+        .find(|entry| Attempt::new(entry.clone(), held).outcome.is_good())
+        .and_then(|entry| body(entry.spec.as_deref()));
     let changes = sent.map(|sent| plan::changes_between(before.as_ref(), &sent, commands)).unwrap_or_default();
     Some(Last { call: Attempt::new(newest, held), changes })
 }
 
 /// A body as the ledger keeps it. One that cannot be read is treated as none.
-fn body(spec: &str) -> Option<Value> {
-    serde_json::from_str(spec).ok()
+fn body(spec: Option<&str>) -> Option<Value> {
+    serde_json::from_str(spec?).ok()
 }

@@ -5,6 +5,7 @@ mod crash;
 mod doubt;
 mod opening;
 mod reading;
+mod trusting;
 mod writing;
 
 use std::fs;
@@ -17,7 +18,8 @@ use tempfile::TempDir;
 
 use super::{Adoption, Intent, Ledger, Outcome, WriteError};
 use crate::model::{
-    ApiPlace, Cause, CredentialsId, DeploymentUpdate, Digest, External, ImagePath, Known, Place, Revision, ServiceKey,
+    ApiPlace, Cause, CredentialsId, DeploymentUpdate, Digest, Docker, DockerConfig, External, ImagePath, Known, Place,
+    Revision, RuntimeUpdate, ServiceKey,
 };
 
 const ACCEPTED: Outcome = Outcome::Accepted { status: 200 };
@@ -54,7 +56,12 @@ fn key(text: &str) -> ServiceKey {
     text.parse().unwrap()
 }
 
+/// An update to an image of this tag; to a command of this length where it is too long for one.
 fn update(tag: &str) -> DeploymentUpdate {
+    if tag.len() > 128 {
+        let docker = Docker::new(DockerConfig::CustomCommand, None, Some(tag.to_owned())).unwrap();
+        return DeploymentUpdate::Runtime(RuntimeUpdate::Docker { docker });
+    }
     DeploymentUpdate::External {
         docker: None,
         external: External {
@@ -114,6 +121,10 @@ fn applied(service: &str, tag: &str) -> Option<Known> {
     Some(Known::Applied(crate::model::Applied { digest: digest(service, tag) }))
 }
 
+fn suspect(service: &str, tag: &str) -> Option<Known> {
+    applied(service, tag).map(Known::suspected)
+}
+
 /// Acts on the writer's connection, in a transaction of the ledger.
 async fn probe(
     ledger: &Ledger,
@@ -132,12 +143,12 @@ fn crash_copy(dir: &Path) -> TempDir {
     copy
 }
 
-/// Every file of a folder with its content, save the lock.
+/// Every file of a folder with its content, save the lock and the mark.
 fn contents(dir: &Path) -> Vec<(String, Vec<u8>)> {
     let mut all: Vec<_> = fs::read_dir(dir)
         .unwrap()
         .map(|entry| entry.unwrap())
-        .filter(|entry| entry.file_name() != "ledger.lock")
+        .filter(|entry| !["ledger.lock", "ledger.mark"].iter().any(|name| entry.file_name() == *name))
         .map(|entry| (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap()))
         .collect();
     all.sort();

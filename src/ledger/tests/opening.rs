@@ -33,11 +33,80 @@ fn a_folder_that_holds_only_the_ledger_is_closed_and_a_shared_one_is_left_alone(
 
     let shared = folder();
     fs::write(shared.path().join("notes.txt"), "not ours").unwrap();
-    fs::set_permissions(shared.path(), fs::Permissions::from_mode(0o1777)).unwrap();
+    fs::set_permissions(shared.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let ledger = open(shared.path());
-    assert_eq!(mode(shared.path()), 0o1777);
+    assert_eq!(mode(shared.path()), 0o755);
     assert_eq!(mode(&shared.path().join("ledger.sqlite")), 0o600);
     drop(ledger);
+}
+
+/// Opens a folder that others have a hand in, and checks that nothing in it was changed.
+fn refuse_folder(dir: &Path, fits: fn(&OpenError) -> bool) {
+    let before = contents(dir);
+    let error = Ledger::open(dir, here(), at(0)).unwrap_err();
+    assert!(fits(&error) && error.hint().is_some() && !error.is_passing(), "{error:?}");
+    assert!(contents(dir) == before);
+}
+
+#[test]
+fn a_folder_that_others_may_write_to_is_refused_save_those_of_our_group() {
+    let shared = folder();
+    fs::write(shared.path().join("notes.txt"), "not ours").unwrap();
+    let others_write = |error: &OpenError| matches!(error, OpenError::OthersWrite { .. });
+    for open_to_all in [0o1777, 0o777, 0o702] {
+        fs::set_permissions(shared.path(), fs::Permissions::from_mode(open_to_all)).unwrap();
+        refuse_folder(shared.path(), others_write);
+    }
+    // As Kubernetes mounts a volume with an fsGroup.
+    for of_our_group in [0o2775, 0o770] {
+        fs::set_permissions(shared.path(), fs::Permissions::from_mode(of_our_group)).unwrap();
+        drop(open(shared.path()));
+    }
+    if rustix::process::geteuid().is_root() {
+        std::os::unix::fs::chown(shared.path(), None, Some(54321)).unwrap();
+        refuse_folder(shared.path(), others_write);
+        std::os::unix::fs::chown(shared.path(), Some(54321), None).unwrap();
+        refuse_folder(shared.path(), |error| matches!(error, OpenError::NotOurs { owner: 54321, .. }));
+    }
+}
+
+#[test]
+fn links_and_files_of_others_are_not_taken_for_the_ledger() {
+    let elsewhere = folder();
+    drop(open(elsewhere.path()));
+    for name in ["ledger.sqlite", "ledger.lock", "ledger.mark", "ledger.sqlite-wal", "ledger.sqlite-shm"] {
+        let dir = folder();
+        let target = elsewhere.path().join(name);
+        fs::write(elsewhere.path().join("somebody-elses"), "precious").unwrap();
+        let target = if target.exists() { target } else { elsewhere.path().join("somebody-elses") };
+        symlink(&target, dir.path().join(name)).unwrap();
+        let before = fs::read(&target).unwrap();
+        let is_link = |error: &OpenError| matches!(error, OpenError::Link { .. });
+        let error = Ledger::open(dir.path(), here(), at(0)).unwrap_err();
+        assert!(is_link(&error) && error.to_string().contains(name), "{error:?}");
+        assert!(is_link(&Reader::open(dir.path()).unwrap_err()), "{name}");
+        assert!(fs::read(&target).unwrap() == before);
+    }
+    if rustix::process::geteuid().is_root() {
+        let dir = folder();
+        drop(open(dir.path()));
+        std::os::unix::fs::chown(dir.path().join("ledger.sqlite"), Some(54321), None).unwrap();
+        refuse_folder(dir.path(), |error| matches!(error, OpenError::NotOurs { owner: 54321, .. }));
+    }
+}
+
+#[test]
+fn files_that_others_could_read_are_closed() {
+    let dir = folder();
+    drop(open(dir.path()));
+    fs::write(dir.path().join("notes.txt"), "not ours").unwrap();
+    for name in ["ledger.sqlite", "ledger.lock", "ledger.mark"] {
+        fs::set_permissions(dir.path().join(name), fs::Permissions::from_mode(0o664)).unwrap();
+    }
+    drop(open(dir.path()));
+    for name in ["ledger.sqlite", "ledger.lock", "ledger.mark"] {
+        assert_eq!(mode(&dir.path().join(name)), 0o600, "{name}");
+    }
 }
 
 #[test]
@@ -147,9 +216,7 @@ async fn a_damaged_file_is_refused_and_left_as_it_is() {
     let error = Ledger::open(dir.path(), here(), at(0)).unwrap_err();
     assert!(is_corrupt(&error), "garbage behind a whole header: {error:?}");
     assert_eq!(contents(dir.path()), before);
-    // To read it costs no check of the whole; the first answer says it.
-    let reader = Reader::open(dir.path()).unwrap().unwrap();
-    assert!(reader.known().is_err());
+    assert!(is_corrupt(&Reader::open(dir.path()).unwrap_err()));
 }
 
 #[tokio::test]

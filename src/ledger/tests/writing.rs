@@ -5,7 +5,7 @@ use std::sync::mpsc;
 use futures_util::future::join_all;
 
 use super::*;
-use crate::ledger::sql::{KEEP_ACCEPTED, KEEP_OTHERS};
+use crate::ledger::sql::{KEEP_ACCEPTED, KEEP_BODIES, KEEP_OTHERS, MAX_BODIES};
 use crate::ledger::{End, Pause};
 
 /// Keeps the ledger's thread busy in a transaction until the sender is dropped, so that what comes meanwhile waits.
@@ -55,7 +55,7 @@ async fn what_waits_is_committed_together() {
     let (calls, ()) = tokio::join!(intents, async { drop(release) });
     assert!(calls.iter().all(Result::is_ok));
     assert_eq!(ledger.reader().known().unwrap().len(), 101);
-    assert_eq!(commits(dir.path()) - before, 1, "100 intents that waited together are one transaction");
+    assert_eq!(commits(dir.path()) - before, 2, "what held it, and 100 intents that waited together");
 }
 
 #[tokio::test]
@@ -237,6 +237,62 @@ async fn history_is_bounded_and_failures_do_not_push_out_successes() {
     let entries = ledger.reader().history(Some(&key("shop/web")), 1000).unwrap();
     assert_eq!(entries.iter().filter(accepted).count(), KEEP_ACCEPTED as usize + 1);
     assert_eq!(ledger.reader().history(Some(&key("shop/api")), 1000).unwrap().len(), 1, "each service has its own");
+}
+
+/// The tags of a service whose bodies are kept, by the digests of its history.
+fn kept(ledger: &Ledger, service: &str) -> Vec<bool> {
+    let history = ledger.reader().history(Some(&key(service)), 1000).unwrap();
+    history.iter().map(|entry| entry.spec.is_some()).collect()
+}
+
+#[tokio::test]
+async fn the_body_of_what_is_applied_and_the_newest_few_are_kept() {
+    let dir = folder();
+    let ledger = open(dir.path());
+    send(&ledger, "shop/web", "applied", ACCEPTED).await;
+    for tag in 0..10 {
+        // One content that is tried twice is one body.
+        send(&ledger, "shop/web", &tag.to_string(), rejected()).await;
+        send(&ledger, "shop/web", &tag.to_string(), unsent()).await;
+    }
+    let kept = kept(&ledger, "shop/web");
+    let newest = 2 * KEEP_BODIES as usize;
+    assert!(kept[..newest].iter().all(|kept| *kept) && !kept[newest..20].iter().any(|kept| *kept), "{kept:?}");
+    assert!(kept[20], "what is applied");
+    let record = ledger.reader().applied(&key("shop/web")).unwrap().unwrap();
+    assert_eq!(record.spec, Some(serde_json::to_string(&update("applied")).unwrap()));
+}
+
+#[tokio::test]
+async fn all_bodies_together_have_a_bound_and_the_oldest_go_first() {
+    let dir = folder();
+    let ledger = open(dir.path());
+    let long = |tag: usize| tag.to_string().repeat((1 << 16) / tag.to_string().len());
+    send(&ledger, "shop/applied", &long(10), ACCEPTED).await;
+    send(&ledger, "shop/tried", &long(10), rejected()).await;
+    for service in 11..80 {
+        send(&ledger, &format!("shop/web-{service}"), &long(service), ACCEPTED).await;
+    }
+    assert_eq!(kept(&ledger, "shop/tried"), [false], "what is not applied goes first");
+    assert_eq!(kept(&ledger, "shop/applied"), [false], "and then the oldest that is");
+    assert_eq!(kept(&ledger, "shop/web-79"), [true]);
+    assert_eq!(ledger.reader().known().unwrap().len(), 70, "what is known stays");
+    drop(ledger);
+    let size = fs::metadata(dir.path().join("ledger.sqlite")).unwrap().len();
+    assert!(size < MAX_BODIES.unsigned_abs() * 5 / 4, "{size}");
+}
+
+#[tokio::test]
+async fn the_log_stays_small() {
+    let dir = folder();
+    let ledger = open(dir.path());
+    let log = dir.path().join("ledger.sqlite-wal");
+    let mut longest = 0;
+    for tag in 0..300 {
+        send(&ledger, "shop/web", &tag.to_string(), ACCEPTED).await;
+        longest = longest.max(fs::metadata(&log).unwrap().len());
+    }
+    assert!(longest < 768 << 10, "{longest}");
 }
 
 #[tokio::test]

@@ -6,6 +6,8 @@ use std::time::Duration;
 use secrecy::SecretString;
 use serde_json::Value;
 use tokio::runtime::{Builder, Runtime};
+use truenorth::ledger::HistoryEntry;
+use truenorth::model::{DeploymentUpdate, Digest, External, ImagePath};
 use truenorth::sandbox::{Options, Sandbox, Services, TokenRule, World};
 
 /// A sandbox on a runtime of its own, so that tests of processes need none.
@@ -61,6 +63,21 @@ impl Api {
 /// The tags of the images that were accepted for `shop/<service>`, in order.
 pub(crate) fn tags(api: &Api, service: &str) -> Vec<String> {
     api.world().updates(format!("shop/{service}")).iter().map(|update| tag(update).to_owned()).collect()
+}
+
+/// The tag of the image that a call of the ledger was to bring, out of those that are numbers. The ledger keeps the body
+/// of the newest calls alone, and the digest of all.
+pub(crate) fn tag_of(entry: &HistoryEntry) -> String {
+    if let Some(spec) = &entry.spec {
+        return tag(&serde_json::from_str(spec).unwrap()).to_owned();
+    }
+    let tags = (0..100_000).map(|number: u32| number.to_string());
+    let digest = |tag: &str| {
+        let image_path = format!("ghcr.io/acme/{}:{tag}", entry.key.service);
+        let external = External { credentials: None, image_path: ImagePath::new(&image_path).unwrap() };
+        Digest::of_update(&entry.key, &DeploymentUpdate::External { docker: None, external })
+    };
+    tags.into_iter().find(|tag| digest(tag) == entry.digest).unwrap()
 }
 
 /// The tag of the image of an update.

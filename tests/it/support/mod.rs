@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-pub(crate) use api::{Api, tag, tags};
+pub(crate) use api::{Api, tag, tag_of, tags};
 pub(crate) use daemon::Daemon;
 pub(crate) use git::git;
 pub(crate) use ran::{Ran, Running};

@@ -1,0 +1,124 @@
+//! Every statement on the ledger's rows, those that write and those that read. Each is prepared once per connection.
+
+mod bodies;
+mod read;
+mod seal;
+mod write;
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use rusqlite::Row;
+use rusqlite::types::Type;
+
+use super::{Adoption, Intent, Outcome, Sighting, WriteError};
+use crate::model::{DeploymentUpdate, Digest, Place, ServiceKey, ServiceKind};
+
+#[cfg(test)]
+pub(super) use bodies::{KEEP as KEEP_BODIES, MAX as MAX_BODIES};
+pub(super) use read::*;
+pub(super) use write::*;
+
+/// How many accepted or adopted entries of history are kept for a service.
+pub(super) const KEEP_ACCEPTED: u32 = 50;
+/// How many others, beside the open one. They have a quota of their own: a service that fails for days must not lose
+/// the record of when it last went well.
+pub(super) const KEEP_OTHERS: u32 = 50;
+
+/// A new row of `call`, made where the caller is, so that the ledger's thread only writes.
+#[derive(Debug)]
+pub(super) struct NewCall {
+    name: String,
+    digest: Digest,
+    cause: &'static str,
+    revision: String,
+    place: Place,
+    attempt: u32,
+    at: Timestamp,
+    spec: String,
+}
+
+impl NewCall {
+    pub(super) fn from_intent(intent: &Intent) -> Result<Self, WriteError> {
+        Ok(Self {
+            name: intent.key.to_string(),
+            digest: intent.digest,
+            cause: intent.cause.as_str(),
+            revision: intent.revision.to_string(),
+            place: intent.place.clone(),
+            attempt: intent.attempt,
+            at: intent.at,
+            spec: spec(&intent.update)?,
+        })
+    }
+
+    pub(super) fn from_adoption(adoption: &Adoption) -> Result<Self, WriteError> {
+        Ok(Self {
+            name: adoption.key.to_string(),
+            digest: adoption.digest,
+            cause: "adopted",
+            revision: adoption.revision.to_string(),
+            place: adoption.place.clone(),
+            attempt: 0,
+            at: adoption.at,
+            spec: spec(&adoption.update)?,
+        })
+    }
+}
+
+/// A new row of `live`, made where the caller is.
+#[derive(Debug)]
+pub(super) struct NewSighting {
+    name: String,
+    at: Timestamp,
+    kind: Option<&'static str>,
+    compared: Option<Digest>,
+    differences: String,
+    undecided: String,
+    failure: Option<String>,
+}
+
+impl NewSighting {
+    pub(super) fn new(key: &ServiceKey, sighting: &Sighting) -> Result<Self, WriteError> {
+        let reading = sighting.seen.as_ref().map(|seen| seen.reading.clone()).unwrap_or_default();
+        let json = |list: serde_json::Result<String>| list.map_err(|source| WriteError::Spec(Arc::new(source)));
+        Ok(Self {
+            name: key.to_string(),
+            at: sighting.at,
+            kind: sighting.kind.map(ServiceKind::as_str),
+            compared: sighting.seen.as_ref().map(|seen| seen.compared),
+            differences: json(serde_json::to_string(&reading.differences))?,
+            undecided: json(serde_json::to_string(&reading.undecided))?,
+            failure: sighting.failure.as_deref().map(|failure| bounded(failure).to_owned()),
+        })
+    }
+}
+
+impl NewSighting {
+    /// Whether live has all that it was compared with, as far as it can be told of every field.
+    fn shows_all(&self) -> bool {
+        self.compared.is_some() && self.differences == "[]" && self.undecided == "[]"
+    }
+}
+
+fn spec(update: &DeploymentUpdate) -> Result<String, WriteError> {
+    serde_json::to_string(update).map_err(|source| WriteError::Spec(Arc::new(source)))
+}
+
+/// The start of a text, at most [`Outcome::MAX_MESSAGE`] bytes, cut between characters.
+fn bounded(text: &str) -> &str {
+    let mut end = text.len().min(Outcome::MAX_MESSAGE);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+fn time(row: &Row<'_>, column: &str) -> rusqlite::Result<Timestamp> {
+    let index = row.as_ref().column_index(column)?;
+    Timestamp::from_millisecond(row.get(index)?).map_err(|error| nonsense(index, error))
+}
+
+fn nonsense(column: usize, why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(column, Type::Text, why.into())
+}

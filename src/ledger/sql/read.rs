@@ -1,0 +1,287 @@
+//! The statements that read.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use rusqlite::{CachedStatement, Connection, OptionalExtension as _, Params, Row, params};
+use tracing::warn;
+
+use super::{nonsense, seal, time};
+use crate::engine::Window;
+use crate::error::chain;
+use crate::ledger::mark::Own;
+use crate::ledger::{AppliedMark, AppliedRecord, CallId, End, HistoryEntry, Outcome, Pause, Sighting, Turned};
+use crate::model::{ApiPlace, Applied, Digest, Known, Place, ServiceKey, ServiceKind};
+use crate::plan::{Reading, Seen};
+
+const SIGHTINGS: &str = "SELECT name, read_at, kind, compared, differences, undecided, failure
+    FROM live JOIN service ON service.id = live.service";
+
+const KIND: &str = "SELECT kind FROM live JOIN service ON service.id = live.service WHERE name = ?1";
+
+/// Of other content than the present one they are no matter any more. One whose answer was lost may have been taken.
+const CORRECTIONS: &str = "SELECT name, ended_at FROM call JOIN service ON service.id = call.service
+    WHERE outcome IN ('accepted', 'unknown') AND cause = 'drifted' AND ended_at >= ?1 AND call.digest = service.digest
+    ORDER BY ended_at";
+
+const QUOTA: &str = "SELECT total, remaining, resets_at FROM quota";
+
+const TURNED: &str = "SELECT since, reason FROM patch";
+
+const PLACE: &str = "SELECT api, account FROM ledger";
+
+/// All rows: that nothing is known of one may be the damage.
+const KNOWN: &str = "SELECT name, digest, applied, doubts, suspect, seal FROM service";
+
+const OWN: &str = "SELECT writes, inode FROM ledger";
+
+const APPLIED: &str = "SELECT call.digest, body.spec, call.revision, call.file, call.line, call.cause, call.ended_at
+    FROM service JOIN call ON call.id = service.applied
+    LEFT JOIN body ON body.service = service.id AND body.digest = service.digest WHERE service.name = ?1";
+
+const MARKS: &str = "SELECT service.name, call.revision, call.ended_at
+    FROM service JOIN call ON call.id = service.applied";
+
+const SERVICES: &str = "SELECT name FROM service";
+
+const SPECS: &str = "SELECT service.name, body.spec FROM service
+    JOIN body ON body.service = service.id AND body.digest = service.digest";
+
+const HISTORY: &str = "SELECT body.spec, call.*, service.name FROM call JOIN service ON service.id = call.service
+    LEFT JOIN body ON body.service = call.service AND body.digest = call.digest ORDER BY call.id DESC LIMIT ?1";
+
+const HISTORY_OF_ONE: &str =
+    "SELECT body.spec, call.*, service.name FROM call JOIN service ON service.id = call.service
+    LEFT JOIN body ON body.service = call.service AND body.digest = call.digest
+    WHERE call.service = (SELECT id FROM service WHERE name = ?2) ORDER BY call.id DESC LIMIT ?1";
+
+const PAUSE: &str = "SELECT until, reason FROM pause";
+
+/// The API and the account that the ledger belongs to; nothing before its first answer.
+pub(in crate::ledger) fn api_place(connection: &Connection) -> rusqlite::Result<Option<ApiPlace>> {
+    let place = |row: &Row<'_>| {
+        let text = |column| Ok::<_, rusqlite::Error>(row.get::<_, Option<String>>(column)?.map(Arc::from));
+        Ok(text("api")?.zip(Some(text("account")?)).map(|(api, account)| ApiPlace { api, account }))
+    };
+    connection.prepare_cached(PLACE)?.query_row([], place).optional().map(Option::flatten)
+}
+
+/// What is known of every service. What is damaged is not believed: such a service is in doubt, or not known at all.
+pub(in crate::ledger) fn known(connection: &Connection) -> rusqlite::Result<HashMap<ServiceKey, Known>> {
+    let mut statement = connection.prepare_cached(KNOWN)?;
+    let mut rows = statement.query([])?;
+    let mut known = HashMap::new();
+    while let Some(row) = rows.next()? {
+        let Some(key) = undamaged("the name of a service", key(row, 0))? else { continue };
+        let what = undamaged("the record of a service", known_of(row))?.unwrap_or(Some(Known::InDoubt));
+        known.extend(what.map(|what| (key, what)));
+    }
+    Ok(known)
+}
+
+fn known_of(row: &Row<'_>) -> rusqlite::Result<Option<Known>> {
+    let digest: Option<[u8; 32]> = row.get("digest")?;
+    let (doubts, suspect): (i64, bool) = (row.get("doubts")?, row.get("suspect")?);
+    let sealed = seal::matches(row)?;
+    let applied = digest.map(|digest| Applied { digest: Digest::from_bytes(digest) });
+    Ok(match applied {
+        _ if doubts > 0 => Some(Known::InDoubt),
+        Some(applied) if sealed && !suspect => Some(Known::Applied(applied)),
+        Some(applied) => Some(Known::Suspect(applied)),
+        None if sealed => None,
+        None => Some(Known::InDoubt),
+    })
+}
+
+/// Leaves out what cannot be read because it is damaged, and says so: a ledger is good for the rest.
+fn undamaged<T>(what: &str, read: rusqlite::Result<T>) -> rusqlite::Result<Option<T>> {
+    use rusqlite::Error::{FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType, Utf8Error};
+    match read {
+        Ok(read) => Ok(Some(read)),
+        Err(
+            error
+            @ (FromSqlConversionFailure(..) | IntegralValueOutOfRange(..) | InvalidColumnType(..) | Utf8Error(..)),
+        ) => {
+            warn!(error = chain(&error), "{what} in the ledger is damaged, and left out");
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Every row that is not damaged.
+fn all<T, C: FromIterator<T>>(
+    what: &str,
+    mut statement: CachedStatement<'_>,
+    parameters: impl Params,
+    read: impl Fn(&Row<'_>) -> rusqlite::Result<T>,
+) -> rusqlite::Result<C> {
+    let mut rows = statement.query(parameters)?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.extend(undamaged(what, read(row))?);
+    }
+    Ok(found.into_iter().collect())
+}
+
+/// A hint that is kept in one row; a damaged one is as good as none.
+fn one<T>(
+    what: &str,
+    connection: &Connection,
+    statement: &str,
+    read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+) -> rusqlite::Result<Option<T>> {
+    let row = connection.prepare_cached(statement)?.query_row([], read).optional();
+    Ok(undamaged(what, row)?.flatten())
+}
+
+pub(in crate::ledger) fn applied(connection: &Connection, key: &ServiceKey) -> rusqlite::Result<Option<AppliedRecord>> {
+    connection
+        .prepare_cached(APPLIED)?
+        .query_row([key.to_string()], |row| {
+            Ok(AppliedRecord {
+                digest: Digest::from_bytes(row.get("digest")?),
+                spec: row.get("spec")?,
+                revision: row.get("revision")?,
+                place: place(row)?,
+                cause: row.get("cause")?,
+                at: time(row, "ended_at")?,
+            })
+        })
+        .optional()
+}
+
+/// Of every service of which something was ever accepted.
+pub(in crate::ledger) fn marks(connection: &Connection) -> rusqlite::Result<HashMap<ServiceKey, AppliedMark>> {
+    all("the time of an update", connection.prepare_cached(MARKS)?, [], |row| {
+        Ok((key(row, 0)?, AppliedMark { revision: row.get(1)?, at: time(row, "ended_at")? }))
+    })
+}
+
+/// Every service that was ever called, in no order.
+pub(in crate::ledger) fn services(connection: &Connection) -> rusqlite::Result<Vec<ServiceKey>> {
+    all("the name of a service", connection.prepare_cached(SERVICES)?, [], |row| key(row, 0))
+}
+
+/// The body that was accepted last, of every service whose body is kept.
+pub(in crate::ledger) fn specs(connection: &Connection) -> rusqlite::Result<HashMap<ServiceKey, String>> {
+    all("an update", connection.prepare_cached(SPECS)?, [], |row| Ok((key(row, 0)?, row.get(1)?)))
+}
+
+/// Newest first.
+pub(in crate::ledger) fn history(
+    connection: &Connection,
+    of: Option<&ServiceKey>,
+    limit: u32,
+) -> rusqlite::Result<Vec<HistoryEntry>> {
+    let what = "an entry of history";
+    match of {
+        None => all(what, connection.prepare_cached(HISTORY)?, [limit], entry),
+        Some(key) => all(what, connection.prepare_cached(HISTORY_OF_ONE)?, params![limit, key.to_string()], entry),
+    }
+}
+
+/// What every service that was read showed.
+pub(in crate::ledger) fn sightings(connection: &Connection) -> rusqlite::Result<HashMap<ServiceKey, Sighting>> {
+    all("what live showed of a service", connection.prepare_cached(SIGHTINGS)?, [], |row| {
+        let at = time(row, "read_at")?;
+        let seen = match row.get::<_, Option<[u8; 32]>>("compared")? {
+            None => None,
+            Some(compared) => {
+                let reading = Reading { differences: list(row, 4)?, undecided: list(row, 5)? };
+                Some(Seen { compared: Digest::from_bytes(compared), at, reading })
+            }
+        };
+        Ok((key(row, 0)?, Sighting { at, kind: kind_of(row, 2)?, seen, failure: row.get("failure")? }))
+    })
+}
+
+fn list<T: serde::de::DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<Arc<[T]>> {
+    let text = row.get_ref(column)?.as_str().map_err(|error| nonsense(column, error))?;
+    let list: Vec<T> = serde_json::from_str(text).map_err(|error| nonsense(column, error))?;
+    Ok(list.into())
+}
+
+pub(in crate::ledger) fn kind(connection: &Connection, key: &ServiceKey) -> rusqlite::Result<Option<ServiceKind>> {
+    connection.prepare_cached(KIND)?.query_row([key.to_string()], |row| kind_of(row, 0)).optional().map(Option::flatten)
+}
+
+/// The type of a service; a word of a newer version is as good as none.
+fn kind_of(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<ServiceKind>> {
+    let word: Option<String> = row.get(column)?;
+    Ok(word.and_then(|word| ServiceKind::from_word(&word)))
+}
+
+/// When drift was corrected, oldest first.
+pub(in crate::ledger) fn corrections(
+    connection: &Connection,
+    since: Timestamp,
+) -> rusqlite::Result<Vec<(ServiceKey, Timestamp)>> {
+    let statement = connection.prepare_cached(CORRECTIONS)?;
+    all("a correction", statement, [since.as_millisecond()], |row| Ok((key(row, 0)?, time(row, "ended_at")?)))
+}
+
+pub(in crate::ledger) fn quota(connection: &Connection) -> rusqlite::Result<Option<Window>> {
+    one("the rate limit's window", connection, QUOTA, |row| {
+        Ok(Window { limit: row.get("total")?, remaining: row.get("remaining")?, resets_at: time(row, "resets_at")? })
+    })
+}
+
+pub(in crate::ledger) fn turned(connection: &Connection) -> rusqlite::Result<Option<Turned>> {
+    one("the turn to PATCH", connection, TURNED, |row| {
+        Ok(Turned { at: time(row, "since")?, reason: row.get("reason")? })
+    })
+}
+
+pub(in crate::ledger) fn pause(connection: &Connection) -> rusqlite::Result<Option<Pause>> {
+    one("the pause of all calls", connection, PAUSE, |row| {
+        Ok(Pause { until: time(row, "until")?, reason: row.get("reason")? })
+    })
+}
+
+/// How many transactions the ledger has seen, and the file that it was last.
+pub(in crate::ledger) fn own(connection: &Connection) -> rusqlite::Result<Own> {
+    let own = connection.prepare_cached(OWN)?.query_row([], |row| Ok(Own { writes: row.get(0)?, inode: row.get(1)? }));
+    Ok(own.optional()?.unwrap_or_default())
+}
+
+fn entry(row: &Row<'_>) -> rusqlite::Result<HistoryEntry> {
+    Ok(HistoryEntry {
+        call: CallId(row.get("id")?),
+        key: key(row, "name")?,
+        digest: Digest::from_bytes(row.get("digest")?),
+        spec: row.get("spec")?,
+        revision: row.get("revision")?,
+        place: place(row)?,
+        cause: row.get("cause")?,
+        attempt: row.get("attempt")?,
+        began: time(row, "began_at")?,
+        end: end(row)?,
+    })
+}
+
+fn end(row: &Row<'_>) -> rusqlite::Result<End> {
+    let Some(word) = row.get::<_, Option<String>>("outcome")? else { return Ok(End::Open) };
+    let at = time(row, "ended_at")?;
+    let message = || row.get::<_, Option<String>>("message").map(Option::unwrap_or_default);
+    let outcome = match word.as_str() {
+        "accepted" => Outcome::Accepted { status: row.get("status")? },
+        "rejected" => Outcome::Rejected { status: row.get("status")?, message: message()? },
+        "unsent" => Outcome::Unsent { message: message()? },
+        "unknown" => Outcome::Unknown { status: row.get("status")?, message: message()? },
+        "interrupted" => return Ok(End::Interrupted { at }),
+        "adopted" => return Ok(End::Adopted { at }),
+        other => return Err(nonsense(row.as_ref().column_index("outcome")?, format!("no outcome: {other:?}"))),
+    };
+    Ok(End::Recorded { outcome, at })
+}
+
+fn place(row: &Row<'_>) -> rusqlite::Result<Place> {
+    Ok(Place { file: row.get::<_, String>("file")?.into(), line: row.get("line")? })
+}
+
+fn key<I: rusqlite::RowIndex + Copy>(row: &Row<'_>, column: I) -> rusqlite::Result<ServiceKey> {
+    let text = row.get_ref(column)?.as_str().map_err(|error| nonsense(0, error))?;
+    text.parse().map_err(|error| nonsense(0, error))
+}

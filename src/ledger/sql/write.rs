@@ -1,0 +1,254 @@
+//! The statements that write. All expect a transaction around them.
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension as _, named_params, params};
+
+use super::{KEEP_ACCEPTED, KEEP_OTHERS, NewCall, NewSighting, bodies, bounded, seal, time};
+use crate::engine::Window;
+use crate::ledger::{CallId, Outcome, Pause, Turned, WriteError};
+use crate::model::{ApiPlace, Digest};
+
+const TOUCH_SERVICE: &str = "INSERT INTO service (name) VALUES (?1)
+    ON CONFLICT (name) DO UPDATE SET name = name RETURNING id";
+
+const INTERRUPT: &str = "UPDATE call SET outcome = 'interrupted', ended_at = ?2 WHERE service = ?1 AND outcome IS NULL";
+
+const INTERRUPT_ALL: &str = "UPDATE call SET outcome = 'interrupted', ended_at = ?1 WHERE outcome IS NULL";
+
+const INSERT_CALL: &str = "INSERT INTO call
+    (service, digest, cause, revision, file, line, attempt, began_at, ended_at, outcome)
+    VALUES (:service, :digest, :cause, :revision, :file, :line, :attempt, :began_at, :ended_at, :outcome)";
+
+const PRUNE_ACCEPTED: &str = "DELETE FROM call WHERE id IN (
+    SELECT id FROM call WHERE service = ?1 AND outcome IN ('accepted', 'adopted')
+    ORDER BY id DESC LIMIT -1 OFFSET ?2)";
+
+const PRUNE_OTHERS: &str = "DELETE FROM call WHERE id IN (
+    SELECT id FROM call WHERE service = ?1 AND outcome IN ('rejected', 'unsent', 'unknown', 'interrupted')
+    ORDER BY id DESC LIMIT -1 OFFSET ?2)";
+
+const ADD_DOUBT: &str = "UPDATE service SET doubts = doubts + 1 WHERE id = ?1";
+
+const TAKE_DOUBT: &str = "UPDATE service SET doubts = max(doubts - 1, 0) WHERE id = ?1";
+
+const APPLY: &str = "UPDATE service SET applied = ?2, digest = ?3, doubts = 0, suspect = 0 WHERE id = ?1";
+
+const FORGET_SEEN: &str =
+    "UPDATE live SET compared = NULL, differences = '[]', undecided = '[]', failure = NULL, read_at = ?2
+    WHERE service = ?1";
+
+const OPEN_CALL: &str = "SELECT service, digest FROM call WHERE id = ?1 AND outcome IS NULL";
+
+const BEGAN: &str = "SELECT began_at FROM call WHERE id = ?1";
+
+const COUNT: &str = "UPDATE ledger SET writes = writes + 1 RETURNING writes";
+
+const SUSPECT_ALL: &str = "UPDATE service SET suspect = 1 WHERE digest IS NOT NULL";
+
+const IS_LAST: &str = "UPDATE ledger SET inode = ?1, writes = max(writes, ?2) WHERE inode IS NOT ?1 OR writes < ?2";
+
+const CONTRADICTED: &str = "SELECT service.id FROM service LEFT JOIN call ON call.id = service.applied
+    WHERE service.digest IS NOT NULL AND suspect = 0
+    AND (call.digest IS NOT service.digest OR call.service IS NOT service.id
+        OR call.outcome IS NULL OR call.outcome NOT IN ('accepted', 'adopted'))";
+
+const SUSPECT: &str = "UPDATE service SET suspect = 1 WHERE id = ?1";
+
+const CLOSE_CALL: &str = "UPDATE call SET outcome = ?2, status = ?3, message = ?4, ended_at = ?5 WHERE id = ?1";
+
+const SET_PAUSE: &str = "INSERT OR REPLACE INTO pause (only_one, until, reason) VALUES (1, ?1, ?2)";
+
+const END_PAUSE: &str = "DELETE FROM pause";
+
+const SAW: &str = "INSERT INTO live (service, read_at, kind, compared, differences, undecided)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+    ON CONFLICT (service) DO UPDATE SET read_at = excluded.read_at, kind = coalesce(excluded.kind, kind),
+    compared = excluded.compared, differences = excluded.differences, undecided = excluded.undecided, failure = NULL";
+
+const TRUST: &str = "UPDATE service SET suspect = 0 WHERE id = ?1 AND digest = ?2 AND suspect = 1 AND doubts = 0";
+
+const SAW_NOT: &str = "INSERT INTO live (service, read_at, failure) VALUES (?1, ?2, ?3)
+    ON CONFLICT (service) DO UPDATE SET read_at = excluded.read_at, failure = excluded.failure";
+
+const KEEP_QUOTA: &str = "INSERT OR REPLACE INTO quota (only_one, total, remaining, resets_at) VALUES (1, ?1, ?2, ?3)";
+
+const TURN_TO_PATCH: &str = "INSERT OR IGNORE INTO patch (only_one, since, reason) VALUES (1, ?1, ?2)";
+
+const BELONG: &str = "UPDATE ledger SET api = coalesce(api, ?1), account = coalesce(account, ?2)
+    WHERE api IS NULL OR account IS NULL AND ?2 IS NOT NULL";
+
+/// The API answered at a place. What the ledger does not know yet of its own is filled in.
+pub(in crate::ledger) fn belong(connection: &Connection, place: &ApiPlace) -> rusqlite::Result<()> {
+    connection.prepare_cached(BELONG)?.execute([Some(&place.api), place.account.as_ref()]).map(drop)
+}
+
+/// An intent: closes what the service had open, makes room, and puts it in doubt.
+pub(in crate::ledger) fn intend(connection: &Connection, call: &NewCall) -> rusqlite::Result<CallId> {
+    let (service, id) = insert(connection, call, None)?;
+    connection.prepare_cached(ADD_DOUBT)?.execute([service])?;
+    seal::seal(connection, service)?;
+    Ok(id)
+}
+
+/// An adoption: like a call that was accepted at once.
+pub(in crate::ledger) fn adopt(connection: &Connection, call: &NewCall) -> rusqlite::Result<CallId> {
+    let (service, id) = insert(connection, call, Some("adopted"))?;
+    apply(connection, service, id, call.digest.as_bytes(), call.at)?;
+    Ok(id)
+}
+
+/// What a service has is known again.
+fn apply(
+    connection: &Connection,
+    service: i64,
+    call: CallId,
+    digest: &[u8; 32],
+    at: Timestamp,
+) -> rusqlite::Result<()> {
+    connection.prepare_cached(APPLY)?.execute(params![service, call.0, digest])?;
+    seal::seal(connection, service)?;
+    connection.prepare_cached(FORGET_SEEN)?.execute(params![service, at.as_millisecond()]).map(drop)
+}
+
+/// An update that was put off: a call that ended before it began. No doubt comes of it.
+pub(in crate::ledger) fn put_off(connection: &Connection, call: &NewCall, end: &Outcome) -> rusqlite::Result<CallId> {
+    let (word, status, message) = columns(end);
+    let (_, id) = insert(connection, call, Some(word))?;
+    connection.prepare_cached(CLOSE_CALL)?.execute(params![id.0, word, status, message, call.at.as_millisecond()])?;
+    Ok(id)
+}
+
+/// How an end is written down.
+fn columns(end: &Outcome) -> (&'static str, Option<u16>, Option<&str>) {
+    match end {
+        Outcome::Accepted { status } => ("accepted", Some(*status), None),
+        Outcome::Rejected { status, message } => ("rejected", Some(*status), Some(bounded(message))),
+        Outcome::Unsent { message } => ("unsent", None, Some(bounded(message))),
+        Outcome::Unknown { status, message } => ("unknown", *status, Some(bounded(message))),
+    }
+}
+
+/// A read.
+pub(in crate::ledger) fn saw(connection: &Connection, row: &NewSighting) -> rusqlite::Result<()> {
+    let service: i64 = connection.prepare_cached(TOUCH_SERVICE)?.query_row([&row.name], |row| row.get(0))?;
+    if let Some(failure) = &row.failure {
+        let values = params![service, row.at.as_millisecond(), failure];
+        return connection.prepare_cached(SAW_NOT)?.execute(values).map(drop);
+    }
+    let compared = row.compared.as_ref().map(Digest::as_bytes);
+    let values = params![service, row.at.as_millisecond(), row.kind, compared, row.differences, row.undecided];
+    connection.prepare_cached(SAW)?.execute(values)?;
+    if row.shows_all() && connection.prepare_cached(TRUST)?.execute(params![service, compared])? > 0 {
+        seal::seal(connection, service)?;
+    }
+    Ok(())
+}
+
+pub(in crate::ledger) fn keep_quota(connection: &Connection, window: &Window) -> rusqlite::Result<()> {
+    let values = params![window.limit, window.remaining, window.resets_at.as_millisecond()];
+    connection.prepare_cached(KEEP_QUOTA)?.execute(values).map(drop)
+}
+
+pub(in crate::ledger) fn turn_to_patch(connection: &Connection, turned: &Turned) -> rusqlite::Result<()> {
+    let values = params![turned.at.as_millisecond(), bounded(&turned.reason)];
+    connection.prepare_cached(TURN_TO_PATCH)?.execute(values).map(drop)
+}
+
+fn insert(connection: &Connection, call: &NewCall, outcome: Option<&'static str>) -> rusqlite::Result<(i64, CallId)> {
+    let at = call.at.as_millisecond();
+    let service: i64 = connection.prepare_cached(TOUCH_SERVICE)?.query_row([&call.name], |row| row.get(0))?;
+    connection.prepare_cached(INTERRUPT)?.execute([service, at])?;
+    connection.prepare_cached(INSERT_CALL)?.execute(named_params! {
+        ":service": service,
+        ":digest": call.digest.as_bytes(),
+        ":cause": call.cause,
+        ":revision": call.revision,
+        ":file": &*call.place.file,
+        ":line": call.place.line,
+        ":attempt": call.attempt,
+        ":began_at": at,
+        ":ended_at": outcome.map(|_| at),
+        ":outcome": outcome,
+    })?;
+    let id = connection.last_insert_rowid();
+    bodies::keep(connection, service, call.digest.as_bytes(), &call.spec)?;
+    connection.prepare_cached(PRUNE_ACCEPTED)?.execute([service, KEEP_ACCEPTED.into()])?;
+    connection.prepare_cached(PRUNE_OTHERS)?.execute([service, KEEP_OTHERS.into()])?;
+    Ok((service, CallId(id)))
+}
+
+/// The end of a call that is open.
+pub(in crate::ledger) fn record(
+    connection: &Connection,
+    call: CallId,
+    end: &Outcome,
+    at: Timestamp,
+) -> Result<(), WriteError> {
+    let (service, digest): (i64, [u8; 32]) = connection
+        .prepare_cached(OPEN_CALL)?
+        .query_row([call.0], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?
+        .ok_or(WriteError::NotOpen(call))?;
+    let (word, status, message) = columns(end);
+    connection.prepare_cached(CLOSE_CALL)?.execute(params![call.0, word, status, message, at.as_millisecond()])?;
+    match end {
+        Outcome::Accepted { .. } => {
+            apply(connection, service, call, &digest, at)?;
+        }
+        Outcome::Rejected { .. } | Outcome::Unsent { .. } => {
+            connection.prepare_cached(TAKE_DOUBT)?.execute([service])?;
+            seal::seal(connection, service)?;
+        }
+        Outcome::Unknown { .. } => {}
+    }
+    Ok(())
+}
+
+/// Closes the intent of a task that went away before it was answered: its call will never be made. The moment is that of
+/// the intent, because there is no clock here.
+pub(in crate::ledger) fn withdraw(connection: &Connection, call: CallId) -> Result<(), WriteError> {
+    let at = connection.prepare_cached(BEGAN)?.query_row([call.0], |row| time(row, "began_at"))?;
+    record(connection, call, &Outcome::Unsent { message: "given up before it was sent".to_owned() }, at)
+}
+
+/// One more transaction. Gives how many there were.
+pub(in crate::ledger) fn count(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.prepare_cached(COUNT)?.query_row([], |row| row.get(0))
+}
+
+/// This file is the ledger from now on, with at least so many transactions.
+pub(in crate::ledger) fn is_last(connection: &Connection, inode: i64, writes: i64) -> rusqlite::Result<()> {
+    connection.execute(IS_LAST, [inode, writes]).map(drop)
+}
+
+/// Everything that is known may be of an earlier time.
+pub(in crate::ledger) fn suspect_all(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute(SUSPECT_ALL, [])?;
+    seal::seal_all(connection)
+}
+
+/// Mistrusts the services whose record is not that of the call which it names. Gives how many.
+pub(in crate::ledger) fn suspect_contradicted(connection: &Connection) -> rusqlite::Result<usize> {
+    let found: Vec<i64> =
+        connection.prepare(CONTRADICTED)?.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    for service in &found {
+        connection.execute(SUSPECT, [service])?;
+        seal::seal(connection, *service)?;
+    }
+    Ok(found.len())
+}
+
+/// Closes what an earlier process left open; the doubt stays.
+pub(in crate::ledger) fn interrupt_all(connection: &Connection, now: Timestamp) -> rusqlite::Result<()> {
+    connection.execute(INTERRUPT_ALL, [now.as_millisecond()]).map(drop)
+}
+
+pub(in crate::ledger) fn set_pause(connection: &Connection, pause: Option<&Pause>) -> rusqlite::Result<()> {
+    match pause {
+        Some(pause) => connection
+            .prepare_cached(SET_PAUSE)?
+            .execute(params![pause.until.as_millisecond(), bounded(&pause.reason)])
+            .map(drop),
+        None => connection.prepare_cached(END_PAUSE)?.execute([]).map(drop),
+    }
+}
