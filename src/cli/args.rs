@@ -13,6 +13,7 @@ use crate::daemon::UpdateCall;
 use crate::model::{DriftMode, Id};
 use crate::northflank::Settings;
 use crate::plan::{Adopt, Rules};
+use crate::sandbox::Shape;
 use crate::text::command::Commands;
 
 const AFTER_HELP: &str = "\
@@ -412,6 +413,26 @@ pub(super) struct SandboxArgs {
     /// Time that each answer takes
     #[arg(long, value_name = "DURATION", env = "TRUENORTH_SANDBOX_LATENCY", value_parser = duration)]
     pub(super) latency: Option<Duration>,
+    /// In which of the API's two shapes a service is shown
+    #[arg(long, value_name = "SHAPE", env = "TRUENORTH_SANDBOX_SHAPE", default_value = "flat")]
+    pub(super) shape: ShapeArg,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum ShapeArg {
+    /// The documented one: image host and path apart, no credentials
+    Flat,
+    /// That of the provider's newest type definitions: what PATCH takes
+    Mirror,
+}
+
+impl From<ShapeArg> for Shape {
+    fn from(arg: ShapeArg) -> Self {
+        match arg {
+            ShapeArg::Flat => Self::Flat,
+            ShapeArg::Mirror => Self::Mirror,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -17,7 +17,7 @@ pub(super) fn run(args: &SandboxArgs) -> anyhow::Result<Exit> {
 async fn serve(args: &SandboxArgs) -> anyhow::Result<Exit> {
     let mut stop = Stop::on_signals().context("cannot catch signals")?;
     let latency = args.latency.unwrap_or_default();
-    let options = Options { limit: args.limit, latency, ..Options::default() };
+    let options = Options { shape: args.shape.into(), limit: args.limit, latency, ..Options::default() };
     let sandbox = Sandbox::start(args.listen, options).await.map_err(configuration)?;
     writeln!(std::io::stdout(), "{}", sandbox.url())?;
     writeln!(

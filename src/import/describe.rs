@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use crate::model::{
-    BuildServiceId, BuildSha, Buildpack, BuildpackConfig, DeploymentUpdate, Docker, DockerConfig, External, ImagePath,
-    Internal, Live, LiveExternal, LiveInternal, LiveRuntime, RuntimeUpdate, ServiceKind,
+    BuildServiceId, BuildSha, Buildpack, BuildpackConfig, CredentialsId, DeploymentUpdate, Docker, DockerConfig,
+    External, ImagePath, Internal, Live, LiveExternal, LiveInternal, LiveRuntime, RuntimeUpdate, ServiceKind,
 };
 use crate::plan::{CREDENTIALS, compare, knows_registry, written_image};
 
@@ -90,10 +90,18 @@ fn external(shown: &LiveExternal, live: &Live, untold: &mut Vec<Untold>) -> Resu
         // No tag at all means this one.
         .or_else(|_| ImagePath::new(&format!("{written}:latest")))
         .map_err(|_| Indescribable::Beyond("its image is not one that the API's contract allows"))?;
-    if shown.private_image == Some(true) {
-        untold.push(Untold { path: CREDENTIALS, why: "live uses credentials and does not show which" });
-    }
-    Ok(External { credentials: None, image_path })
+    let credentials = match shown.credentials.as_deref() {
+        Some(id) => Some(
+            CredentialsId::new(id)
+                .map_err(|_| Indescribable::Beyond("its credentials' id is not one that the API's contract allows"))?,
+        ),
+        None if shown.uses_credentials() == Some(true) => {
+            untold.push(Untold { path: CREDENTIALS, why: "live uses credentials and does not show which" });
+            None
+        }
+        None => None,
+    };
+    Ok(External { credentials, image_path })
 }
 
 fn internal(shown: &LiveInternal, untold: &mut Vec<Untold>) -> Result<Internal, Indescribable> {
@@ -101,10 +109,12 @@ fn internal(shown: &LiveInternal, untold: &mut Vec<Untold>) -> Result<Internal, 
     let id = BuildServiceId::new(id)
         .map_err(|_| Indescribable::Beyond("its build service's id is not one that the API's contract allows"))?;
     let build_sha = shown.build_sha.as_deref().and_then(|sha| BuildSha::new(sha).ok());
-    if build_sha.is_none() {
+    // Beside a commit or `latest` the build is what follows from that.
+    let build_id = shown.build_id.clone().filter(|_| build_sha.is_none());
+    if build_sha.is_none() && build_id.is_none() {
         untold.push(Untold { path: "internal.buildSHA", why: "live shows no whole commit, nor latest" });
     }
-    Ok(Internal { branch: shown.branch.clone(), build_id: None, build_sha, id })
+    Ok(Internal { branch: shown.branch.clone(), build_id, build_sha, id })
 }
 
 /// Only the texts that the type uses are taken over: live may show others.
@@ -146,8 +156,12 @@ mod tests {
     }
 
     fn image(path: &str, provider: &str, url: Option<&str>, private: bool) -> Live {
-        let external =
-            LiveExternal { image_path: text(path), registry_provider: text(provider), private_image: Some(private) };
+        let external = LiveExternal {
+            image_path: text(path),
+            registry_provider: text(provider),
+            private_image: Some(private),
+            credentials: None,
+        };
         let image_url = url.map(str::to_owned);
         Live { external: Some(external), image_url, ..Live::of_kind(ServiceKind::Deployment) }
     }
@@ -173,6 +187,16 @@ mod tests {
             assert_eq!(json(described), expected);
         }
         assert_eq!(describe(&image("nginx:1", "dockerhub", None, true)).unwrap().untold[0].path, CREDENTIALS);
+
+        let mut mirror = image("ghcr.io/a/web:1", "", None, true);
+        mirror.external = Some(LiveExternal {
+            image_path: text("ghcr.io/a/web:1"),
+            credentials: text("ghcr"),
+            ..LiveExternal::default()
+        });
+        let described = describe(&mirror);
+        assert_eq!(described.as_ref().unwrap().untold, []);
+        assert_eq!(json(described), r#"{"external":{"credentials":"ghcr","imagePath":"ghcr.io/a/web:1"}}"#);
     }
 
     #[test]

@@ -124,9 +124,10 @@ fn any_external() -> impl Strategy<Value = (LiveExternal, Option<String>)> {
         .prop_map(str::to_owned),
         any_text()
     ];
-    (of(path), of(provider), of(any::<bool>()), of(url)).prop_map(
-        |(image_path, registry_provider, private_image, url)| {
-            (LiveExternal { image_path, registry_provider, private_image }, url)
+    let credentials = prop_oneof!["[a-z-]{1,8}", any_text()];
+    (of(path), of(provider), of(any::<bool>()), of(credentials), of(url)).prop_map(
+        |(image_path, registry_provider, private_image, credentials, url)| {
+            (LiveExternal { image_path, registry_provider, private_image, credentials }, url)
         },
     )
 }

@@ -26,6 +26,7 @@ pub(super) fn manifest(key: &ServiceKey, described: &Described) -> String {
         DeploymentUpdate::External { external, .. } => {
             yaml.line(2, "external:");
             yaml.field(4, "imagePath", external.image_path.as_str());
+            yaml.fields(4, &[("credentials", external.credentials.as_ref().map(|id| id.as_str()))]);
         }
         DeploymentUpdate::Internal { internal, .. } => {
             yaml.line(2, "internal:");
@@ -34,6 +35,7 @@ pub(super) fn manifest(key: &ServiceKey, described: &Described) -> String {
                 4,
                 &[
                     ("branch", internal.branch.as_deref()),
+                    ("buildId", internal.build_id.as_deref()),
                     ("buildSHA", internal.build_sha.as_ref().map(|sha| sha.as_str())),
                 ],
             );

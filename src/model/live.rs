@@ -1,7 +1,10 @@
 //! Live: what the API reports of a service, as far as truenorth compares it.
 //!
-//! Live is not the mirror image of the update. A field that an answer does not give is absent here, and a word that
+//! An answer has one of two shapes, or something between them: a flat one that is not the mirror image of the update,
+//! and one that is. Both are read field by field. A field that an answer does not give is absent here, and a word that
 //! truenorth does not know stays as it came: both can only be told apart from "nothing set" by whoever compares.
+
+use jiff::Timestamp;
 
 /// What runs, by the API's answer. Every part may be absent from an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,10 +23,12 @@ pub struct Live {
     pub docker: Option<LiveRuntime>,
     /// How a buildpack image starts.
     pub buildpack: Option<LiveRuntime>,
-    /// Whether somebody paused the service.
-    pub paused: bool,
+    /// Whether somebody paused the service, where the answer says so.
+    pub paused: Option<bool>,
     /// How far the last rollout is; nothing where the answer does not say, or in a word that is not known.
     pub rollout: Option<Rollout>,
+    /// When the service was changed last, by the server's clock.
+    pub updated_at: Option<Timestamp>,
 }
 
 /// The type of a service.
@@ -40,18 +45,34 @@ pub enum ServiceKind {
 /// An image of a registry as live shows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LiveExternal {
-    /// Path, tag and digest, without the registry's host.
+    /// Path, tag and digest; the flat shape leaves the registry's host out, the mirror has it.
     pub image_path: Option<String>,
-    /// The registry as one of the API's words, such as `dockerhub` or `github`.
+    /// The registry as one of the API's words, such as `dockerhub` or `github`; in the flat shape.
     pub registry_provider: Option<String>,
-    /// Whether credentials are used. Which ones is never shown.
+    /// Whether credentials are used; in the flat shape.
     pub private_image: Option<bool>,
+    /// Which credentials are used; in the mirror.
+    pub credentials: Option<String>,
+}
+
+impl LiveExternal {
+    /// Whether credentials are used. The flat shape always says so; an image with nothing of that shape beside it is
+    /// shown in the mirror, which leaves out what is not set.
+    #[must_use]
+    pub fn uses_credentials(&self) -> Option<bool> {
+        let is_mirror = self.image_path.is_some() && self.registry_provider.is_none() && self.private_image.is_none();
+        match (&self.credentials, self.private_image) {
+            (Some(_), _) => Some(true),
+            (None, Some(private)) => Some(private),
+            (None, None) => is_mirror.then_some(false),
+        }
+    }
 }
 
 /// A build of a build service as live shows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LiveInternal {
-    /// Id of the build service (`nfObjectId`).
+    /// Id of the build service.
     pub id: Option<String>,
     /// Branch.
     pub branch: Option<String>,
@@ -59,7 +80,8 @@ pub struct LiveInternal {
     pub build_sha: Option<String>,
     /// The commit that runs.
     pub deployed_sha: Option<String>,
-    /// Id of the build. Only the deprecated `GET …/deployment` gives it; whoever asked that puts it here.
+    /// Id of the build. Of the flat shapes only the deprecated `GET …/deployment` gives it; whoever asked that puts it
+    /// here.
     pub build_id: Option<String>,
 }
 
@@ -101,8 +123,9 @@ impl Live {
             image_url: None,
             docker: None,
             buildpack: None,
-            paused: false,
+            paused: None,
             rollout: None,
+            updated_at: None,
         }
     }
 
@@ -117,7 +140,8 @@ impl Live {
             let LiveInternal { id, branch, build_sha, deployed_sha, build_id } = internal;
             [id, branch, build_sha, deployed_sha, build_id]
         });
-        let external = self.external.iter_mut().map(|external| &mut external.image_path);
+        let external =
+            self.external.iter_mut().flat_map(|external| [&mut external.image_path, &mut external.credentials]);
         for text in runtimes.chain(internal).chain(external).chain([&mut self.image_url]) {
             *text = text.as_deref().map(&change);
         }
@@ -129,7 +153,7 @@ impl Live {
     #[must_use]
     pub fn with_build_id(mut self, build_id: Option<String>) -> Self {
         if let Some(internal) = &mut self.internal {
-            internal.build_id = build_id;
+            internal.build_id = build_id.or(internal.build_id.take());
         }
         self
     }

@@ -15,8 +15,9 @@ use super::answer::{self, Answered, Heard};
 use super::body::{self, Body, End};
 use super::error::{CallError, Cause, Effect, Failure, Wait};
 use super::failure::Said;
+use super::lenient::Lenient;
 use super::transport::{Proxies, Roots, Transport};
-use super::wire::{Deployment, Envelope, Lenient, List, Page, Patch, PatchDeployment, Service, Unfit, Unusable};
+use super::wire::{Deployment, Envelope, List, Page, Patch, PatchDeployment, Service, Unfit, Unusable};
 use super::{ApiUrl, Token, scrub};
 use crate::model::{DeploymentUpdate, Id, Live, ServiceKey, ServiceKind};
 

@@ -15,6 +15,7 @@ mod body;
 mod client;
 mod error;
 mod failure;
+mod lenient;
 mod meaning;
 mod scrub;
 mod token;

@@ -3,13 +3,11 @@
 //! Answers are read with patience: an unknown field is passed over, and one that is missing, null or of another type is
 //! absent. Only what an answer cannot do without makes it unreadable.
 
-use std::fmt;
-use std::marker::PhantomData;
-
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use jiff::Timestamp;
+use serde::de::SeqAccess;
 use serde::{Deserialize, Serialize};
 
+use super::lenient::{Item, Lenient, is_there, objects, patient};
 use crate::model::{DeploymentUpdate, Live, LiveExternal, LiveInternal, LiveRuntime, Rollout, ServiceKind};
 
 /// The body of PATCH.
@@ -52,7 +50,8 @@ impl<T: for<'de> Lenient<'de>> Envelope<T> {
     }
 }
 
-/// The contract's `Service`, as far as it is compared.
+/// A service in either shape, as far as it is compared. What else an answer holds (variables, passwords of ports, health
+/// checks) is passed over while it is read.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Service {
@@ -61,12 +60,16 @@ pub(super) struct Service {
     #[serde(default, deserialize_with = "patient")]
     service_paused: Option<bool>,
     #[serde(default, deserialize_with = "patient")]
+    paused: Option<bool>,
+    #[serde(default, deserialize_with = "patient")]
+    updated_at: Option<Timestamp>,
+    #[serde(default, deserialize_with = "patient")]
     deployment: Option<Deployment>,
     #[serde(default, deserialize_with = "patient")]
     status: Option<Status>,
 }
 
-/// The contract's `LiveDeployment`, as far as it is compared.
+/// What a service runs, in either shape, as far as it is compared.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Deployment {
@@ -93,11 +96,15 @@ struct External {
     registry_provider: Option<String>,
     #[serde(default, deserialize_with = "patient")]
     private_image: Option<bool>,
+    #[serde(default, deserialize_with = "patient")]
+    credentials: Option<String>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Internal {
+    #[serde(default, deserialize_with = "patient")]
+    id: Option<String>,
     #[serde(default, deserialize_with = "patient")]
     nf_object_id: Option<String>,
     #[serde(default, deserialize_with = "patient")]
@@ -251,7 +258,8 @@ impl Service {
             custom_command: runtime.custom_command,
         };
         let rollout = self.status.and_then(|status| Rollout::from_word(&status.deployment?.status?));
-        let mut live = Live { paused: self.service_paused.unwrap_or(false), rollout, ..Live::of_kind(kind) };
+        let paused = self.service_paused.or(self.paused);
+        let mut live = Live { paused, rollout, updated_at: self.updated_at, ..Live::of_kind(kind) };
         let Some(deployment) = self.deployment else { return Some(live) };
         live.instances = deployment.instances;
         live.image_url = deployment.image_url;
@@ -261,9 +269,10 @@ impl Service {
             image_path: external.image_path,
             registry_provider: external.registry_provider,
             private_image: external.private_image,
+            credentials: external.credentials,
         });
         live.internal = deployment.internal.map(|internal| LiveInternal {
-            id: internal.nf_object_id,
+            id: internal.id.or(internal.nf_object_id),
             branch: internal.branch,
             build_sha: internal.build_sha,
             deployed_sha: internal.deployed_sha,
@@ -277,55 +286,6 @@ impl Deployment {
     /// The id of the build that runs.
     pub(super) fn into_build_id(self) -> Option<String> {
         self.internal?.build_id
-    }
-}
-
-/// Reads a field that may be of any type: what does not fit is absent, and passed over without being kept.
-fn patient<'de, D: Deserializer<'de>, T: Lenient<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
-    deserializer.deserialize_any(Patience(PhantomData))
-}
-
-/// Whether a field holds anything but null.
-fn is_there<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
-    Ok(Option::<IgnoredAny>::deserialize(deserializer)?.is_some())
-}
-
-/// What a field can hold: each kind of JSON is taken or passed over.
-pub(super) trait Lenient<'de>: Sized {
-    fn from_text(_: &str) -> Option<Self> {
-        None
-    }
-    fn from_number(_: u64) -> Option<Self> {
-        None
-    }
-    fn from_bool(_: bool) -> Option<Self> {
-        None
-    }
-    fn from_list<A: SeqAccess<'de>>(mut items: A) -> Result<Option<Self>, A::Error> {
-        while items.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(None)
-    }
-    fn from_object<A: MapAccess<'de>>(mut fields: A) -> Result<Option<Self>, A::Error> {
-        while fields.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(None)
-    }
-}
-
-impl Lenient<'_> for String {
-    fn from_text(text: &str) -> Option<Self> {
-        Some(text.to_owned())
-    }
-}
-
-impl Lenient<'_> for bool {
-    fn from_bool(value: bool) -> Option<Self> {
-        Some(value)
-    }
-}
-
-impl Lenient<'_> for u32 {
-    fn from_number(number: u64) -> Option<Self> {
-        number.try_into().ok()
     }
 }
 
@@ -353,57 +313,4 @@ impl<'de> Lenient<'de> for Listing {
     }
 }
 
-/// An item of a list; nothing where it is of another kind.
-struct Item<T>(Option<T>);
-
-impl<'de, T: Lenient<'de>> Deserialize<'de> for Item<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        patient(deserializer).map(Self)
-    }
-}
-
-macro_rules! objects {
-    ($($object:ty),*) => {$(
-        impl<'de> Lenient<'de> for $object {
-            fn from_object<A: MapAccess<'de>>(fields: A) -> Result<Option<Self>, A::Error> {
-                Self::deserialize(MapAccessDeserializer::new(fields)).map(Some)
-            }
-        }
-    )*};
-}
-
 objects!(Service, Deployment, External, Internal, Runtime, Status, DeploymentStatus, List, Summary, Pagination);
-
-struct Patience<T>(PhantomData<T>);
-
-impl<'de, T: Lenient<'de>> Visitor<'de> for Patience<T> {
-    type Value = Option<T>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("anything")
-    }
-    fn visit_str<E>(self, text: &str) -> Result<Option<T>, E> {
-        Ok(T::from_text(text))
-    }
-    fn visit_u64<E>(self, number: u64) -> Result<Option<T>, E> {
-        Ok(T::from_number(number))
-    }
-    fn visit_i64<E>(self, _: i64) -> Result<Option<T>, E> {
-        Ok(None)
-    }
-    fn visit_f64<E>(self, _: f64) -> Result<Option<T>, E> {
-        Ok(None)
-    }
-    fn visit_bool<E>(self, value: bool) -> Result<Option<T>, E> {
-        Ok(T::from_bool(value))
-    }
-    fn visit_unit<E>(self) -> Result<Option<T>, E> {
-        Ok(None)
-    }
-    fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<Option<T>, A::Error> {
-        T::from_list(items)
-    }
-    fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<Option<T>, A::Error> {
-        T::from_object(fields)
-    }
-}

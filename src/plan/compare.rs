@@ -1,7 +1,7 @@
 //! Desired against live, field by field. Live is not the mirror image of an update, so there are three outcomes: same,
 //! different, cannot tell. What a manifest leaves out is not compared.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Change;
 use super::image::{compare_image, written_image};
@@ -11,7 +11,7 @@ use crate::model::{
 };
 use crate::text::command::Commands;
 
-/// The field whose id live never shows.
+/// The field whose id live may not show.
 pub(crate) const CREDENTIALS: &str = "external.credentials";
 
 /// The rule of a build's id that has not been asked for.
@@ -22,6 +22,17 @@ const BUILD_ID_UNTOLD: &str = "this answer does not give the build's id";
 pub struct Comparison {
     /// Every field that the manifest names, in the order of the paths.
     pub fields: Vec<FieldVerdict>,
+    /// Fields that the manifest does not name, and that live shows not to be set.
+    pub unset: Vec<&'static str>,
+    /// What an update would take away without a word in the manifest.
+    pub unnamed_credentials: Option<UnnamedCredentials>,
+}
+
+/// Live uses credentials for its image, and the manifest names none: an update by it would drop them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnnamedCredentials {
+    /// Which, where live shows it.
+    pub id: Option<String>,
 }
 
 /// One field, desired against live.
@@ -37,6 +48,9 @@ pub struct FieldVerdict {
     pub verdict: Verdict,
     /// The rule that decided, in a few words.
     pub rule: &'static str,
+    /// Whether live shows that this very value is in effect. What is the same because nothing uses it, or because live
+    /// shows nothing, is not proven.
+    pub is_proven: bool,
 }
 
 /// Whether a field is the same on both sides.
@@ -84,7 +98,26 @@ pub fn compare(update: &DeploymentUpdate, live: &Live) -> Comparison {
         fields.nothing_can_be_told("live shows no deployment");
     }
     fields.0.sort_by_key(|field| field.path);
-    Comparison { fields: fields.0 }
+    Comparison { fields: fields.0, unset: unset(update, live), unnamed_credentials: unnamed_credentials(update, live) }
+}
+
+/// What live shows not to be set, of what an update may have set before.
+fn unset(update: &DeploymentUpdate, live: &Live) -> Vec<&'static str> {
+    const INTERNAL: [&str; 4] = ["internal.branch", "internal.buildId", "internal.buildSHA", "internal.id"];
+    match (update, &live.external, &live.internal) {
+        (DeploymentUpdate::External { external: wanted, .. }, Some(running), None) => {
+            let none = wanted.credentials.is_none() && running.uses_credentials() == Some(false);
+            INTERNAL.into_iter().chain(none.then_some(CREDENTIALS)).collect()
+        }
+        (DeploymentUpdate::Internal { .. }, None, Some(_)) => vec![CREDENTIALS, "external.imagePath"],
+        _ => Vec::new(),
+    }
+}
+
+fn unnamed_credentials(update: &DeploymentUpdate, live: &Live) -> Option<UnnamedCredentials> {
+    let DeploymentUpdate::External { external: External { credentials: None, .. }, .. } = update else { return None };
+    let running = live.external.as_ref().filter(|running| running.uses_credentials() == Some(true))?;
+    Some(UnnamedCredentials { id: running.credentials.clone() })
 }
 
 impl Comparison {
@@ -124,6 +157,14 @@ impl Comparison {
         !self.has_drifted() && self.undecided().any(|field| field.rule == BUILD_ID_UNTOLD)
     }
 
+    /// Whether live proves that an update arrived which changed these fields, by their paths in its body: each has the
+    /// value that it brought, or is not set where it took it away. A field that live does not show proves nothing.
+    pub fn proves<'a>(&self, changed: impl IntoIterator<Item = &'a str>) -> bool {
+        changed.into_iter().all(|path| {
+            self.fields.iter().any(|field| field.path == path && field.is_proven) || self.unset.contains(&path)
+        })
+    }
+
     fn with(&self, verdict: Verdict) -> impl Iterator<Item = &FieldVerdict> {
         self.fields.iter().filter(move |field| field.verdict == verdict)
     }
@@ -140,6 +181,9 @@ fn bounded(mut text: String) -> String {
     text
 }
 
+/// The rule of a text that makes no difference.
+const UNUSED: &str = "the configType does not use it";
+
 /// A verdict and its rule.
 type Decided = (Verdict, &'static str);
 
@@ -152,14 +196,15 @@ struct Fields(Vec<FieldVerdict>);
 
 impl Fields {
     fn add(&mut self, path: &'static str, desired: &str, live: Option<&str>, (verdict, rule): Decided) {
+        let is_proven = verdict == Verdict::Same && live.is_some_and(|live| rule != UNUSED || live == desired);
         let change = Change::new(path, live.map(str::to_owned), Some(desired.to_owned()), Commands::Hidden);
         let (desired, live) = (change.to.map(bounded).unwrap_or_default(), change.from.map(bounded));
-        self.0.push(FieldVerdict { path, desired, live, verdict, rule });
+        self.0.push(FieldVerdict { path, desired, live, verdict, rule, is_proven });
     }
 
     fn nothing_can_be_told(&mut self, rule: &'static str) {
         for field in &mut self.0 {
-            (field.live, field.verdict, field.rule) = (None, Verdict::CannotTell, rule);
+            (field.live, field.verdict, field.rule, field.is_proven) = (None, Verdict::CannotTell, rule, false);
         }
     }
 
@@ -179,7 +224,8 @@ impl Fields {
         let shown = written_image(running, image_url);
         self.add("external.imagePath", desired.image_path.as_str(), shown.as_deref(), decided);
         if let Some(credentials) = &desired.credentials {
-            self.add(CREDENTIALS, credentials.as_str(), None, credentials_used(running));
+            let (shown, credentials) = (running.credentials.as_deref(), credentials.as_str());
+            self.add(CREDENTIALS, credentials, shown, compare_credentials(credentials, running));
         }
     }
 
@@ -267,7 +313,7 @@ impl Fields {
         let (_, used) = runtime.desired;
         let live = runtime.live.and_then(of_live);
         let decided = if !used.contains(&field) {
-            (Verdict::Same, "the configType does not use it")
+            (Verdict::Same, UNUSED)
         } else if runtime.live.is_none() {
             (Verdict::Different, "nothing is set")
         } else {
@@ -294,12 +340,14 @@ struct Runtime<'a> {
     used_live: Option<&'static [&'static str]>,
 }
 
-/// Which credentials are used is never shown, but that none are.
-fn credentials_used(live: &LiveExternal) -> Decided {
-    match live.private_image {
-        Some(false) => (Verdict::Different, "live uses no credentials"),
-        Some(true) => (Verdict::CannotTell, "live uses credentials and does not show which"),
-        None => (Verdict::CannotTell, "live does not show whether it uses credentials"),
+/// Which credentials are used is shown by one of the two shapes; that none are, by both.
+fn compare_credentials(desired: &str, live: &LiveExternal) -> Decided {
+    match (live.credentials.as_deref(), live.uses_credentials()) {
+        (Some(shown), _) if shown == desired => SAME,
+        (Some(_), _) => (Verdict::Different, "live uses others"),
+        (None, Some(false)) => (Verdict::Different, "live uses no credentials"),
+        (None, Some(true)) => (Verdict::CannotTell, "live uses credentials and does not show which"),
+        (None, None) => (Verdict::CannotTell, "live does not show whether it uses credentials"),
     }
 }
 

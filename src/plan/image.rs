@@ -1,6 +1,8 @@
 //! Whether live runs the image that a manifest names. The two write it in different ways: the manifest as a person
 //! would, live with the registry's host in one field (or only its provider's name) and the rest in another.
 
+use std::fmt;
+
 use super::Verdict;
 use crate::model::LiveExternal;
 
@@ -24,7 +26,7 @@ struct Image<'a> {
 }
 
 /// What is known of the registry that live's image comes from.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Registry<'a> {
     /// This one.
     Host(String),
@@ -34,61 +36,134 @@ enum Registry<'a> {
     Unknown,
 }
 
+/// One way to understand what live shows of an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Running<'a> {
+    registry: Registry<'a>,
+    image: Image<'a>,
+}
+
 /// Compares the image of a manifest with live's, and names the rule that decided.
 pub(super) fn compare_image(desired: &str, live: &LiveExternal, image_url: Option<&str>) -> (Verdict, &'static str) {
     let wanted = Image::read(desired);
-    let Some(running) = Image::of_live(live, image_url) else {
+    let of_readings = readings(live, image_url).into_iter().map(|running| compare_reading(&wanted, &running));
+    // Where live can be understood in two ways, one that fits is enough, and only both together can contradict.
+    let certainty = |(verdict, _): &(Verdict, _)| match verdict {
+        Verdict::Same => 0,
+        Verdict::CannotTell => 1,
+        Verdict::Different => 2,
+    };
+    let Some((verdict, rule)) = of_readings.min_by_key(certainty) else {
         return (Verdict::CannotTell, "live does not show its image");
     };
+    let is_verbatim = live.image_path.as_deref() == Some(desired);
+    match verdict {
+        Verdict::Same if is_verbatim => (Verdict::Same, "the same image"),
+        Verdict::Same => (Verdict::Same, "the same image, written in another way"),
+        // The same text is never a difference, but live names another registry beside it.
+        Verdict::Different if is_verbatim => (Verdict::CannotTell, "the same text, of another registry as it seems"),
+        Verdict::CannotTell if is_verbatim => (Verdict::Same, "the same text"),
+        Verdict::Different | Verdict::CannotTell => (verdict, rule),
+    }
+}
+
+fn compare_reading(wanted: &Image<'_>, running: &Running<'_>) -> (Verdict, &'static str) {
     let wanted_host = wanted.host.as_deref().unwrap_or(DOCKER_HUB);
-    let registry = registry(live, image_url);
-    let host = match &registry {
+    let host = match &running.registry {
         Registry::Host(host) if host == wanted_host => Verdict::Same,
         Registry::Host(_) => Verdict::Different,
         Registry::Provider(provider) => is_of_provider(wanted_host, provider),
         Registry::Unknown => Verdict::CannotTell,
     };
-    let running_path = match &registry {
-        // Live gives the path without the host; an answer that leaves it there says the same.
-        Registry::Host(host) => after_host(running.path, host),
-        Registry::Provider(_) | Registry::Unknown => running.path,
-    };
+    let running = &running.image;
     let same_path =
-        wanted.readings().iter().any(|path| in_full(path, wanted_host) == in_full(running_path, wanted_host));
+        wanted.readings().iter().any(|path| in_full(path, wanted_host) == in_full(running.path, wanted_host));
     if host == Verdict::Different {
         (Verdict::Different, "another registry")
     } else if !same_path {
         (Verdict::Different, "another repository")
-    } else if let Some(rule) = other_version(&wanted, &running) {
+    } else if let Some(rule) = other_version(wanted, running) {
         (Verdict::Different, rule)
     } else if host == Verdict::CannotTell {
         (Verdict::CannotTell, "live does not show which registry the image comes from")
-    } else if live.image_path.as_deref() == Some(desired) {
-        (Verdict::Same, "the same image")
     } else {
-        (Verdict::Same, "the same image, written in another way")
+        (Verdict::Same, "the same image")
+    }
+}
+
+/// The ways to understand what live shows. `imagePath` has its host in it (the mirror) or not (the flat shape), and
+/// what is beside it says which: `imageUrl` knows best, where it is of this image, then the provider, where it has one
+/// host. Without either, a path may begin with a host, or with a folder that looks like one.
+fn readings<'a>(live: &'a LiveExternal, image_url: Option<&'a str>) -> Vec<Running<'a>> {
+    let url = image_url.map(Image::read);
+    let of_provider = match live.registry_provider.as_deref() {
+        Some(provider) => match only_host(provider) {
+            Some(host) => Registry::Host(host.to_owned()),
+            None => Registry::Provider(provider),
+        },
+        None => Registry::Unknown,
+    };
+    let Some(text) = live.image_path.as_deref() else {
+        let host = |url: &Image<'_>| url.host.clone().map(Registry::Host);
+        return url
+            .into_iter()
+            .map(|image| Running { registry: host(&image).unwrap_or(of_provider.clone()), image })
+            .collect();
+    };
+    let (mirror, flat) = (Image::read(text), Image::without_host(text));
+    let of_url = url.as_ref().and_then(|url| {
+        let is_path =
+            |path: &&str| url.host.as_deref().is_some_and(|host| in_full(path, host) == in_full(flat.path, host));
+        url.readings().iter().any(|path| is_path(&path)).then(|| url.host.clone())?
+    });
+    match (mirror.host.clone().map(Registry::Host), of_url.map(Registry::Host)) {
+        // The flat shape, as `imageUrl` shows; or the mirror, where no host means Docker Hub.
+        (_, Some(registry)) => vec![Running { registry, image: flat }],
+        (None, None) => vec![Running { registry: of_provider, image: flat }],
+        (Some(registry), None) if registry == of_provider => vec![Running { registry, image: mirror }],
+        (Some(registry), None) => {
+            let (mirror, flat) = (Running { registry, image: mirror }, Running { registry: of_provider, image: flat });
+            // The likelier one first: only the flat shape names a provider.
+            if matches!(flat.registry, Registry::Host(_)) { vec![flat, mirror] } else { vec![mirror, flat] }
+        }
     }
 }
 
 /// Live's image as a manifest would write it, as far as that is known: with its registry's host outside Docker Hub.
 pub(crate) fn written_image(live: &LiveExternal, image_url: Option<&str>) -> Option<String> {
-    let path = match (live.image_path.as_deref(), image_url) {
-        (Some(path), _) => path,
-        (None, Some(url)) if Image::read(url).host.is_some() => return Some(url.to_owned()),
-        (None, url) => url?,
-    };
-    let path = path.trim_start_matches('/');
-    Some(match registry(live, image_url) {
+    let Running { registry, image } = readings(live, image_url).into_iter().next()?;
+    Some(match registry {
+        Registry::Host(_) if live.image_path.is_none() => image_url?.to_owned(),
         // A first part that would be taken for a host needs a host before it.
-        Registry::Host(host) if host == DOCKER_HUB && Image::read(path).host.is_none() => path.to_owned(),
-        Registry::Host(host) => format!("{host}/{}", after_host(path, &host)),
-        Registry::Provider(_) | Registry::Unknown => path.to_owned(),
+        Registry::Host(host) if host != DOCKER_HUB || Image::read(image.path).host.is_some() => {
+            format!("{host}/{image}")
+        }
+        Registry::Host(_) | Registry::Provider(_) | Registry::Unknown => image.to_string(),
     })
 }
 
-/// Whether the host of live's image is known, so that [`written_image`] is the whole of it.
+/// Whether the registry of live's image is known, so that [`written_image`] is the whole of it.
 pub(crate) fn knows_registry(live: &LiveExternal, image_url: Option<&str>) -> bool {
-    matches!(registry(live, image_url), Registry::Host(_))
+    match readings(live, image_url).first().map(|running| &running.registry) {
+        Some(Registry::Host(_)) => true,
+        // The mirror, where no host means Docker Hub.
+        Some(Registry::Unknown) => live.image_path.is_some(),
+        Some(Registry::Provider(_)) | None => false,
+    }
+}
+
+impl fmt::Display for Image<'_> {
+    /// Without the host.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.path)?;
+        if let Some(tag) = self.tag {
+            write!(f, ":{tag}")?;
+        }
+        match self.digest {
+            Some(digest) => write!(f, "@{digest}"),
+            None => Ok(()),
+        }
+    }
 }
 
 impl<'a> Image<'a> {
@@ -118,14 +193,6 @@ impl<'a> Image<'a> {
         Self { host: None, path: path.trim_start_matches('/'), tag, digest }
     }
 
-    /// What live shows, its host aside.
-    fn of_live(live: &'a LiveExternal, image_url: Option<&'a str>) -> Option<Self> {
-        match live.image_path.as_deref() {
-            Some(path) => Some(Self::without_host(path)),
-            None => image_url.map(Self::read),
-        }
-    }
-
     /// The paths that a manifest can mean. The contract allows `/v1` between host and path, as in
     /// `https://index.docker.io/v1/library/nginx`; a repository may just as well be called so.
     fn readings(&self) -> Vec<&'a str> {
@@ -139,18 +206,6 @@ fn canonical(host: &str) -> String {
     let host = host.to_ascii_lowercase();
     let host = host.strip_suffix(":443").unwrap_or(&host);
     if DOCKER_HUB_ALIASES.contains(&host) { DOCKER_HUB.to_owned() } else { host.to_owned() }
-}
-
-/// `imageUrl` knows best; else the provider, where it has one host.
-fn registry<'a>(live: &'a LiveExternal, image_url: Option<&str>) -> Registry<'a> {
-    if let Some(host) = image_url.and_then(|url| Image::read(url).host) {
-        return Registry::Host(host);
-    }
-    let Some(provider) = live.registry_provider.as_deref() else { return Registry::Unknown };
-    match only_host(provider) {
-        Some(host) => Registry::Host(host.to_owned()),
-        None => Registry::Provider(provider),
-    }
 }
 
 /// The host of a provider that has just one.
@@ -180,14 +235,6 @@ fn is_of_provider(host: &str, provider: &str) -> Verdict {
     if decides && belongs_to != provider { Verdict::Different } else { Verdict::CannotTell }
 }
 
-/// A path without the host that it begins with, if it does.
-fn after_host<'a>(path: &'a str, host: &str) -> &'a str {
-    match path.split_once('/') {
-        Some((first, rest)) if canonical(first) == host => rest,
-        _ => path,
-    }
-}
-
 /// A path with what Docker Hub adds to an official image's.
 fn in_full(path: &str, host: &str) -> String {
     if host == DOCKER_HUB && !path.contains('/') { format!("{OFFICIAL}{path}") } else { path.to_owned() }
@@ -215,7 +262,7 @@ mod tests {
         LiveExternal {
             image_path: Some(path.to_owned()),
             registry_provider: Some(provider.to_owned()),
-            private_image: None,
+            ..LiveExternal::default()
         }
     }
 
@@ -248,7 +295,7 @@ mod tests {
             for other in ["nginx:1.26", "acme/nginx:1.27", "nginx-unprivileged:1.27", "nginx@sha256:12"] {
                 assert_eq!(verdict(desired, other, "dockerhub", None), Verdict::Different, "{desired} {other}");
             }
-            assert_eq!(verdict(desired, "nginx:1.27", "github", None), Verdict::Different, "{desired}");
+            assert_eq!(verdict(desired, "./nginx:1.27", "github", None), Verdict::Different, "{desired}");
         }
     }
 
@@ -258,9 +305,70 @@ mod tests {
         assert_eq!(verdict("GHCR.io/acme/web:1", "acme/web:1", "custom", url), Verdict::Same);
         assert_eq!(verdict("quay.io/acme/web:1", "acme/web:1", "custom", url), Verdict::Different);
         assert_eq!(verdict("ghcr.io/acme/web:1", "acme/web:1", "github", Some("acme/web:1")), Verdict::Same);
-        assert_eq!(verdict("acme/web:1", "acme/web:1", "github", None), Verdict::Different);
+        assert_eq!(verdict("docker.io/acme/web:1", "acme/web:1", "github", None), Verdict::Different);
         assert_eq!(verdict("localhost:5000/web:1", "web:1", "custom", Some("localhost:5000/web:1")), Verdict::Same);
         assert_eq!(verdict("ghcr.io/acme/web:1", "ghcr.io/acme/web:1", "github", None), Verdict::Same);
+    }
+
+    #[test]
+    fn the_same_text_is_never_a_difference() {
+        let hosts =
+            ["", "docker.io/", "ghcr.io/", "registry.gitlab.com/", "quay.io/", "acme.azurecr.io/", "localhost:5000/"];
+        for host in hosts {
+            let image = format!("{host}acme/web:1");
+            for provider in ["dockerhub", "github", "gitlab", "ecr", "gar", "acr", "custom", "legacy", "a-new-one"] {
+                for url in
+                    [None, Some("ghcr.io/acme/web:1"), Some("proxy.example/cache/acme/web:1"), Some(image.as_str())]
+                {
+                    let live =
+                        [external(&image, provider), LiveExternal { registry_provider: None, ..external(&image, "") }];
+                    for live in live {
+                        let verdict = compare_image(&image, &live, url).0;
+                        assert_ne!(verdict, Verdict::Different, "{image} {provider} {url:?}");
+                        // With its host in it the text says all.
+                        assert!(host.is_empty() || verdict == Verdict::Same, "{image} {provider} {url:?}");
+                    }
+                }
+            }
+        }
+        assert_eq!(verdict("acme/web:1", "acme/web:1", "custom", None), Verdict::Same);
+        // Live names another registry than the text does: neither can be believed.
+        assert_eq!(verdict("acme/web:1", "acme/web:1", "github", None), Verdict::CannotTell);
+    }
+
+    #[test]
+    fn an_image_in_the_mirror_has_its_host_in_it() {
+        let mirror = |path: &str| LiveExternal { image_path: Some(path.to_owned()), ..LiveExternal::default() };
+        let of = |desired, path: &str, url| compare_image(desired, &mirror(path), url).0;
+        for url in [None, Some("ghcr.io/acme/web:1"), Some("proxy.example/0123")] {
+            assert_eq!(of("ghcr.io/acme/web:1", "ghcr.io/acme/web:1", url), Verdict::Same, "{url:?}");
+            assert_eq!(of("GHCR.io:443/acme/web:1", "https://ghcr.io/acme/web:1", url), Verdict::Same, "{url:?}");
+            assert_eq!(of("ghcr.io/acme/web:2", "ghcr.io/acme/web:1", url), Verdict::Different, "{url:?}");
+            assert_eq!(of("quay.io/acme/web:1", "ghcr.io/acme/web:1", url), Verdict::Different, "{url:?}");
+        }
+        for url in [None, Some("docker.io/library/nginx:1"), Some("proxy.example/0123")] {
+            assert_eq!(of("nginx:1", "nginx:1", url), Verdict::Same, "{url:?}");
+            assert_eq!(of("nginx:2", "nginx:1", url), Verdict::Different, "{url:?}");
+            assert_eq!(of("ghcr.io/nginx:2", "nginx:1", url), Verdict::Different, "{url:?}");
+        }
+        let written = |path: &str, url| (written_image(&mirror(path), url), knows_registry(&mirror(path), url));
+        for image in ["nginx:1", "acme/web:1", "ghcr.io/acme/web:1", "quay.io/a/b@sha256:12", "localhost:5000/x:1"] {
+            for url in [None, Some("proxy.example/0123")] {
+                assert_eq!(written(image, url), (Some(image.to_owned()), true), "{image} {url:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_folder_that_looks_like_a_host_contradicts_nothing() {
+        let flat = "group.name/web:1";
+        assert_eq!(verdict("registry.gitlab.com/group.name/web:1", flat, "gitlab", None), Verdict::Same);
+        assert_eq!(verdict("quay.io/group.name/web:1", flat, "custom", None), Verdict::CannotTell);
+        assert_eq!(
+            verdict("quay.io/group.name/web:1", flat, "custom", Some("quay.io/group.name/web:1")),
+            Verdict::Same
+        );
+        assert_eq!(verdict("ghcr.io/group.name/web:1", flat, "gitlab", None), Verdict::Different);
     }
 
     #[test]

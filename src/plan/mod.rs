@@ -14,7 +14,7 @@ use jiff::Timestamp;
 
 pub use changes::{Change, changes, changes_between};
 pub(crate) use compare::CREDENTIALS;
-pub use compare::{Comparison, FieldVerdict, Verdict, compare};
+pub use compare::{Comparison, FieldVerdict, UnnamedCredentials, Verdict, compare};
 pub(crate) use image::{knows_registry, written_image};
 pub use report::{ApiUse, Cost, Outcome, Report, ServiceReport, Suspension};
 pub use seen::{Reading, Seen};

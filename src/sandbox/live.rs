@@ -1,8 +1,9 @@
 //! Live: what a service runs, how an update changes it, and how the answers show it.
 //!
-//! Live is not the mirror image of the update. The host of an image and its path part ways, of credentials only their
-//! presence is shown, a build's id is shown by one answer and not by the other. A runtime's texts stay when an update
-//! that leaves them out changes the type, so a `customCommand` may stand beside `configType: default`.
+//! In the flat shape live is not the mirror image of the update. The host of an image and its path part ways, of
+//! credentials only their presence is shown, a build's id is shown by one answer and not by the other. The mirror shows
+//! what was written, and secrets beside it. In both a runtime's texts stay when an update that leaves them out changes the
+//! type, so a `customCommand` may stand beside `configType: default`.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -60,8 +61,8 @@ pub enum Running {
     Image {
         /// `imagePath`, host included where there was one.
         image: String,
-        /// Whether the update named credentials.
-        private: bool,
+        /// The credentials that the update named.
+        credentials: Option<String>,
     },
     /// A build of another service.
     Build {
@@ -117,7 +118,7 @@ impl Live {
         Self {
             kind: Kind::Deployment,
             instances: 1,
-            running: Running::Image { image: image.to_owned(), private: false },
+            running: Running::Image { image: image.to_owned(), credentials: None },
             docker: Some(Runtime::of_type("default")),
             buildpack: None,
         }
@@ -142,7 +143,7 @@ impl Live {
             self.instances = instances;
         }
         if let Some(External { image_path, credentials }) = update.external {
-            self.running = Running::Image { image: image_path, private: credentials.is_some() };
+            self.running = Running::Image { image: image_path, credentials };
             self.buildpack = None;
         }
         if let Some(Internal { id, branch, build_sha, build_id }) = update.internal {
@@ -157,6 +158,41 @@ impl Live {
         reason
     }
 
+    /// What PATCH would take, with the registry's host in the image; a service that only builds has none.
+    pub(super) fn to_mirror_json(&self) -> Option<Value> {
+        if self.kind == Kind::Build {
+            return None;
+        }
+        let mut shown =
+            Map::from_iter([("type".into(), "deployment".into()), ("instances".into(), self.instances.into())]);
+        match &self.running {
+            Running::Image { image, credentials } => {
+                let mut external = json!({"imagePath": image});
+                set(&mut external, "credentials", credentials);
+                shown.insert("external".into(), external);
+                shown.insert("imageUrl".into(), take_apart(image).url.into());
+            }
+            Running::Build { service, branch, sha, build } => {
+                let mut internal = json!({"id": service});
+                set(&mut internal, "branch", branch);
+                set(&mut internal, "buildSHA", sha);
+                set(&mut internal, "buildId", build);
+                shown.insert("internal".into(), internal);
+            }
+            Running::Own => {}
+        }
+        self.insert_runtimes(&mut shown);
+        Some(Value::Object(shown))
+    }
+
+    fn insert_runtimes(&self, shown: &mut Map<String, Value>) {
+        for (name, runtime) in [("docker", &self.docker), ("buildpack", &self.buildpack)] {
+            if let Some(runtime) = runtime {
+                shown.insert(name.into(), json!(runtime));
+            }
+        }
+    }
+
     /// The contract's `LiveDeployment`; a service that only builds has none.
     pub(super) fn to_json(&self, target: &Target, view: View) -> Option<Value> {
         if self.kind == Kind::Build {
@@ -166,8 +202,8 @@ impl Live {
         shown.insert("region".into(), "europe-west".into());
         shown.insert("instances".into(), self.instances.into());
         match &self.running {
-            Running::Image { image, private } => {
-                let parts = take_apart(image);
+            Running::Image { image, credentials } => {
+                let (parts, private) = (take_apart(image), credentials.is_some());
                 shown.insert(
                     "external".into(),
                     json!({"imagePath": parts.path, "registryProvider": parts.provider, "privateImage": private}),
@@ -182,12 +218,15 @@ impl Live {
             }
             Running::Own => {}
         }
-        for (name, runtime) in [("docker", &self.docker), ("buildpack", &self.buildpack)] {
-            if let Some(runtime) = runtime {
-                shown.insert(name.into(), json!(runtime));
-            }
-        }
+        self.insert_runtimes(&mut shown);
         Some(Value::Object(shown))
+    }
+}
+
+/// Sets a field where there is a value.
+fn set(object: &mut Value, field: &str, value: &Option<String>) {
+    if let Some(value) = value {
+        object[field] = value.as_str().into();
     }
 }
 

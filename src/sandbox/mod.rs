@@ -14,9 +14,10 @@
 //! # As the real API does
 //! - Every answer has `x-ratelimit-limit`, `-remaining` and `-reset`; the window begins with its first request; past
 //!   the limit all calls get 429. Errors have the shape `{"error": {status, message, id, details}}`.
-//! - An accepted update answers `{"data": {}}` at once and begins a rollout: PENDING, IN_PROGRESS, COMPLETED by time.
-//!   So does one that changes nothing: a needless update restarts the containers.
-//! - Live is not the mirror image of the update: image host and path part ways, of credentials only their presence is
+//! - An accepted update answers at once and begins a rollout: PENDING, IN_PROGRESS, COMPLETED by time. So does one that
+//!   changes nothing: a needless update restarts the containers. POST answers `{"data": {}}`, PATCH the whole service in
+//!   the mirror shape, variables and passwords included.
+//! - A service is shown in one of two [`Shape`]s. In the flat one live is not the mirror image of the update: image host and path part ways, of credentials only their presence is
 //!   shown, `buildId` is shown by `GET …/deployment` only and `imageUrl` by `GET …/services/{service}` only,
 //!   `deployedSHA` stands beside `buildSHA: latest`. An update of the runtime alone leaves the deployment as it is.
 //! - PATCH of a deployment service asks for `instances`.
@@ -54,6 +55,7 @@ mod query;
 mod reply;
 mod rollout;
 mod serve;
+mod shown;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -77,6 +79,7 @@ pub use faults::{Fault, FaultKind, Storm, Wait};
 pub use live::{Kind, Live, Running, Runtime};
 pub use log::{Answer, Call};
 pub use rollout::{Ending, Stage};
+pub use shown::{SECRET, Shape};
 pub use target::Target;
 pub use world::{MAX_SERVICES, World};
 
@@ -108,6 +111,8 @@ pub enum Services {
 /// How a sandbox behaves.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// In which shape a service is shown.
+    pub shape: Shape,
     /// Which tokens are good.
     pub token: TokenRule,
     /// Which services exist.
@@ -128,6 +133,7 @@ impl Default for Options {
     /// The provider's defaults, an answer at once, and rollouts of ten seconds.
     fn default() -> Self {
         Self {
+            shape: Shape::Flat,
             token: TokenRule::Any,
             services: Services::Any,
             limit: 1000,

@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::Services;
-use super::clock::{Clock, shown_time};
 use super::contract::{CONTRACT, Ids, Operation};
 use super::details::{Details, finding};
-use super::live::{Kind, Update, View, app_id};
+use super::live::{Kind, Update, View};
 use super::query::Page;
+use super::shown::Shape;
 use super::target::Target;
 use super::world::{MAX_SERVICES, Service, State, World};
 
@@ -68,9 +68,13 @@ pub(super) fn carry_out(
     match (operation, target) {
         (Operation::Login, _) => Ok(json!({"data": {}})),
         (Operation::ListServices, _) => list(world, ids, query),
-        (Operation::GetService, Some(target)) => {
-            with_service(world, &target, |_, service, now| Ok(json!({"data": service.to_json(&target, world, now)})))
-        }
+        (Operation::GetService, Some(target)) => with_service(world, &target, |_, service, now| {
+            let shown = match world.inner.options.shape {
+                Shape::Flat => service.to_json(&target, world, now),
+                Shape::Mirror => service.to_mirror_json(&target, world, now),
+            };
+            Ok(json!({ "data": shown }))
+        }),
         (Operation::GetServiceDeployment, Some(target)) => with_service(world, &target, |_, service, _| {
             let deployment = service.live.to_json(&target, View::Deployment);
             deployment.map(|data| json!({ "data": data })).ok_or_else(|| no_deployment(&target))
@@ -99,8 +103,12 @@ fn update(world: &World, number: u64, operation: Operation, target: &Target, sen
             let reason = service.live.apply(update);
             service.roll_out(now, world.inner.options.rollout, reason);
         }
+        service.updated = world.inner.clock.wall(now);
         log.set_accepted(number);
-        Ok(json!({"data": {}}))
+        Ok(match operation {
+            Operation::UpdateServiceDeployment => json!({"data": {}}),
+            _ => json!({"data": service.to_mirror_json(target, world, now)}),
+        })
     })
 }
 
@@ -191,42 +199,6 @@ fn list(world: &World, ids: &Ids, query: &str) -> Result<Value, Refusal> {
     let services: Vec<_> =
         shown.iter().map(|(target, service)| service.summary(target, now, &world.inner.clock)).collect();
     Ok(json!({"data": {"services": services}, "pagination": pagination}))
-}
-
-impl Service {
-    /// The contract's `ServiceSummary`.
-    fn summary(&self, target: &Target, now: Instant, clock: &Clock) -> Value {
-        let mut status = json!({});
-        if self.live.kind != Kind::Build {
-            status["deployment"] = self.rollout.to_json(now, clock);
-        }
-        if self.live.kind != Kind::Deployment {
-            status["build"] = json!({"status": "SUCCESS", "lastTransitionTime": shown_time(self.made)});
-        }
-        json!({
-            "id": target.service,
-            "appId": app_id(target),
-            "projectId": target.project,
-            "name": target.service,
-            "tags": [],
-            "description": "",
-            "serviceType": self.live.kind.as_str(),
-            "disabledCI": false,
-            "disabledCD": false,
-            "status": status,
-        })
-    }
-
-    /// The contract's `Service`.
-    fn to_json(&self, target: &Target, world: &World, now: Instant) -> Value {
-        let mut shown = self.summary(target, now, &world.inner.clock);
-        shown["createdAt"] = shown_time(self.made).into();
-        shown["servicePaused"] = false.into();
-        if let Some(deployment) = self.live.to_json(target, View::Service) {
-            shown["deployment"] = deployment;
-        }
-        shown
-    }
 }
 
 pub(super) fn not_found(message: impl Into<String>) -> Refusal {

@@ -55,6 +55,7 @@ pub(super) struct State {
 pub(super) struct Service {
     pub(super) live: Live,
     pub(super) made: Timestamp,
+    pub(super) updated: Timestamp,
     pub(super) rollout: Rollout,
     pub(super) rollouts: u64,
     ending: Ending,
@@ -248,7 +249,8 @@ impl World {
     pub(super) fn new_service(&self, now: Instant) -> Service {
         let ending = Ending::Completed;
         let rollout = Rollout { began: now, length: std::time::Duration::ZERO, ending, reason: Reason::Deploying };
-        Service { live: Live::default(), made: self.inner.clock.wall(now), rollout, rollouts: 0, ending }
+        let made = self.inner.clock.wall(now);
+        Service { live: Live::default(), made, updated: made, rollout, rollouts: 0, ending }
     }
 
     /// Enters a call into the log and the counts.

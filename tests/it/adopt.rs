@@ -17,37 +17,47 @@ fn patches(api: &Api) -> Vec<(String, Value)> {
 
 #[test]
 fn what_runs_already_is_adopted_without_an_update() {
-    let (api, workspace) = (Api::new(), Workspace::new());
-    for service in ["api", "web"] {
-        workspace.service(service, "1");
-        api.world().set_live(format!("shop/{service}").as_str(), image(service, "1"));
+    for api in Api::of_each_shape() {
+        let workspace = Workspace::new();
+        for service in ["api", "web"] {
+            workspace.service(service, "1");
+            api.world().set_live(format!("shop/{service}").as_str(), image(service, "1"));
+        }
+        workspace.service("other", "2");
+        api.world().set_live("shop/other", image("other", "1"));
+        let ran = workspace.once(&api, &[]).exits(0);
+        let outcomes =
+            [outcome("shop/api", "adopted"), outcome("shop/other", "updated"), outcome("shop/web", "adopted")];
+        assert_eq!(ran.outcomes(), outcomes);
+        let other = ran.service("shop/other");
+        let change =
+            json!([{"path": "external.imagePath", "from": "ghcr.io/acme/other:1", "to": "ghcr.io/acme/other:2"}]);
+        assert_eq!((&other["changes"], &other["cause"]), (&change, &json!("new")));
+        assert_eq!((api.world().update_count(), api.world().rollouts("shop/web")), (1, 0));
+        assert_eq!(ran.report()["api"]["calls"], 4);
+        assert!(workspace.once(&api, &[]).exits(0).outcomes().iter().all(|(_, ended)| ended == "unchanged"));
     }
-    workspace.service("other", "2");
-    api.world().set_live("shop/other", image("other", "1"));
-    let ran = workspace.once(&api, &[]).exits(0);
-    let outcomes = [outcome("shop/api", "adopted"), outcome("shop/other", "updated"), outcome("shop/web", "adopted")];
-    assert_eq!(ran.outcomes(), outcomes);
-    let other = ran.service("shop/other");
-    let change = json!([{"path": "external.imagePath", "from": "ghcr.io/acme/other:1", "to": "ghcr.io/acme/other:2"}]);
-    assert_eq!((&other["changes"], &other["cause"]), (&change, &json!("new")));
-    assert_eq!((api.world().update_count(), api.world().rollouts("shop/web")), (1, 0));
-    assert_eq!(ran.report()["api"]["calls"], 4);
-    assert!(workspace.once(&api, &[]).exits(0).outcomes().iter().all(|(_, ended)| ended == "unchanged"));
 }
 
 #[test]
 fn a_lost_state_folder_restarts_nothing() {
-    let (api, workspace) = (Api::new(), Workspace::new());
-    let examples = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/shop");
-    let first = workspace.once(&api, &["--manifests", examples]).exits(0);
-    let updates = api.world().update_count();
-    std::fs::remove_dir_all(workspace.state()).unwrap();
-    let again = workspace.once(&api, &["--manifests", examples]).exits(0);
-    assert_eq!(again.outcomes().len(), first.outcomes().len());
-    for (service, ended) in again.outcomes() {
-        assert!(matches!(ended.as_str(), "adopted" | "suspended"), "{service}: {ended}, {:?}", again.service(&service));
+    for api in Api::of_each_shape() {
+        let workspace = Workspace::new();
+        let examples = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/shop");
+        let first = workspace.once(&api, &["--manifests", examples]).exits(0);
+        let updates = api.world().update_count();
+        std::fs::remove_dir_all(workspace.state()).unwrap();
+        let again = workspace.once(&api, &["--manifests", examples]).exits(0);
+        assert_eq!(again.outcomes().len(), first.outcomes().len());
+        for (service, ended) in again.outcomes() {
+            assert!(
+                matches!(ended.as_str(), "adopted" | "suspended"),
+                "{service}: {ended}, {:?}",
+                again.service(&service)
+            );
+        }
+        assert_eq!(api.world().update_count(), updates);
     }
-    assert_eq!(api.world().update_count(), updates);
 }
 
 #[test]
@@ -102,15 +112,17 @@ fn a_service_that_does_not_exist_stalls_with_a_hint() {
 
 #[test]
 fn a_lost_answer_is_settled_by_the_next_pass_without_an_update() {
-    let (api, workspace) = (Api::new(), Workspace::sending());
-    workspace.service("web", "1");
-    api.world().script(Fault::drop().after_carrying_out().of("shop/web").times(1));
-    api.world().script(Fault::status(503).of("shop/web").always());
-    workspace.once(&api, &["--deadline", "1s"]).exits(1);
-    api.world().clear_faults();
-    let web = workspace.once(&api, &[]).exits(0).service("shop/web");
-    assert_eq!((&web["outcome"], &web["cause"]), (&json!("adopted"), &json!("in-doubt")));
-    assert_eq!(api.world().updates("shop/web").len(), 1);
+    for api in Api::of_each_shape() {
+        let workspace = Workspace::sending();
+        workspace.service("web", "1");
+        api.world().script(Fault::drop().after_carrying_out().of("shop/web").times(1));
+        api.world().script(Fault::status(503).of("shop/web").always());
+        workspace.once(&api, &["--deadline", "1s"]).exits(1);
+        api.world().clear_faults();
+        let web = workspace.once(&api, &[]).exits(0).service("shop/web");
+        assert_eq!((&web["outcome"], &web["cause"]), (&json!("adopted"), &json!("in-doubt")));
+        assert_eq!(api.world().updates("shop/web").len(), 1);
+    }
 }
 
 #[test]
@@ -149,42 +161,44 @@ fn adopting_waits_for_the_next_window_and_a_restart_loses_nothing() {
 
 #[test]
 fn a_plan_can_look_at_live() {
-    let (api, workspace) = (Api::new(), Workspace::new());
-    for service in ["adopt", "drift", "same"] {
-        workspace.service(service, "1");
-        api.world().set_live(format!("shop/{service}").as_str(), image(service, "1"));
+    for api in Api::of_each_shape() {
+        let workspace = Workspace::new();
+        for service in ["adopt", "drift", "same"] {
+            workspace.service(service, "1");
+            api.world().set_live(format!("shop/{service}").as_str(), image(service, "1"));
+        }
+        workspace.once(&api, &[]).exits(0);
+        std::fs::remove_dir_all(workspace.state()).unwrap();
+        workspace.remove("adopt.yaml");
+        workspace.once(&api, &[]).exits(0);
+        workspace.service("adopt", "1");
+        workspace.service("send", "2");
+        api.world().edit("shop/drift", |live| *live = image("drift", "hand"));
+        let (updates, before) = (api.world().update_count(), workspace.contents());
+        let url = api.url();
+        let ran = workspace.run(&["plan", "--live", "--output", "json", "--api-url", &url]).exits(0);
+        assert_eq!(
+            ran.outcomes(),
+            [
+                outcome("shop/adopt", "adopted"),
+                outcome("shop/drift", "unchanged"),
+                outcome("shop/same", "unchanged"),
+                outcome("shop/send", "update")
+            ]
+        );
+        let drift =
+            json!([{"path": "external.imagePath", "from": "ghcr.io/acme/drift:hand", "to": "ghcr.io/acme/drift:1"}]);
+        assert_eq!(ran.service("shop/drift")["drift"], drift);
+        assert_eq!((&ran.report()["converged"], &ran.report()["api"]["calls"]), (&json!(false), &json!(4)));
+        let correct =
+            workspace.run(&["plan", "--live", "--drift", "correct", "--output", "json", "--api-url", &url]).exits(0);
+        let service = correct.service("shop/drift");
+        assert_eq!((&service["outcome"], &service["cause"]), (&json!("update"), &json!("drifted")));
+        let text = workspace.run(&["plan", "--live", "--exit-code", "--api-url", &url]).exits(2).stdout;
+        assert!(text.contains("drifted") && text.contains("ghcr.io/acme/drift:hand -> ghcr.io/acme/drift:1"), "{text}");
+        assert_eq!(api.world().update_count(), updates);
+        assert!(workspace.contents() == before, "a plan wrote something");
     }
-    workspace.once(&api, &[]).exits(0);
-    std::fs::remove_dir_all(workspace.state()).unwrap();
-    workspace.remove("adopt.yaml");
-    workspace.once(&api, &[]).exits(0);
-    workspace.service("adopt", "1");
-    workspace.service("send", "2");
-    api.world().edit("shop/drift", |live| *live = image("drift", "hand"));
-    let (updates, before) = (api.world().update_count(), workspace.contents());
-    let url = api.url();
-    let ran = workspace.run(&["plan", "--live", "--output", "json", "--api-url", &url]).exits(0);
-    assert_eq!(
-        ran.outcomes(),
-        [
-            outcome("shop/adopt", "adopted"),
-            outcome("shop/drift", "unchanged"),
-            outcome("shop/same", "unchanged"),
-            outcome("shop/send", "update")
-        ]
-    );
-    let drift =
-        json!([{"path": "external.imagePath", "from": "ghcr.io/acme/drift:hand", "to": "ghcr.io/acme/drift:1"}]);
-    assert_eq!(ran.service("shop/drift")["drift"], drift);
-    assert_eq!((&ran.report()["converged"], &ran.report()["api"]["calls"]), (&json!(false), &json!(4)));
-    let correct =
-        workspace.run(&["plan", "--live", "--drift", "correct", "--output", "json", "--api-url", &url]).exits(0);
-    let service = correct.service("shop/drift");
-    assert_eq!((&service["outcome"], &service["cause"]), (&json!("update"), &json!("drifted")));
-    let text = workspace.run(&["plan", "--live", "--exit-code", "--api-url", &url]).exits(2).stdout;
-    assert!(text.contains("drifted") && text.contains("ghcr.io/acme/drift:hand -> ghcr.io/acme/drift:1"), "{text}");
-    assert_eq!(api.world().update_count(), updates);
-    assert!(workspace.contents() == before, "a plan wrote something");
 }
 
 #[test]
@@ -202,32 +216,34 @@ fn a_plan_says_what_it_would_cost_and_what_is_left() {
 
 #[test]
 fn an_update_goes_out_as_patch_with_the_instances_that_live_has() {
-    let (api, workspace) = (Api::new(), Workspace::sending());
-    api.world().set_live("shop/web", Live { instances: 7, ..image("web", "0") });
-    api.world().set_live("shop/app", Live { kind: Kind::Combined, running: Running::Own, ..image("app", "0") });
-    workspace.service("web", "1");
-    let combined = manifest("app", "1").replace(
-        "  external:\n    imagePath: ghcr.io/acme/app:1\n",
-        "  docker:\n    configType: customCommand\n    customCommand: run it\n",
-    );
-    workspace.write("app.yaml", &combined);
-    let ran = workspace.once(&api, &["--update-call", "patch"]).exits(0);
-    assert_eq!(ran.outcomes(), [outcome("shop/app", "updated"), outcome("shop/web", "updated")]);
-    let mut sent = patches(&api);
-    sent.sort_by(|one, other| one.0.cmp(&other.0));
-    assert_eq!(sent.len(), 2);
-    assert!(
-        sent[0].0.ends_with("/services/combined/app") && sent[1].0.ends_with("/services/deployment/web"),
-        "{sent:?}"
-    );
-    assert_eq!(sent[0].1["deployment"].get("instances"), None);
-    assert_eq!(sent[1].1["deployment"]["instances"], 7);
-    assert_eq!(api.world().live("shop/web").unwrap().instances, 7);
-    // The type is known now: a combined service is not read again.
-    let before = api.world().call_count();
-    workspace.write("app.yaml", combined.replace("run it", "run that"));
-    workspace.once(&api, &["--update-call", "patch"]).exits(0);
-    assert_eq!(api.world().call_count(), before + 1);
+    for api in Api::of_each_shape() {
+        let workspace = Workspace::sending();
+        api.world().set_live("shop/web", Live { instances: 7, ..image("web", "0") });
+        api.world().set_live("shop/app", Live { kind: Kind::Combined, running: Running::Own, ..image("app", "0") });
+        workspace.service("web", "1");
+        let combined = manifest("app", "1").replace(
+            "  external:\n    imagePath: ghcr.io/acme/app:1\n",
+            "  docker:\n    configType: customCommand\n    customCommand: run it\n",
+        );
+        workspace.write("app.yaml", &combined);
+        let ran = workspace.once(&api, &["--update-call", "patch"]).exits(0);
+        assert_eq!(ran.outcomes(), [outcome("shop/app", "updated"), outcome("shop/web", "updated")]);
+        let mut sent = patches(&api);
+        sent.sort_by(|one, other| one.0.cmp(&other.0));
+        assert_eq!(sent.len(), 2);
+        assert!(
+            sent[0].0.ends_with("/services/combined/app") && sent[1].0.ends_with("/services/deployment/web"),
+            "{sent:?}"
+        );
+        assert_eq!(sent[0].1["deployment"].get("instances"), None);
+        assert_eq!(sent[1].1["deployment"]["instances"], 7);
+        assert_eq!(api.world().live("shop/web").unwrap().instances, 7);
+        // The type is known now: a combined service is not read again.
+        let before = api.world().call_count();
+        workspace.write("app.yaml", combined.replace("run it", "run that"));
+        workspace.once(&api, &["--update-call", "patch"]).exits(0);
+        assert_eq!(api.world().call_count(), before + 1);
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::os::unix::fs::symlink;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use truenorth::sandbox::{Fault, Live, Operation, Options, Running, Runtime, Target, Wait};
+use truenorth::sandbox::{Fault, Live, Operation, Options, Running, Runtime, SECRET, Services, Shape, Target, Wait};
 
 use crate::support::{Api, Ran, TOKEN, Terminal, Workspace, contents, eventually, plain};
 
@@ -27,7 +27,10 @@ fn of(ran: &Ran, service: &str) -> Value {
 }
 
 fn private(image: &str) -> Live {
-    Live { running: Running::Image { image: image.to_owned(), private: true }, ..Live::default() }
+    Live {
+        running: Running::Image { image: image.to_owned(), credentials: Some("ghcr".to_owned()) },
+        ..Live::default()
+    }
 }
 
 fn command(text: &str) -> Option<Runtime> {
@@ -40,7 +43,11 @@ fn read(workspace: &Workspace, file: &str) -> String {
 
 /// A shop with a service of every kind.
 fn shop() -> Api {
-    let api = Api::of_services(&[]);
+    shop_shown_as(Shape::Flat)
+}
+
+fn shop_shown_as(shape: Shape) -> Api {
+    let api = Api::with(Options { shape, services: Services::Only(vec![]), ..Options::default() });
     let world = api.world();
     world.set_live("shop/web", Live { docker: command("node web.js\n--port 80\n"), ..private("ghcr.io/acme/web:1.2") });
     world.set_live("shop/cache", Live { docker: None, ..Live::deployment("redis:7") });
@@ -115,6 +122,29 @@ fn a_project_is_written_validates_and_its_plan_is_empty() {
     let before = ["shop/api", "shop/cache", "shop/site"].map(|service| api.world().live(service));
     workspace.run(&["--reconcile-once", "--manifests", "out", "--api-url", &api.url()]).exits(0);
     assert_eq!(["shop/api", "shop/cache", "shop/site"].map(|service| api.world().live(service)), before);
+}
+
+#[test]
+fn credentials_are_written_where_live_shows_them_and_secrets_never() {
+    let (api, workspace) = (shop_shown_as(Shape::Mirror), Workspace::new());
+    let ran = import(&workspace, &api, &[]).exits(0);
+    assert_eq!((&of(&ran, "shop/web")["untold"], &ran.json()["empty"]), (&json!([]), &json!(true)));
+    let manifest = read(&workspace, "shop/web.yaml");
+    assert!(manifest.contains("imagePath: ghcr.io/acme/web:1.2\n    credentials: ghcr\n"), "{manifest}");
+    assert!(read(&workspace, "shop/cache.yaml").ends_with("spec:\n  external:\n    imagePath: redis:7\n"));
+    assert!(read(&workspace, "shop/api.yaml").contains("    branch: main\n    buildSHA: latest\n"));
+
+    let services = ["shop/api", "shop/cache", "shop/site", "shop/web"];
+    let before = services.map(|service| api.world().live(service));
+    let once = ["--reconcile-once", "--manifests", "out", "--log-level", "trace", "--api-url", &api.url()];
+    let pass = workspace.run(&once).exits(0);
+    assert_eq!((services.map(|service| api.world().live(service)), api.world().update_count()), (before, 0));
+    for text in [&ran.stdout, &ran.stderr, &pass.stdout, &pass.stderr] {
+        assert!(!text.contains(SECRET), "{text}");
+    }
+    for (path, bytes) in contents(workspace.path()) {
+        assert!(!String::from_utf8_lossy(&bytes).contains(SECRET), "{}", path.display());
+    }
 }
 
 #[test]

@@ -12,7 +12,7 @@ use truenorth::model::{
 };
 use truenorth::northflank::{Client, Settings, Token};
 use truenorth::plan::{Comparison, Verdict, compare};
-use truenorth::sandbox;
+use truenorth::sandbox::{self, Shape};
 
 use crate::support::{Api, TOKEN};
 
@@ -26,19 +26,19 @@ struct Bench {
 }
 
 impl Bench {
-    fn new() -> Self {
-        let api = Api::with(sandbox::Options { limit: u32::MAX, log: 10, ..sandbox::Options::default() });
+    fn new(shape: Shape) -> Self {
+        let api = Api::with(sandbox::Options { shape, limit: u32::MAX, log: 10, ..sandbox::Options::default() });
         let settings = Settings::new(api.url().parse().unwrap(), Duration::from_secs(30));
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         Self { client: Client::new(settings, Token::new(TOKEN).unwrap()).unwrap(), runtime, api }
     }
 
-    /// One for all cases of a property; what runs is not reset between them.
-    fn of_this_thread() -> &'static Self {
+    /// One of each shape for all cases of a property; what runs is not reset between them.
+    fn of_this_thread() -> &'static [Self; 2] {
         thread_local! {
-            static BENCH: &'static Bench = Box::leak(Box::new(Bench::new()));
+            static BENCHES: &'static [Bench; 2] = Box::leak(Box::new(Shape::ALL.map(Bench::new)));
         }
-        BENCH.with(|bench| *bench)
+        BENCHES.with(|benches| *benches)
     }
 
     fn send(&self, update: &DeploymentUpdate) {
@@ -225,8 +225,7 @@ proptest! {
 
     #[test]
     fn what_was_sent_is_what_runs(updates in proptest::collection::vec(any_update(), 4)) {
-        let bench = Bench::of_this_thread();
-        for update in &updates {
+        for (bench, update) in Bench::of_this_thread().iter().flat_map(|bench| updates.iter().map(move |update| (bench, update))) {
             bench.send(update);
             let comparison = bench.compare(update);
             prop_assert!(comparison.is_adoptable(), "{comparison:#?} after {}", serde_json::to_string(update).unwrap());
@@ -238,8 +237,7 @@ proptest! {
 
     #[test]
     fn one_field_that_is_another_is_seen(pairs in proptest::collection::vec(any_neighbours(), 4)) {
-        let bench = Bench::of_this_thread();
-        for (first, second, path) in &pairs {
+        for (bench, (first, second, path)) in Bench::of_this_thread().iter().flat_map(|bench| pairs.iter().map(move |pair| (bench, pair))) {
             bench.send(first);
             let comparison = bench.compare(second);
             let field = comparison.fields.iter().find(|field| field.path == *path).unwrap();
@@ -250,44 +248,47 @@ proptest! {
 
     #[test]
     fn a_patch_does_what_the_update_call_does(update in any_update(), runtime in any_runtime()) {
-        let bench = Bench::of_this_thread();
-        bench.api.world().set_live("acme/shop/web", sandbox::Live::default());
-        bench.api.world().edit("acme/shop/web", |live| live.instances = 7);
-        bench.patch(ServiceKind::Deployment, &update);
-        prop_assert!(bench.compare(&update).is_adoptable());
-        prop_assert_eq!(bench.read().instances, Some(7), "scaling by hand survives");
+        for bench in Bench::of_this_thread() {
+            bench.api.world().set_live("acme/shop/web", sandbox::Live::default());
+            bench.api.world().edit("acme/shop/web", |live| live.instances = 7);
+            bench.patch(ServiceKind::Deployment, &update);
+            prop_assert!(bench.compare(&update).is_adoptable());
+            prop_assert_eq!(bench.read().instances, Some(7), "scaling by hand survives");
 
-        bench.api.world().set_live("acme/shop/web", sandbox::Live { instances: 3, ..sandbox::Live::combined() });
-        let update = DeploymentUpdate::Runtime(runtime);
-        bench.patch(ServiceKind::Combined, &update);
-        prop_assert!(bench.compare(&update).is_adoptable());
-        prop_assert_eq!((bench.read().kind, bench.read().instances), (ServiceKind::Combined, Some(3)));
+            bench.api.world().set_live("acme/shop/web", sandbox::Live { instances: 3, ..sandbox::Live::combined() });
+            let update = DeploymentUpdate::Runtime(runtime.clone());
+            bench.patch(ServiceKind::Combined, &update);
+            prop_assert!(bench.compare(&update).is_adoptable());
+            prop_assert_eq!((bench.read().kind, bench.read().instances), (ServiceKind::Combined, Some(3)));
+        }
     }
 }
 
 #[test]
 fn a_hand_on_the_service_is_seen() {
-    let bench = Bench::new();
-    let update = |json: &str| -> DeploymentUpdate {
-        let text = format!(
-            "{{\"apiVersion\":\"truenorth/v1\",\"kind\":\"ServiceDeployment\",\
+    for bench in Shape::ALL.map(Bench::new) {
+        let update = |json: &str| -> DeploymentUpdate {
+            let text = format!(
+                "{{\"apiVersion\":\"truenorth/v1\",\"kind\":\"ServiceDeployment\",\
              \"metadata\":{{\"projectId\":\"shop\",\"serviceId\":\"web\"}},\"spec\":{json}}}"
-        );
-        let parsed = truenorth::manifest::parse(&"a.json".into(), truenorth::manifest::Format::Json, text.as_bytes());
-        assert_eq!(parsed.problems, []);
-        (*parsed.manifests[0].1.update).clone()
-    };
-    let wanted = update(r#"{"external":{"imagePath":"ghcr.io/acme/web:1","credentials":"ghcr"}}"#);
-    bench.send(&wanted);
-    for (hand, path) in [
-        (r#"{"external":{"imagePath":"ghcr.io/acme/web:2","credentials":"ghcr"}}"#, "external.imagePath"),
-        (r#"{"external":{"imagePath":"ghcr.io/acme/web:1"}}"#, "external.credentials"),
-    ] {
-        bench.send(&update(hand));
-        let paths: Vec<_> = bench.compare(&wanted).differences().into_iter().map(|change| change.path).collect();
-        assert_eq!(paths, [path], "{hand}");
+            );
+            let parsed =
+                truenorth::manifest::parse(&"a.json".into(), truenorth::manifest::Format::Json, text.as_bytes());
+            assert_eq!(parsed.problems, []);
+            (*parsed.manifests[0].1.update).clone()
+        };
+        let wanted = update(r#"{"external":{"imagePath":"ghcr.io/acme/web:1","credentials":"ghcr"}}"#);
+        bench.send(&wanted);
+        for (hand, path) in [
+            (r#"{"external":{"imagePath":"ghcr.io/acme/web:2","credentials":"ghcr"}}"#, "external.imagePath"),
+            (r#"{"external":{"imagePath":"ghcr.io/acme/web:1"}}"#, "external.credentials"),
+        ] {
+            bench.send(&update(hand));
+            let paths: Vec<_> = bench.compare(&wanted).differences().into_iter().map(|change| change.path).collect();
+            assert_eq!(paths, [path], "{hand}");
+        }
+        bench.send(&update(&format!(r#"{{"internal":{{"id":"builder","buildSHA":"{COMMIT}"}}}}"#)));
+        assert_eq!(bench.compare(&wanted).differences().len(), 2);
+        assert!(bench.compare(&update(r#"{"internal":{"id":"builder","buildSHA":"latest"}}"#)).has_drifted());
     }
-    bench.send(&update(&format!(r#"{{"internal":{{"id":"builder","buildSHA":"{COMMIT}"}}}}"#)));
-    assert_eq!(bench.compare(&wanted).differences().len(), 2);
-    assert!(bench.compare(&update(r#"{"internal":{"id":"builder","buildSHA":"latest"}}"#)).has_drifted());
 }

@@ -4,9 +4,9 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::json;
-use truenorth::sandbox::Fault;
+use truenorth::sandbox::{Fault, SECRET};
 
-use crate::support::{Api, Ran, TOKEN, Workspace, contents};
+use crate::support::{Api, Ran, TOKEN, Workspace, contents, manifest};
 
 /// Where the token comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +88,27 @@ fn no_answer_of_the_api_brings_the_token_out() {
                 run(&workspace, planted, told).exits(0);
             }
             assert_nothing_in_files(&workspace);
+        }
+    }
+}
+
+#[test]
+fn what_an_answer_holds_beside_the_deployment_goes_nowhere() {
+    for api in Api::of_each_shape() {
+        let workspace = workspace();
+        let url = api.url();
+        for more in [&[][..], &["--output", "json"], &["--update-call", "patch", "--no-adopt"]] {
+            let once = ["--reconcile-once", "--log-level", "trace", "--api-url", &url];
+            let ran = workspace.run(&[&once, more].concat());
+            assert!(!ran.stdout.contains(SECRET) && !ran.stderr.contains(SECRET), "{ran:#?}");
+            std::fs::write(workspace.path().join("manifests/more.yaml"), manifest("more", &more.len().to_string()))
+                .unwrap();
+        }
+        let live = workspace.run(&["plan", "--live", "--log-level", "trace", "--api-url", &url]);
+        assert!(!live.stdout.contains(SECRET) && !live.stderr.contains(SECRET), "{live:#?}");
+        assert!(api.world().calls().iter().any(|call| call.method == "PATCH"), "PATCH answers with the whole service");
+        for (path, bytes) in contents(workspace.path()) {
+            assert!(!String::from_utf8_lossy(&bytes).contains(SECRET), "{}", path.display());
         }
     }
 }

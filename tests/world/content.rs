@@ -153,7 +153,12 @@ impl Shown {
             Self::Nothing => return Live::of_kind(ServiceKind::Deployment),
         };
         let registry_provider = Some("dockerhub".to_owned());
-        let external = LiveExternal { image_path: Some(image_path), registry_provider, private_image: Some(false) };
+        let external = LiveExternal {
+            image_path: Some(image_path),
+            registry_provider,
+            private_image: Some(false),
+            credentials: None,
+        };
         Live { instances: Some(1), external: Some(external), ..Live::of_kind(ServiceKind::Deployment) }
     }
 

@@ -94,6 +94,7 @@ async fn a_service_is_read_in_full() {
             image_path: text("acme/web:1"),
             registry_provider: text("github"),
             private_image: Some(true),
+            credentials: None,
         }),
         internal: Some(LiveInternal {
             id: text("builder"),
@@ -114,14 +115,62 @@ async fn a_service_is_read_in_full() {
             custom_process: text("p"),
             ..LiveRuntime::default()
         }),
-        paused: true,
+        paused: Some(true),
         rollout: Some(Rollout::InProgress),
+        updated_at: None,
     };
     let server = Server::answering("200 OK", &body.to_string()).await;
     let answered = client(&server.url).read_service(&key_in_team()).await.expect("read");
     assert_eq!(answered.value, expected);
     let line = "GET /v1/teams/acme/projects/shop/services/50%25%20off%3F HTTP/1.1";
     assert_eq!(asked(&server), (line.to_owned(), String::new()));
+}
+
+#[tokio::test]
+async fn a_service_in_the_mirror_is_read_without_its_secrets() {
+    let body = json!({"data": {
+        "id": "checkout", "uid": "u", "serviceType": "deployment", "updatedAt": "2026-10-01T12:00:00.000Z",
+        "cluster": {"id": "c", "name": "c"}, "billing": {"deploymentPlan": "p"},
+        "runtimeEnvironment": {"PASSWORD": "hush"}, "runtimeFiles": {"/a": {"data": "hush"}},
+        "ports": [{"name": "p", "security": {"credentials": [{"username": "u", "password": "hush"}]}}],
+        "healthChecks": [{"cmd": "hush"}],
+        "status": {"deployment": {"status": "COMPLETED", "reason": "DEPLOYING"}},
+        "deployment": {
+            "type": "deployment", "instances": 2, "metadata": {"labels": {"a": "hush"}},
+            "external": {"imagePath": "ghcr.io/acme/web:1", "credentials": "ghcr"},
+            "internal": {"id": "builder", "branch": "main", "buildSHA": "latest", "buildId": "b-1"},
+            "docker": {"configType": "default"},
+        },
+    }});
+    let read = live(&body.to_string()).await;
+    let external = read.external.as_ref().expect("an image");
+    assert_eq!(external.image_path.as_deref(), Some("ghcr.io/acme/web:1"));
+    assert_eq!((external.credentials.as_deref(), external.uses_credentials()), (Some("ghcr"), Some(true)));
+    let internal = read.internal.as_ref().expect("a build");
+    assert_eq!((internal.id.as_deref(), internal.build_id.as_deref()), (Some("builder"), Some("b-1")));
+    assert_eq!((read.paused, read.updated_at), (None, "2026-10-01T12:00:00Z".parse().ok()));
+    assert!(!format!("{read:?}").contains("hush"), "{read:?}");
+}
+
+#[tokio::test]
+async fn both_shapes_may_be_mixed() {
+    let body =
+        |external: &str| format!(r#"{{"data":{{"serviceType":"deployment","deployment":{{"external":{external}}}}}}}"#);
+    for (external, uses) in [
+        (r#"{"imagePath":"a/b:1","registryProvider":"github","privateImage":true}"#, Some(true)),
+        (r#"{"imagePath":"a/b:1","registryProvider":"github","privateImage":false}"#, Some(false)),
+        (r#"{"imagePath":"a/b:1","registryProvider":"github","privateImage":true,"credentials":"ghcr"}"#, Some(true)),
+        (r#"{"imagePath":"a/b:1","registryProvider":"github"}"#, None),
+        (r#"{"imagePath":"ghcr.io/a/b:1","credentials":"ghcr"}"#, Some(true)),
+        (r#"{"imagePath":"ghcr.io/a/b:1"}"#, Some(false)),
+        (r#"{}"#, None),
+    ] {
+        let read = live(&body(external)).await;
+        assert_eq!(read.external.expect("an image").uses_credentials(), uses, "{external}");
+    }
+    let both = r#"{"data":{"serviceType":"deployment","paused":true,"deployment":{"internal":{"nfObjectId":"old","id":"new"}}}}"#;
+    let read = live(both).await;
+    assert_eq!((read.internal.and_then(|internal| internal.id).as_deref(), read.paused), (Some("new"), Some(true)));
 }
 
 #[tokio::test]
@@ -214,6 +263,24 @@ async fn a_list_comes_in_pages() {
     let page = client(&server.url).list_services(None, &project, None).await.expect("read").value;
     assert_eq!(page, Page { services: vec![], next: None });
     assert_eq!(asked(&server).0, "GET /v1/projects/shop/services?per_page=100 HTTP/1.1");
+
+    let page = async |services: &str| {
+        let body = format!(r#"{{"data":{{"services":{services}}},"pagination":{{"hasNextPage":false}}}}"#);
+        let server = Server::answering("200 OK", &body).await;
+        client(&server.url).list_services(None, &project, None).await.map(|page| page.value.services.len())
+    };
+    let many = |service: &str, number| format!("[{}]", vec![service; number].join(","));
+    assert_eq!(page(&many(r#"{"id":"a"}"#, 1000)).await.expect("read"), 1000);
+    for (services, why) in [
+        (many(r#"{"id":"a"}"#, 1001), "it lists more services than a page may hold"),
+        (many("0", 1_000_000), "a service in it has no id"),
+        (many(r#"{"id":7}"#, 2), "a service in it has no id"),
+        ("{}".to_owned(), "it has no list of services"),
+    ] {
+        let error = page(&services).await.expect_err(why);
+        assert!(chain(&error).ends_with(why), "{}", chain(&error));
+        assert_eq!(error.disposition(), Disposition::Transient { scope: Scope::Api });
+    }
 
     let lost = r#"{"data":{"services":[]},"pagination":{"hasNextPage":true,"count":0}}"#;
     let server = Server::answering("200 OK", lost).await;

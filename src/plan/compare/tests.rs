@@ -32,6 +32,7 @@ fn runs_image(path: &str, private: Option<bool>) -> Live {
         image_path: Some(path.into()),
         registry_provider: Some("dockerhub".into()),
         private_image: private,
+        credentials: None,
     };
     Live { external: Some(external), ..Live::of_kind(ServiceKind::Deployment) }
 }
@@ -72,6 +73,79 @@ fn credentials_cannot_be_told_but_contradicted() {
     assert!(of(None).is_adoptable());
     // What the manifest leaves out is not compared.
     assert!(compare(&image("nginx:1", None), &runs_image("nginx:1", Some(true))).is_adoptable());
+}
+
+#[test]
+fn credentials_are_compared_where_live_shows_them() {
+    let shown = |id: Option<&str>| {
+        let external = LiveExternal {
+            image_path: Some("ghcr.io/acme/web:1".into()),
+            credentials: id.map(Into::into),
+            ..LiveExternal::default()
+        };
+        Live { external: Some(external), ..Live::of_kind(ServiceKind::Deployment) }
+    };
+    let wanted = image("ghcr.io/acme/web:1", Some("ghcr"));
+    assert!(compare(&wanted, &shown(Some("ghcr"))).fields.iter().all(|field| field.verdict == Verdict::Same));
+    for other in [Some("hub"), None] {
+        assert_eq!(verdict(&wanted, &shown(other), CREDENTIALS), Verdict::Different, "{other:?}");
+    }
+    // An image of which nothing is shown is not one without credentials.
+    let nothing = Live { external: Some(LiveExternal::default()), ..Live::of_kind(ServiceKind::Deployment) };
+    assert_eq!(verdict(&wanted, &nothing, CREDENTIALS), Verdict::CannotTell);
+}
+
+#[test]
+fn credentials_that_no_manifest_names_are_told() {
+    let mirror = |id: &str| {
+        let mut live = runs_image("nginx:1", None);
+        live.external = live.external.map(|external| LiveExternal { credentials: Some(id.into()), ..external });
+        live
+    };
+    let unnamed = |wanted, live: &Live| compare(&wanted, live).unnamed_credentials;
+    assert_eq!(unnamed(image("nginx:2", None), &mirror("hub")), Some(UnnamedCredentials { id: Some("hub".into()) }));
+    let private = runs_image("nginx:1", Some(true));
+    assert_eq!(unnamed(image("nginx:2", None), &private), Some(UnnamedCredentials { id: None }));
+    assert_eq!(unnamed(image("nginx:2", Some("other")), &mirror("hub")), None, "said on purpose");
+    assert_eq!(unnamed(image("nginx:2", None), &runs_image("nginx:1", Some(false))), None);
+    assert_eq!(unnamed(image("nginx:2", None), &runs_image("nginx:1", None)), None, "nothing is known");
+    assert_eq!(unnamed(build(None, None, None), &mirror("hub")), None, "an image no longer runs, on purpose");
+    assert_eq!(unnamed(docker(DockerConfig::Default, None, None), &mirror("hub")), None, "the image stays as it is");
+}
+
+#[test]
+fn a_lost_update_is_proven_by_what_it_changed_and_by_nothing_else() {
+    let live = Live { image_url: Some("docker.io/nginx:2".into()), ..runs_image("nginx:2", Some(true)) };
+    let with_hub = compare(&image("nginx:2", Some("hub")), &live);
+    assert!(with_hub.proves(["external.imagePath"]));
+    assert!(!with_hub.proves(["external.credentials"]), "which ones is not shown");
+    assert!(!with_hub.proves(["external.imagePath", "external.credentials"]));
+    assert!(!with_hub.proves(["docker.configType"]), "taken away, and not shown to be");
+    assert!(!compare(&image("nginx:3", None), &live).proves(["external.imagePath"]), "it is another");
+    assert!(with_hub.proves([]));
+
+    let without = compare(&image("nginx:2", None), &runs_image("nginx:2", Some(false)));
+    assert!(without.proves(["external.credentials"]), "live shows that there are none");
+    assert!(without.proves(["external.imagePath", "internal.id", "internal.branch"]), "no build runs any more");
+    let instead = compare(&build(None, None, None), &runs_build(LiveInternal::default()));
+    assert!(instead.proves(["internal.id", "external.imagePath", "external.credentials"]));
+    assert!(!instead.proves(["internal.branch"]), "a branch may still be set");
+}
+
+#[test]
+fn what_nothing_uses_or_nothing_shows_is_the_same_and_not_proven() {
+    use DockerConfig::{CustomCommand, Default};
+    let unused = docker(Default, None, Some("new"));
+    let old = compare(&unused, &starts(Some("default"), None, Some("old")));
+    assert!(old.is_adoptable() && !old.proves(["docker.customCommand"]));
+    assert!(compare(&unused, &starts(Some("default"), None, Some("new"))).proves(["docker.customCommand"]));
+    let unset = compare(&docker(Default, None, None), &runs_image("nginx:1", None));
+    assert!(unset.is_adoptable() && !unset.proves(["docker.configType"]));
+    let command = docker(CustomCommand, None, Some("run"));
+    let shown = compare(&command, &starts(Some("customCommand"), None, Some("run")));
+    assert!(shown.proves(["docker.configType", "docker.customCommand"]));
+    // No answer that shows no deployment proves anything.
+    assert!(!compare(&command, &Live::of_kind(ServiceKind::Deployment)).proves(["docker.customCommand"]));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::super::contract::{Operation, for_tests};
-use super::super::{Kind, Live, Options, Running, Sandbox, TokenRule};
+use super::super::{Kind, Live, Options, Running, SECRET, Sandbox, Shape, TokenRule};
 use super::{Bench, Got, image};
 
 fn assert_shape(operation: Operation, got: &Got) {
@@ -215,4 +215,39 @@ async fn no_token_is_in_any_debug_output() {
     let shown = format!("{sandbox:?} {:?}", sandbox.world().calls());
     assert!(shown.contains("/v1/login"), "the call is not there");
     assert!(!shown.contains("a-good-token"));
+}
+
+#[tokio::test]
+async fn a_service_is_shown_in_the_mirror_as_it_was_written() {
+    let bench = Bench::start(Options { shape: Shape::Mirror, ..Options::default() }).await;
+    let service = "/v1/projects/shop/services/web";
+    let external = json!({"imagePath": "ghcr.io/acme/web:1", "credentials": "ghcr"});
+    bench.update("web", json!({"external": external, "docker": {"configType": "default"}})).await;
+    let shown = bench.get(service).await.json["data"].clone();
+    assert_eq!(shown["deployment"]["external"], external);
+    assert_eq!((&shown["serviceType"], &shown["deployment"]["instances"]), (&json!("deployment"), &json!(1)));
+    for flat in ["projectId", "servicePaused", "disabledCD"] {
+        assert_eq!(shown.get(flat), None, "{flat}");
+    }
+    assert!(shown["updatedAt"].is_string() && shown["status"]["deployment"]["status"].is_string());
+    assert!(shown["runtimeEnvironment"].to_string().contains(SECRET));
+
+    let internal = json!({"id": "builder", "branch": "main", "buildSHA": "latest"});
+    bench.update("web", json!({"internal": internal})).await;
+    assert_eq!(bench.shown("web").await["internal"], internal);
+    bench.update("web", json!({"external": {"imagePath": "nginx:1"}})).await;
+    assert_eq!(bench.shown("web").await["external"], json!({"imagePath": "nginx:1"}));
+}
+
+#[tokio::test]
+async fn a_patch_is_answered_with_the_whole_service_in_the_mirror() {
+    for shape in Shape::ALL {
+        let bench = Bench::start(Options { shape, ..Options::default() }).await;
+        let body = json!({"deployment": {"instances": 2, "external": {"imagePath": "nginx:1", "credentials": "hub"}}});
+        let got = bench.send(Method::PATCH, "/v1/projects/shop/services/deployment/web", Some(&body)).await;
+        let deployment = &got.json["data"]["deployment"];
+        assert_eq!((got.status, &deployment["instances"]), (200, &json!(2)));
+        assert_eq!(deployment["external"], body["deployment"]["external"]);
+        assert!(got.json["data"]["updatedAt"].is_string());
+    }
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use tokio::runtime::{Builder, Runtime};
 use truenorth::ledger::HistoryEntry;
 use truenorth::model::{DeploymentUpdate, Digest, External, ImagePath};
-use truenorth::sandbox::{Options, Sandbox, Services, TokenRule, World};
+use truenorth::sandbox::{Options, Sandbox, Services, Shape, TokenRule, World};
 
 /// A sandbox on a runtime of its own, so that tests of processes need none.
 pub(crate) struct Api {
@@ -20,6 +20,11 @@ impl Api {
     /// Every token is good, every service exists, rollouts end at once.
     pub(crate) fn new() -> Self {
         Self::with(Options { rollout: Duration::ZERO, ..Options::default() })
+    }
+
+    /// One for each shape in which a service is shown.
+    pub(crate) fn of_each_shape() -> [Self; 2] {
+        Shape::ALL.map(|shape| Self::with(Options { shape, rollout: Duration::ZERO, ..Options::default() }))
     }
 
     /// Only these services exist.

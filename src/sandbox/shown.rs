@@ -1,0 +1,95 @@
+//! How answers show a service: in a list, in the flat shape, and in the mirror of what PATCH takes.
+
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::clock::{Clock, shown_time};
+use super::live::{Kind, View, app_id};
+use super::target::Target;
+use super::world::{Service, World};
+
+/// In which shape `GET …/services/{service}` answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Shape {
+    /// The documented one: image host and path apart, no credentials.
+    #[default]
+    Flat,
+    /// That of the provider's newest type definitions: what PATCH takes.
+    Mirror,
+}
+
+impl Shape {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Flat, Self::Mirror];
+}
+
+/// What an answer in the mirror shape holds and nobody may keep or show.
+pub const SECRET: &str = "hush-0b5c1d";
+
+impl Service {
+    /// The contract's `ServiceSummary`.
+    pub(super) fn summary(&self, target: &Target, now: Instant, clock: &Clock) -> Value {
+        json!({
+            "id": target.service,
+            "appId": app_id(target),
+            "projectId": target.project,
+            "name": target.service,
+            "tags": [],
+            "description": "",
+            "serviceType": self.live.kind.as_str(),
+            "disabledCI": false,
+            "disabledCD": false,
+            "status": self.status(now, clock),
+        })
+    }
+
+    /// The contract's `ServiceStatus`.
+    fn status(&self, now: Instant, clock: &Clock) -> Value {
+        let mut status = json!({});
+        if self.live.kind != Kind::Build {
+            status["deployment"] = self.rollout.to_json(now, clock);
+        }
+        if self.live.kind != Kind::Deployment {
+            status["build"] = json!({"status": "SUCCESS", "lastTransitionTime": shown_time(self.made)});
+        }
+        status
+    }
+
+    /// The contract's `Service`.
+    pub(super) fn to_json(&self, target: &Target, world: &World, now: Instant) -> Value {
+        let mut shown = self.summary(target, now, &world.inner.clock);
+        shown["createdAt"] = shown_time(self.made).into();
+        shown["servicePaused"] = false.into();
+        if let Some(deployment) = self.live.to_json(target, View::Service) {
+            shown["deployment"] = deployment;
+        }
+        shown
+    }
+
+    /// The same as `next.openapi.yaml` has it, secrets included.
+    pub(super) fn to_mirror_json(&self, target: &Target, world: &World, now: Instant) -> Value {
+        let mut shown = json!({
+            "id": target.service,
+            "uid": format!("uid-{}", target.service),
+            "appId": app_id(target),
+            "name": target.service,
+            "description": "",
+            "tags": [],
+            "serviceType": self.live.kind.as_str(),
+            "createdAt": shown_time(self.made),
+            "updatedAt": shown_time(self.updated),
+            "cluster": {"id": "europe-west", "name": "europe-west"},
+            "billing": {"deploymentPlan": "nf-compute-20"},
+            "runtimeEnvironment": {"DATABASE_URL": format!("postgres://app:{SECRET}@db/app")},
+            "runtimeFiles": {"/etc/secret": {"data": SECRET, "encoding": "utf-8"}},
+            "ports": [{"name": "http", "internalPort": 8080, "protocol": "HTTP",
+                "security": {"credentials": [{"username": "app", "password": SECRET, "type": "basic-auth"}]}}],
+            "healthChecks": [{"protocol": "CMD", "type": "livenessProbe", "cmd": format!("probe --key {SECRET}")}],
+            "status": self.status(now, &world.inner.clock),
+        });
+        if let Some(deployment) = self.live.to_mirror_json() {
+            shown["deployment"] = deployment;
+        }
+        shown
+    }
+}
