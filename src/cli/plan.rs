@@ -22,12 +22,13 @@ pub(super) fn run(args: &PlanArgs) -> anyhow::Result<Exit> {
     observation.commands = commands;
     let ledger = Reader::open(&state_dir).map_err(|error| ledger_error(&error))?;
     let place = place(args, ledger.as_ref(), &state_dir)?;
-    let report = if args.live {
+    let mut report = if args.live {
         live(args, observation, place)?
     } else {
         let quota = ledger.map(|ledger| ledger.quota()).transpose().map_err(read_error)?.flatten();
         daemon::plan(observation, place, quota, Timestamp::now())
     };
+    report.warnings = folder.warnings();
     print::report(&report, folder.path(), args.output, commands)?;
     let pending = report.count(Outcome::Update) + report.count(Outcome::ReadLive);
     let drifted = report.services.iter().any(|service| !service.drift.is_empty());

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::manifest::{self, Problem};
+use crate::manifest::{self, Problem, Warning};
 use crate::plan::{self, Report};
 use crate::text::command::Commands;
 use crate::text::{self, Printable, printable};
@@ -28,6 +28,7 @@ pub(super) fn report(report: &Report, folder: &Path, output: Output, commands: C
             // First, so that nobody takes a pass against one API for one against another.
             writeln!(anstream::stdout(), "API: {}", printable(&report.place.to_string()))?;
             problems(&report.problems, folder, commands)?;
+            warnings(&report.warnings, folder, commands)?;
             let mut out = anstream::stdout().lock();
             out.write_all(plan::render(report).as_bytes())
         }
@@ -39,6 +40,16 @@ pub(super) fn problems(problems: &[Problem], folder: &Path, commands: Commands) 
     let mut out = anstream::stdout().lock();
     for problem in problems {
         let drawn = manifest::draw_with(problem, shown_file(folder, &problem.file).as_str(), true, commands);
+        writeln!(out, "{}\n", drawn.trim_end())?;
+    }
+    Ok(())
+}
+
+/// Warnings, drawn like problems.
+pub(super) fn warnings(warnings: &[Warning], folder: &Path, commands: Commands) -> io::Result<()> {
+    let mut out = anstream::stdout().lock();
+    for warning in warnings {
+        let drawn = manifest::draw_warning(warning, shown_file(folder, &warning.0.file).as_str(), true, commands);
         writeln!(out, "{}\n", drawn.trim_end())?;
     }
     Ok(())

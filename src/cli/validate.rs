@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::args::{ValidateArgs, ValidateOutput};
 use super::exit::Exit;
 use super::print;
-use crate::manifest::Problem;
+use crate::manifest::{Problem, Warning};
 use crate::model::Revision;
 use crate::source::Folder;
 use crate::text::counted;
@@ -19,6 +19,8 @@ struct Validation<'a> {
     valid: bool,
     manifests: usize,
     problems: &'a [Problem],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    warnings: &'a [Warning],
 }
 
 pub(super) fn run(args: &ValidateArgs) -> anyhow::Result<Exit> {
@@ -26,27 +28,38 @@ pub(super) fn run(args: &ValidateArgs) -> anyhow::Result<Exit> {
     let mut folder = Folder::new(&args.folder.manifests);
     let snapshot = folder.look().map_err(|error| super::unreadable(&error))?;
     let valid = snapshot.problems.is_empty();
+    let warnings = folder.warnings();
     match args.output {
         ValidateOutput::Json => print::json(&Validation {
             revision: &snapshot.revision,
             valid,
             manifests: snapshot.desired.len(),
             problems: &snapshot.problems,
+            warnings: &warnings,
         })?,
         ValidateOutput::Github => {
             let mut out = anstream::stdout().lock();
             for problem in &snapshot.problems {
-                writeln!(out, "{}", annotation(problem, print::shown_file(folder.path(), &problem.file).as_str()))?;
+                let file = print::shown_file(folder.path(), &problem.file);
+                writeln!(out, "{}", annotation("error", problem, file.as_str()))?;
+            }
+            for Warning(warning) in &warnings {
+                let file = print::shown_file(folder.path(), &warning.file);
+                writeln!(out, "{}", annotation("warning", warning, file.as_str()))?;
             }
         }
         ValidateOutput::Text => {
             print::problems(&snapshot.problems, folder.path(), commands)?;
+            print::warnings(&warnings, folder.path(), commands)?;
             let mut out = anstream::stdout().lock();
-            let manifests = counted(snapshot.desired.len(), "valid manifest");
-            match snapshot.problems.len() {
-                0 => writeln!(out, "{manifests}  {}", snapshot.revision)?,
-                problems => writeln!(out, "{}, {manifests}  {}", counted(problems, "problem"), snapshot.revision)?,
-            }
+            let count = |count, noun| (count > 0).then(|| counted(count, noun));
+            let parts = [
+                count(snapshot.problems.len(), "problem"),
+                count(warnings.len(), "warning"),
+                Some(counted(snapshot.desired.len(), "valid manifest")),
+            ];
+            let parts: Vec<_> = parts.into_iter().flatten().collect();
+            writeln!(out, "{}  {}", parts.join(", "), snapshot.revision)?;
         }
     }
     // The process ends: the system takes back the memory of 10,000 manifests faster than they are taken apart.
@@ -54,9 +67,9 @@ pub(super) fn run(args: &ValidateArgs) -> anyhow::Result<Exit> {
     Ok(if valid { Exit::Converged } else { Exit::NotConverged })
 }
 
-/// A workflow command that shows a problem at its line of a pull request.
+/// A workflow command that shows a problem or a warning at its line of a pull request.
 /// <https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands>
-fn annotation(problem: &Problem, file: &str) -> String {
+fn annotation(command: &str, problem: &Problem, file: &str) -> String {
     let escaped = |text: &str| text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
     let property = |text: &str| escaped(text).replace(':', "%3A").replace(',', "%2C");
     let mut message = match problem.path.as_str() {
@@ -68,7 +81,7 @@ fn annotation(problem: &Problem, file: &str) -> String {
         message.push_str(hint);
     }
     format!(
-        "::error file={},line={},col={},title=truenorth::{}",
+        "::{command} file={},line={},col={},title=truenorth::{}",
         property(file),
         problem.line,
         problem.column,

@@ -113,6 +113,8 @@ pub(super) struct Checker {
     pub(super) findings: Vec<Finding>,
     /// How many findings there are beyond those kept.
     pub(super) more: usize,
+    /// What is allowed, and worth a look.
+    pub(super) warnings: Vec<Finding>,
 }
 
 impl Checker {
@@ -124,6 +126,12 @@ impl Checker {
     /// Something wrong with a value.
     pub(super) fn at_value(&mut self, spot: &Spot<'_>, message: String, hint: Hint) {
         self.push(|| Finding { steps: spot.steps(), path: spot.path(), message, hint });
+    }
+
+    /// Something that a value may be, and that is worth a look.
+    pub(super) fn warn(&mut self, spot: &Spot<'_>, message: String, hint: &str) {
+        let hint = Hint::Text(hint.to_owned());
+        self.warnings.push(Finding { steps: spot.steps(), path: spot.path(), message, hint });
     }
 
     /// Something wrong with a field's being there, or with what is not in it.

@@ -7,7 +7,7 @@ use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet}
 use regex::Regex;
 
 use super::problem::Excerpt;
-use super::{Problem, suggest};
+use super::{Problem, Warning, suggest};
 use crate::text::command::{self, Commands};
 use crate::text::printable;
 
@@ -22,6 +22,16 @@ pub fn draw(problem: &Problem, shown_file: &str, styled: bool) -> String {
 /// The same, with commands as somebody asked for them.
 #[must_use]
 pub fn draw_with(problem: &Problem, shown_file: &str, styled: bool, commands: Commands) -> String {
+    drawn(&Level::ERROR, problem, shown_file, styled, commands)
+}
+
+/// Draws a warning in the same way.
+#[must_use]
+pub fn draw_warning(Warning(warning): &Warning, shown_file: &str, styled: bool, commands: Commands) -> String {
+    drawn(&Level::WARNING, warning, shown_file, styled, commands)
+}
+
+fn drawn(level: &Level<'_>, problem: &Problem, shown_file: &str, styled: bool, commands: Commands) -> String {
     let renderer = if styled { Renderer::styled() } else { Renderer::plain() };
     let (line, column) = (problem.line as usize, problem.column as usize);
     let title = if problem.path.is_empty() || problem.message.contains(last_part(&problem.path)) {
@@ -29,7 +39,7 @@ pub fn draw_with(problem: &Problem, shown_file: &str, styled: bool, commands: Co
     } else {
         format!("{}: {}", problem.path, problem.message)
     };
-    let mut group = Group::with_title(Level::ERROR.primary_title(printable(&title).to_string()));
+    let mut group = Group::with_title(level.clone().primary_title(printable(&title).to_string()));
     let origin = Origin::path(shown_file).line(line).char_column(column);
     group = match problem.excerpt.as_ref().map(|excerpt| shown(excerpt, commands)) {
         None => group.element(origin),

@@ -1,8 +1,33 @@
-//! What to do about an image that cannot be one. No hint names a version: nobody but its author knows which should run.
+//! What to say of an image beside that it can or cannot be one. No hint names a version: only its author knows which
+//! should run.
 
-use crate::model::InvalidImage;
+use crate::model::{ImagePath, InvalidImage, Version};
 
+use super::check::{Checker, Field};
 use super::text::shown;
+use crate::text::{is_invisible, look_alike};
+
+/// Warns of an image that can be deployed, and is hardly meant as it is written.
+pub(super) fn warn(checker: &mut Checker, field: &Field<'_, '_>, image: &ImagePath) {
+    if let Version::Tag(tag) = image.version()
+        && moves(tag)
+    {
+        let message = format!(
+            "the tag `{tag}` moves: when another image is pushed under it, no manifest changes and nothing is deployed"
+        );
+        checker.warn(&field.spot, message, "name a version or a digest, so that a new image is a change");
+    }
+    if let Some(scheme) = image.scheme() {
+        let message = format!("`{scheme}://` is not needed, and other tools refuse it");
+        checker.warn(&field.spot, message, "begin with the registry's host");
+    }
+}
+
+/// Whether a tag is a channel rather than a version: versions have a digit, or are a commit.
+fn moves(tag: &str) -> bool {
+    let is_commit = |part: &str| part.len() >= 7 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
+    !tag.bytes().any(|byte| byte.is_ascii_digit()) && !tag.split(['-', '_', '.']).any(is_commit)
+}
 
 /// Longer images are not repeated in a hint.
 const MAX_REPEATED: usize = 120;
@@ -22,8 +47,7 @@ pub(super) fn hint(text: &str, error: &InvalidImage) -> String {
         }
         InvalidImage::Scheme(scheme) => text.get(scheme.len() + 3..).and_then(instead).unwrap_or_else(example),
         InvalidImage::Character { c, .. } if !c.is_ascii_graphic() => {
-            let without: String = text.chars().filter(|c| c.is_ascii_graphic()).collect();
-            instead(&without).unwrap_or_else(example)
+            meant(text).and_then(|image| instead(&image)).unwrap_or_else(example)
         }
         InvalidImage::Capitals => {
             let (name, version) = match text.rfind(['/', ':', '@']).map(|at| text.split_at(at)) {
@@ -51,4 +75,10 @@ pub(super) fn hint(text: &str, error: &InvalidImage) -> String {
         | InvalidImage::Tag(_)
         | InvalidImage::TagLength(_) => example(),
     }
+}
+
+/// The image without blanks, and with the letters that others look like; nothing where a letter looks like none.
+fn meant(text: &str) -> Option<String> {
+    let of_sight = |c: &char| !(c.is_whitespace() || c.is_control() || is_invisible(*c));
+    text.chars().filter(of_sight).map(|c| if c.is_ascii() { Some(c) } else { look_alike(c) }).collect()
 }

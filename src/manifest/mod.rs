@@ -13,6 +13,7 @@ mod check;
 mod documents;
 mod draw;
 mod image;
+mod leftover;
 mod node;
 mod outline;
 mod plain;
@@ -40,8 +41,8 @@ use node::{Budget, Excess, MAX_DEPTH, MAX_NODES, Node};
 use outline::{NoOutline, Outline};
 use text::{Source, shown};
 
-pub use draw::{draw, draw_with};
-pub use problem::Problem;
+pub use draw::{draw, draw_warning, draw_with};
+pub use problem::{Problem, Warning};
 pub use schema::schema;
 
 /// Largest file, in bytes.
@@ -49,6 +50,8 @@ pub const MAX_BYTES: usize = 1024 * 1024;
 
 /// Most problems of one file; the rest is counted.
 const MAX_PROBLEMS: usize = 1000;
+/// Most warnings of one file; who has read so many knows the kind.
+const MAX_WARNINGS: usize = 100;
 /// Documents up to this size, in bytes, and with few brackets cannot hold up libyaml.
 const SMALL: usize = 4096;
 const FEW_BRACKETS: usize = 32;
@@ -85,6 +88,8 @@ pub struct Parsed {
     pub problems: Vec<Problem>,
     /// How many problems were found beyond those.
     pub(crate) more: usize,
+    /// Warnings, in their order, the first [`MAX_WARNINGS`] of them.
+    pub warnings: Vec<Warning>,
     /// Services that documents with problems name, where that much could be read.
     pub claimed: Vec<ServiceKey>,
 }
@@ -100,6 +105,7 @@ impl Parsed {
         self.more += self.problems.len().saturating_sub(1);
         self.problems.truncate(1);
         self.problems.shrink_to_fit();
+        self.warnings = Vec::new();
     }
 
     /// Whether [`Parsed::cut`] left anything out.
@@ -124,6 +130,10 @@ pub fn parse(file: &Arc<str>, format: Format, bytes: &[u8]) -> Parsed {
             return parsed;
         }
     };
+    if let Some(problem) = leftover::of_file(&source) {
+        parsed.problems.push(problem);
+        return parsed;
+    }
     let documents = match format {
         Format::Yaml => documents::split(source.text),
         Format::Json => whole(source.text).into_iter().collect(),
@@ -135,9 +145,10 @@ pub fn parse(file: &Arc<str>, format: Format, bytes: &[u8]) -> Parsed {
         parsed.problems.push(Problem::of_file(file, message, Some(hint)));
     }
     parsed.manifests.reserve_exact(documents.len());
-    let mut more = 0;
+    let (mut more, mut told) = (0, leftover::Told::default());
     for document in &documents {
         let mut problems = take(&source, format, document, &mut parsed);
+        told.explain(&source, document, &mut problems);
         problems.sort();
         // Documents come in the order of their lines, so the first problems are those that are kept.
         let room = MAX_PROBLEMS - parsed.problems.len();
@@ -145,6 +156,8 @@ pub fn parse(file: &Arc<str>, format: Format, bytes: &[u8]) -> Parsed {
         problems.truncate(room);
         parsed.problems.append(&mut problems);
     }
+    parsed.warnings.sort();
+    parsed.warnings.truncate(MAX_WARNINGS);
     if more > 0 {
         let end = source.text.trim_end().len();
         let message = format!("and {more} more problems in this file");
@@ -163,17 +176,29 @@ fn take(source: &Source<'_>, format: Format, document: &Document<'_>, parsed: &m
     };
     if let Some(tree) = tree {
         let mut checker = Checker::default();
-        match rules::document(&mut checker, &tree) {
+        let is_valid = match rules::document(&mut checker, &tree) {
             Some((key, update, policy)) if problems.is_empty() => {
                 let place = Place { file: Arc::clone(source.file), line: document.line };
                 let desired = Desired::new(&key, update, policy, place);
                 parsed.manifests.push((key, desired));
+                true
             }
             _ => {
                 parsed.claimed.extend(rules::named_service(&tree));
-                let outline = outline.or_else(|| Outline::read(document.text).ok());
-                place(source, format, document, outline.as_ref(), checker, &mut problems);
+                false
             }
+        };
+        if is_valid && checker.warnings.is_empty() {
+            return problems;
+        }
+        let outline = outline.or_else(|| Outline::read(document.text).ok());
+        let placed = |findings| place(source, format, document, outline.as_ref(), findings);
+        parsed.warnings.extend(placed(checker.warnings).map(Warning));
+        problems.extend(placed(checker.findings));
+        if checker.more > 0 {
+            let end = document.offset + document.text.trim_end().len();
+            let message = format!("and {} more problems in this document", checker.more);
+            problems.push(source.problem(end..end, String::new(), message, None));
         }
     }
     problems
@@ -304,41 +329,37 @@ fn whole_document(source: &Source<'_>, document: &Document<'_>, message: String,
 }
 
 /// Turns findings into problems by the outline; without one they stand at the document's start.
-fn place(
-    source: &Source<'_>,
+fn place<'p>(
+    source: &'p Source<'_>,
     format: Format,
-    document: &Document<'_>,
-    outline: Option<&Outline>,
-    checker: Checker,
-    problems: &mut Vec<Problem>,
-) {
+    document: &'p Document<'_>,
+    outline: Option<&'p Outline>,
+    findings: Vec<Finding>,
+) -> impl Iterator<Item = Problem> + use<'p> {
     let start = source.offset_of_chars(document.line as usize, 1);
-    let locate = |steps: &[u32]| match outline {
+    let locate = move |steps: &[u32]| match outline {
         Some(outline) => {
             let range = outline.locate(steps);
             document.offset + range.start..document.offset + range.end
         }
         None => start..start,
     };
-    for Finding { steps, path, message, hint } in checker.findings {
+    findings.into_iter().map(move |Finding { steps, path, message, hint }| {
         let range = locate(&steps);
+        let written = || shown(source.text.get(range.clone()).unwrap_or_default());
+        let quoted = |text: &str| match format {
+            Format::Yaml => format!("quote it: write '{text}'"),
+            Format::Json => format!("quote it: write \"{text}\""),
+        };
         let hint = match hint {
             Hint::None => None,
             Hint::Text(text) => Some(text),
-            Hint::Quote => {
-                let text = shown(source.text.get(range.clone()).unwrap_or_default());
-                Some(match format {
-                    Format::Yaml => format!("quote it: write '{text}'"),
-                    Format::Json => format!("quote it: write \"{text}\""),
-                })
-            }
+            Hint::Quote => Some(quoted(&written())),
             Hint::QuotedSha => {
-                let text = shown(source.text.get(range.clone()).unwrap_or_default());
-                let count = text.chars().count();
-                let quote = if format == Format::Yaml { '\'' } else { '"' };
-                Some(match count {
-                    BuildSha::CHARS => format!("quote it: write {quote}{text}{quote}"),
-                    _ => format!("it has {count}: write all 40 characters, in quotes"),
+                let text = written();
+                Some(match text.chars().count() {
+                    BuildSha::CHARS => quoted(&text),
+                    count => format!("it has {count}: write all 40 characters, in quotes"),
                 })
             }
             Hint::FirstAt(first) => {
@@ -346,13 +367,8 @@ fn place(
                 Some(format!("the first one is on line {line}; keep one of them"))
             }
         };
-        problems.push(source.problem(range, path, message, hint));
-    }
-    if checker.more > 0 {
-        let end = document.offset + document.text.trim_end().len();
-        let message = format!("and {} more problems in this document", checker.more);
-        problems.push(source.problem(end..end, String::new(), message, None));
-    }
+        source.problem(range, path, message, hint)
+    })
 }
 
 /// A JSON file as its one document; nothing where there is only blank.

@@ -37,6 +37,12 @@ pub(super) struct Excerpt {
     pub(super) end: usize,
 }
 
+/// Something that keeps nothing from being applied and is worth a look before it is. It is told like a problem, and
+/// never counts as one.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(transparent)]
+pub struct Warning(pub Problem);
+
 impl Problem {
     /// A problem of a file as a whole: it cannot be read, is a pipe, is too large. It stands at 1:1.
     #[must_use]
@@ -50,6 +56,14 @@ impl Problem {
             hint,
             excerpt: None,
         }
+    }
+
+    /// The text at fault, as much of it as is kept. Of a map or a list only the beginning is at fault; there it is all of
+    /// the line from it on.
+    pub(super) fn fault(&self) -> Option<&str> {
+        let Excerpt { text, start, end } = self.excerpt.as_ref()?;
+        let rest = text.get(*start..)?;
+        if rest.starts_with(['{', '[']) { Some(rest) } else { text.get(*start..*end) }
     }
 
     /// A problem of a document as a whole, such as a second manifest for the same service. It stands where the

@@ -7,9 +7,11 @@ use crate::model::{
 
 use super::check::{Checker, Field, Hint, Spot};
 use super::image;
+use super::leftover::{self, Template};
 use super::node::Node;
 use super::rules::required;
 use super::text::shown;
+use crate::text::named;
 
 /// Checks the spec as a whole, and says which of the three forms it has.
 pub(super) fn update(checker: &mut Checker, spec: &Field<'_, '_>) -> Option<DeploymentUpdate> {
@@ -71,6 +73,7 @@ fn external(checker: &mut Checker, field: &Field<'_, '_>) -> Option<External> {
 fn image_path(checker: &mut Checker, field: &Field<'_, '_>) -> Option<ImagePath> {
     let text = checker.text(field)?;
     ImagePath::new(text)
+        .inspect(|image| image::warn(checker, field, image))
         .map_err(|error| {
             let message = match error {
                 InvalidImage::Empty => "imagePath is empty".to_owned(),
@@ -98,7 +101,13 @@ fn internal(checker: &mut Checker, field: &Field<'_, '_>) -> Option<Internal> {
 fn build_sha(checker: &mut Checker, field: &Field<'_, '_>) -> Option<BuildSha> {
     let (message, hint) = match field.node {
         Node::Text(text) => match BuildSha::new(text) {
-            Ok(sha) => return Some(sha),
+            Ok(sha) => {
+                if matches!(&sha, BuildSha::Commit(sha) if !sha.bytes().all(|byte| byte.is_ascii_hexdigit())) {
+                    let message = format!("buildSHA `{}` is not hexadecimal, as commits are", shown(text));
+                    checker.warn(&field.spot, message, "copy the SHA of the commit again");
+                }
+                return Some(sha);
+            }
             Err(_) => {
                 (format!("buildSHA `{}` has {}, and a commit has 40", shown(text), characters(text)), sha_hint(text))
             }
@@ -133,8 +142,8 @@ fn docker(checker: &mut Checker, field: &Field<'_, '_>) -> Option<Docker> {
         commands(checker, owner, &field, (config.as_str(), config.requires()), &given);
         Some(config)
     });
-    let entrypoint = entrypoint.map(|field| text(checker, &field));
-    let command = command.map(|field| text(checker, &field));
+    let entrypoint = entrypoint.map(|field| self::command(checker, &field));
+    let command = command.map(|field| self::command(checker, &field));
     Docker::new(config?, optional(entrypoint)?, optional(command)?).ok()
 }
 
@@ -148,9 +157,9 @@ fn buildpack(checker: &mut Checker, field: &Field<'_, '_>) -> Option<Buildpack> 
         commands(checker, owner, &field, (config.as_str(), config.requires()), &given);
         Some(config)
     });
-    let process = process.map(|field| text(checker, &field));
-    let entrypoint = entrypoint.map(|field| text(checker, &field));
-    let command = command.map(|field| text(checker, &field));
+    let process = process.map(|field| self::command(checker, &field));
+    let entrypoint = entrypoint.map(|field| self::command(checker, &field));
+    let command = command.map(|field| self::command(checker, &field));
     Buildpack::new(config?, optional(process)?, optional(entrypoint)?, optional(command)?).ok()
 }
 
@@ -167,8 +176,30 @@ fn commands(
     }
 }
 
+/// A text that may be any.
 fn text(checker: &mut Checker, field: &Field<'_, '_>) -> Option<String> {
-    checker.text(field).map(str::to_owned)
+    let text = checker.text(field)?;
+    look_over(checker, field, text, Template::in_value(text));
+    Some(text.to_owned())
+}
+
+/// A text that a shell may read, which fills in variables by itself.
+fn command(checker: &mut Checker, field: &Field<'_, '_>) -> Option<String> {
+    let text = checker.text(field)?;
+    look_over(checker, field, text, Template::in_command(text));
+    Some(text.to_owned())
+}
+
+/// Warns of what a text may hold, and is hardly meant to.
+fn look_over(checker: &mut Checker, field: &Field<'_, '_>, text: &str, template: Option<Template<'_>>) {
+    if let Some(template) = template {
+        let message = format!("{} has {}", field.spot.name(), template.kind());
+        checker.warn(&field.spot, message, template.hint());
+    }
+    if let Some((at, c)) = text.chars().enumerate().find(|(_, c)| leftover::is_odd(*c)) {
+        let message = format!("{} has {} at position {}", field.spot.name(), named(c), at + 1);
+        checker.warn(&field.spot, message, "replace it with an ordinary blank, or remove it");
+    }
 }
 
 /// A text that a constructor of the model takes; what it refuses is reported in its words.

@@ -1,7 +1,6 @@
 //! Suggestions: what somebody may have meant by a field or a word that a manifest does not have.
 
-use crate::model::character::{is_invisible, look_alike};
-use crate::text::near;
+use crate::text::{is_invisible, look_alike, near};
 
 /// Every map of a manifest with its fields, in the order in which they are shown.
 const LEVELS: [(&str, &[&str]); 9] = [

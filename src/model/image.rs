@@ -7,7 +7,7 @@
 use serde::Serialize;
 use thiserror::Error;
 
-use super::character::named;
+use crate::text::named;
 
 /// A label of a host's name.
 macro_rules! label {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::{Serialize, Serializer};
 use thiserror::Error;
 
-use super::character::named;
+use crate::text::named;
 
 /// An id of a team, a project or a service, as it stands in a path of the API.
 ///

@@ -6,7 +6,6 @@
 
 mod api_place;
 mod applied;
-pub(crate) mod character;
 mod desired;
 mod digest;
 mod image;

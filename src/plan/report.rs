@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
 use super::{Change, Step};
-use crate::manifest::Problem;
+use crate::manifest::{Problem, Warning};
 use crate::model::{ApiPlace, Cause, Desired, Digest, Place, Revision, ServiceKey, Suspend};
 
 /// What one pass did, or what a plan would do.
@@ -22,6 +22,9 @@ pub struct Report {
     pub services: Vec<ServiceReport>,
     /// Every problem in the folder, by place.
     pub problems: Vec<Problem>,
+    /// What is worth a look in the folder, by place; nothing in the report of a pass.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Warning>,
     /// What the pass spent.
     pub api: ApiUse,
     /// What carrying out the plan would cost; nothing in the report of a pass.
@@ -196,7 +199,7 @@ impl Report {
         api: ApiUse,
     ) -> Self {
         let converged = problems.is_empty() && services.iter().all(ServiceReport::is_converged);
-        Self { place, revision, converged, services, problems, api, cost: None }
+        Self { place, revision, converged, services, problems, warnings: Vec::new(), api, cost: None }
     }
 
     /// How many services ended so.

@@ -136,6 +136,7 @@ fn a_report_reads_as_lines_and_a_summary() {
             service("shop/c", Outcome::Stalled, Some(Cause::New), vec![], Some("no such service")),
         ],
         problems: vec![],
+        warnings: vec![],
         api: ApiUse { calls: 2, remaining: Some(998) },
         cost: None,
     };

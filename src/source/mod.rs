@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 
 use crate::error;
-use crate::manifest::{Parsed, Problem};
+use crate::manifest::{Parsed, Problem, Warning};
 use crate::model::{Desired, Place, Revision, ServiceKey};
 
 pub use checkout::{Busy, Operation};
@@ -248,6 +248,15 @@ impl Folder {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// What is worth a look in the files of the last look, by place; no more than problems are kept.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<Warning> {
+        first_paths(&self.seen)
+            .flat_map(|found| found.contents.parsed.warnings.iter().cloned())
+            .take(MAX_PROBLEMS)
+            .collect()
     }
 
     /// Whether the folder says what it said at the last look, as far as the times of files and folders prove it: then

@@ -4,12 +4,14 @@
 //! Everything that comes from a file, a server or a name passes through [`printable()`] before it is shown, and every
 //! command through [`command`], so that each rule exists once.
 
+mod character;
 pub mod command;
 pub mod json;
 mod near;
 mod printable;
 pub mod short;
 
+pub use character::{look_alike, named};
 pub use near::near;
 pub use printable::{Printable, is_invisible, is_steering, printable, printable_within};
 

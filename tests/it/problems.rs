@@ -309,3 +309,38 @@ fn nothing_in_a_folder_steers_a_terminal() {
         }
     }
 }
+
+#[test]
+fn a_warning_is_told_by_validate_and_plan_and_changes_no_exit_code() {
+    let workspace = Workspace::new();
+    workspace.write("web.yaml", manifest("web", "latest"));
+    let told = |ran: &Ran, warnings: &Value| {
+        let warning = &warnings[0];
+        assert_eq!(warnings.as_array().map(Vec::len), Some(1), "{ran:?}");
+        assert_eq!(
+            (&warning["file"], &warning["line"], &warning["column"]),
+            (&json!("web.yaml"), &json!(8), &json!(16))
+        );
+        assert!(warning["message"].as_str().unwrap().starts_with("the tag `latest` moves: "), "{warning}");
+        assert_eq!(warning["hint"], "name a version or a digest, so that a new image is a change");
+    };
+    let validate = workspace.run(&["validate", "--output", "json"]).exits(0);
+    let json = validate.json();
+    told(&validate, &json["warnings"]);
+    assert_eq!((&json["valid"], &json["problems"]), (&json!(true), &json!([])));
+    let plan = workspace.plan().exits(0);
+    told(&plan, &plan.report()["warnings"]);
+
+    let text = workspace.run(&["validate"]).exits(0).stdout;
+    assert!(text.starts_with("warning: spec.external.imagePath: the tag `latest` moves: "), "{text}");
+    assert!(text.contains("\n1 warning, 1 valid manifest  "), "{text}");
+    assert!(
+        workspace.run(&["plan"]).exits(0).stdout.contains("warning: spec.external.imagePath: the tag `latest` moves: ")
+    );
+    let github = workspace.run(&["validate", "--output", "github"]).exits(0).stdout;
+    assert!(github.starts_with("::warning file=manifests/web.yaml,line=8,col=16,title=truenorth::"), "{github}");
+
+    // A pass tells what it did.
+    let api = Api::new();
+    assert!(workspace.once(&api, &[]).exits(0).report().get("warnings").is_none());
+}

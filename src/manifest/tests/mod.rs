@@ -3,6 +3,7 @@
 mod agreement;
 mod digests;
 mod hostile;
+mod mistakes;
 mod places;
 mod styles;
 

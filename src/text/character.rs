@@ -1,9 +1,10 @@
 //! Characters by name, for people who cannot see what is wrong with one.
 
-pub(crate) use crate::text::is_invisible;
+use super::is_invisible;
 
 /// A character with what makes it stand out: `x`, or a no-break space (U+00A0), or `о` (U+043E, a Cyrillic letter).
-pub(crate) fn named(c: char) -> String {
+#[must_use]
+pub fn named(c: char) -> String {
     let code = format!("U+{:04X}", u32::from(c));
     match c {
         ' ' => "a blank".to_owned(),
@@ -30,7 +31,8 @@ fn script(c: char) -> Option<&'static str> {
 }
 
 /// The ASCII letter that a letter of another script looks like.
-pub(crate) fn look_alike(c: char) -> Option<char> {
+#[must_use]
+pub fn look_alike(c: char) -> Option<char> {
     Some(match c {
         '\u{ff01}'..='\u{ff5e}' => char::from_u32(u32::from(c) - 0xfee0)?,
         'а' | 'А' | 'α' | 'Α' => 'a',
