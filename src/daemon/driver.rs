@@ -20,8 +20,8 @@ use crate::model::{Desired, Known, Revision, ServiceKey};
 use crate::northflank::{Client, Deprecation, Quota, Token, TokenSource};
 use crate::plan::{ApiUse, Rules, Seen};
 
-/// How long calls in flight may take to end after a stop or the deadline.
-const GRACE: Duration = Duration::from_secs(20);
+/// How long calls in flight may take to end after a stop or the deadline. The rest of the 20 s of a stop is for the ledger.
+const GRACE: Duration = Duration::from_secs(16);
 
 /// The status of a call that the token has no permission for.
 const FORBIDDEN: u16 = 403;

@@ -1,11 +1,13 @@
 //! Signals, and what they ask for. Of SIGINT and SIGTERM the first asks for a graceful end, the second ends at once.
 
 use std::io;
+use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook_tokio::Signals;
 use tokio::sync::{mpsc, watch};
+use tracing::error;
 
 /// How far a stop was asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,6 +34,22 @@ pub enum Request {
 #[derive(Clone, Debug)]
 pub struct Stop {
     asked: watch::Receiver<Stopping>,
+}
+
+/// How long a stop may take from its signal on, whatever hangs: a disk, a ledger that another program holds on to.
+const GRACEFULLY: Duration = Duration::from_secs(20);
+const AT_ONCE: Duration = Duration::from_secs(1);
+
+/// Ends the process after a time, from a thread of its own: it needs nothing that could hang. What has to be known of
+/// calls in flight is in the ledger before they begin, so the next process finds them in doubt, as after a crash.
+fn end_after(time: Duration) {
+    let end = move || {
+        std::thread::sleep(time);
+        error!("the stop took too long; what was in flight is in doubt");
+        std::process::exit(1);
+    };
+    // Without a thread the stop is as graceful as it was before.
+    let _ = std::thread::Builder::new().name("stop".to_owned()).spawn(end);
 }
 
 /// Most requests that wait to be taken up; another one asks for nothing that they do not.
@@ -77,6 +95,7 @@ impl Stop {
                             Stopping::No => Stopping::Gracefully,
                             Stopping::Gracefully | Stopping::AtOnce => Stopping::AtOnce,
                         };
+                        end_after(if *asked == Stopping::AtOnce { AT_ONCE } else { GRACEFULLY });
                     }),
                 }
             }

@@ -2,13 +2,14 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::Connection;
 use rustix::process::Signal;
 use truenorth::sandbox::Fault;
 
-use crate::support::{Api, Ran, Running, Workspace, contents, eventually, outcome};
+use crate::support::{Api, Daemon, Ran, Running, Workspace, contents, eventually, outcome, tags};
 
 #[test]
 fn a_second_truenorth_is_told_who_has_the_ledger() {
@@ -127,6 +128,157 @@ fn refused(workspace: &Workspace, api: &Api, why: &str) {
     }
     assert!(stored() == before, "the ledger was changed");
     assert_eq!(api.world().calls().len(), 0);
+}
+
+/// Holds on to the ledger as a `sqlite3` shell does, or a backup.
+fn held(workspace: &Workspace) -> Connection {
+    let other = opened(workspace);
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    other
+}
+
+#[test]
+fn a_ledger_that_another_program_holds_on_to_is_tried_again_by_systemd() {
+    let (api, workspace) = (Api::new(), Workspace::new());
+    workspace.service("web", "1");
+    workspace.once(&api, &[]).exits(0);
+    workspace.service("web", "2");
+    let _other = held(&workspace);
+    let ran = workspace.once(&api, &[]).exits(1);
+    assert!(ran.stderr.contains("database is locked") && ran.stderr.contains("  hint: another program"), "{ran:#?}");
+    assert_eq!(tags(&api, "web"), ["1"]);
+}
+
+#[test]
+fn a_stop_ends_though_another_program_holds_on_to_the_ledger() {
+    let (api, workspace) = (Api::new(), Workspace::new());
+    workspace.service("web", "1");
+    let mut daemon = Daemon::start(&workspace, &api, &[]);
+    eventually("it is applied", || daemon.status()["converged"] == true);
+    let other = held(&workspace);
+    workspace.service("web", "2");
+    eventually("all calls wait", || daemon.status()["paused"]["by"] == "ledger");
+    daemon.signal(Signal::TERM);
+    daemon.ends();
+    drop(other);
+    assert_eq!(tags(&api, "web"), ["1"], "nothing is sent that cannot be recorded");
+    assert_eq!(workspace.once(&api, &[]).exits(0).outcomes(), [outcome("shop/web", "updated")]);
+}
+
+#[test]
+fn a_second_signal_ends_a_stop_that_cannot_record() {
+    let (api, workspace) = (Api::new(), Workspace::new());
+    workspace.service("web", "1");
+    let mut daemon = Daemon::start(&workspace, &api, &[]);
+    eventually("it is applied", || daemon.status()["converged"] == true);
+    api.world().script(Fault::delay(Duration::from_millis(300)).after_carrying_out().of("shop/web"));
+    workspace.service("web", "2");
+    eventually("a call is under way", || api.world().in_flight() == 1);
+    let other = held(&workspace);
+    daemon.told("the outcome of a call cannot be recorded yet");
+    daemon.signal(Signal::TERM);
+    daemon.told("stopping");
+    daemon.signal(Signal::TERM);
+    daemon.ends();
+    drop(other);
+    // What was in flight is in doubt, and live shows that it went well.
+    assert_eq!(workspace.once(&api, &[]).exits(0).outcomes(), [outcome("shop/web", "adopted")]);
+    assert_eq!(tags(&api, "web"), ["1", "2"]);
+}
+
+/// Copies a folder, as a backup or a cache of CI does.
+fn copied(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+}
+
+#[test]
+fn a_ledger_from_a_backup_or_a_cache_restarts_nothing() {
+    let (api, workspace) = (Api::new(), Workspace::new());
+    let (state, backup) = (workspace.state(), workspace.path().join("backup"));
+    for service in ["same", "newer", "changed"] {
+        workspace.service(service, "1");
+    }
+    workspace.once(&api, &[]).exits(0);
+    copied(&state, &backup);
+    workspace.service("newer", "2");
+    workspace.service("changed", "2");
+    workspace.once(&api, &[]).exits(0);
+
+    for (put_back, now, next) in [(true, "2", "3"), (false, "3", "4")] {
+        if !put_back {
+            // A new machine with the cache of an old one.
+            fs::remove_dir_all(&state).unwrap();
+        }
+        copied(&backup, &state);
+        workspace.service("changed", now);
+        api.world().clear_calls();
+        let plan = workspace.plan().exits(0);
+        let expected = [
+            outcome("shop/changed", "read-live"),
+            outcome("shop/newer", "read-live"),
+            outcome("shop/same", "unchanged"),
+        ];
+        assert_eq!(plan.outcomes(), expected, "{put_back}");
+        let pass = workspace.once(&api, &[]).exits(0);
+        assert!(pass.stderr.contains("is read before it is updated"), "{}", pass.stderr);
+        let expected =
+            [outcome("shop/changed", "adopted"), outcome("shop/newer", "adopted"), outcome("shop/same", "unchanged")];
+        assert_eq!(pass.outcomes(), expected, "{put_back}");
+        assert_eq!(api.world().calls().len(), 2, "a read for each that differs, and none for the one that does not");
+        // What does have to change is changed, after a look.
+        workspace.service("changed", next);
+        workspace.service("same", next);
+        let pass = workspace.once(&api, &[]).exits(0);
+        assert_eq!(pass.report()["api"]["calls"], 3, "same is still not known for certain, and read: {pass:#?}");
+        assert!(tags(&api, "newer").is_empty(), "it was restarted");
+        workspace.service("same", "1");
+        workspace.once(&api, &[]).exits(0);
+    }
+}
+
+#[test]
+fn a_ledger_that_was_not_touched_costs_no_read() {
+    let (api, workspace) = (Api::new(), Workspace::new());
+    workspace.service("web", "1");
+    workspace.once(&api, &[]).exits(0);
+    workspace.service("web", "2");
+    api.world().script(Fault::delay(Duration::from_secs(600)).after_carrying_out().times(1));
+    let killed = Running::start(&mut workspace.once_command(&api, &[]));
+    eventually("its call is under way", || api.world().in_flight() == 1);
+    killed.signal(Signal::KILL);
+    killed.ended();
+    // Somebody looks at it, reads it with another program, and starts truenorth for another API by mistake.
+    workspace.run(&["status"]).exits(0);
+    opened(&workspace).query_row("SELECT count(*) FROM call", [], |row| row.get::<_, i64>(0)).unwrap();
+    workspace
+        .run(&["--reconcile-once", "--sandbox", "--state-dir", &workspace.state().display().to_string()])
+        .exits(78);
+    api.world().clear_calls();
+    workspace.once(&api, &[]).exits(0);
+    assert_eq!(api.world().calls().len(), 1, "the read of what was in flight");
+    for tag in ["3", "4"] {
+        workspace.service("web", tag);
+        workspace.run(&["status"]).exits(0);
+        assert_eq!(workspace.once(&api, &[]).exits(0).report()["api"]["calls"], 1);
+    }
+}
+
+#[test]
+fn a_state_folder_that_others_may_write_to_is_refused() {
+    let (api, workspace) = (Api::new(), Workspace::new());
+    workspace.service("web", "1");
+    fs::create_dir(workspace.state()).unwrap();
+    fs::write(workspace.state().join("notes.txt"), "not ours").unwrap();
+    fs::set_permissions(workspace.state(), fs::Permissions::from_mode(0o1777)).unwrap();
+    let ran = workspace.once(&api, &[]).exits(78);
+    assert!(ran.stderr.contains("other users may write") && ran.stderr.contains("  hint: "), "{}", ran.stderr);
+    assert!(api.world().calls().is_empty());
+    let below = workspace.state().join("below").display().to_string();
+    workspace.once(&api, &["--state-dir", &below]).exits(0);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 
 use super::*;
-use crate::ledger::{Holder, OpenError, Reader, open as opening, schema};
+use crate::ledger::{HistoryEntry, Holder, OpenError, Reader, open as opening, schema};
 
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o7777
@@ -329,6 +329,48 @@ async fn a_ledger_of_format_1_opens_with_all_that_it_holds() {
     assert_eq!(ledger.reader().history(None, 100).unwrap().len(), 7);
     send(&ledger, "acme/shop/api", "2", ACCEPTED).await;
     assert_eq!(known(&ledger, "acme/shop/api"), applied("acme/shop/api", "2"));
+}
+
+/// A ledger as the release before formats had marks left it: 12 calls of three services, the last of them unsent.
+const FORMAT_2: &str = include_str!("ledger-v2.sql");
+
+#[test]
+fn a_ledger_of_format_2_is_read_as_it_is_and_opens_with_all_that_it_holds() {
+    let dir = folder();
+    let old = Connection::open(dir.path().join("ledger.sqlite")).unwrap();
+    old.execute_batch(FORMAT_2).unwrap();
+    old.close().unwrap();
+    let before = contents(dir.path());
+    let look = |reader: &Reader| {
+        let known = reader.known().unwrap();
+        let (mut services, mut specs) = (reader.services().unwrap(), Vec::from_iter(reader.specs().unwrap()));
+        services.sort();
+        specs.sort();
+        let marks = reader.marks().unwrap().len();
+        let (live, quota) = (reader.sightings().unwrap().len(), reader.quota().unwrap());
+        (known, services, specs, marks, live, quota, reader.place().unwrap())
+    };
+    let reader = Reader::open(dir.path()).unwrap().unwrap();
+    let old = look(&reader);
+    let old_history = reader.history(None, 100).unwrap();
+    drop(reader);
+    assert_eq!(contents(dir.path()), before, "to read it changes nothing");
+    assert!(old.0.values().all(|known| matches!(known, Known::Applied(_))) && old.0.len() == 3, "{old:?}");
+    assert!(old.2.contains(&(key("shop/web"), r#"{"external":{"imagePath":"ghcr.io/acme/web:8"}}"#.to_owned())));
+    assert_eq!((old.3, old_history.len(), old.6.is_none()), (3, 12, true));
+
+    let ledger = open(dir.path());
+    assert_eq!(look(ledger.reader()), old, "nothing is mistrusted because it was moved to the new format");
+    let history = ledger.reader().history(None, 100).unwrap();
+    let bodies = history.iter().filter(|entry| entry.spec.is_some()).count();
+    assert_eq!((history.len(), bodies), (12, 5 + 2 + 1), "the newest five of web, and all of the others");
+    for (entry, old) in history.iter().zip(&old_history) {
+        let spec = entry.spec.as_ref().or(old.spec.as_ref());
+        assert_eq!(&HistoryEntry { spec: spec.cloned(), ..entry.clone() }, old);
+    }
+    drop(ledger);
+    let ledger = open(dir.path());
+    assert_eq!(look(ledger.reader()), old);
 }
 
 #[test]

@@ -86,7 +86,15 @@ impl Daemon {
 
     /// Waits for its end, and gives all of its log.
     #[track_caller]
-    pub(crate) fn ends_with(mut self, code: i32) -> Vec<Value> {
+    pub(crate) fn ends_with(self, code: i32) -> Vec<Value> {
+        let (ended, log) = self.ends();
+        assert_eq!(ended, Some(code), "{log:#?}");
+        log
+    }
+
+    /// The same, however it ends: gives its code too.
+    #[track_caller]
+    pub(crate) fn ends(mut self) -> (Option<i32>, Vec<Value>) {
         let mut status = None;
         eventually("the daemon ends", || {
             status = self.child.try_wait().unwrap();
@@ -94,8 +102,8 @@ impl Daemon {
         });
         // The sender goes with the pipe.
         self.log.extend(self.lines.iter());
-        assert_eq!(status.and_then(|status| status.code()), Some(code), "{:#?}", self.log);
-        self.log.iter().map(|line| parsed(line)).collect()
+        let log = self.log.iter().map(|line| parsed(line)).collect();
+        (status.and_then(|status| status.code()), log)
     }
 
     /// Status and body of a page of its status server.

@@ -1,0 +1,76 @@
+-- A ledger of format 2, dumped as truenorth 0.1.0 made it. Never edited.
+PRAGMA journal_mode = wal;
+PRAGMA foreign_keys = off;
+BEGIN TRANSACTION;
+CREATE TABLE call (
+  id       INTEGER PRIMARY KEY AUTOINCREMENT,
+  service  INTEGER NOT NULL REFERENCES service (id),
+  digest   BLOB    NOT NULL CHECK (length(digest) = 32),
+  cause    TEXT    NOT NULL,
+  revision TEXT    NOT NULL,
+  file     TEXT    NOT NULL,
+  line     INTEGER NOT NULL,
+  attempt  INTEGER NOT NULL,
+  began_at INTEGER NOT NULL,
+  ended_at INTEGER,
+  outcome  TEXT    CHECK (outcome IN ('accepted', 'rejected', 'unsent', 'unknown', 'interrupted', 'adopted')),
+  status   INTEGER,
+  message  TEXT,
+  spec     TEXT    NOT NULL,
+  CHECK ((outcome IS NULL) = (ended_at IS NULL))
+) STRICT;
+INSERT INTO "call" VALUES(1,1,X'B81C82B786407F58F81C45CBEB0A542849BA05D2D711E042CD2E69F9AE9D7561','new','tree:sha256:707af5ecf4a06793daa0f18b8f9b76a75e3a699148e2eb06f850150a3cae3581','api.yaml',1,1,1795580258535,1795580258574,'accepted',200,NULL,'{"external":{"imagePath":"ghcr.io/acme/api:1"}}');
+INSERT INTO "call" VALUES(2,2,X'2E21C60293E1CD6777BF87969F8AACA306564998536DEE9059E8151D876E9240','new','tree:sha256:707af5ecf4a06793daa0f18b8f9b76a75e3a699148e2eb06f850150a3cae3581','gone.yaml',1,1,1795580258562,1795580258600,'accepted',200,NULL,'{"external":{"imagePath":"ghcr.io/acme/gone:1"}}');
+INSERT INTO "call" VALUES(3,3,X'14E7309E474FAAA8E5681CBC329267436B8564523044809088709E858860F1E2','new','tree:sha256:707af5ecf4a06793daa0f18b8f9b76a75e3a699148e2eb06f850150a3cae3581','web.yaml',1,1,1795580258562,1795580258603,'accepted',200,NULL,'{"external":{"imagePath":"ghcr.io/acme/web:1"}}');
+INSERT INTO "call" VALUES(4,3,X'8E2569077DB6CC0A16B559038C4062AAE42C9B06CE84299CED2C54ADDB2BE35D','changed','tree:sha256:f5fca47791603991d8d77304c08ace4621bb1616fc408d3431d6d3e175480871','web.yaml',1,1,1795580258684,1795580258721,'accepted',200,NULL,'{"external":{"imagePath":"ghcr.io/acme/web:2"}}');
+INSERT INTO "call" VALUES(5,3,X'A3670B1B93BCDE8A0D7BD63DE56236EAD03BD4C85AF562B01DAAED3740CBC883','changed','tree:sha256:0a9b064c669824571bace1253d828fd938df85b3474e861affd17e7c6a07eb4e','web.yaml',1,1,1795580258836,1795580258897,'accepted',200,NULL,'{"external":{"imagePath":"ghcr.io/acme/web:3"}}');
+INSERT INTO "call" VALUES(6,3,X'B75E3276F0800629B66A366888DC94624DBE5FCEA7BC0D855587653FBC49C881','changed','tree:sha256:72c2805c469d2dd41f04df6d16888901c8144a6d97b95a83cec9d0db477853d6','web.yaml',1,1,1795580258934,1795580258946,'accepted',200,NULL,'{"external":{"imagePath":"ghcr.io/acme/web:4"}}');
+INSERT INTO "call" VALUES(7,3,X'D720289F3E43330E144B741E30B690589922C0D12A708B664A8C434B8742F60F','changed','tree:sha256:c41b10acd1fc30ed49a61911e116dffd7d18af6368cc481791ba04e8f0a4a67c','web.yaml',1,1,1795580259043,1795580259056,'accepted',200,NULL,'{"external":{"imagePath":"ghcr.io/acme/web:5"}}');
+INSERT INTO "call" VALUES(8,3,X'3B7F8D930995103D917FE7351615877799554D77E604F83C5CEBFD256114A600','changed','tree:sha256:ddfd81f04d25f3a45a8a935d8cb8a8c99bbd4e618875501dddab88d606ec1599','web.yaml',1,1,1795580259223,1795580259257,'accepted',200,NULL,'{"external":{"imagePath":"ghcr.io/acme/web:6"}}');
+INSERT INTO "call" VALUES(9,3,X'88C64DFBFF753E38C16AA4013F44ADC7CF7325C65E494C702E4D7A10FEDBA979','changed','tree:sha256:57190f4fe75cb7bdd931b0b4c90372f08f351563cfddedd5542a0e0b39ff2c7f','web.yaml',1,1,1795580259308,1795580259339,'accepted',200,NULL,'{"external":{"imagePath":"ghcr.io/acme/web:7"}}');
+INSERT INTO "call" VALUES(10,3,X'64DFE4111474BC73F7E5D3E9D04FE16262D5352B2FAE71E22CD549F44FE523DF','changed','tree:sha256:39ca1a09ddba3618454570dc5ca92af51469d05dd4f96212265bc64d5fc49b87','web.yaml',1,1,1795580259399,1795580259426,'accepted',200,NULL,'{"external":{"imagePath":"ghcr.io/acme/web:8"}}');
+INSERT INTO "call" VALUES(11,1,X'D927E8C16170FCB66C45A58488909E8AC12B242F547CF18AB99900FB4B860D57','changed','tree:sha256:556db959d5599a2bef3e318cd2a08a19912a466e4f3de74ee5a962ed318d2fd9','api.yaml',1,1,1795580259491,1795580259523,'accepted',200,NULL,'{"external":{"imagePath":"ghcr.io/acme/api:2"}}');
+INSERT INTO "call" VALUES(12,3,X'6E04912E6D800E83C06ED174FF51A9EC322F4A74201531B7F9868091505F7CD8','changed','tree:sha256:3c9f5ab49f51508051e602111374cae0340e16c477670c756fa30d9e6289bd31','web.yaml',1,1,1795580262659,1795580262694,'unsent',NULL,'no connection to `http://127.0.0.1:33655`: connection refused','{"external":{"imagePath":"ghcr.io/acme/web:9"}}');
+CREATE TABLE live (
+  service     INTEGER PRIMARY KEY REFERENCES service (id),
+  read_at     INTEGER NOT NULL,
+  kind        TEXT,
+  compared    BLOB    CHECK (length(compared) = 32),
+  differences TEXT    NOT NULL DEFAULT '[]',
+  undecided   TEXT    NOT NULL DEFAULT '[]',
+  failure     TEXT
+) STRICT;
+INSERT INTO "live" VALUES(1,1795580259581,'deployment',X'D927E8C16170FCB66C45A58488909E8AC12B242F547CF18AB99900FB4B860D57','[]','[]',NULL);
+CREATE TABLE patch (
+  only_one INTEGER PRIMARY KEY CHECK (only_one = 1),
+  since    INTEGER NOT NULL,
+  reason   TEXT    NOT NULL
+) STRICT;
+CREATE TABLE pause (
+  only_one INTEGER PRIMARY KEY CHECK (only_one = 1),
+  until    INTEGER NOT NULL,
+  reason   TEXT    NOT NULL
+) STRICT;
+CREATE TABLE quota (
+  only_one  INTEGER PRIMARY KEY CHECK (only_one = 1),
+  total     INTEGER NOT NULL,
+  remaining INTEGER NOT NULL,
+  resets_at INTEGER NOT NULL
+) STRICT;
+INSERT INTO "quota" VALUES(1,1000,985,1795583858572);
+CREATE TABLE service (
+  id      INTEGER PRIMARY KEY,
+  name    TEXT    NOT NULL UNIQUE,
+  digest  BLOB    CHECK (length(digest) = 32),
+  applied INTEGER,
+  doubts  INTEGER NOT NULL DEFAULT 0 CHECK (doubts >= 0),
+  CHECK ((digest IS NULL) = (applied IS NULL))
+) STRICT;
+INSERT INTO "service" VALUES(1,'shop/api',X'D927E8C16170FCB66C45A58488909E8AC12B242F547CF18AB99900FB4B860D57',11,0);
+INSERT INTO "service" VALUES(2,'shop/gone',X'2E21C60293E1CD6777BF87969F8AACA306564998536DEE9059E8151D876E9240',2,0);
+INSERT INTO "service" VALUES(3,'shop/web',X'64DFE4111474BC73F7E5D3E9D04FE16262D5352B2FAE71E22CD549F44FE523DF',10,0);
+CREATE INDEX call_by_service ON call (service, outcome);
+CREATE UNIQUE INDEX call_open ON call (service) WHERE outcome IS NULL;
+COMMIT;
+PRAGMA application_id = 1951298664;
+PRAGMA user_version = 2;
