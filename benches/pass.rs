@@ -47,6 +47,47 @@ fn look(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// A first look at 100,000 files and folders in shapes that were made to be slow; the goal is twice the flat one at most.
+fn shapes(criterion: &mut Criterion) {
+    const ENTRIES: usize = 100_000;
+    let deep = format!("{}end", "d/".repeat(62));
+    let write = |folder: &Path, number: usize| {
+        let text = format!(
+            "apiVersion: truenorth/v1\nkind: ServiceDeployment\nmetadata: {{projectId: p, serviceId: s-{number}}}\nspec: \
+             {{external: {{imagePath: nginx:1}}}}\n"
+        );
+        std::fs::create_dir_all(folder).unwrap();
+        std::fs::write(folder.join(format!("{number}.yaml")), text).unwrap();
+    };
+    let mut group = criterion.benchmark_group("first look at 100,000 entries");
+    group.sample_size(10);
+    let mut shape = |name: &str, make: &dyn Fn(&Path)| {
+        let folder = TempDir::new().unwrap();
+        make(folder.path());
+        group.bench_function(name, |bencher| bencher.iter(|| Folder::new(folder.path()).look().unwrap()));
+    };
+    shape("flat", &|top| (0..ENTRIES).for_each(|number| write(top, number)));
+    shape("64 folders deep", &|top| (0..ENTRIES - 63).for_each(|number| write(&top.join(&deep), number)));
+    shape("a folder each", &|top| (0..ENTRIES / 2).for_each(|number| write(&top.join(number.to_string()), number)));
+    shape("chains of folders", &|top| {
+        let chain = "d/".repeat(60);
+        (0..ENTRIES / 62).for_each(|number| write(&top.join(number.to_string()).join(&chain), number));
+    });
+    shape("a link each", &|top| {
+        for number in 0..ENTRIES {
+            write(&top.join(".data"), number);
+            std::os::unix::fs::symlink(format!(".data/{number}.yaml"), top.join(format!("{number}.yaml"))).unwrap();
+        }
+    });
+    shape("links to one folder", &|top| {
+        write(&top.join(".data"), 0);
+        for number in 0..ENTRIES - 1 {
+            std::os::unix::fs::symlink(".data", top.join(number.to_string())).unwrap();
+        }
+    });
+    group.finish();
+}
+
 /// 1,000 updates at 64 in flight against 20 ms; the ideal is 1000 · 20 ms / 64 = 312.5 ms.
 fn updates(criterion: &mut Criterion) {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
@@ -90,5 +131,5 @@ async fn pass(url: &str, folder: &Path, state: &Path) {
     assert!(report.converged && report.api.calls == 1_000);
 }
 
-criterion_group!(benches, look, updates);
+criterion_group!(benches, look, shapes, updates);
 criterion_main!(benches);

@@ -17,8 +17,17 @@ pub(super) struct Found {
     pub(super) file: Arc<str>,
     /// Its path from the folder's top, where that is not what reports show: it is not UTF-8.
     odd_path: Option<Box<Path>>,
+    /// How it was reached.
+    pub(super) by: By,
     pub(super) stamp: Stamp,
     pub(super) contents: Contents,
+}
+
+/// How a file was reached. Its own path comes first where there are several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum By {
+    ItsPath,
+    Link,
 }
 
 /// What a file holds.
@@ -36,7 +45,7 @@ impl Found {
     pub(super) fn read(
         path: &Path,
         (format, ids): (Format, gix_hash::Kind),
-        file: PlainFile,
+        (file, by): (PlainFile, By),
         stamp: Stamp,
         buffer: &mut Vec<u8>,
     ) -> Result<Self, NotRead> {
@@ -46,7 +55,7 @@ impl Found {
             Cow::Owned(file) => (file.into(), Some(path.into())),
         };
         let parsed = manifest::parse(&file, format, buffer);
-        Ok(Self { file, odd_path, stamp, contents: Contents { blob: blob_id(ids, buffer), parsed } })
+        Ok(Self { file, odd_path, by, stamp, contents: Contents { blob: blob_id(ids, buffer), parsed } })
     }
 
     /// Its path from the folder's top.

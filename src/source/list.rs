@@ -26,7 +26,7 @@ use crate::manifest::{Format, Problem};
 use crate::plain_file::{NotRead, PlainFile, what_else};
 
 /// Most folders one in the other.
-const MAX_DEPTH: usize = 64;
+pub(super) const MAX_DEPTH: usize = 64;
 /// Most bytes of a path from the folder's top.
 const MAX_PATH_BYTES: usize = 1024;
 /// Most names in one folder, those that are left out among them, and most that are counted to find which folder holds

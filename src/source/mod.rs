@@ -494,13 +494,15 @@ impl Problems {
     }
 }
 
-/// The files, each once: one that is reached by a link too, or by two links, counts under its first path.
+/// The files, each once: one that is reached by a link too counts under its own path, and one that has two paths under the
+/// first.
 fn first_paths(files: &[Arc<Found>]) -> impl Iterator<Item = &Arc<Found>> {
     let identity = |found: &Found| (found.stamp.inode(), found.contents.blob);
-    let mut by_identity: Vec<_> = files.iter().enumerate().map(|(index, found)| (identity(found), index)).collect();
+    let mut by_identity: Vec<_> =
+        files.iter().enumerate().map(|(index, found)| (identity(found), found.by, index)).collect();
     by_identity.sort_unstable();
     let second: BTreeSet<usize> =
-        by_identity.windows(2).filter(|pair| pair[0].0 == pair[1].0).map(|pair| pair[1].1).collect();
+        by_identity.windows(2).filter(|pair| pair[0].0 == pair[1].0).map(|pair| pair[1].2).collect();
     files.iter().enumerate().filter(move |(index, _)| !second.contains(index)).map(|(_, found)| found)
 }
 

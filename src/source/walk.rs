@@ -11,7 +11,7 @@ use std::time::SystemTime;
 use rustix::fs::{AtFlags, Stat};
 
 use super::disk::Disk;
-use super::file::{self, Found};
+use super::file::{self, By, Found};
 use super::list::{self, Listed, Refused, Work};
 use super::near::Near;
 use super::share::{self, Item};
@@ -107,7 +107,7 @@ pub(super) fn walk(root: &Path, ids: gix_hash::Kind, seen: &[Arc<Found>]) -> Res
 
 pub(super) fn walk_from(disk: &Disk, ids: gix_hash::Kind, seen: &[Arc<Found>]) -> Result<Walked, Broken> {
     let mut refused = Refused::default();
-    let mut round = walk_once(disk, ids, seen, &refused)?;
+    let mut round = walk_once(disk, ids, (seen, Proof::Unchanged), &refused)?;
     for _ in 1..MAX_ROUNDS {
         let known = round.found.len();
         if round.refuse(&mut refused) {
@@ -121,7 +121,8 @@ pub(super) fn walk_from(disk: &Disk, ids: gix_hash::Kind, seen: &[Arc<Found>]) -
                 break;
             }
         }
-        round = walk_once(disk, ids, &round.found, &refused)?;
+        // Of this very walk: it is looked at its end whether all held still.
+        round = walk_once(disk, ids, (&round.found, Proof::Steady), &refused)?;
     }
     let Round { found, not_read, listed: Listed { mut problems, folders, links, count, .. } } = round;
     if count > MAX_ENTRIES {
@@ -183,13 +184,19 @@ fn over<'p>(items: impl Iterator<Item = (&'p Path, u64)>, room: u64) -> Vec<Path
     items.iter().filter(|(name, ..)| gone.contains(&**name)).map(|(_, path, _)| (*path).to_owned()).collect()
 }
 
-fn walk_once(disk: &Disk, ids: gix_hash::Kind, seen: &[Arc<Found>], refused: &Refused) -> Result<Round, Broken> {
+fn walk_once(
+    disk: &Disk,
+    ids: gix_hash::Kind,
+    (seen, proof): (&[Arc<Found>], Proof),
+    refused: &Refused,
+) -> Result<Round, Broken> {
     let (sender, work) = sync_channel(QUEUE);
     let work = Arc::new(Mutex::new(work));
     let reader = Reader {
         disk,
         ids,
         seen,
+        proof,
         refused,
         content: AtomicU64::new(0),
         problems: AtomicUsize::new(0),
@@ -237,6 +244,8 @@ struct Reader<'r> {
     disk: &'r Disk,
     ids: gix_hash::Kind,
     seen: &'r [Arc<Found>],
+    /// How sure it must be that a file is one of those.
+    proof: Proof,
     refused: &'r Refused,
     /// How much all files take so far, and how many problems they have.
     content: AtomicU64,
@@ -269,7 +278,7 @@ impl Reader<'_> {
                     files.iter().try_for_each(|(name, format)| self.file(&folder, name, *format, &mut part))
                 }
                 Work::Linked { path, format, file, opened_at } => {
-                    self.opened(&path, format, file, opened_at, &mut part)
+                    self.opened(&path, format, (file, By::Link), opened_at, &mut part)
                 }
             };
             if let Err(broken) = read {
@@ -290,7 +299,7 @@ impl Reader<'_> {
         let path = folder.path.join(name);
         if let Some(known) = Found::of(&path, self.seen)
             && let Ok(stat) = self.disk.stat(&folder.open, name, AtFlags::SYMLINK_NOFOLLOW)
-            && known.stamp.holds_for(&stat)
+            && self.proof.holds(&known.stamp, &stat)
             && !self.refused.files.contains(&path)
         {
             self.content.fetch_add(known.cost(), Ordering::Relaxed);
@@ -299,7 +308,7 @@ impl Reader<'_> {
         }
         let opened_at = SystemTime::now();
         match self.disk.file(&folder.open, name) {
-            Ok(file) => self.opened(&path, format, file, opened_at, part),
+            Ok(file) => self.opened(&path, format, (file, By::ItsPath), opened_at, part),
             Err(error) => part.failed(&path, error),
         }
     }
@@ -309,7 +318,7 @@ impl Reader<'_> {
         &self,
         path: &Path,
         format: Format,
-        file: PlainFile,
+        (file, by): (PlainFile, By),
         opened_at: SystemTime,
         part: &mut Part,
     ) -> Result<(), Broken> {
@@ -326,11 +335,11 @@ impl Reader<'_> {
             part.not_read.push((path.to_owned(), cost));
             return Ok(());
         }
-        if let Some(known) = Found::of(path, self.seen).filter(|known| known.stamp.holds_for(file.stat())) {
+        if let Some(known) = Found::of(path, self.seen).filter(|known| self.proof.holds(&known.stamp, file.stat())) {
             part.found.push(Arc::clone(known));
             return Ok(());
         }
-        let mut found = match Found::read(path, (format, self.ids), file, stamp, &mut part.buffer) {
+        let mut found = match Found::read(path, (format, self.ids), (file, by), stamp, &mut part.buffer) {
             Ok(found) => found,
             Err(error) => return part.failed(path, error),
         };

@@ -72,11 +72,18 @@ fn a_fan_of_links_to_one_place_is_read_once_and_named_by_the_first() {
 }
 
 #[test]
-fn a_folder_is_named_by_its_own_path_rather_than_by_a_link() {
+fn a_file_is_named_by_its_own_path_rather_than_by_a_link() {
     let tree = Tree::new();
     tree.write("z/a.yaml", &manifest("a", "1"));
+    tree.write("z/bad.yaml", "");
     symlink("z", tree.path("current")).unwrap();
-    assert_eq!(walked(&disk(&tree)).0, ["z/a.yaml"]);
+    for file in ["a.yaml", "bad.yaml"] {
+        symlink(format!("z/{file}"), tree.path(file)).unwrap();
+    }
+    let snapshot = tree.look();
+    let names: Vec<&str> = snapshot.desired.values().map(|desired| &*desired.place.file).collect();
+    assert_eq!(names, ["z/a.yaml"]);
+    assert_eq!(problems(&snapshot), [("z/bad.yaml".to_owned(), "the file is empty".to_owned())]);
 }
 
 #[test]

@@ -10,6 +10,7 @@ use std::path::{Component, Path, PathBuf};
 use super::noticed::{Cares, Interest, Noticed};
 use super::watches::{Arming, Watches};
 use super::{MAX_ENTRIES, NoEvents, is_hidden};
+use crate::source::list::MAX_DEPTH;
 
 /// Links on one way, as in the kernel.
 const MAX_LINKS: usize = 40;
@@ -152,9 +153,10 @@ impl<'a> Round<'a> {
     /// Watches the folder at `root`, all that are visible below, and inside of it where links lead.
     fn tree(&mut self, root: PathBuf) -> Result<(), Stop> {
         let mut entered = BTreeSet::new();
-        let mut ahead = vec![root.clone()];
-        while let Some(folder) = ahead.pop() {
-            if entered.contains(&folder) {
+        let mut ahead = vec![(root.clone(), 0)];
+        while let Some((folder, depth)) = ahead.pop() {
+            // Nothing is read deeper down.
+            if depth > MAX_DEPTH || entered.contains(&folder) {
                 continue;
             }
             if entered.len() == MAX_ENTRIES {
@@ -162,10 +164,11 @@ impl<'a> Round<'a> {
             }
             self.enter(&folder, &Interest::Visible, Need::Tree)?;
             let entries = self.watches.entries(&folder);
-            ahead.extend(entries.folders.iter().map(|name| folder.join(name)));
+            ahead.extend(entries.folders.iter().map(|name| (folder.join(name), depth + 1)));
             for link in &entries.links {
                 let target = self.go(&folder, Path::new(link), Along::Inside(&root))?;
-                ahead.extend(target.filter(|target| target.starts_with(&root)));
+                let inside = target.filter(|target| target.starts_with(&root));
+                ahead.extend(inside.map(|target| (target, depth + 1)));
             }
             entered.insert(folder);
         }
