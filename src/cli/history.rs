@@ -9,7 +9,7 @@ use super::args::{HistoryArgs, Output};
 use super::attempt::{Attempt, Word, with_hint};
 use super::exit::Exit;
 use super::table::{self, Cell, Column, Row, Size};
-use super::{ledger_error, print, read_error, services, settings};
+use super::{ledger_error, print, read_error, services, settings, tell_missing};
 use crate::ledger::Reader;
 use crate::model::ServiceKey;
 use crate::text::{printable, short};
@@ -26,6 +26,9 @@ struct History {
 pub(super) fn run(args: &HistoryArgs) -> anyhow::Result<Exit> {
     let state_dir = settings::state_dir(&args.state, &settings::environment)?;
     let reader = Reader::open(&state_dir).map_err(|error| ledger_error(&error))?;
+    if reader.is_none() {
+        tell_missing(&state_dir);
+    }
     let history = read(reader.as_ref(), args)?;
     match args.output {
         Output::Json => print::json(&history)?,

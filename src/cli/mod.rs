@@ -100,6 +100,19 @@ fn unreadable(error: &crate::source::Unreadable) -> anyhow::Error {
     if error.is_busy() { anyhow::Error::msg(text) } else { misconfigured(text) }
 }
 
+/// Says that the ledger which a command is to show is not there: what follows knows of no update. Where a systemd service
+/// has one, that is the one that was meant, as a rule.
+fn tell_missing(state_dir: &std::path::Path) {
+    const OF_SERVICE: &str = "/var/lib/truenorth";
+    let shown = crate::text::printable(&state_dir.to_string_lossy());
+    let mut note = format!("note: there is no ledger in `{shown}`, so no update is known\n");
+    if state_dir != std::path::Path::new(OF_SERVICE) && std::fs::symlink_metadata(OF_SERVICE).is_ok() {
+        note += &format!("  hint: the systemd service has its own: --state-dir {OF_SERVICE}\n");
+    }
+    // Where stderr is gone, there is nobody to tell.
+    let _ = std::io::Write::write_all(&mut anstream::stderr(), note.as_bytes());
+}
+
 /// A ledger that cannot be read: exit 78, or 1 where that may pass by itself.
 fn read_error(error: crate::ledger::ReadError) -> anyhow::Error {
     if error.is_passing() { error.into() } else { configuration(error) }

@@ -13,7 +13,7 @@ use super::exit::Exit;
 use super::live::Lately;
 use super::status_table::{self, View};
 use super::table::Size;
-use super::{ledger_error, observe_error, print, read_error, settings, watch};
+use super::{ledger_error, observe_error, print, read_error, settings, tell_missing, watch};
 use crate::daemon::{self, Observation};
 use crate::ledger::{AppliedMark, ReadError, Reader};
 use crate::manifest::Problem;
@@ -92,6 +92,9 @@ pub(super) fn run(args: &StatusArgs) -> anyhow::Result<Exit> {
         return watch::run(folder, state_dir, every, args.output);
     }
     let page = look(&mut folder, &state_dir)?;
+    if matches!(Reader::open(&state_dir), Ok(None)) {
+        tell_missing(&state_dir);
+    }
     match args.output {
         Output::Json => print::json(&page)?,
         Output::Text => {

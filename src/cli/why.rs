@@ -15,7 +15,7 @@ use super::args::{Output, WhyArgs};
 use super::attempt::Attempt;
 use super::exit::Exit;
 use super::status::Holding;
-use super::{ledger_error, observe_error, print, read_error, services, settings};
+use super::{ledger_error, observe_error, print, read_error, services, settings, tell_missing};
 use crate::daemon;
 use crate::ledger::Reader;
 use crate::manifest::Problem;
@@ -33,6 +33,9 @@ pub(super) fn run(args: &WhyArgs) -> anyhow::Result<Exit> {
     let mut folder = Folder::new(&args.folder.manifests);
     let observation = daemon::observe(&mut folder, &state_dir, &Rules::default()).map_err(observe_error)?;
     let reader = Reader::open(&state_dir).map_err(|error| ledger_error(&error))?;
+    if reader.is_none() {
+        tell_missing(&state_dir);
+    }
     let called = match &reader {
         Some(reader) => reader.services().map_err(read_error)?,
         None => Vec::new(),

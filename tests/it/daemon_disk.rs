@@ -299,3 +299,23 @@ fn a_state_folder_that_takes_nothing_from_the_start_is_told_before_anything_is_s
     workspace.once(&api, &[]).exits(0);
     assert_eq!(tags(&api, "web"), ["1", "2"]);
 }
+
+#[test]
+fn a_small_volume_holds_a_ledger_for_good() {
+    if !can_mount() {
+        return;
+    }
+    // Many times what fits on it goes through the ledger's log.
+    let room = Room::start(Way::Full, &[]);
+    for round in 1..=60 {
+        SERVICES.iter().for_each(|service| room.workspace.service(service, &round.to_string()));
+        eventually("it is applied", || room.is_applied(&round.to_string()));
+    }
+    eventually("all is recorded", || room.daemon.status()["converged"] == true);
+    assert_eq!(write_failures(&room.daemon), 0);
+    let files = ["ledger.sqlite", "ledger.sqlite-wal"].map(|file| fs::metadata(room.state().join(file)).unwrap().len());
+    assert!(files.iter().sum::<u64>() < 1 << 20, "{files:?}");
+    room.every_call_has_its_intent();
+    room.daemon.signal(Signal::TERM);
+    room.daemon.ends_with(0);
+}

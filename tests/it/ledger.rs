@@ -153,7 +153,7 @@ fn a_ledger_that_another_program_holds_on_to_is_tried_again_by_systemd() {
 fn a_stop_ends_though_another_program_holds_on_to_the_ledger() {
     let (api, workspace) = (Api::new(), Workspace::new());
     workspace.service("web", "1");
-    let mut daemon = Daemon::start(&workspace, &api, &[]);
+    let daemon = Daemon::start(&workspace, &api, &[]);
     eventually("it is applied", || daemon.status()["converged"] == true);
     let other = held(&workspace);
     workspace.service("web", "2");

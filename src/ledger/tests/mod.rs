@@ -1,6 +1,7 @@
 //! Tests of the ledger, and what they share.
 
 mod belonging;
+mod conformance;
 mod crash;
 mod doubt;
 mod opening;

@@ -1,0 +1,141 @@
+//! What every store has to keep, whatever it is made of. The tests know the public face alone: another store is put
+//! through them by one more line at the end.
+
+use super::*;
+use crate::engine::Window;
+use crate::ledger::{AppliedMark, CallId, End, Pause, Sighting, Turned};
+use crate::plan::{Change, Reading, Seen};
+
+/// A store that can be opened again, by this process and by the next.
+trait Store: Default {
+    fn open(&self) -> Ledger;
+}
+
+async fn an_intent_is_doubt_until_it_is_recorded(store: impl Store) {
+    let ledger = store.open();
+    assert!(ledger.reader().known().unwrap().is_empty());
+    let call = ledger.intend(intent("shop/web", "1")).await.unwrap();
+    assert_eq!(known(&ledger, "shop/web"), Some(Known::InDoubt));
+    ledger.record(call, ACCEPTED, at(2)).await.unwrap();
+    assert_eq!(known(&ledger, "shop/web"), applied("shop/web", "1"));
+    assert!(matches!(ledger.record(call, ACCEPTED, at(3)).await, Err(WriteError::NotOpen(closed)) if closed == call));
+}
+
+async fn a_refusal_takes_its_own_doubt_back_and_no_other(store: impl Store) {
+    let ledger = store.open();
+    send(&ledger, "shop/web", "1", ACCEPTED).await;
+    send(&ledger, "shop/web", "2", rejected()).await;
+    send(&ledger, "shop/web", "2", unsent()).await;
+    assert_eq!(known(&ledger, "shop/web"), applied("shop/web", "1"));
+    send(&ledger, "shop/web", "2", unknown()).await;
+    send(&ledger, "shop/web", "3", rejected()).await;
+    assert_eq!(known(&ledger, "shop/web"), Some(Known::InDoubt));
+    ledger.adopt(adoption("shop/web", "2")).await.unwrap();
+    assert_eq!(known(&ledger, "shop/web"), applied("shop/web", "2"));
+}
+
+async fn a_new_start_interrupts_what_was_open(store: impl Store) {
+    let ledger = store.open();
+    let call = ledger.intend(intent("shop/web", "1")).await.unwrap();
+    drop(ledger);
+    let ledger = store.open();
+    assert_eq!(known(&ledger, "shop/web"), Some(Known::InDoubt));
+    assert_eq!(ledger.reader().history(None, 1).unwrap()[0].end, End::Interrupted { at: at(0) });
+    assert!(matches!(ledger.record(call, ACCEPTED, at(2)).await, Err(WriteError::NotOpen(_))));
+    let next = ledger.intend(intent("shop/web", "2")).await.unwrap();
+    assert!(next > call, "numbers are never given twice");
+}
+
+async fn everything_that_was_answered_is_there_after_a_restart(store: impl Store) {
+    let ledger = store.open();
+    send(&ledger, "shop/web", "1", ACCEPTED).await;
+    send(&ledger, "acme/shop/api", "1", rejected()).await;
+    ledger.put_off(intent("shop/late", "1"), unsent()).await.unwrap();
+    ledger.set_pause(Some(Pause { until: at(60), reason: "rate limit".into() })).await.unwrap();
+    let window = Window { limit: 1000, remaining: 7, resets_at: at(90) };
+    ledger.set_quota(window).await.unwrap();
+    ledger.turn_to_patch(Turned { at: at(5), reason: "410 Gone".into() }).await.unwrap();
+    let change = Change { path: "external.imagePath".into(), from: Some("nginx:0".into()), to: None };
+    let reading = Reading { differences: [change].into(), undecided: ["external.credentials".to_owned()].into() };
+    let seen = Seen { compared: digest("shop/web", "1"), at: at(3), reading };
+    let sighting = Sighting { at: at(3), kind: None, seen: Some(seen.clone()), failure: None };
+    ledger.saw(&key("shop/web"), sighting).await.unwrap();
+    drop(ledger);
+
+    let ledger = store.open();
+    let reader = ledger.reader();
+    assert_eq!(reader.known().unwrap(), [(key("shop/web"), applied("shop/web", "1").unwrap())].into());
+    let record = reader.applied(&key("shop/web")).unwrap().unwrap();
+    assert_eq!((record.digest, record.at, record.cause.as_str()), (digest("shop/web", "1"), at(2), "changed"));
+    assert_eq!((record.revision, record.place), (revision().to_string(), place()));
+    assert_eq!(record.spec.as_ref(), reader.specs().unwrap().get(&key("shop/web")));
+    let mark = AppliedMark { revision: revision().to_string(), at: at(2) };
+    assert_eq!(reader.marks().unwrap(), [(key("shop/web"), mark)].into());
+    let mut services = reader.services().unwrap();
+    services.sort();
+    assert_eq!(services, [key("shop/late"), key("shop/web"), key("acme/shop/api")]);
+    let history = reader.history(None, 10).unwrap();
+    let calls: Vec<CallId> = history.iter().map(|entry| entry.call).collect();
+    assert!(calls.len() == 3 && calls.is_sorted_by(|newer, older| newer > older), "{calls:?}");
+    assert_eq!(reader.history(Some(&key("shop/web")), 10).unwrap().len(), 1);
+    assert_eq!(reader.pause().unwrap().unwrap().until, at(60));
+    assert_eq!(reader.quota().unwrap(), Some(window));
+    assert_eq!(reader.turned().unwrap().unwrap().reason, "410 Gone");
+    assert_eq!(reader.sightings().unwrap()[&key("shop/web")].seen, Some(seen));
+    assert_eq!(reader.place().unwrap(), Some(here()));
+}
+
+async fn a_hint_goes_with_the_next_write_and_the_newest_wins(store: impl Store) {
+    let ledger = store.open();
+    for remaining in [9, 8, 7] {
+        ledger.keep_quota(Window { limit: 10, remaining, resets_at: at(9) });
+    }
+    send(&ledger, "shop/web", "1", ACCEPTED).await;
+    assert_eq!(ledger.reader().quota().unwrap().unwrap().remaining, 7);
+    ledger.keep_quota(Window { limit: 10, remaining: 6, resets_at: at(9) });
+    drop(ledger);
+    assert_eq!(store.open().reader().quota().unwrap().unwrap().remaining, 6, "the end is a write too");
+}
+
+async fn drift_that_was_corrected_counts_for_the_present_content_alone(store: impl Store) {
+    let ledger = store.open();
+    let corrected = |tag| Intent { cause: Cause::Drifted, ..intent("shop/web", tag) };
+    for tag in ["1", "2"] {
+        let call = ledger.intend(corrected(tag)).await.unwrap();
+        ledger.record(call, ACCEPTED, at(2)).await.unwrap();
+    }
+    assert_eq!(ledger.reader().corrections(at(0)).unwrap(), [(key("shop/web"), at(2))]);
+    assert!(ledger.reader().corrections(at(3)).unwrap().is_empty());
+}
+
+/// A test for each of them.
+macro_rules! conforms {
+    ($store:ident: $($test:ident),* $(,)?) => {$(
+        #[tokio::test]
+        async fn $test() {
+            super::$test(super::$store::default()).await;
+        }
+    )*};
+}
+
+#[derive(Default)]
+struct Sqlite {
+    dir: std::cell::OnceCell<TempDir>,
+}
+
+impl Store for Sqlite {
+    fn open(&self) -> Ledger {
+        super::open(self.dir.get_or_init(folder).path())
+    }
+}
+
+mod sqlite {
+    conforms!(
+        Sqlite: an_intent_is_doubt_until_it_is_recorded,
+        a_refusal_takes_its_own_doubt_back_and_no_other,
+        a_new_start_interrupts_what_was_open,
+        everything_that_was_answered_is_there_after_a_restart,
+        a_hint_goes_with_the_next_write_and_the_newest_wins,
+        drift_that_was_corrected_counts_for_the_present_content_alone,
+    );
+}
