@@ -23,11 +23,12 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use jiff::Timestamp;
+use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
 use crate::manifest::{Format, parse};
 use crate::model::{Id, Live, ServiceKey, ServiceKind};
-use crate::northflank::{Client, Listed};
+use crate::northflank::{Client, Listed, Page};
 use crate::source::{Folder, Snapshot, Unreadable};
 
 use calls::{Calls, GivenUp};
@@ -37,8 +38,11 @@ pub use place::Existing;
 use place::{Out, Place};
 pub use report::{Imported, Outcome, Report};
 
-/// Most pages of a project's services; the sandbox and the folder have the same bound on services.
-const MAX_PAGES: usize = 1000;
+/// Most services of a project; a folder has the same bound.
+const MAX_SERVICES: usize = 100_000;
+
+/// Most pages of a project's services, which may be less than full.
+const MAX_PAGES: usize = 2 * MAX_SERVICES / Page::SIZE as usize;
 
 /// What is to be imported, and where to.
 #[derive(Clone, Debug)]
@@ -113,6 +117,17 @@ impl ImportError {
     }
 }
 
+/// Why a project's services are not all known. Half of them would be taken for the whole.
+#[derive(Debug, Error)]
+enum Unlisted {
+    #[error("{0}")]
+    Call(GivenUp),
+    #[error("a page leads back to one that was read already")]
+    Circle,
+    #[error("there are more than {MAX_SERVICES}, or more pages than those take; hint: name services with --service")]
+    TooMany,
+}
+
 /// What became of one service before the folder was read back.
 enum Fate {
     /// A manifest was written, or one was there.
@@ -140,8 +155,10 @@ pub async fn import(client: &Client, request: &Request, hear: impl Fn(Heard)) ->
 
     let listed = job.list().await.map_err(|error| ImportError::List {
         project: request.project.clone(),
-        why: match error.status {
-            Some(404) => format!("{error}; hint: is it the project's id, and does the token need --team?"),
+        why: match &error {
+            Unlisted::Call(call) if call.status == Some(404) => {
+                format!("{call}; hint: is it the project's id, and does the token need --team?")
+            }
             _ => error.to_string(),
         },
     })?;
@@ -180,24 +197,28 @@ impl<H: Fn(Heard)> Job<'_, H> {
     }
 
     /// The services that are asked for: those that were named, else all of the project.
-    async fn list(&self) -> Result<Vec<Listed>, GivenUp> {
+    async fn list(&self) -> Result<Vec<Listed>, Unlisted> {
         let Request { team, project, services, .. } = self.request;
         if !services.is_empty() {
             return Ok(services.iter().map(|id| Listed { id: id.as_str().to_owned(), kind: None }).collect());
         }
-        let mut found = BTreeMap::new();
+        let (mut found, mut followed) = (BTreeMap::new(), BTreeSet::new());
         let mut cursor: Option<String> = None;
         for _ in 0..MAX_PAGES {
             let list = async || self.client.list_services(team.as_ref(), project, cursor.as_deref()).await;
-            let page = self.calls.make(list).await?;
+            let page = self.calls.make(list).await.map_err(Unlisted::Call)?;
             // A service that is made meanwhile can move others to the next page; each counts once.
             found.extend(page.services.into_iter().map(|listed| (listed.id.clone(), listed)));
-            cursor = page.next;
-            if cursor.is_none() {
-                break;
+            if found.len() > MAX_SERVICES {
+                return Err(Unlisted::TooMany);
             }
+            let Some(next) = page.next else { return Ok(found.into_values().collect()) };
+            if !followed.insert(Sha256::digest(&next)) {
+                return Err(Unlisted::Circle);
+            }
+            cursor = Some(next);
         }
-        Ok(found.into_values().collect())
+        Err(Unlisted::TooMany)
     }
 
     async fn import(&self, listed: &Listed) -> Fate {

@@ -35,7 +35,7 @@ const RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 pub struct Answered<T> {
     /// What the call asks for.
     pub value: T,
-    /// The HTTP status, 200 to 299.
+    /// The HTTP status: 200 to 299, or what says that the call is not served, where that is an answer too.
     pub status: u16,
     /// The quota, where the API reported it in full.
     pub quota: Option<Quota>,

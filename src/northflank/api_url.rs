@@ -85,6 +85,11 @@ impl ApiUrl {
         self.below(&segments)
     }
 
+    /// `/v1/auth`, which is nobody's but the token's.
+    pub(super) fn auth(&self) -> Url {
+        self.below(&["v1", "auth"])
+    }
+
     /// `…/services?per_page=…&cursor=…`.
     pub(super) fn services(&self, team: Option<&Id>, project_id: &Id, per_page: u32, cursor: Option<&str>) -> Url {
         let mut segments = project(team, project_id);

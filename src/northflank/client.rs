@@ -11,6 +11,7 @@ use thiserror::Error;
 use tokio::time::{Instant, timeout_at};
 
 use super::accepted::{Accepted, AcceptedBody};
+use super::account::{Account, Auth};
 use super::answer::{self, Answered, Heard};
 use super::body::{self, Body, End};
 use super::error::{CallError, Cause, Effect, Failure, Wait};
@@ -216,6 +217,30 @@ impl Client {
         let url = self.shared.api_url.services(team, project, Page::SIZE, cursor);
         let success = self.call(Effect::Read, Method::GET, url, NOTHING).await?;
         success.read(MAX_PAGE, |answer: Envelope<List>| Page::try_from(answer)).await
+    }
+
+    /// `GET /v1/auth`: whose the token is; nothing where the API does not serve the call, as an older one does not.
+    ///
+    /// # Errors
+    /// As with [`Client::read_service`]. Nothing else depends on this call, so that any failure of it may be passed over.
+    pub async fn account(&self) -> Result<Answered<Option<Account>>, CallError> {
+        let read = async {
+            let success = self.call(Effect::Read, Method::GET, self.shared.api_url.auth(), NOTHING).await?;
+            let account = |answer: Envelope<Auth>| {
+                answer.data.ok_or(Unfit::NoData)?.into_account().ok_or(Unfit::NoAccount).map(Some)
+            };
+            success.read(MAX_SERVICE, account).await
+        };
+        read.await.or_else(|error| match error.status() {
+            Some(status) if error.is_not_served() => Ok(Answered {
+                value: None,
+                status,
+                quota: error.quota(),
+                elapsed: error.elapsed(),
+                deprecated: error.deprecated(),
+            }),
+            _ => Err(error),
+        })
     }
 
     /// A text without the token, which has `[token]` in its place. Tokens of fewer than 16 characters are left: they could

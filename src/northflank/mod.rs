@@ -9,6 +9,7 @@
 //! text beyond loopback nor after a redirect, and whatever text the server sends back is searched for it.
 
 mod accepted;
+mod account;
 mod answer;
 mod api_url;
 mod body;
@@ -27,6 +28,7 @@ mod wire;
 mod tests;
 
 pub use accepted::{Accepted, AcceptedBody};
+pub use account::{Account, Entity, TokenKind};
 pub use answer::{Answered, Deprecation, MAX_WAIT, Quota};
 pub use api_url::{ApiUrl, InvalidApiUrl};
 pub use client::{BuildError, Client, Settings};

@@ -37,11 +37,13 @@ pub enum Operation {
     PatchCombinedService,
     /// `GET /v1/login`, which the official CLI asks; no part of the contract.
     Login,
+    /// `GET /v1/auth`, whose the token is; no part of the contract.
+    Auth,
 }
 
 impl Operation {
     /// Every operation.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::UpdateServiceDeployment,
         Self::GetServiceDeployment,
         Self::GetService,
@@ -49,6 +51,7 @@ impl Operation {
         Self::PatchDeploymentService,
         Self::PatchCombinedService,
         Self::Login,
+        Self::Auth,
     ];
 
     /// The contract's `operationId`.
@@ -62,6 +65,7 @@ impl Operation {
             Self::PatchDeploymentService => "patchDeploymentService",
             Self::PatchCombinedService => "patchCombinedService",
             Self::Login => "login",
+            Self::Auth => "getAuth",
         }
     }
 
@@ -116,9 +120,9 @@ impl Contract {
             contract.paths.push(Path { template: segments_of(template)?, operations });
         }
         contract.add_team_forms();
-        contract
-            .paths
-            .push(Path { template: segments_of("/v1/login")?, operations: vec![(Method::GET, Operation::Login)] });
+        for (path, operation) in [("/v1/login", Operation::Login), ("/v1/auth", Operation::Auth)] {
+            contract.paths.push(Path { template: segments_of(path)?, operations: vec![(Method::GET, operation)] });
+        }
         Ok(contract)
     }
 

@@ -20,7 +20,8 @@ use super::target::Target;
 /// ```
 ///
 /// Unless said otherwise a fault stands in for the call: nothing is changed. [`Fault::after_carrying_out`] lets the
-/// call take effect first and then spoils the answer. A call meets every delay, slow body and header that matches it,
+/// call take effect first and then spoils the answer. A call meets every fault that matches it and leaves the answer
+/// whole (delays, slow bodies, headers, late and lossy updates),
 /// and at most one fault of another kind. A call refused for its token or the rate limit meets none.
 #[derive(Clone, Debug)]
 pub struct Fault {
@@ -60,6 +61,13 @@ pub enum FaultKind {
         /// What it says to programs.
         details: Option<Value>,
     },
+    /// [`Fault::json`].
+    Json {
+        /// The HTTP status.
+        status: u16,
+        /// The whole body.
+        body: Value,
+    },
     /// [`Fault::html`], with this status.
     Html(u16),
     /// [`Fault::empty`], with this status.
@@ -89,6 +97,10 @@ pub enum FaultKind {
     },
     /// [`Fault::headers`].
     Headers,
+    /// [`Fault::late`], so much later.
+    Late(Duration),
+    /// [`Fault::lossy`].
+    Lossy,
 }
 
 /// How an answer 429 says when to come back.
@@ -96,6 +108,8 @@ pub enum FaultKind {
 pub enum Wait {
     /// `x-ratelimit-reset`, in seconds, with the other two headers.
     Reset(u64),
+    /// The same as a Unix time, so far from now.
+    ResetAt(Duration),
     /// `Retry-After`, in seconds.
     RetryAfter(u64),
     /// `Retry-After` as an HTTP date, so far from now (whole seconds; the date has no fractions).
@@ -127,6 +141,12 @@ impl Fault {
     #[must_use]
     pub fn error(status: u16, id: &str, message: &str, details: Option<Value>) -> Self {
         Self::new(FaultKind::Status { status, id: id.to_owned(), message: message.to_owned(), details })
+    }
+
+    /// A status with this JSON and without rate-limit headers: another program's error, a success that is none.
+    #[must_use]
+    pub fn json(status: u16, body: Value) -> Self {
+        Self::new(FaultKind::Json { status, body })
     }
 
     /// A status with an HTML body and without rate-limit headers, as a proxy in front of the API answers.
@@ -199,6 +219,19 @@ impl Fault {
     #[must_use]
     pub fn headers() -> Self {
         Self::new(FaultKind::Headers)
+    }
+
+    /// The call takes effect so much later, and its answer comes then; also where the client gave up meanwhile, or
+    /// another fault spoilt the answer at once.
+    #[must_use]
+    pub fn late(delay: Duration) -> Self {
+        Self::new(FaultKind::Late(delay))
+    }
+
+    /// An update of more than one part is accepted, and its `docker` and `buildpack` are left as they were.
+    #[must_use]
+    pub fn lossy() -> Self {
+        Self::new(FaultKind::Lossy)
     }
 
     /// Every answer to POST has `Deprecation` and `Sunset`.
@@ -277,6 +310,7 @@ impl Fault {
     pub fn name(&self) -> &'static str {
         match (&self.kind, self.moment) {
             (FaultKind::Status { .. }, _) => "status",
+            (FaultKind::Json { .. }, _) => "json",
             (FaultKind::Html(_), _) => "html",
             (FaultKind::Empty(_), _) => "empty",
             (FaultKind::Garbage, _) => "garbage",
@@ -290,12 +324,31 @@ impl Fault {
             (FaultKind::Delay(_), _) => "delay",
             (FaultKind::SlowBody { .. }, _) => "slow-body",
             (FaultKind::Headers, _) => "headers",
+            (FaultKind::Late(_), _) => "late",
+            (FaultKind::Lossy, _) => "lossy",
         }
     }
 
     /// Whether it takes the place of the answer. The others only add to it, so any number of them can meet a call.
     pub(super) fn replaces(&self) -> bool {
-        !matches!(self.kind, FaultKind::Delay(_) | FaultKind::SlowBody { .. } | FaultKind::Headers)
+        match self.kind {
+            FaultKind::Delay(_)
+            | FaultKind::SlowBody { .. }
+            | FaultKind::Headers
+            | FaultKind::Late(_)
+            | FaultKind::Lossy => false,
+            FaultKind::Status { .. }
+            | FaultKind::Json { .. }
+            | FaultKind::Html(_)
+            | FaultKind::Empty(_)
+            | FaultKind::Garbage
+            | FaultKind::Endless
+            | FaultKind::GzipBomb
+            | FaultKind::Truncated
+            | FaultKind::Drop
+            | FaultKind::RateLimited(_)
+            | FaultKind::Redirect(_) => true,
+        }
     }
 
     fn matches(&self, operation: Operation, target: Option<&Target>) -> bool {

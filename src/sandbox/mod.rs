@@ -2,7 +2,7 @@
 //!
 //! New users meet it as `truenorth --sandbox` and `truenorth sandbox`; every test of truenorth talks to it. It serves
 //! all paths and methods of the contract, `openapi.yaml` beside this file, in the short form and under
-//! `/v1/teams/{team}`, and `GET /v1/login` for the official command line. Bodies are checked against the schemas of
+//! `/v1/teams/{team}`, `GET /v1/auth`, and `GET /v1/login` for the official command line. Bodies are checked against the schemas of
 //! that document and nothing else, so the sandbox and the manifest module cannot share a mistake.
 //!
 //! ```text
@@ -115,10 +115,14 @@ pub struct Options {
     pub shape: Shape,
     /// Which tokens are good.
     pub token: TokenRule,
+    /// The team that every token belongs to; nothing: `GET /v1/auth` is not served, as by an older API.
+    pub account: Option<String>,
     /// Which services exist.
     pub services: Services,
     /// Requests allowed in a window.
     pub limit: u32,
+    /// Whether answers say what is left of it.
+    pub tells_quota: bool,
     /// Length of that window, which begins with its first request.
     pub window: Duration,
     /// Time from PENDING to COMPLETED; zero: at once.
@@ -135,8 +139,10 @@ impl Default for Options {
         Self {
             shape: Shape::Flat,
             token: TokenRule::Any,
+            account: Some("sandbox".to_owned()),
             services: Services::Any,
             limit: 1000,
+            tells_quota: true,
             window: Duration::from_secs(3600),
             rollout: Duration::from_secs(10),
             latency: Duration::ZERO,

@@ -16,12 +16,29 @@ use super::target::Target;
 use super::world::{MAX_SERVICES, Service, State, World};
 
 /// The body of a call, as far as it could be read.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Sent {
     /// JSON.
     Json(Value),
     /// Something else, or nothing; the text says what is wrong with it.
     NoJson(String),
+}
+
+impl Sent {
+    /// The same without `docker` and `buildpack`, where it says what to deploy as well.
+    pub(super) fn without_runtime(&self) -> Self {
+        let mut sent = self.clone();
+        if let Self::Json(Value::Object(body)) = &mut sent {
+            let deployment = match body.get_mut("deployment") {
+                Some(Value::Object(deployment)) => deployment,
+                _ => body,
+            };
+            if deployment.contains_key("external") || deployment.contains_key("internal") {
+                deployment.retain(|name, _| name != "docker" && name != "buildpack");
+            }
+        }
+        sent
+    }
 }
 
 /// A call refused, in the provider's terms.
@@ -67,6 +84,7 @@ pub(super) fn carry_out(
     let target = target_of(ids);
     match (operation, target) {
         (Operation::Login, _) => Ok(json!({"data": {}})),
+        (Operation::Auth, _) => auth(world),
         (Operation::ListServices, _) => list(world, ids, query),
         (Operation::GetService, Some(target)) => with_service(world, &target, |_, service, now| {
             let shown = match world.inner.options.shape {
@@ -171,6 +189,22 @@ fn with_service<T>(
         Some(service) => step(log, service, now),
         None => Err(not_found(format!("service `{target}` does not exist"))),
     }
+}
+
+/// Whose the token is; an older API does not serve the call.
+fn auth(world: &World) -> Result<Value, Refusal> {
+    let id = world.inner.options.account.as_deref().ok_or_else(|| not_found("no such path"))?;
+    Ok(json!({"data": {
+        "id": "sandbox-token",
+        "name": "sandbox",
+        "creatorEmail": "nobody@example.com",
+        "createdAt": "2026-01-01T00:00:00.000Z",
+        "expiresAt": null,
+        "tokenKind": "api",
+        "entityType": "team",
+        "entityId": id,
+        "entityUid": format!("uid-{id}"),
+    }}))
 }
 
 fn list(world: &World, ids: &Ids, query: &str) -> Result<Value, Refusal> {

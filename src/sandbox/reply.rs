@@ -27,6 +27,13 @@ const BOMB_HEAD: [u8; 25] = [
 /// Compressed size of the bomb: unpacked, a little over one gibibyte.
 const BOMB_BYTES: usize = 1 << 20;
 
+/// The headers of the rate limit.
+const QUOTA: [HeaderName; 3] = [
+    HeaderName::from_static("x-ratelimit-limit"),
+    HeaderName::from_static("x-ratelimit-remaining"),
+    HeaderName::from_static("x-ratelimit-reset"),
+];
+
 /// An answer that is not on its way yet.
 #[derive(Debug)]
 pub(super) struct Reply {
@@ -66,12 +73,15 @@ impl Reply {
 
     /// Adds the three headers of the rate limit.
     pub(super) fn with_quota(mut self, quota: Quota) -> Self {
-        for (name, value) in [
-            ("x-ratelimit-limit", HeaderValue::from(quota.limit)),
-            ("x-ratelimit-remaining", HeaderValue::from(quota.remaining)),
-            ("x-ratelimit-reset", HeaderValue::from(quota.reset)),
-        ] {
-            self.headers.insert(HeaderName::from_static(name), value);
+        let values = [HeaderValue::from(quota.limit), quota.remaining.into(), quota.reset.into()];
+        self.headers.extend(QUOTA.into_iter().zip(values));
+        self
+    }
+
+    /// Takes them away again.
+    pub(super) fn without_quota(mut self) -> Self {
+        for name in QUOTA {
+            self.headers.remove(name);
         }
         self
     }
@@ -104,6 +114,7 @@ impl Reply {
                 }
                 Self::json(*status, &json!({ "error": error })).with_quota(quota)
             }
+            FaultKind::Json { status, body } => Self::json(*status, body),
             FaultKind::Html(status) => Self::new(
                 *status,
                 Some("text/html"),
@@ -142,7 +153,11 @@ impl Reply {
                 }
                 reply
             }
-            FaultKind::Delay(_) | FaultKind::SlowBody { .. } | FaultKind::Headers => own?,
+            FaultKind::Delay(_)
+            | FaultKind::SlowBody { .. }
+            | FaultKind::Headers
+            | FaultKind::Late(_)
+            | FaultKind::Lossy => own?,
         };
         Some(reply)
     }
@@ -174,6 +189,10 @@ fn rate_limited(wait: Wait, quota: Quota, clock: &Clock) -> Reply {
     let mut reply = Reply::refusal(&refusal);
     let retry_after = match wait {
         Wait::Reset(reset) => return reply.with_quota(Quota { remaining: 0, reset, ..quota }),
+        Wait::ResetAt(wait) => {
+            let at = clock.wall(Instant::now() + wait).as_second();
+            return reply.with_quota(Quota { remaining: 0, reset: u64::try_from(at).unwrap_or_default(), ..quota });
+        }
         Wait::RetryAfter(seconds) => HeaderValue::from(seconds),
         Wait::RetryDate(wait) => http_date(clock, wait),
         Wait::Unsaid => return reply,

@@ -12,6 +12,8 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::Response;
 use futures_util::StreamExt;
 use secrecy::ExposeSecret;
+use serde_json::Value;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::TokenRule;
@@ -52,6 +54,7 @@ pub(super) async fn serve(
         reply = answer(&world, &ticket, &parts, body, route) => match reply {
             Some(reply) => {
                 ticket.end(Answer::Status(reply.status.as_u16()));
+                let reply = if world.inner.options.tells_quota { reply } else { reply.without_quota() };
                 reply.into_response(&line)
             }
             None => {
@@ -106,12 +109,23 @@ async fn carry_out_among(
     quota: Quota,
 ) -> Option<Reply> {
     let (clock, arrived) = (&world.inner.clock, Instant::now());
+    let is_lossy = faults.iter().any(|fault| matches!(fault.kind, FaultKind::Lossy));
+    let sent = if is_lossy { &sent.without_runtime() } else { sent };
+    let late = faults.iter().find_map(|fault| match fault.kind {
+        FaultKind::Late(delay) => Some(carry_out_late(world, ticket.number, operation, ids, query, sent, delay)),
+        _ => None,
+    });
     let replacing = |moment| faults.iter().find(|fault| fault.moment == moment && fault.replaces());
     wait(faults, Moment::Before).await;
     if let Some(fault) = replacing(Moment::Before) {
         return Some(Reply::spoilt(fault, None, quota, clock)?.with_headers(&fault.headers));
     }
-    let own = match carry_out(world, ticket.number, operation, ids, query, sent) {
+    let done = match late {
+        // The task ends by itself, whether its end is waited for or not.
+        Some(late) => late.await.ok()?,
+        None => carry_out(world, ticket.number, operation, ids, query, sent),
+    };
+    let own = match done {
         Ok(value) => Reply::json(200, &value),
         Err(refusal) => Reply::refusal(&refusal),
     };
@@ -130,6 +144,23 @@ async fn carry_out_among(
         }
     }
     Some(reply)
+}
+
+/// Carries a call out later, whatever becomes of its connection meanwhile.
+fn carry_out_late(
+    world: &World,
+    number: u64,
+    operation: Operation,
+    ids: &Ids,
+    query: &str,
+    sent: &Sent,
+    delay: Duration,
+) -> JoinHandle<Result<Value, Refusal>> {
+    let (world, ids, query, sent) = (world.clone(), ids.clone(), query.to_owned(), sent.clone());
+    tokio::spawn(async move {
+        tokio::time::sleep(delay).await;
+        carry_out(&world, number, operation, &ids, &query, &sent)
+    })
 }
 
 async fn wait(faults: &[Fault], moment: Moment) {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use rustix::process::Signal;
+use serde_json::json;
 use truenorth::sandbox::{Call, Fault, FaultKind, Operation, Options, Storm, Wait};
 
 use crate::support::{Api, Daemon, Workspace, eventually, seed, tag, tags};
@@ -17,7 +18,7 @@ const AT_ONCE: usize = 6;
 const SILENT: usize = 0;
 /// How long the daemon waits for an answer.
 const TIMEOUT: &str = "700ms";
-const KINDS: usize = 13;
+const KINDS: usize = 16;
 
 /// A number for each kind of fault. A new kind has to be named here, and then to have its place in [`faults`].
 fn kind(fault: &Fault) -> usize {
@@ -31,31 +32,42 @@ fn kind(fault: &Fault) -> usize {
         FaultKind::Truncated => 6,
         FaultKind::Drop => 7,
         // `Unsaid` is missing below: it is a pause of a minute.
-        FaultKind::RateLimited(Wait::Reset(_) | Wait::RetryAfter(_) | Wait::RetryDate(_) | Wait::Unsaid) => 8,
+        FaultKind::RateLimited(
+            Wait::Reset(_) | Wait::ResetAt(_) | Wait::RetryAfter(_) | Wait::RetryDate(_) | Wait::Unsaid,
+        ) => 8,
         FaultKind::Redirect(_) => 9,
         FaultKind::Delay(_) => 10,
         FaultKind::SlowBody { .. } => 11,
         FaultKind::Headers => 12,
+        FaultKind::Json { .. } => 13,
+        FaultKind::Late(_) => 14,
+        FaultKind::Lossy => 15,
     }
 }
 
 /// All faults, most of them before and after the update takes effect.
 fn faults() -> Vec<Fault> {
-    // Of 401 see below. What the sandbox has not done it does not call done: no garbage with status 200 before.
+    // Of 401 see below.
     let statuses = [400, 403, 404, 405, 408, 409, 410, 413, 422, 425, 500, 501, 502, 503, 504, 599];
     let mut faults: Vec<Fault> = statuses.map(Fault::status).into();
     for fault in [Fault::status(500), Fault::html(502), Fault::empty(504), Fault::drop()] {
         faults.extend([fault.clone(), fault.after_carrying_out()]);
     }
-    for fault in [Fault::garbage(), Fault::endless(), Fault::gzip_bomb(), Fault::truncated()] {
+    for fault in [Fault::endless(), Fault::gzip_bomb(), Fault::truncated()] {
         faults.push(fault.after_carrying_out());
     }
-    let waits = [Wait::Reset(1), Wait::RetryAfter(1), Wait::RetryDate(Duration::from_secs(1))];
+    // What no API wrote proves nothing, whatever its status.
+    let error = json!({"error": {"status": 400, "message": "credentials not found"}});
+    let pages = [Fault::html(200), Fault::html(404), Fault::empty(200), Fault::garbage(), Fault::json(200, error)];
+    faults.extend(pages.into_iter().flat_map(|fault| [fault.clone(), fault.after_carrying_out()]));
+    let second = Duration::from_secs(1);
+    let waits = [Wait::Reset(1), Wait::ResetAt(second), Wait::RetryAfter(1), Wait::RetryDate(second)];
     faults.extend(waits.map(Fault::rate_limited));
     let delay = Duration::from_millis(30);
     faults.extend([Fault::delay(delay), Fault::delay(delay).after_carrying_out()]);
     faults.push(Fault::redirect("https://api.example.com/elsewhere"));
     faults.push(Fault::slow_body(4, Duration::from_millis(5)));
+    faults.extend([Fault::late(delay), Fault::lossy()]);
     faults.push(Fault::headers().with_header("deprecation", "@1780272000"));
     faults
 }

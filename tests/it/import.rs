@@ -352,6 +352,22 @@ fn a_project_of_many_services_comes_in_pages() {
 }
 
 #[test]
+fn half_of_a_project_is_not_taken_for_the_whole() {
+    let page = |id: &str, next: &str| {
+        let services = json!([{"id": id, "serviceType": "deployment"}]);
+        json!({"data": {"services": services}, "pagination": {"hasNextPage": true, "cursor": next, "count": 1}})
+    };
+    let (api, workspace) = (shop(), Workspace::new());
+    for (id, next) in [("web", "aa"), ("cache", "bb"), ("api", "aa")] {
+        api.world().script(Fault::json(200, page(id, next)).on(Operation::ListServices));
+    }
+    let ran = import(&workspace, &api, &[]).exits(1);
+    assert!(ran.stderr.contains("a page leads back to one that was read already"), "{}", ran.stderr);
+    assert_eq!(api.world().call_count(), 3, "neither followed for ever nor believed");
+    assert!(!workspace.path().join("out/shop").exists());
+}
+
+#[test]
 fn what_cannot_begin_says_why() {
     let (api, workspace) = (shop(), Workspace::new());
     let gone = workspace.run(&["import", "--project", "nosuch", "--out", "out", "--api-url", &api.url()]).exits(1);

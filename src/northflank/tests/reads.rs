@@ -5,7 +5,7 @@ use serde_json::json;
 use super::server::{Script, Server, answer};
 use super::*;
 use crate::model::{Live, LiveExternal, LiveInternal, LiveRuntime, Rollout, RuntimeUpdate, ServiceKind};
-use crate::northflank::{AcceptedBody, Delivery, Deprecation, Disposition, Listed, Page, Scope};
+use crate::northflank::{AcceptedBody, Delivery, Deprecation, Disposition, Entity, Listed, Page, Scope, TokenKind};
 
 /// The request line and the body of the only request.
 fn asked(server: &Server) -> (String, String) {
@@ -300,4 +300,43 @@ async fn a_call_on_its_way_out_is_told_in_success_and_failure() {
     let server = Server::answering("200 OK", ACCEPTED).await;
     let answered = client(&server.url).update_deployment(&key(), &update()).await.expect("accepted");
     assert_eq!(answered.deprecated, None);
+}
+
+#[tokio::test]
+async fn a_token_tells_whose_it_is() {
+    let body = json!({"data": {
+        "id": "t1", "name": "ci", "creatorEmail": "a@b.c", "createdAt": "x", "tokenKind": "api", "entityType": "org",
+        "entityId": "acme-co", "entityUid": "u", "expiresAt": "2027-01-01T00:00:00.000Z", "permissions": {},
+    }});
+    let server = Server::answering("200 OK", &body.to_string()).await;
+    let account = client(&server.url).account().await.expect("read").value.expect("served");
+    assert_eq!((account.entity, account.id.as_str()), (Entity::Organisation, "acme-co"));
+    assert_eq!(account.token_kind, Some(TokenKind::Api));
+    assert_eq!(account.expires_at, "2027-01-01T00:00:00Z".parse().ok());
+    assert_eq!(asked(&server).0, "GET /v1/auth HTTP/1.1");
+
+    let endless = r#"{"data":{"entityType":"team","entityId":"a","expiresAt":null}}"#;
+    let server = Server::answering("200 OK", endless).await;
+    let account = client(&server.url).account().await.expect("read").value.expect("served");
+    assert_eq!((account.entity, account.expires_at, account.token_kind), (Entity::Team, None, None));
+}
+
+#[tokio::test]
+async fn an_api_that_tells_no_account_is_told_from_one_that_fails() {
+    let error = |status| format!(r#"{{"error":{{"status":{status},"message":"no such path"}}}}"#);
+    for (head, status) in [("404 Not Found", 404), ("405 Method Not Allowed", 405)] {
+        let server = Server::answering(head, &error(status)).await;
+        assert_eq!(client(&server.url).account().await.expect("an answer").value, None, "{head}");
+    }
+    for (head, body) in [
+        ("404 Not Found", "404 page not found".to_owned()),
+        ("401 Unauthorized", error(401)),
+        ("200 OK", r#"{"data":{}}"#.to_owned()),
+        ("200 OK", r#"{"data":{"entityType":"planet","entityId":"a"}}"#.to_owned()),
+        ("200 OK", r#"{"data":{"entityType":"team","entityId":"a\u001b[2J"}}"#.to_owned()),
+        ("200 OK", format!(r#"{{"data":{{"entityType":"team","entityId":"{}"}}}}"#, "a".repeat(201))),
+    ] {
+        let server = Server::answering(head, &body).await;
+        client(&server.url).account().await.expect_err(&body);
+    }
 }

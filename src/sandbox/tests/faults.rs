@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use jiff::fmt::rfc2822::DateTimeParser;
 use reqwest::Method;
+use serde_json::json;
 use tokio::time::Instant;
 
 use super::super::{Answer, Fault, Operation, Options, Storm, Wait};
-use super::{Bench, Got, client_builder, image};
+use super::{Bench, Got, client_builder, eventually, image};
 
 const WEB: &str = "/v1/projects/shop/services/web";
 
@@ -216,6 +217,63 @@ async fn faults_that_add_to_an_answer_meet_one_call_together() {
     assert_eq!((got.status, got.header("x-one")), (500, Some("1")));
     assert_eq!(bench.world.calls()[0].faults, ["headers", "delay", "status"]);
     assert_eq!(bench.get(WEB).await.status, 501, "the second one waits for the next call");
+}
+
+#[tokio::test]
+async fn a_late_update_takes_effect_though_nobody_waits_for_it() {
+    let bench = bench().await;
+    bench.world.script(Fault::late(Duration::from_millis(20)).on(Operation::UpdateServiceDeployment).times(2));
+    bench.world.script(Fault::drop().on(Operation::UpdateServiceDeployment));
+    let body = image("nginx:2");
+    let update = bench.try_send(Method::POST, &format!("{WEB}/deployment"), Some(&body)).await;
+    assert!(update.is_err(), "the answer is lost at once");
+    assert!(bench.world.updates("shop/web").is_empty());
+    eventually("it takes effect", || bench.world.updates("shop/web") == [body.clone()]).await;
+    assert_eq!(bench.update("web", image("nginx:3")).await.status, 200, "who waits gets the answer");
+    assert_eq!(bench.shown("web").await["imageUrl"], "docker.io/nginx:3");
+}
+
+#[tokio::test]
+async fn a_lossy_update_leaves_how_the_service_starts() {
+    let bench = bench().await;
+    let docker = |text: &str| json!({"configType": "customCommand", "customCommand": text});
+    bench.update("web", json!({"external": {"imagePath": "nginx:1"}, "docker": docker("one")})).await;
+    bench.world.script(Fault::lossy().always());
+    let both = json!({"external": {"imagePath": "nginx:2"}, "docker": docker("two")});
+    assert_eq!(bench.update("web", both).await.json, json!({"data": {}}));
+    let shown = bench.shown("web").await;
+    assert_eq!((&shown["external"]["imagePath"], &shown["docker"]), (&json!("nginx:2"), &docker("one")));
+    bench.update("web", json!({"docker": docker("two")})).await;
+    assert_eq!(bench.shown("web").await["docker"], docker("two"), "alone it is taken");
+}
+
+#[tokio::test]
+async fn an_answer_can_be_any_json_and_hide_the_quota() {
+    let bench = Bench::start(Options { tells_quota: false, ..Options::default() }).await;
+    assert_eq!(bench.get(WEB).await.header("x-ratelimit-limit"), None);
+    bench.world.script(Fault::json(200, json!({"error": "no"})));
+    let got = bench.get(WEB).await;
+    assert_eq!((got.status, got.json), (200, json!({"error": "no"})));
+    bench.world.script(Fault::rate_limited(Wait::Unsaid));
+    assert_eq!(bench.get(WEB).await.header("retry-after"), None);
+}
+
+#[tokio::test]
+async fn a_reset_can_be_a_unix_time() {
+    let bench = bench().await;
+    bench.world.script(Fault::rate_limited(Wait::ResetAt(Duration::from_secs(5))));
+    let got = bench.get(WEB).await;
+    let reset: i64 = got.header("x-ratelimit-reset").unwrap().parse().unwrap();
+    assert!((0..=6).contains(&(reset - jiff::Timestamp::now().as_second())), "{reset}");
+}
+
+#[tokio::test]
+async fn a_token_belongs_to_an_account_unless_the_api_is_old() {
+    let bench = bench().await;
+    let account = bench.get("/v1/auth").await.json["data"].clone();
+    assert_eq!((&account["entityType"], &account["entityId"]), (&json!("team"), &json!("sandbox")));
+    let bench = Bench::start(Options { account: None, ..Options::default() }).await;
+    assert_eq!(bench.get("/v1/auth").await.json["error"]["status"], 404);
 }
 
 #[tokio::test]
