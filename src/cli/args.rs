@@ -97,8 +97,12 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "DURATION", env = "TRUENORTH_RESYNC", default_value = "1m", value_parser = duration)]
     pub(super) resync: Duration,
     /// Daemon: quiet time after a change before it is acted on; at most 20 times as long under constant change
-    #[arg(long, value_name = "DURATION", env = "TRUENORTH_DEBOUNCE", default_value = "100ms", value_parser = duration)]
-    pub(super) debounce: Duration,
+    ///
+    /// Without this it follows what happens: some milliseconds after what is whole by itself (a file that was closed or
+    /// renamed, a link that was swapped, git's lock let go), up to 100ms while a writer or a burst of changes goes on. A
+    /// file that is open for writing keeps what it had until it is closed, or quiet for 3s.
+    #[arg(long, value_name = "DURATION", env = "TRUENORTH_DEBOUNCE", value_parser = duration)]
+    pub(super) debounce: Option<Duration>,
     /// Daemon: address of /healthz, /readyz, /metrics and /status, or off
     #[arg(long, value_name = "ADDR", env = "TRUENORTH_LISTEN", default_value = "127.0.0.1:9095", value_parser = listen)]
     pub(super) listen: Listen,

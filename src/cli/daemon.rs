@@ -6,7 +6,7 @@ use super::args::{Listen, LogLevel, RunArgs};
 use super::exit::Exit;
 use super::target::Target;
 use super::{logging, misconfigured};
-use crate::daemon::{DaemonSettings, Stop, run as run_daemon};
+use crate::daemon::{DaemonSettings, Debounce, Stop, run as run_daemon};
 use crate::engine::Pace;
 use crate::error::chain;
 use crate::status::{Meters, Server, desk};
@@ -43,7 +43,7 @@ async fn daemon(args: &RunArgs) -> anyhow::Result<Exit> {
         pace: Pace { concurrency: args.concurrency.into(), watch_period: Some(args.drift_every), ..Pace::default() },
         rules: args.rules.rules(),
         resync: args.resync,
-        debounce: args.debounce,
+        debounce: args.debounce.map_or(Debounce::Adaptive, Debounce::Fixed),
     };
     let folder = args.folder.manifests.clone();
     let ended = run_daemon(folder, ledger, api, settings, signals, queries, meters).await;

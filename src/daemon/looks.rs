@@ -7,8 +7,17 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::source::Writing;
+
 /// Under constant change, a look comes after this many quiet times at the latest.
 const AT_MOST: u32 = 20;
+
+/// The quiet time after a change that is whole by itself, and the longest: while files are being written, or more and
+/// more changes come.
+const SHORTEST: Duration = Duration::from_millis(2);
+const LONGEST: Duration = Duration::from_millis(100);
+/// What is noticed within this time is one change: a rename alone gives several events.
+const ONE_CHANGE: Duration = Duration::from_millis(1);
 
 /// The folder is read ahead after this part of the quiet time: what is written file by file is mostly whole by then.
 /// After twice as much each time that more came, so that constant change costs a few reads and not one after the other.
@@ -24,6 +33,25 @@ const RESTS: u32 = 4;
 
 /// How soon to look again after a look that failed.
 const FAILED_AGAIN: Duration = Duration::from_secs(5);
+
+/// How long it has to be quiet after a change before it is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Debounce {
+    /// By what happened: shortly after what is whole by itself, longer while a writer or a burst goes on.
+    Adaptive,
+    /// Always as long.
+    Fixed(Duration),
+}
+
+/// What was noticed since the last look began.
+#[derive(Clone, Copy, Debug)]
+struct Noticed {
+    first: Instant,
+    last: Instant,
+    /// How many changes came one after the other.
+    changes: u32,
+    writing: Writing,
+}
 
 /// Why a look begins. It reaches logs and metrics, and decides nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,10 +105,9 @@ impl Aim {
 /// The times of the looks. One look runs at a time.
 #[derive(Debug)]
 pub(super) struct Looks {
-    quiet: Duration,
+    debounce: Debounce,
     resync: Duration,
-    /// The first and the last event since the last look began.
-    events: Option<(Instant, Instant)>,
+    events: Option<Noticed>,
     /// The last event before the folder was read ahead.
     ahead: Option<Instant>,
     /// How often it was read ahead since the last look began.
@@ -97,9 +124,9 @@ pub(super) struct Looks {
 
 impl Looks {
     /// The first look is due at once.
-    pub(super) fn new(quiet: Duration, resync: Duration, now: Instant) -> Self {
+    pub(super) fn new(debounce: Debounce, resync: Duration, now: Instant) -> Self {
         Self {
-            quiet,
+            debounce,
             resync,
             events: None,
             ahead: None,
@@ -113,9 +140,16 @@ impl Looks {
     }
 
     /// Something changed in the folder.
-    pub(super) fn event(&mut self, now: Instant) {
-        let first = self.events.map_or(now, |(first, _)| first);
-        self.events = Some((first, now));
+    pub(super) fn event(&mut self, now: Instant, writing: Writing) {
+        let new = Noticed { first: now, last: now, changes: 1, writing };
+        self.events = Some(self.events.map_or(new, |Noticed { first, last, changes, .. }| {
+            let changes = match writing {
+                // What git wrote is whole now, however many files it were.
+                Writing::GitEnded => 1,
+                Writing::Ended | Writing::GoesOn => changes + u32::from(now >= last + ONE_CHANGE),
+            };
+            Noticed { first, last: now, changes, writing }
+        }));
     }
 
     /// Somebody asks for a look now.
@@ -137,26 +171,44 @@ impl Looks {
         if self.asked.is_some() {
             return now;
         }
-        let quiet = self.events.map(|(first, last)| (last + self.quiet).min(first + self.quiet * AT_MOST));
+        let quiet = self.events.map(|noticed| (noticed.last + self.quiet(noticed)).min(noticed.first + self.at_most()));
         quiet.map_or(self.next, |quiet| quiet.min(self.next)).max(self.rests_until)
+    }
+
+    fn quiet(&self, noticed: Noticed) -> Duration {
+        match (self.debounce, noticed.writing) {
+            (Debounce::Fixed(quiet), _) => quiet,
+            (Debounce::Adaptive, Writing::GoesOn) => LONGEST,
+            (Debounce::Adaptive, Writing::Ended | Writing::GitEnded) => {
+                SHORTEST.saturating_mul(1 << (noticed.changes - 1).min(10)).min(LONGEST)
+            }
+        }
+    }
+
+    fn at_most(&self) -> Duration {
+        match self.debounce {
+            Debounce::Fixed(quiet) => quiet.saturating_mul(AT_MOST),
+            Debounce::Adaptive => LONGEST * AT_MOST,
+        }
     }
 
     /// When the folder is to be read ahead: once after the newest event.
     fn ahead_due(&self) -> Option<Instant> {
-        let (_, last) = self.events?;
-        let due = last + self.quiet.saturating_mul(1 << self.aheads.min(AHEAD)) / AHEAD;
-        (self.ahead != Some(last)).then(|| due.max(self.rests_until))
+        let noticed = self.events?;
+        let ahead = self.quiet(noticed).saturating_mul(1 << self.aheads.min(AHEAD)) / AHEAD;
+        // Where the quiet time is as short as that, the look itself is as soon.
+        (self.ahead != Some(noticed.last) && ahead >= SHORTEST).then(|| (noticed.last + ahead).max(self.rests_until))
     }
 
     /// What was due begins. With a look comes when the change was noticed that it is to see.
     pub(super) fn begin(&mut self, now: Instant) -> (Aim, Option<Instant>) {
         self.running = Some(now);
-        let last = self.events.map(|(_, last)| last);
+        let last = self.events.map(|noticed| noticed.last);
         if self.look_due(now) > now {
             (self.ahead, self.aheads) = (last, self.aheads + 1);
             return (Aim::Ahead, None);
         }
-        let event = self.events.take().map(|(first, _)| first);
+        let event = self.events.take().map(|noticed| noticed.first);
         let ahead = self.ahead.take();
         self.aheads = 0;
         let aim = match (self.asked.take(), event) {
@@ -200,6 +252,11 @@ impl Looks {
         self.next = now;
     }
 
+    /// Something is to be looked at soon without an event.
+    pub(super) fn soon(&mut self, at: Instant) {
+        self.next = self.next.min(at);
+    }
+
     /// The look failed.
     pub(super) fn failed(&mut self, now: Instant) {
         self.rest(now);
@@ -215,7 +272,7 @@ mod tests {
     const RESYNC: Duration = Duration::from_secs(60);
 
     fn looked(start: Instant) -> Looks {
-        let mut looks = Looks::new(QUIET, RESYNC, start);
+        let mut looks = Looks::new(Debounce::Fixed(QUIET), RESYNC, start);
         assert_eq!(looks.due(start), Some(start));
         assert_eq!(looks.begin(start).0, Aim::Look(Trigger::Start));
         assert_eq!(looks.due(start), None, "one look at a time");
@@ -226,7 +283,7 @@ mod tests {
     /// Being read ahead of a change.
     fn reading_ahead(start: Instant) -> Looks {
         let mut looks = looked(start);
-        looks.event(start);
+        looks.event(start, Writing::Ended);
         assert_eq!(looks.begin(start + QUIET / 2).0, Aim::Ahead);
         looks
     }
@@ -243,8 +300,8 @@ mod tests {
     fn a_change_is_looked_at_after_a_quiet_time() {
         let start = Instant::now();
         let mut looks = looked(start);
-        looks.event(start);
-        looks.event(start + QUIET / 2);
+        looks.event(start, Writing::Ended);
+        looks.event(start + QUIET / 2, Writing::Ended);
         assert_eq!(looks.look_due(start), start + QUIET / 2 + QUIET);
         assert_eq!(looks.begin(start + QUIET * 2), (Aim::Look(Trigger::Event), Some(start)));
     }
@@ -253,7 +310,7 @@ mod tests {
     fn a_change_is_read_ahead_once_and_confirmed_when_it_was_quiet() {
         let start = Instant::now();
         let mut looks = looked(start);
-        looks.event(start);
+        looks.event(start, Writing::Ended);
         let ahead = start + QUIET / AHEAD;
         assert_eq!(looks.due(start), Some(ahead));
         assert_eq!(looks.begin(ahead), (Aim::Ahead, None));
@@ -267,7 +324,7 @@ mod tests {
     fn what_was_read_ahead_of_a_further_change_is_read_again() {
         let start = Instant::now();
         let mut looks = reading_ahead(start);
-        looks.event(start + QUIET / 2);
+        looks.event(start + QUIET / 2, Writing::Ended);
         looks.read_ahead(start);
         let again = start + QUIET / 2 + QUIET * 2 / AHEAD;
         assert_eq!(looks.due(again), Some(again));
@@ -292,7 +349,7 @@ mod tests {
         let mut aheads = 0;
         for step in 0..100 {
             let now = start + QUIET / 5 * step;
-            looks.event(now);
+            looks.event(now, Writing::Ended);
             let due = looks.due(now).unwrap();
             if due < now + QUIET / 5 {
                 assert_eq!(looks.begin(due).0, Aim::Ahead);
@@ -319,7 +376,7 @@ mod tests {
         let start = Instant::now();
         let mut looks = looked(start);
         for step in 0..100 {
-            looks.event(start + QUIET / 2 * step);
+            looks.event(start + QUIET / 2 * step, Writing::Ended);
         }
         assert_eq!(looks.look_due(start), start + QUIET * 20);
         assert_eq!(looks.begin(start + QUIET * 20).0, Aim::Look(Trigger::Event));
@@ -329,9 +386,9 @@ mod tests {
     fn a_change_during_a_look_causes_another_one() {
         let start = Instant::now();
         let mut looks = looked(start);
-        looks.event(start);
+        looks.event(start, Writing::Ended);
         looks.begin(start + QUIET);
-        looks.event(start + QUIET);
+        looks.event(start + QUIET, Writing::Ended);
         looks.ended(start + QUIET, RESYNC);
         assert_eq!(looks.look_due(start), start + QUIET * 2);
     }
@@ -384,5 +441,59 @@ mod tests {
         looks.ask(Trigger::Asked);
         assert_eq!(looks.due(start), Some(start));
         assert_eq!(looks.begin(start).0, Aim::Look(Trigger::Asked));
+    }
+
+    /// When it is looked at after these events, in milliseconds from the first.
+    fn adaptive(events: &[(u64, Writing)]) -> u128 {
+        let start = Instant::now();
+        let mut looks = Looks::new(Debounce::Adaptive, RESYNC, start);
+        looks.begin(start);
+        looks.ended(start, RESYNC);
+        for (at, writing) in events {
+            looks.event(start + Duration::from_millis(*at), *writing);
+        }
+        looks.look_due(start).duration_since(start).as_millis()
+    }
+
+    #[test]
+    fn what_is_whole_by_itself_is_looked_at_within_milliseconds() {
+        use Writing::{Ended, GoesOn};
+        assert_eq!(adaptive(&[(0, Ended)]), 2);
+        assert_eq!(adaptive(&[(0, Ended), (0, Ended), (0, Ended)]), 2, "a rename gives several events at once");
+        assert_eq!(adaptive(&[(0, GoesOn), (0, GoesOn), (0, Ended)]), 2, "written and closed");
+        assert_eq!(adaptive(&[(0, GoesOn), (40, Ended)]), 44, "closed after a while");
+    }
+
+    #[test]
+    fn a_writer_and_a_burst_are_waited_for_longer_and_never_more_than_before() {
+        use Writing::{Ended, GitEnded, GoesOn};
+        assert_eq!(adaptive(&[(0, GoesOn)]), 100);
+        assert_eq!(adaptive(&[(0, Ended), (1, GoesOn)]), 101);
+        assert_eq!(adaptive(&[(0, Ended), (1, Ended)]), 5);
+        let burst: Vec<_> = (0..50).map(|at| (at, Ended)).collect();
+        assert_eq!(adaptive(&burst), 149);
+        let endless: Vec<_> = (0..5000).map(|at| (at, Ended)).collect();
+        assert_eq!(adaptive(&endless), 2000);
+        assert_eq!(adaptive(&[&burst[..], &[(50, GitEnded)]].concat()), 52, "git has written all of it");
+        assert_eq!(adaptive(&[&burst[..], &[(50, GitEnded), (51, Ended)]].concat()), 55, "and moved HEAD");
+    }
+
+    #[test]
+    fn a_quiet_time_that_was_given_is_kept_whatever_happens() {
+        for writing in [Writing::Ended, Writing::GoesOn, Writing::GitEnded] {
+            let start = Instant::now();
+            let mut looks = looked(start);
+            looks.event(start, writing);
+            assert_eq!(looks.look_due(start), start + QUIET);
+        }
+    }
+
+    #[test]
+    fn after_git_was_at_work_there_is_another_look_at_once() {
+        let start = Instant::now();
+        let mut looks = looked(start);
+        looks.begin(start + RESYNC);
+        looks.held(start + RESYNC);
+        assert_eq!(looks.due(start + RESYNC), Some(start + RESYNC));
     }
 }

@@ -19,6 +19,7 @@ mod view;
 
 pub use driver::Api;
 pub use live::plan_live;
+pub use looks::Debounce;
 pub use observe::{Observation, ObserveError, observe};
 pub use pass::{PassError, PassSettings, Progress, Waiting, reconcile_once};
 pub use run::{DaemonSettings, RunError, run};

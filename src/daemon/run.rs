@@ -9,7 +9,7 @@
 //! does not answer cannot be left; then `/readyz` says so and systemd's watchdog is no longer fed.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::{FutureExt as _, OptionFuture};
@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{debug, error, info, warn};
 
 use super::driver::{Api, Driver, Finished, News};
-use super::looks::{Aim, Looks, Trigger};
+use super::looks::{Aim, Debounce, Looks, Trigger};
 use super::stop::{Request, Stop, Stopping};
 use super::systemd::{Busy, Systemd};
 use crate::engine::{Call, Ending, Pace, Work};
@@ -29,7 +29,7 @@ use crate::error::chain;
 use crate::ledger::{Ledger, ReadError};
 use crate::manifest::Problem;
 use crate::plan::Rules;
-use crate::source::{Folder, Mounts, Snapshot, Unreadable, Watch, Watching};
+use crate::source::{Folder, Mounts, Snapshot, Unreadable, Watch, Watching, Writing};
 use crate::status::{Meters, Query};
 
 /// How the daemon paces itself.
@@ -42,7 +42,7 @@ pub struct DaemonSettings {
     /// Look at the folder this often without an event.
     pub resync: Duration,
     /// Quiet time after a change before it is acted on.
-    pub debounce: Duration,
+    pub debounce: Debounce,
 }
 
 /// Why the daemon ended before it was told to.
@@ -132,9 +132,9 @@ pub async fn run(
     let known = ledger.reader().known()?;
     let mut driver = Driver::new(settings.pace, settings.rules, known, ledger, api)?;
     driver.recall()?;
-    let changed = Arc::new(Notify::new());
-    let tell = Arc::clone(&changed);
-    let watch = Watch::start(&folder, move || tell.notify_one());
+    let heard = Arc::new(Heard::default());
+    let tell = Arc::clone(&heard);
+    let watch = Watch::start(&folder, move |writing| tell.tell(writing));
     let place = driver.ledger.place();
     info!(folder = %folder.display(), api = %place, "truenorth {} began", env!("CARGO_PKG_VERSION"));
     tell_watching(watch.watching());
@@ -152,7 +152,9 @@ pub async fn run(
         reported: Reported::Nothing,
         noticed: None,
     };
-    let mut eyes = Some(Eyes { folder: Folder::new(folder), watch });
+    let mut folder = Folder::new(folder);
+    folder.heed(watch.writers());
+    let mut eyes = Some(Eyes { folder, watch });
     let mut looking: Option<JoinHandle<Looked>> = None;
     // Without it a mount over the folder is seen by the next resync.
     let mut mounts = Mounts::open().ok();
@@ -160,8 +162,8 @@ pub async fn run(
     while stop.asked() == Stopping::No {
         let now = Instant::now();
         // What was noticed by now must be known before it is said that nothing was.
-        if changed.notified().now_or_never().is_some() {
-            daemon.looks.event(now);
+        if let Some(writing) = heard.next().now_or_never() {
+            daemon.looks.event(now, writing);
         }
         daemon.begin_calls();
         if daemon.looks.due(now).is_some_and(|due| due <= now)
@@ -187,11 +189,11 @@ pub async fn run(
             () = mounted(&mut mounts) => {
                 // While a look runs nobody can be asked, and another look does no harm.
                 if eyes.as_ref().is_none_or(|eyes| eyes.watch.displaced()) {
-                    daemon.looks.event(Instant::now());
+                    daemon.looks.event(Instant::now(), Writing::Ended);
                 }
             }
             Some(query) = queries.recv() => daemon.answer(query),
-            () = changed.notified() => daemon.looks.event(Instant::now()),
+            writing = heard.next() => daemon.looks.event(Instant::now(), writing),
             () = sleep_until(wake) => {}
         }
     }
@@ -201,6 +203,35 @@ pub async fn run(
     daemon.driver.drain(&mut stop, |finished| count(&meters, &finished)).await?;
     info!("stopped");
     Ok(())
+}
+
+/// What the watch tells, until the loop takes it.
+#[derive(Debug, Default)]
+struct Heard {
+    told: Notify,
+    last: Mutex<Option<Writing>>,
+}
+
+impl Heard {
+    fn tell(&self, writing: Writing) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = match (*last, writing) {
+            // That git ended counts also where HEAD moved since.
+            (Some(Writing::GitEnded), Writing::Ended) => Some(Writing::GitEnded),
+            _ => Some(writing),
+        };
+        self.told.notify_one();
+    }
+
+    /// What was told last, once something is. Cancel-safe.
+    async fn next(&self) -> Writing {
+        loop {
+            self.told.notified().await;
+            if let Some(writing) = self.last.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                return writing;
+            }
+        }
+    }
 }
 
 /// Returns when something was mounted or unmounted, on the whole machine. Cancel-safe.
@@ -235,7 +266,7 @@ impl Daemon {
         }
         tokio::task::spawn_blocking(move || {
             // Watches first: what changes after them is an event, what changed before them is seen.
-            let news = eyes.watch.follow(&[]).cloned();
+            let news = eyes.watch.follow(&eyes.folder.git_files()).cloned();
             // Where changes cannot be had by events, folders' times may be those of another machine.
             let trusted = *eyes.watch.watching() == Watching::Events;
             let saw = saw(&mut eyes.folder, aim, trusted);
@@ -254,8 +285,12 @@ impl Daemon {
             Saw::Ahead => self.looks.read_ahead(Instant::now()),
             Saw::Unchanged => self.succeed(),
             Saw::Snapshot(snapshot) => {
+                let unfinished = snapshot.unfinished;
                 self.see(*snapshot);
                 self.succeed();
+                if unfinished {
+                    self.looks.soon(Instant::now() + UNFINISHED_AGAIN);
+                }
             }
             // git is at work: as a rule for a moment.
             Saw::Nothing(unreadable) if unreadable.may_pass() => self.looks.held(Instant::now()),
@@ -373,6 +408,9 @@ impl Daemon {
         wakes.into_iter().flatten().min().unwrap_or(now + self.resync)
     }
 }
+
+/// How soon to look again for files that were being written: those that are left open count as finished some day.
+const UNFINISHED_AGAIN: Duration = Duration::from_secs(1);
 
 /// How long one look waits for git; then there is another.
 const WAITS_FOR_GIT: Duration = Duration::from_secs(5);

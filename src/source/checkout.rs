@@ -26,7 +26,6 @@ use gix_hash::ObjectId;
 use thiserror::Error;
 
 use super::stamp::Stamp;
-pub use committed::Busy;
 pub(super) use committed::{Committed, Comparison, File};
 pub use operation::Operation;
 use refs::{MAX_REF_BYTES, Refs};

@@ -58,6 +58,11 @@ impl Found {
         Ok(Self { file, odd_path, by, stamp, contents: Contents { blob: blob_id(ids, buffer), parsed } })
     }
 
+    #[cfg(test)]
+    pub(super) fn made(file: &Arc<str>, stamp: Stamp, contents: Contents) -> Self {
+        Self { file: Arc::clone(file), odd_path: None, stamp, contents }
+    }
+
     /// Its path from the folder's top.
     pub(super) fn path(&self) -> &Path {
         self.odd_path.as_deref().unwrap_or_else(|| Path::new(&*self.file))

@@ -1,9 +1,11 @@
 //! Disk in: reads a folder into a [`Snapshot`], what all valid manifests say at one moment.
 //!
 //! A look reads and parses in parallel (`walk`) what it finds on the way from folder to folder (`list`, `disk`), and
-//! remembers each file's stamp, so that the next look reads only what changed. It starts over when the folder changed under it: a file vanished half-way, a link on
-//! the way to the folder was swapped, or the checkout moved on. What could not be read is a problem, never an absence.
+//! remembers each file's stamp, so that the next look reads only what changed. It starts over when the folder changed
+//! under it: a file vanished half-way, a link on the way to the folder was swapped, or the checkout moved on. What could
+//! not be read is a problem, never an absence; where somebody is in the middle of something (`busy`), it is waited for.
 
+mod busy;
 mod checkout;
 mod disk;
 mod editors;
@@ -17,27 +19,32 @@ mod stamp;
 mod standing;
 mod walk;
 mod watch;
+mod writers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use thiserror::Error;
 
 use crate::error;
-use crate::manifest::{Parsed, Problem, Warning};
+use crate::manifest::{MAX_BYTES, Parsed, Problem, Warning};
 use crate::model::{Desired, Place, Revision, ServiceKey};
+use crate::plain_file::PlainFile;
 
-pub use checkout::{Busy, Operation};
+pub use busy::Busy;
+pub use checkout::Operation;
 use checkout::{CheckoutError, Committed};
+use disk::Disk;
 use file::Found;
 use stamp::Stamp;
 use standing::{Moment, Standing, Stillness};
 use walk::{Proof, Walked};
-pub use watch::{Mounts, Watch, Watching};
+use watch::QUIET_AFTER;
+pub use watch::{Mounts, Watch, Watching, Writers, Writing};
 
 /// Most files, folders and links that a folder may hold.
 pub const MAX_ENTRIES: usize = 100_000;
@@ -52,17 +59,23 @@ const MAX_TRIES: usize = 10;
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 const READ_EVERY: Duration = Duration::from_secs(1);
 
-/// A lock under which nothing moved for so long is told: a git that was killed may have left it.
-const LOCK_IS_LEFT_AFTER: Duration = Duration::from_secs(30);
-/// An operation in which nothing moved for so long waits for a person.
-const OPERATION_STOPS_AFTER: Duration = Duration::from_secs(2);
+/// A file that is younger than this is looked at twice.
+const LOOKED_AT_TWICE: Duration = Duration::from_millis(10);
+
+/// How long a look waits for writers that go on and on.
+const WRITERS_AT_MOST: Duration = Duration::from_secs(30);
+
+/// How often a look trusts no stamp: what is written through a memory map may change no time.
+const READ_ALL_EVERY: Duration = Duration::from_secs(3600);
 
 /// A folder of manifests, and what is remembered of it from look to look.
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
-    /// The files of the last look, sorted by name.
+    /// The files of the last read, sorted by name, whether or not it counted.
     seen: Vec<Arc<Found>>,
+    /// The files of the last read that counted.
+    told: Vec<Arc<Found>>,
     /// What the last read that counted rests on beside them, where that can be proven without another walk.
     rests_on: Option<RestsOn>,
     committed: Committed,
@@ -70,7 +83,14 @@ pub struct Folder {
     ids: gix_hash::Kind,
     /// How long nothing moved, where git was in the middle of something at the last look.
     stillness: Option<Stillness>,
+    /// When stamps were last not trusted.
+    all_read: Instant,
+    /// Who knows which files are being written to; without one it is looked for at each read.
+    writers: Option<Writers>,
 }
+
+/// Which file it is, whatever its path: device and inode.
+type Inode = (u64, u64);
 
 /// What has to hold still so that a folder says what it said: where it stands, the stamps of all files that were read
 /// and of all folders that were listed. It proves nothing where something could not be read, which has no stamp, or
@@ -94,6 +114,8 @@ pub struct Snapshot {
     pub problems: Vec<Problem>,
     /// Why it could not be told whether the folder has what its commit has; then it counts as not.
     pub uncompared: Option<String>,
+    /// Whether files are being written to, of which this has what they had before.
+    pub unfinished: bool,
     /// Services that a manifest with a problem names, with the files of those manifests.
     claimed: BTreeMap<ServiceKey, BTreeSet<Arc<str>>>,
     /// The files and folders that have problems, also those that are only counted.
@@ -150,8 +172,8 @@ pub enum Unreadable {
         /// As it was given.
         path: PathBuf,
     },
-    /// git is in the middle of something there: what it holds is nothing that git finished.
-    #[error("{}", busy_text(path, busy))]
+    /// Somebody is in the middle of something there: what it holds is nothing that was finished.
+    #[error("the manifests folder `{}` is held: {busy}", path.display())]
     Busy {
         /// As it was given.
         path: PathBuf,
@@ -177,17 +199,13 @@ pub enum Unreadable {
 }
 
 impl Unreadable {
-    /// Whether git may come to an end of it by itself: then there is nothing to tell yet.
+    /// Whether it may come to an end by itself: then there is nothing to tell yet.
     #[must_use]
     pub fn may_pass(&self) -> bool {
-        match self {
-            Self::Busy { busy: Busy::Locked { .. }, still, .. } => *still < LOCK_IS_LEFT_AFTER,
-            Self::Busy { busy: Busy::Operation(_), still, .. } => *still < OPERATION_STOPS_AFTER,
-            Self::Folder { .. } | Self::TooLarge { .. } | Self::Checkout { .. } | Self::Unsteady { .. } => false,
-        }
+        matches!(self, Self::Busy { busy, still, .. } if *still < busy.stands_still_after())
     }
 
-    /// Whether git is in the middle of something.
+    /// Whether somebody is in the middle of something.
     #[must_use]
     pub fn is_busy(&self) -> bool {
         matches!(self, Self::Busy { .. })
@@ -197,27 +215,12 @@ impl Unreadable {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Busy { busy: Busy::Locked { lock }, .. } => Some(format!(
-                "if no git runs there, one was killed and may have left half of a commit: see `git status`, put it \
-                 right, and remove `{}`",
-                lock.display()
-            )),
-            Self::Busy { busy: Busy::Operation(operation), .. } => Some(operation.way_out().to_owned()),
+            Self::Busy { busy, .. } => Some(busy.hint()),
             Self::Checkout { .. } => Some(
                 "let the user that runs truenorth read all of `.git`; clone it anew where it is damaged".to_owned(),
             ),
             Self::Folder { .. } | Self::TooLarge { .. } | Self::Unsteady { .. } => None,
         }
-    }
-}
-
-fn busy_text(path: &Path, busy: &Busy) -> String {
-    let path = path.display();
-    match busy {
-        Busy::Locked { lock } => {
-            format!("git has not finished in the manifests folder `{path}`: it holds `{}`", lock.display())
-        }
-        Busy::Operation(operation) => format!("git is in the middle of {operation} in the manifests folder `{path}`"),
     }
 }
 
@@ -237,10 +240,13 @@ impl Folder {
         Self {
             path: path.into(),
             seen: Vec::new(),
+            told: Vec::new(),
             rests_on: None,
             committed: Committed::default(),
             ids: gix_hash::Kind::Sha1,
             stillness: None,
+            all_read: Instant::now(),
+            writers: None,
         }
     }
 
@@ -259,15 +265,28 @@ impl Folder {
             .collect()
     }
 
+    /// The files of git that say where the folder stands: their changes matter too.
+    #[must_use]
+    pub fn git_files(&self) -> Vec<PathBuf> {
+        Standing::now(&self.path).map_or_else(|_| Vec::new(), |standing| standing.files().to_vec())
+    }
+
+    /// From now on files that are being written to keep what they had, by what a watch of the folder hears. Without this
+    /// a look waits for them.
+    pub fn heed(&mut self, writers: Writers) {
+        self.writers = Some(writers);
+    }
+
     /// Whether the folder says what it said at the last look, as far as the times of files and folders prove it: then
     /// nothing is listed and nothing read. `false` where that cannot be told; then [`Folder::look`] can.
     ///
     /// Not for file systems whose folders' times may be old, such as those of another machine.
     #[must_use]
     pub fn is_unchanged(&self) -> bool {
+        let trusted = self.all_read.elapsed() < READ_ALL_EVERY;
         self.rests_on
             .as_ref()
-            .is_some_and(|last| last.ahead.is_none() && self.holds_still(last, &self.seen, Proof::Unchanged))
+            .is_some_and(|last| trusted && last.ahead.is_none() && self.holds_still(last, &self.seen, Proof::Unchanged))
     }
 
     /// Reads what changed before a look is due, so that little is left to do for [`Folder::confirm`]. Does nothing where
@@ -314,7 +333,11 @@ impl Folder {
     /// # Errors
     /// Where the folder as a whole cannot be read; a single file or subfolder that cannot is a problem instead.
     pub fn look(&mut self) -> Result<Snapshot, Unreadable> {
-        self.look_while(Unreadable::may_pass)
+        let until = Instant::now() + WRITERS_AT_MOST;
+        self.look_while(|unreadable| {
+            let is_written = matches!(unreadable, Unreadable::Busy { busy: Busy::Written { .. }, .. });
+            unreadable.may_pass() && (!is_written || Instant::now() < until)
+        })
     }
 
     /// The same, and waits at most so long for git.
@@ -328,6 +351,9 @@ impl Folder {
 
     fn look_while(&mut self, waits: impl Fn(&Unreadable) -> bool) -> Result<Snapshot, Unreadable> {
         self.forget_ahead();
+        if self.all_read.elapsed() >= READ_ALL_EVERY {
+            self.forget_changed();
+        }
         loop {
             let unreadable = match self.look_now() {
                 Ok(snapshot) => return Ok(snapshot),
@@ -343,6 +369,20 @@ impl Folder {
                 thread::sleep(LOOK_EVERY);
             }
         }
+    }
+
+    /// Reads all files and forgets those that do not have what they had, whatever their stamps say.
+    fn forget_changed(&mut self) {
+        self.all_read = Instant::now();
+        let mut buffer = Vec::new();
+        let ids = self.ids;
+        let disk = self.path.canonicalize().and_then(|root| Disk::open(&root));
+        self.seen.retain(|found| {
+            let opened = disk.as_ref().ok().and_then(|disk| disk.reach(found.path()).ok());
+            let read = opened.and_then(|opened| PlainFile::opened(Ok(opened)).ok()?.read(MAX_BYTES, &mut buffer).ok());
+            read.is_some() && checkout::blob_id(ids, &buffer) == found.contents.blob
+        });
+        self.rests_on = None;
     }
 
     /// Looks without waiting for git.
@@ -387,6 +427,44 @@ impl Folder {
         }
     }
 
+    /// Whether the files that were changed just now are whole. What is as committed is, whoever has it open.
+    fn check_writers(&self, root: &Path, found: &[Arc<Found>]) -> Result<(), Broken> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let age = |found: &Found| {
+            let (seconds, nanoseconds) = found.stamp.modified;
+            now.saturating_sub(Duration::from_secs(seconds.max(0).unsigned_abs()) + Duration::from_nanos(nanoseconds))
+        };
+        let young: Vec<_> = found.iter().filter(|found| age(found) < QUIET_AFTER).cloned().collect();
+        let Some(youngest) = young.iter().map(|found| age(found)).min() else { return Ok(()) };
+        // A writer goes on, or is heard of, within this time as a rule.
+        if let Some(rest) = LOOKED_AT_TWICE.checked_sub(youngest) {
+            thread::sleep(rest);
+            if !walk::holds(root, &young, &[], Proof::Steady) {
+                return Err(Broken::Changed);
+            }
+        }
+        match &self.writers {
+            Some(writers) if is_among(found, &writers.unfinished()) => Err(Broken::Changed),
+            Some(_) => Ok(()),
+            None => {
+                let written = writers::open_for_writing(&young.iter().map(|found| found.stamp.inode()).collect());
+                match young.iter().find(|found| written.contains(&found.stamp.inode())) {
+                    Some(found) => Err(Broken::Busy(Busy::Written { file: root.join(found.path()) })),
+                    None => Ok(()),
+                }
+            }
+        }
+    }
+
+    /// Takes out the files that are being written to, and gives for each what it had before, if it was there.
+    fn keep(&self, found: &mut Vec<Arc<Found>>, unfinished: &BTreeSet<Inode>) -> Vec<Option<Arc<Found>>> {
+        if !is_among(found, unfinished) {
+            return Vec::new();
+        }
+        let before = |found: Arc<Found>| Found::of(found.path(), &self.told).cloned();
+        found.extract_if(.., |found| unfinished.contains(&found.stamp.inode())).map(before).collect()
+    }
+
     /// One read, which counts only if the folder stood still from before the first byte until after the last.
     fn read(&mut self, before: Standing) -> Result<Snapshot, Broken> {
         self.rests_on = None;
@@ -395,26 +473,43 @@ impl Folder {
             self.seen.clear();
             self.ids = before.ids();
         }
-        let Walked { found, problems, folders, links } = walk::walk(&before.root, self.ids, &self.seen)?;
+        let Walked { mut found, problems, folders, links } = walk::walk(&before.root, self.ids, &self.seen)?;
+        let kept = match &self.writers {
+            Some(writers) => self.keep(&mut found, &writers.unfinished()),
+            None => Vec::new(),
+        };
+        let whole = found.clone();
+        let unfinished = !kept.is_empty();
+        found.extend(kept.into_iter().flatten());
+        found.sort_by(|a, b| a.file.cmp(&b.file));
         // Even of a read that does not count, what was parsed is parsed.
         self.seen = found;
-        let proves = problems.is_empty() && !links;
+        let proves = problems.is_empty() && !links && !unfinished;
         let (seen, committed) = (&self.seen, &mut self.committed);
         let snapshot = thread::scope(|scope| {
-            let holds = || walk::holds(&before.root, seen, &folders, Proof::Steady);
+            let holds = || walk::holds(&before.root, &whole, &folders, Proof::Steady);
             // What the files say is put together while it is looked whether they hold still. Submodules have locks of
             // their own, which must be free before.
             let holding = (!committed.has_submodules()).then(|| scope.spawn(holds));
             let moment = before.moment(seen, committed);
             let again = committed.has_submodules();
-            let snapshot = moment.map(|moment| snapshot(moment, seen, problems));
+            let snapshot = moment.map(|moment| Snapshot { unfinished, ..snapshot(moment, seen, problems) });
             // A thread that panicked has shown nothing.
             let holds = holding.is_none_or(|thread| thread.join().unwrap_or(false)) && (!again || holds());
             if holds && before.is_like(&Standing::now(&self.path)?) { snapshot } else { Err(Broken::Changed) }
         })?;
+        if !matches!(snapshot.revision, Revision::Git { dirty: false, .. }) {
+            self.check_writers(&before.root, &whole)?;
+        }
+        self.told.clone_from(&self.seen);
         self.rests_on = proves.then_some(RestsOn { standing: before, folders, ahead: None });
         Ok(snapshot)
     }
+}
+
+/// Whether one of the files is one of these.
+fn is_among(found: &[Arc<Found>], inodes: &BTreeSet<Inode>) -> bool {
+    !inodes.is_empty() && found.iter().any(|found| inodes.contains(&found.stamp.inode()))
 }
 
 /// Puts together what the files of a folder say, in the order of their names.
@@ -450,7 +545,8 @@ fn snapshot(moment: Moment, files: &[Arc<Found>], mut problems: Vec<Problem>) ->
         }
     }
     let (problems, unread) = problems.shown();
-    Snapshot { revision, desired: desired.into_iter().collect(), problems, uncompared, claimed, unread }
+    let desired = desired.into_iter().collect();
+    Snapshot { revision, desired, problems, uncompared, unfinished: false, claimed, unread }
 }
 
 /// The problems of a folder, and how many there are beyond those that are kept.

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use sha2::{Digest as _, Sha256};
 
-use super::Broken;
-use super::checkout::{Busy, Checkout, CheckoutError, Commit, Committed, Comparison, File, State};
+use super::checkout::{Checkout, CheckoutError, Commit, Committed, Comparison, File, State};
 use super::file::Found;
 use super::stamp::Stamp;
+use super::{Broken, Busy};
 use crate::error;
 use crate::manifest::Problem;
 use crate::model::{Digest, Revision};
@@ -83,6 +83,14 @@ impl Standing {
         match &self.git {
             Git::Checkout(_, State { commit: Some(commit), .. }) => commit.ids(),
             _ => gix_hash::Kind::Sha1,
+        }
+    }
+
+    /// The files of git that say where the folder stands.
+    pub(super) fn files(&self) -> &[PathBuf] {
+        match &self.git {
+            Git::Checkout(_, state) => &state.files,
+            Git::None | Git::Nowhere(_) => &[],
         }
     }
 
@@ -161,6 +169,11 @@ impl Stillness {
 
     pub(super) fn lasts(&self) -> Duration {
         self.since.elapsed()
+    }
+
+    #[cfg(test)]
+    pub(super) fn pass(&mut self, time: Duration) {
+        self.since -= time;
     }
 }
 

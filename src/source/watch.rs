@@ -18,6 +18,7 @@ mod mounts;
 mod noticed;
 mod round;
 mod watches;
+mod writers;
 
 use std::ffi::OsStr;
 use std::io;
@@ -35,6 +36,8 @@ pub use mounts::Mounts;
 use noticed::{News, Noticed};
 use round::{Outcome, Round};
 use watches::Watches;
+pub(super) use writers::QUIET_AFTER;
+pub use writers::{Writers, Writing};
 
 /// How often the caller is to look where events cannot be had: often enough for a person to wait for it, and cheap,
 /// since unchanged files are not read again.
@@ -114,13 +117,13 @@ enum State {
 impl Watch {
     /// Watches the folder at `path`, which may be a link, be reached through links, or be missing. Blocks on the disk.
     ///
-    /// From now on `changed` is called, on another thread, whenever a look may find something new, for each event: it
-    /// must be quick and must neither block nor panic. Nothing is missed only if the caller looks once after this, and
+    /// From now on `changed` is called, on another thread, whenever a look may find something new, for each event, with
+    /// whether files are being written after it: it must be quick and must neither block nor panic. Nothing is missed only if the caller looks once after this, and
     /// calls [`follow`](Self::follow) before that look and each later one.
     ///
     /// This cannot fail: where events cannot be had, [`watching`](Self::watching) says so.
     #[must_use]
-    pub fn start(path: impl Into<PathBuf>, changed: impl Fn() + Send + Sync + 'static) -> Self {
+    pub fn start(path: impl Into<PathBuf>, changed: impl Fn(Writing) + Send + Sync + 'static) -> Self {
         Self::with(path.into(), Noticed::new(changed), Box::new(inotify), TRY_AGAIN_AFTER)
     }
 
@@ -129,6 +132,12 @@ impl Watch {
         let mut watch = Self { path, noticed, make, try_again_after, state: State::Bare, watching: Watching::Events };
         watch.follow(&[]);
         watch
+    }
+
+    /// Tells which files are being written to, for [`Folder::heed`](super::Folder::heed).
+    #[must_use]
+    pub fn writers(&self) -> Writers {
+        Writers(Arc::clone(&self.noticed))
     }
 
     /// How changes are noticed now.

@@ -14,8 +14,9 @@ use gix_object::{CommitRefIter, Find as _, Kind, TreeRefIter};
 
 use super::index::Index;
 use super::plain::{self, is_absence};
-use super::{BlobId, Checkout, CheckoutError, Commit, Operation, blob_id};
+use super::{BlobId, Checkout, CheckoutError, Commit, blob_id};
 use crate::manifest::Format;
+use crate::source::Busy;
 use crate::source::ignored::{self, IGNORE_FILE};
 use crate::source::stamp::Stamp;
 
@@ -60,18 +61,6 @@ pub(in crate::source) enum Comparison {
     Differs,
     /// git is in the middle of something, of which only the index or a submodule tells.
     Busy(Busy),
-}
-
-/// Why what a checkout has now is nothing that git finished.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Busy {
-    /// The files are being changed, or a git that was killed left its lock there.
-    Locked {
-        /// The lock.
-        lock: PathBuf,
-    },
-    /// It was asked for something that it has not finished.
-    Operation(Operation),
 }
 
 /// Everything that a commit has below a folder.

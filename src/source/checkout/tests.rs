@@ -11,7 +11,8 @@ use tempfile::TempDir;
 
 use gix_hash::Kind::Sha1;
 
-use super::{BlobId, Busy, Checkout, CheckoutError, Commit, Committed, Comparison, File, Operation, blob_id};
+use super::{BlobId, Checkout, CheckoutError, Commit, Committed, Comparison, File, Operation, blob_id};
+use crate::source::Busy;
 use crate::source::stamp::Stamp;
 
 /// A repository with a checkout in `top`, and beside it room for others.

@@ -5,24 +5,30 @@ use std::ffi::{OsStr, OsString};
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use notify::event::{AccessKind, AccessMode, ModifyKind};
 use notify::{Event, EventKind};
 
-use super::is_hidden;
+use super::writers::Written;
+use super::{Writing, is_hidden};
 use crate::source::ignored::IGNORE_FILE;
+
+/// git's lock on the files of a checkout.
+const GIT_LOCK: &str = "index.lock";
 
 /// What is heard, shared by the watcher's thread and the one that follows.
 ///
 /// Its lock is held for moments only, and never while the watcher is called: the watcher's thread may be waiting for it.
 pub(super) struct Noticed {
     heard: Mutex<Heard>,
-    changed: Box<dyn Fn() + Send + Sync>,
+    changed: Box<dyn Fn(Writing) + Send + Sync>,
 }
 
 struct Heard {
     cares: BTreeMap<PathBuf, Cares>,
     news: News,
+    written: Written,
 }
 
 /// What events said of the watches since they were last brought in line.
@@ -97,29 +103,34 @@ impl Happened {
 }
 
 impl Noticed {
-    pub(super) fn new(changed: impl Fn() + Send + Sync + 'static) -> Self {
-        let heard = Heard { cares: BTreeMap::new(), news: News::NONE };
+    pub(super) fn new(changed: impl Fn(Writing) + Send + Sync + 'static) -> Self {
+        let heard = Heard { cares: BTreeMap::new(), news: News::NONE, written: Written::default() };
         Self { heard: Mutex::new(heard), changed: Box::new(changed) }
     }
 
     /// Takes in what the watcher tells.
     pub(super) fn hear(&self, event: notify::Result<Event>) {
-        let matters = match event {
+        let writing = match event {
             Ok(event) if !event.need_rescan() => self.lock().take_in(&event),
             // An overflow of the queue, or an error: anything may have happened.
             Ok(_) | Err(_) => {
                 self.lock().news = News::Everything;
-                true
+                Some(Writing::GoesOn)
             }
         };
-        if matters {
-            self.tell();
+        if let Some(writing) = writing {
+            (self.changed)(writing);
         }
     }
 
     /// Has the caller look again.
     pub(super) fn tell(&self) {
-        (self.changed)();
+        (self.changed)(Writing::Ended);
+    }
+
+    /// The files that somebody is writing to.
+    pub(super) fn unfinished(&self) -> BTreeSet<PathBuf> {
+        self.lock().written.unfinished(Instant::now())
     }
 
     /// What was heard of the watches since the last call.
@@ -149,18 +160,24 @@ impl Noticed {
 }
 
 impl Heard {
-    /// Whether the event matters.
-    fn take_in(&mut self, event: &Event) -> bool {
+    /// Whether files are being written, if the event matters at all.
+    fn take_in(&mut self, event: &Event) -> Option<Writing> {
         let happened = Happened::of(event.kind);
         if matches!(happened, Happened::Nothing) {
-            return false;
+            return None;
         }
-        let mut matters = false;
+        let (mut matters, mut git_ended, now) = (false, false, Instant::now());
         for path in &event.paths {
             let watches = matches!(happened, Happened::Entries) && self.news_of_watches(path);
-            matters |= watches || self.cares_for(path);
+            let cares = self.cares_for(path);
+            if cares {
+                self.written.take_in(event.kind, path, now);
+                let is_lock = path.file_name().is_some_and(|name| name == GIT_LOCK);
+                git_ended |= is_lock && path.symlink_metadata().is_err();
+            }
+            matters |= watches || cares;
         }
-        matters
+        matters.then(|| if git_ended { Writing::GitEnded } else { self.written.writing(now) })
     }
 
     fn cares_for(&self, path: &Path) -> bool {

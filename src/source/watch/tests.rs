@@ -16,6 +16,7 @@ mod polling;
 mod sees;
 mod storm;
 mod ways;
+mod writing;
 
 /// Far more than any event takes.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -35,7 +36,7 @@ impl Lookout {
         let top = TempDir::new().unwrap();
         arrange(top.path());
         let (sender, told) = mpsc::channel();
-        let noticed = Noticed::new(move || sender.send(()).unwrap_or_default());
+        let noticed = Noticed::new(move |_| sender.send(()).unwrap_or_default());
         let (bell, make) = Bell::new();
         let watch = Watch::with(top.path().join(folder), noticed, make, TRY_AGAIN_AFTER);
         assert_eq!(watch.watching(), &Watching::Events);

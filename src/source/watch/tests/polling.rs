@@ -75,7 +75,7 @@ impl Plan {
 
     fn watch(&self, path: PathBuf, try_again_after: Duration) -> (Watch, Receiver<()>) {
         let (sender, told) = mpsc::channel();
-        let noticed = Noticed::new(move || sender.send(()).unwrap_or_default());
+        let noticed = Noticed::new(move |_| sender.send(()).unwrap_or_default());
         let plan = self.clone();
         let make = move |noticed| {
             plan.made.fetch_add(1, Ordering::Relaxed);
@@ -83,7 +83,7 @@ impl Plan {
             if let Some(Failure::Instances) = failure {
                 return Err(notify::Error::io(io::Error::from_raw_os_error(24)));
             }
-            let noticed = if let Some(Failure::Deaf) = failure { Arc::new(Noticed::new(|| ())) } else { noticed };
+            let noticed = if let Some(Failure::Deaf) = failure { Arc::new(Noticed::new(|_| ())) } else { noticed };
             Ok(Box::new(Failing { inner: inotify(noticed)?, watched: Arc::clone(&plan.watched), failure })
                 as AnyWatcher)
         };
