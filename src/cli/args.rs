@@ -14,6 +14,7 @@ use crate::model::{DriftMode, Id};
 use crate::northflank::Settings;
 use crate::plan::{Adopt, Rules};
 use crate::sandbox::Shape;
+use crate::source::{Folder, Uncommitted};
 use crate::text::command::Commands;
 
 const AFTER_HELP: &str = "\
@@ -233,6 +234,26 @@ pub(super) struct FolderArgs {
     /// Folder of manifests, read with its subfolders
     #[arg(long, value_name = "DIR", env = "TRUENORTH_MANIFESTS", default_value = "manifests")]
     pub(super) manifests: PathBuf,
+    /// In a git checkout: what to do about work that is not committed
+    #[arg(long, value_name = "WHAT", env = "TRUENORTH_UNCOMMITTED", default_value = "apply")]
+    pub(super) uncommitted: UncommittedArg,
+}
+
+impl FolderArgs {
+    pub(super) fn folder(&self) -> Folder {
+        Folder::new(&self.manifests).with(match self.uncommitted {
+            UncommittedArg::Apply => Uncommitted::Apply,
+            UncommittedArg::Ignore => Uncommitted::Ignore,
+        })
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum UncommittedArg {
+    /// Apply what the folder has
+    Apply,
+    /// Apply what HEAD has, read from the repository: no filter is run
+    Ignore,
 }
 
 #[derive(Args, Debug)]

@@ -45,7 +45,7 @@ async fn daemon(args: &RunArgs) -> anyhow::Result<Exit> {
         resync: args.resync,
         debounce: args.debounce.map_or(Debounce::Adaptive, Debounce::Fixed),
     };
-    let folder = args.folder.manifests.clone();
+    let folder = args.folder.folder();
     let ended = run_daemon(folder, ledger, api, settings, signals, queries, meters).await;
     // Without the desk the loop would see a closed queue for ever.
     drop(desk);

@@ -11,7 +11,6 @@ use super::target::Target;
 use super::{logging, observe_error, print};
 use crate::daemon::{PassError, PassSettings, Stop, reconcile_once};
 use crate::engine::Pace;
-use crate::source::Folder;
 
 pub(super) fn run(args: &RunArgs) -> anyhow::Result<Exit> {
     // On a terminal the progress line and the report say it all.
@@ -22,7 +21,7 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<Exit> {
 
 async fn pass(args: &RunArgs) -> anyhow::Result<Exit> {
     let commands = args.show.commands();
-    let mut folder = Folder::new(&args.folder.manifests);
+    let mut folder = args.folder.folder();
     let target = Target::of(args).await?;
     let (api, ledger) = target.open()?;
     let stop = Stop::on_signals().context("cannot catch signals")?;

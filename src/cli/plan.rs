@@ -12,12 +12,11 @@ use crate::daemon::{self, Observation};
 use crate::ledger::{OpenError, Reader};
 use crate::model::ApiPlace;
 use crate::plan::{Outcome, Report};
-use crate::source::Folder;
 
 pub(super) fn run(args: &PlanArgs) -> anyhow::Result<Exit> {
     let commands = args.show.commands();
     let state_dir = settings::state_dir(&args.state, &settings::environment)?;
-    let mut folder = Folder::new(&args.folder.manifests);
+    let mut folder = args.folder.folder();
     let mut observation = daemon::observe(&mut folder, &state_dir, &args.rules.rules()).map_err(observe_error)?;
     observation.commands = commands;
     let ledger = Reader::open(&state_dir).map_err(|error| ledger_error(&error))?;

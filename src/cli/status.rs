@@ -87,7 +87,7 @@ pub(super) fn told(holder: Option<Holding>) -> String {
 
 pub(super) fn run(args: &StatusArgs) -> anyhow::Result<Exit> {
     let state_dir = settings::state_dir(&args.state, &settings::environment)?;
-    let mut folder = Folder::new(&args.folder.manifests);
+    let mut folder = args.folder.folder();
     if let Some(every) = args.watch {
         return watch::run(folder, state_dir, every, args.output);
     }

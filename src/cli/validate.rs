@@ -9,7 +9,6 @@ use super::exit::Exit;
 use super::print;
 use crate::manifest::{Problem, Warning};
 use crate::model::Revision;
-use crate::source::Folder;
 use crate::text::counted;
 
 /// What `--output json` prints.
@@ -25,7 +24,7 @@ struct Validation<'a> {
 
 pub(super) fn run(args: &ValidateArgs) -> anyhow::Result<Exit> {
     let commands = args.show.commands();
-    let mut folder = Folder::new(&args.folder.manifests);
+    let mut folder = args.folder.folder();
     let snapshot = folder.look().map_err(|error| super::unreadable(&error))?;
     let valid = snapshot.problems.is_empty();
     let warnings = folder.warnings();

@@ -21,7 +21,6 @@ use crate::ledger::Reader;
 use crate::manifest::Problem;
 use crate::model::{Cause, Digest, Place, ServiceKey};
 use crate::plan::{Change, Outcome, Rules, Step, Suspension};
-use crate::source::Folder;
 use crate::status::Drift;
 
 use answer::{Answer, NotSent, Waiting};
@@ -30,7 +29,7 @@ use facts::Facts;
 pub(super) fn run(args: &WhyArgs) -> anyhow::Result<Exit> {
     let commands = args.show.commands();
     let state_dir = settings::state_dir(&args.state, &settings::environment)?;
-    let mut folder = Folder::new(&args.folder.manifests);
+    let mut folder = args.folder.folder();
     let observation = daemon::observe(&mut folder, &state_dir, &Rules::default()).map_err(observe_error)?;
     let reader = Reader::open(&state_dir).map_err(|error| ledger_error(&error))?;
     if reader.is_none() {

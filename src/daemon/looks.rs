@@ -23,7 +23,7 @@ const ONE_CHANGE: Duration = Duration::from_millis(1);
 /// After twice as much each time that more came, so that constant change costs a few reads and not one after the other.
 const AHEAD: u32 = 10;
 
-/// A look that takes longer than this hangs: git is waited for 5 s, and a disk that answers is faster.
+/// A look that takes longer than this hangs: git is waited for 2 s, and a disk that answers is faster.
 const HANGS_AFTER: Duration = Duration::from_secs(120);
 
 /// A look that takes longer than this is slow, for it also waits for git: the next one waits for so many times what it took
@@ -410,7 +410,7 @@ mod tests {
         let second = Duration::from_secs(1);
         let mut looks = looked(start);
         looks.begin(start + RESYNC);
-        looks.event(start + RESYNC);
+        looks.event(start + RESYNC, Writing::Ended);
         let slow = start + RESYNC + SLOW + second * 20;
         looks.failed(slow);
         assert_eq!(looks.due(slow), Some(slow + second * 80));
@@ -423,11 +423,11 @@ mod tests {
         let ended = start + SLOW + second * 2;
         assert_eq!(looks.begin(ended).0, Aim::Confirm);
         looks.ended(ended, RESYNC);
-        looks.event(ended);
+        looks.event(ended, Writing::Ended);
         assert_eq!(looks.due(ended), Some(ended + second * 4));
         assert_eq!(looks.begin(ended + second * 4).0, Aim::Look(Trigger::Event));
         looks.ended(ended + second * 4, RESYNC);
-        looks.event(ended + second * 4);
+        looks.event(ended + second * 4, Writing::Ended);
         assert_eq!(looks.look_due(ended + second * 4), ended + second * 4 + QUIET, "it was fast");
     }
 

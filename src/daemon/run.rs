@@ -5,10 +5,9 @@
 //!   timers ────────────▶ │ loop │ ─ call ──▶ tasks: intent, call, record ────▶ ending ───▶ engine
 //!   signals, queries ──▶ └──────┘
 //! ```
-//! Every wait has a bound: a call by its deadline, the loop by the next resync, a look by how long it waits for git (5 s). A disk that
+//! Every wait has a bound: a call by its deadline, the loop by the next resync, a look by how long it waits for git (2 s). A disk that
 //! does not answer cannot be left; then `/readyz` says so and systemd's watchdog is no longer fed.
 
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -28,6 +27,7 @@ use crate::engine::{Call, Ending, Pace, Work};
 use crate::error::chain;
 use crate::ledger::{Ledger, ReadError};
 use crate::manifest::Problem;
+use crate::model::Revision;
 use crate::plan::Rules;
 use crate::source::{Folder, Mounts, Snapshot, Unreadable, Watch, Watching, Writing};
 use crate::status::{Meters, Query};
@@ -101,6 +101,8 @@ pub(super) struct Daemon {
     meters: Meters,
     reload: Reload,
     reported: Reported,
+    /// Whether it was told that uncommitted work is applied.
+    told_uncommitted: bool,
     /// When the change was noticed that the present snapshot shows.
     noticed: Option<Instant>,
 }
@@ -121,7 +123,7 @@ enum Reload {
 /// The ledger cannot be read at the start, or a task breaks down. Whatever else goes wrong is told, waited out and tried
 /// again.
 pub async fn run(
-    folder: PathBuf,
+    mut folder: Folder,
     ledger: Ledger,
     api: Api,
     settings: DaemonSettings,
@@ -134,9 +136,9 @@ pub async fn run(
     driver.recall()?;
     let heard = Arc::new(Heard::default());
     let tell = Arc::clone(&heard);
-    let watch = Watch::start(&folder, move |writing| tell.tell(writing));
+    let watch = Watch::start(folder.path(), move |writing| tell.tell(writing));
     let place = driver.ledger.place();
-    info!(folder = %folder.display(), api = %place, "truenorth {} began", env!("CARGO_PKG_VERSION"));
+    info!(folder = %folder.path().display(), api = %place, "truenorth {} began", env!("CARGO_PKG_VERSION"));
     tell_watching(watch.watching());
 
     let now = Instant::now();
@@ -150,9 +152,9 @@ pub async fn run(
         meters,
         reload: Reload::Starting,
         reported: Reported::Nothing,
+        told_uncommitted: false,
         noticed: None,
     };
-    let mut folder = Folder::new(folder);
     folder.heed(watch.writers());
     let mut eyes = Some(Eyes { folder, watch });
     let mut looking: Option<JoinHandle<Looked>> = None;
@@ -336,6 +338,12 @@ impl Daemon {
         {
             warn!(why, "cannot compare the folder with its commit");
         }
+        let is_uncommitted = matches!(&snapshot.revision, Revision::Git { dirty: true, .. });
+        if is_uncommitted && snapshot.uncompared.is_none() && !std::mem::replace(&mut self.told_uncommitted, true) {
+            warn!(
+                "the folder has changes that are not committed, and they are applied; --uncommitted ignore applies HEAD"
+            );
+        }
         self.driver.observe(desired, if news { News::Yes } else { News::No });
         self.seen.snapshot = Some(snapshot);
     }
@@ -413,7 +421,7 @@ impl Daemon {
 const UNFINISHED_AGAIN: Duration = Duration::from_secs(1);
 
 /// How long one look waits for git; then there is another.
-const WAITS_FOR_GIT: Duration = Duration::from_secs(5);
+const WAITS_FOR_GIT: Duration = Duration::from_secs(2);
 
 /// Reads the folder, as little of it as is needed. Where its times are not to be trusted, that is all of it.
 fn saw(folder: &mut Folder, aim: Aim, trusted: bool) -> Saw {

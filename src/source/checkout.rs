@@ -7,6 +7,7 @@
 
 mod committed;
 mod index;
+mod laid_out;
 mod operation;
 mod plain;
 mod refs;
@@ -132,6 +133,13 @@ pub(super) enum CheckoutError {
     /// The id of a commit or tree leads to something else, or a tree holds a name that no file can have.
     #[error("the {kind} `{id}` in `{}` is corrupt", path.display())]
     Corrupt { kind: gix_object::Kind, id: ObjectId, path: PathBuf },
+    /// What a commit has cannot be laid out.
+    #[error("cannot lay out what is committed: `{}`", path.display())]
+    LaidOut {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
     /// Reading the objects broke down.
     #[error("the objects of the repository are corrupt")]
     Broken,

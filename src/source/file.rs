@@ -59,8 +59,8 @@ impl Found {
     }
 
     #[cfg(test)]
-    pub(super) fn made(file: &Arc<str>, stamp: Stamp, contents: Contents) -> Self {
-        Self { file: Arc::clone(file), odd_path: None, stamp, contents }
+    pub(super) fn made(like: &Self, stamp: Stamp, contents: Contents) -> Self {
+        Self { file: Arc::clone(&like.file), odd_path: None, by: like.by, stamp, contents }
     }
 
     /// Its path from the folder's top.

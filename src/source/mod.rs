@@ -60,7 +60,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 const READ_EVERY: Duration = Duration::from_secs(1);
 
 /// A file that is younger than this is looked at twice.
-const LOOKED_AT_TWICE: Duration = Duration::from_millis(10);
+const LOOKED_AT_TWICE: Duration = Duration::from_millis(5);
 
 /// How long a look waits for writers that go on and on.
 const WRITERS_AT_MOST: Duration = Duration::from_secs(30);
@@ -85,8 +85,18 @@ pub struct Folder {
     stillness: Option<Stillness>,
     /// When stamps were last not trusted.
     all_read: Instant,
+    uncommitted: Uncommitted,
     /// Who knows which files are being written to; without one it is looked for at each read.
     writers: Option<Writers>,
+}
+
+/// What is read of a folder in a checkout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Uncommitted {
+    /// What the folder has.
+    Apply,
+    /// What HEAD has, whatever lies there.
+    Ignore,
 }
 
 /// Which file it is, whatever its path: device and inode.
@@ -190,6 +200,12 @@ pub enum Unreadable {
         /// What cannot be read, causes included.
         why: String,
     },
+    /// What HEAD has is asked for, and there is no commit.
+    #[error("the manifests folder `{}` is not in a git checkout that has a commit", path.display())]
+    Uncommitted {
+        /// As it was given.
+        path: PathBuf,
+    },
     /// It changed during each of several reads.
     #[error("the manifests folder `{}` changed during each of {MAX_TRIES} reads", path.display())]
     Unsteady {
@@ -219,6 +235,7 @@ impl Unreadable {
             Self::Checkout { .. } => Some(
                 "let the user that runs truenorth read all of `.git`; clone it anew where it is damaged".to_owned(),
             ),
+            Self::Uncommitted { .. } => Some("commit it, or take what it has: --uncommitted apply".to_owned()),
             Self::Folder { .. } | Self::TooLarge { .. } | Self::Unsteady { .. } => None,
         }
     }
@@ -231,6 +248,7 @@ enum Broken {
     Folder(io::Error),
     Busy(Busy),
     Git(CheckoutError),
+    Uncommitted,
 }
 
 impl Folder {
@@ -246,8 +264,15 @@ impl Folder {
             ids: gix_hash::Kind::Sha1,
             stillness: None,
             all_read: Instant::now(),
+            uncommitted: Uncommitted::Apply,
             writers: None,
         }
+    }
+
+    /// The same folder, with what is done about work that is not committed.
+    #[must_use]
+    pub fn with(self, uncommitted: Uncommitted) -> Self {
+        Self { uncommitted, ..self }
     }
 
     /// Its path as it was given.
@@ -323,6 +348,10 @@ impl Folder {
 
     /// Whether these files and all else that a read rests on are as they were.
     fn holds_still(&self, last: &RestsOn, files: &[Arc<Found>], proof: Proof) -> bool {
+        if self.uncommitted == Uncommitted::Ignore {
+            let now = Standing::now(&self.path);
+            return now.is_ok_and(|now| now.operation().is_none() && now.head() == last.standing.head());
+        }
         let stands = || Standing::now(&self.path).is_ok_and(|now| last.standing.is_same(&now));
         stands() && walk::holds(&last.standing.root, files, &last.folders, proof) && stands()
     }
@@ -403,6 +432,7 @@ impl Folder {
                 Err(Broken::Git(source)) => {
                     broken = Some(Unreadable::Checkout { path: self.path.clone(), why: error::chain(&source) });
                 }
+                Err(Broken::Uncommitted) => return Err(Unreadable::Uncommitted { path: self.path.clone() }),
                 Err(Broken::TooLarge) => return Err(Unreadable::TooLarge { path: self.path.clone() }),
                 Err(Broken::Folder(source)) => return Err(Unreadable::Folder { path: self.path.clone(), source }),
             }
@@ -423,8 +453,23 @@ impl Folder {
         let before = Standing::now(&self.path)?;
         match before.operation() {
             Some(operation) => Err(Broken::Busy(operation)),
+            None if self.uncommitted == Uncommitted::Ignore => self.read_head(before),
             None => self.read(before),
         }
+    }
+
+    /// Reads what HEAD has. A commit does not change, so nothing has to hold still, not even while git holds its lock.
+    fn read_head(&mut self, standing: Standing) -> Result<Snapshot, Broken> {
+        let (checkout, commit) = standing.head().ok_or(Broken::Uncommitted)?;
+        let not_made = |source| Broken::Git(CheckoutError::LaidOut { path: std::env::temp_dir(), source });
+        let room = tempfile::Builder::new().prefix("truenorth-").tempdir().map_err(not_made)?;
+        let root = room.path().canonicalize().map_err(Broken::Folder)?;
+        standing::guarded(|| checkout.lay_out(commit, &root)).map_err(Broken::Git)?;
+        let Walked { found, problems, .. } = walk::walk(&root, commit.ids(), &[])?;
+        let snapshot = snapshot(Moment::of(commit, false, None), &found, problems);
+        self.seen = found;
+        self.rests_on = Some(RestsOn { standing, folders: Vec::new(), ahead: None });
+        Ok(snapshot)
     }
 
     /// Whether the files that were changed just now are whole. What is as committed is, whoever has it open.

@@ -78,12 +78,17 @@ impl Standing {
         }
     }
 
+    /// The checkout and its commit, where there is one.
+    pub(super) fn head(&self) -> Option<(&Checkout, Commit)> {
+        match &self.git {
+            Git::Checkout(checkout, State { commit: Some(commit), .. }) => Some((checkout, *commit)),
+            _ => None,
+        }
+    }
+
     /// The kind of ids that git gives to files here.
     pub(super) fn ids(&self) -> gix_hash::Kind {
-        match &self.git {
-            Git::Checkout(_, State { commit: Some(commit), .. }) => commit.ids(),
-            _ => gix_hash::Kind::Sha1,
-        }
+        self.head().map_or(gix_hash::Kind::Sha1, |(_, commit)| commit.ids())
     }
 
     /// The files of git that say where the folder stands.
@@ -149,7 +154,7 @@ impl Git {
 }
 
 impl Moment {
-    fn of(commit: Commit, dirty: bool, uncompared: Option<String>) -> Self {
+    pub(super) fn of(commit: Commit, dirty: bool, uncompared: Option<String>) -> Self {
         Self { revision: Revision::Git { commit: commit.to_string(), dirty }, uncompared, problem: None }
     }
 }
@@ -195,12 +200,16 @@ fn compare(
     for Found { file, stamp, contents, .. } in found.iter().map(|found| &**found) {
         files.push(File { path: file.as_bytes(), id: contents.blob, stamp });
     }
-    // A repository that was made to break the reader is one that cannot be read.
-    let compare = std::panic::AssertUnwindSafe(|| checkout.compare(commit, &files, &mut *committed));
-    std::panic::catch_unwind(compare).unwrap_or_else(|_| {
+    let compared = guarded(|| checkout.compare(commit, &files, committed));
+    if matches!(compared, Err(CheckoutError::Broken)) {
         *committed = Committed::default();
-        Err(CheckoutError::Broken)
-    })
+    }
+    compared
+}
+
+/// A repository that was made to break its reader is one that cannot be read.
+pub(super) fn guarded<T>(read: impl FnOnce() -> Result<T, CheckoutError>) -> Result<T, CheckoutError> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(read)).unwrap_or(Err(CheckoutError::Broken))
 }
 
 fn nowhere(error: &CheckoutError) -> Problem {

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::super::file::{Contents, Found};
 use super::super::stamp::Stamp;
-use super::super::{Folder, Snapshot, Unreadable, Watch};
+use super::super::{Folder, Snapshot, Uncommitted, Unreadable, Watch};
 use super::*;
 use crate::model::Revision;
 
@@ -125,7 +125,7 @@ impl Found {
     /// One that has this stamp, and what another one had.
     fn forged(other: &Self, stamp: Stamp, text: &str) -> Self {
         let parsed = crate::manifest::parse(&other.file, crate::manifest::Format::Yaml, text.as_bytes());
-        Self::made(&other.file, stamp, Contents { blob: other.contents.blob, parsed })
+        Self::made(other, stamp, Contents { blob: other.contents.blob, parsed })
     }
 }
 
@@ -336,4 +336,89 @@ fn once_in_a_while_no_stamp_is_trusted() {
     assert_eq!(folder.seen.len(), 1, "only what is as it was is kept");
     assert!(!folder.is_unchanged());
     assert_eq!(versions(&folder.look().unwrap()), ["a 2", "b 1"]);
+}
+
+/// What HEAD has of the tree's folder.
+fn of_head(tree: &Tree) -> Folder {
+    tree.folder().with(Uncommitted::Ignore)
+}
+
+#[test]
+fn what_is_not_committed_is_ignored_if_so_asked() {
+    let tree = Tree::checkout();
+    let mut folder = of_head(&tree);
+    let first = says(&mut folder, &["a 1", "b 1"]);
+    assert!(is_clean(&first) && folder.is_unchanged());
+    tree.service("a", "2");
+    tree.service("new", "1");
+    fs::remove_file(tree.path("b.yaml")).unwrap();
+    tree.write(".truenorthignore", "a.yaml\n");
+    assert!(tree.git(&["add", "--all"]));
+    assert!(folder.is_unchanged(), "also what is staged");
+    assert_eq!(says(&mut folder, &["a 1", "b 1"]).revision, first.revision);
+    // A lock says nothing of HEAD.
+    tree.write(".git/index.lock", "");
+    says(&mut folder, &["a 1", "b 1"]);
+    fs::remove_file(tree.path(".git/index.lock")).unwrap();
+    tree.commit();
+    assert!(!folder.is_unchanged());
+    folder.read_ahead();
+    let ahead = folder.confirm().expect("a commit holds still");
+    assert_eq!(versions(&ahead), ["new 1"]);
+    assert_eq!(versions(&says(&mut folder, &["new 1"])), ["new 1"]);
+}
+
+#[test]
+fn what_head_has_is_read_by_the_rules_for_all_folders() {
+    for ids in ["sha1", "sha256"] {
+        let tree = Tree::new();
+        assert!(tree.git(&["init", "--quiet", &format!("--object-format={ids}")]));
+        for folder in ["sub", ".data/1", "kept/deep"] {
+            fs::create_dir_all(tree.path(folder)).unwrap();
+        }
+        tree.service("sub/a", "1");
+        tree.service("kept/deep/left", "1");
+        tree.write("kept/.truenorthignore", "left.yaml\n");
+        tree.write("notes.md", "notes");
+        tree.write("bad.yaml", "kind: [");
+        tree.write("large.yaml", &"#".repeat(2 * 1024 * 1024));
+        tree.write(".data/1/b.txt", &manifest("b", "1"));
+        for (target, link) in [("1", ".data/now"), (".data/now/b.txt", "b.yaml"), ("/etc/hostname", "out.yaml")] {
+            std::os::unix::fs::symlink(target, tree.path(link)).unwrap();
+        }
+        let inside = tree.path("sub").canonicalize().unwrap().join("a.yaml");
+        std::os::unix::fs::symlink(inside, tree.path("again.yaml")).unwrap();
+        fs::rename(tree.path("sub/a.yaml"), tree.path("sub/x")).unwrap();
+        tree.write("sub/a.yaml", &manifest("a", "1"));
+        fs::remove_file(tree.path("sub/x")).unwrap();
+        tree.commit();
+        let (here, head) = (tree.folder().look().unwrap(), of_head(&tree).look().unwrap());
+        assert_eq!(here.revision, head.revision, "{ids}");
+        assert_eq!(here.desired, head.desired);
+        assert_eq!(here.problems, head.problems);
+        assert_eq!(here.problems.len(), 4, "{:?}", here.problems);
+
+        let mut below = Folder::new(tree.path("sub")).with(Uncommitted::Ignore);
+        fs::remove_file(tree.path("sub/a.yaml")).unwrap();
+        assert_eq!(versions(&below.look().unwrap()).len(), 1);
+    }
+}
+
+#[test]
+fn without_a_commit_nothing_can_be_read_of_head() {
+    let tree = Tree::new();
+    tree.service("a", "1");
+    assert!(matches!(of_head(&tree).look(), Err(Unreadable::Uncommitted { .. })));
+    assert!(tree.git(&["init", "--quiet"]));
+    let unreadable = of_head(&tree).look().unwrap_err();
+    assert!(matches!(unreadable, Unreadable::Uncommitted { .. }) && unreadable.hint().is_some());
+    tree.commit();
+    says(&mut of_head(&tree), &["a 1"]);
+    // An operation moves HEAD from commit to commit, of which none is meant to stay.
+    assert!(tree.git(&["bisect", "start"]));
+    assert_eq!(held(&mut of_head(&tree)), Busy::Operation(Operation::Bisect));
+    assert!(tree.git(&["bisect", "reset"]));
+    fs::remove_dir_all(tree.path(".git/objects")).unwrap();
+    fs::create_dir(tree.path(".git/objects")).unwrap();
+    assert!(matches!(of_head(&tree).look(), Err(Unreadable::Checkout { .. })));
 }

@@ -30,7 +30,7 @@ const MAX_PATH_BYTES: usize = 4096;
 /// Links that may lead from one to the next, as in the kernel.
 const MAX_LINKS: usize = 40;
 /// Submodules that may lie in one another.
-const MAX_DEPTH: usize = 16;
+pub(super) const MAX_DEPTH: usize = 16;
 /// Most bytes of `objects/info/alternates`: none at all, but for blanks and comments.
 const MAX_ALTERNATES_BYTES: u64 = 64 * 1024;
 /// Most files in the folder of packs.
@@ -367,7 +367,7 @@ fn is_same<'i>(
 }
 
 /// The commits and trees of a repository.
-struct Objects {
+pub(super) struct Objects {
     path: PathBuf,
     ids: gix_hash::Kind,
     objects: gix_odb::Handle,
@@ -375,10 +375,10 @@ struct Objects {
 }
 
 /// What a tree says of one name.
-type Named = (Box<[u8]>, EntryKind, ObjectId);
+pub(super) type Named = (Box<[u8]>, EntryKind, ObjectId);
 
 impl Objects {
-    fn open(common_dir: &Path, ids: gix_hash::Kind) -> Result<Self, CheckoutError> {
+    pub(super) fn open(common_dir: &Path, ids: gix_hash::Kind) -> Result<Self, CheckoutError> {
         let path = common_dir.join("objects");
         let options = gix_odb::store::init::Options {
             alloc_limit_bytes: Some(MAX_OBJECT_BYTES),
@@ -393,7 +393,7 @@ impl Objects {
     }
 
     /// The tree that a commit has for a folder, if it has that folder.
-    fn folder(&mut self, Commit(commit): Commit, prefix: &Path) -> Result<Option<ObjectId>, CheckoutError> {
+    pub(super) fn folder(&mut self, Commit(commit): Commit, prefix: &Path) -> Result<Option<ObjectId>, CheckoutError> {
         let unread = self.unread(Kind::Commit, commit);
         let ids = self.ids;
         let bytes = self.find(Kind::Commit, commit)?;
@@ -410,7 +410,7 @@ impl Objects {
     }
 
     /// What a tree holds.
-    fn tree(&mut self, id: ObjectId) -> Result<Vec<Named>, CheckoutError> {
+    pub(super) fn tree(&mut self, id: ObjectId) -> Result<Vec<Named>, CheckoutError> {
         let unread = self.unread(Kind::Tree, id);
         let corrupt = CheckoutError::Corrupt { kind: Kind::Tree, id, path: self.path.clone() };
         let ids = self.ids;
@@ -422,7 +422,7 @@ impl Objects {
         if entries.iter().all(|(name, ..)| is_name(name)) { Ok(entries) } else { Err(corrupt) }
     }
 
-    fn find(&mut self, kind: Kind, id: ObjectId) -> Result<&[u8], CheckoutError> {
+    pub(super) fn find(&mut self, kind: Kind, id: ObjectId) -> Result<&[u8], CheckoutError> {
         let unread = self.unread(kind, id);
         let hex = id.to_hex().to_string();
         if let Err(error) = check_plain(&self.path.join(&hex[..2]).join(&hex[2..])) {
