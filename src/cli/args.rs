@@ -14,7 +14,7 @@ use crate::model::{DriftMode, Id};
 use crate::northflank::Settings;
 use crate::plan::{Adopt, Rules};
 use crate::sandbox::Shape;
-use crate::source::{Folder, Uncommitted};
+use crate::source::{Allowed, Folder, Layout, Permits, Uncommitted};
 use crate::text::command::Commands;
 
 const AFTER_HELP: &str = "\
@@ -237,14 +237,46 @@ pub(super) struct FolderArgs {
     /// In a git checkout: what to do about work that is not committed
     #[arg(long, value_name = "WHAT", env = "TRUENORTH_UNCOMMITTED", default_value = "apply")]
     pub(super) uncommitted: UncommittedArg,
+    #[command(flatten)]
+    pub(super) permits: PermitArgs,
 }
 
 impl FolderArgs {
+    /// The folder, not read yet.
     pub(super) fn folder(&self) -> Folder {
-        Folder::new(&self.manifests).with(match self.uncommitted {
+        let uncommitted = match self.uncommitted {
             UncommittedArg::Apply => Uncommitted::Apply,
             UncommittedArg::Ignore => Uncommitted::Ignore,
-        })
+        };
+        Folder::new(&self.manifests).with(uncommitted).permitting(self.permits.permits())
+    }
+}
+
+/// Who may deploy what, from where.
+#[derive(Args, Debug)]
+pub(super) struct PermitArgs {
+    /// Services that the folder may deploy; may be given several times. Others are a problem
+    ///
+    /// PROJECT allows all of its services, PROJECT/SERVICE one of them; TEAM/PROJECT and TEAM/PROJECT/SERVICE are for
+    /// manifests that name a team. * and ? stand for any characters of a part. Without this option all are allowed.
+    #[arg(long, value_name = "PATTERN", env = "TRUENORTH_ALLOW", value_delimiter = ',')]
+    pub(super) allow: Vec<Allowed>,
+    /// Where a manifest must stand: anywhere (free), or below its project's folder (project)
+    ///
+    /// With project, a manifest stands below PROJECT/, or below TEAM/PROJECT/ where it names a team. One elsewhere is a
+    /// problem, and does not keep the one in its place from being applied: so rules about who may change a folder, such
+    /// as CODEOWNERS, decide who may deploy a project.
+    #[arg(long, value_name = "LAYOUT", env = "TRUENORTH_LAYOUT", default_value = "free")]
+    pub(super) layout: LayoutArg,
+}
+
+impl PermitArgs {
+    pub(super) fn permits(&self) -> Permits {
+        let layout = match self.layout {
+            LayoutArg::Free => Layout::Free,
+            LayoutArg::Project => Layout::Project,
+        };
+        Permits { allow: self.allow.clone(), layout }
     }
 }
 
@@ -254,6 +286,14 @@ pub(super) enum UncommittedArg {
     Apply,
     /// Apply what HEAD has, read from the repository: no filter is run
     Ignore,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum LayoutArg {
+    /// Anywhere
+    Free,
+    /// Below [TEAM/]PROJECT/
+    Project,
 }
 
 #[derive(Args, Debug)]
@@ -414,6 +454,8 @@ pub(super) struct ImportArgs {
     /// Folder to write the manifests to; made where it is not there
     #[arg(long, value_name = "DIR", env = "TRUENORTH_IMPORT_OUT")]
     pub(super) out: PathBuf,
+    #[command(flatten)]
+    pub(super) permits: PermitArgs,
     /// Write over files that are there
     #[arg(long, env = "TRUENORTH_IMPORT_FORCE", action = ArgAction::SetTrue, value_parser = FalseyValueParser::new())]
     pub(super) force: bool,

@@ -24,6 +24,7 @@ async fn import_project(args: &ImportArgs) -> anyhow::Result<Exit> {
         project: args.project.clone(),
         services: args.service.iter().cloned().collect(),
         folder: args.out.clone(),
+        permits: args.permits.permits(),
         existing: if args.force { Existing::Replace } else { Existing::Keep },
         concurrency: args.concurrency.into(),
     };

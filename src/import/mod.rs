@@ -29,7 +29,7 @@ use thiserror::Error;
 use crate::manifest::{Format, parse};
 use crate::model::{Id, Live, ServiceKey, ServiceKind};
 use crate::northflank::{Client, Listed, Page};
-use crate::source::{Folder, Snapshot, Unreadable};
+use crate::source::{Folder, Permits, Snapshot, Unreadable};
 
 use calls::{Calls, GivenUp};
 pub use describe::Untold;
@@ -55,6 +55,8 @@ pub struct Request {
     pub services: BTreeSet<Id>,
     /// The folder to write to.
     pub folder: PathBuf,
+    /// What manifests in it may do.
+    pub permits: Permits,
     /// What is done where a file is there already.
     pub existing: Existing,
     /// Calls in flight at once, at least 1.
@@ -148,7 +150,7 @@ enum Fate {
 pub async fn import(client: &Client, request: &Request, hear: impl Fn(Heard)) -> Result<Report, ImportError> {
     let out =
         Out::open(&request.folder).map_err(|source| ImportError::Folder { path: request.folder.clone(), source })?;
-    let mut folder = Folder::new(&request.folder);
+    let mut folder = Folder::new(&request.folder).permitting(request.permits.clone());
     let before = folder.look()?;
     let calls = Calls::new(&hear);
     let job = Job { client, request, out: &out, before: &before, calls: &calls };

@@ -13,6 +13,7 @@ mod file;
 mod ignored;
 mod list;
 mod near;
+mod permits;
 mod problems;
 mod share;
 mod stamp;
@@ -40,6 +41,7 @@ pub use checkout::Operation;
 use checkout::{CheckoutError, Committed};
 use disk::Disk;
 use file::Found;
+pub use permits::{Allowed, InvalidAllowed, Layout, Permits};
 use stamp::Stamp;
 use standing::{Moment, Standing, Stillness};
 use walk::{Proof, Walked};
@@ -72,6 +74,7 @@ const READ_ALL_EVERY: Duration = Duration::from_secs(3600);
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
+    permits: Permits,
     /// The files of the last read, sorted by name, whether or not it counted.
     seen: Vec<Arc<Found>>,
     /// The files of the last read that counted.
@@ -257,6 +260,7 @@ impl Folder {
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self {
             path: path.into(),
+            permits: Permits::default(),
             seen: Vec::new(),
             told: Vec::new(),
             rests_on: None,
@@ -275,6 +279,12 @@ impl Folder {
         Self { uncommitted, ..self }
     }
 
+    /// The same folder, whose manifests may do only that.
+    #[must_use]
+    pub fn permitting(self, permits: Permits) -> Self {
+        Self { permits, ..self }
+    }
+
     /// Its path as it was given.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -284,7 +294,7 @@ impl Folder {
     /// What is worth a look in the files of the last look, by place; no more than problems are kept.
     #[must_use]
     pub fn warnings(&self) -> Vec<Warning> {
-        first_paths(&self.seen)
+        first_paths(&self.seen, &self.permits)
             .flat_map(|found| found.contents.parsed.warnings.iter().cloned())
             .take(MAX_PROBLEMS)
             .collect()
@@ -466,7 +476,7 @@ impl Folder {
         let root = room.path().canonicalize().map_err(Broken::Folder)?;
         standing::guarded(|| checkout.lay_out(commit, &root)).map_err(Broken::Git)?;
         let Walked { found, problems, .. } = walk::walk(&root, commit.ids(), &[])?;
-        let snapshot = snapshot(Moment::of(commit, false, None), &found, problems);
+        let snapshot = snapshot(Moment::of(commit, false, None), &found, problems, &self.permits);
         self.seen = found;
         self.rests_on = Some(RestsOn { standing, folders: Vec::new(), ahead: None });
         Ok(snapshot)
@@ -530,7 +540,7 @@ impl Folder {
         // Even of a read that does not count, what was parsed is parsed.
         self.seen = found;
         let proves = problems.is_empty() && !links && !unfinished;
-        let (seen, committed) = (&self.seen, &mut self.committed);
+        let (seen, committed, permits) = (&self.seen, &mut self.committed, &self.permits);
         let snapshot = thread::scope(|scope| {
             let holds = || walk::holds(&before.root, &whole, &folders, Proof::Steady);
             // What the files say is put together while it is looked whether they hold still. Submodules have locks of
@@ -538,7 +548,7 @@ impl Folder {
             let holding = (!committed.has_submodules()).then(|| scope.spawn(holds));
             let moment = before.moment(seen, committed);
             let again = committed.has_submodules();
-            let snapshot = moment.map(|moment| Snapshot { unfinished, ..snapshot(moment, seen, problems) });
+            let snapshot = moment.map(|moment| Snapshot { unfinished, ..snapshot(moment, seen, problems, permits) });
             // A thread that panicked has shown nothing.
             let holds = holding.is_none_or(|thread| thread.join().unwrap_or(false)) && (!again || holds());
             if holds && before.is_like(&Standing::now(&self.path)?) { snapshot } else { Err(Broken::Changed) }
@@ -558,13 +568,13 @@ fn is_among(found: &[Arc<Found>], inodes: &BTreeSet<Inode>) -> bool {
 }
 
 /// Puts together what the files of a folder say, in the order of their names.
-fn snapshot(moment: Moment, files: &[Arc<Found>], mut problems: Vec<Problem>) -> Snapshot {
+fn snapshot(moment: Moment, files: &[Arc<Found>], mut problems: Vec<Problem>, permits: &Permits) -> Snapshot {
     let Moment { revision, uncompared, problem } = moment;
     problems.extend(problem);
     let mut claimed: BTreeMap<ServiceKey, BTreeSet<Arc<str>>> = BTreeMap::new();
     let mut named: Vec<(&ServiceKey, &Desired)> = Vec::with_capacity(files.len());
-    let mut parsed = Vec::new();
-    for found in first_paths(files) {
+    let (mut parsed, mut refused, mut more_refused) = (Vec::new(), Vec::new(), 0);
+    for found in first_paths(files, permits) {
         let Found { file, contents, .. } = &**found;
         if !contents.parsed.problems.is_empty() {
             parsed.push(&contents.parsed);
@@ -572,9 +582,18 @@ fn snapshot(moment: Moment, files: &[Arc<Found>], mut problems: Vec<Problem>) ->
         for key in &contents.parsed.claimed {
             claimed.entry(key.clone()).or_default().insert(Arc::clone(file));
         }
-        named.extend(contents.parsed.manifests.iter().map(|(key, desired)| (key, desired)));
+        for (key, desired) in &contents.parsed.manifests {
+            match permits.refusal(key, &desired.place) {
+                None => named.push((key, desired)),
+                Some(refusal) => {
+                    claimed.entry(key.clone()).or_default().insert(Arc::clone(file));
+                    if refused.len() < MAX_PROBLEMS { refused.push(refusal) } else { more_refused += 1 }
+                }
+            }
+        }
     }
     let mut problems = Problems::new(problems, &parsed);
+    problems.refused(refused, more_refused);
     // Stable: of one service, the manifests stay in the order of their files.
     named.sort_by_key(|(key, _)| *key);
     let mut desired = Vec::with_capacity(named.len());
@@ -609,6 +628,13 @@ impl Problems {
         Self { more: count - kept.len(), kept }
     }
 
+    /// The problems of manifests that may not be where they are. Their files are known to claim the services.
+    fn refused(&mut self, refused: Vec<Problem>, more: usize) {
+        let room = MAX_PROBLEMS.saturating_sub(self.kept.len());
+        self.more += more + refused.len().saturating_sub(room);
+        self.kept.extend(refused.into_iter().take(room));
+    }
+
     /// A problem for each manifest of a service that has several, naming another place. Their files are known to claim
     /// the service, so what is only counted keeps it from being taken for absent too.
     fn named_twice(&mut self, several: &[(&ServiceKey, &Desired)]) {
@@ -636,14 +662,18 @@ impl Problems {
 }
 
 /// The files, each once: one that is reached by a link too counts under its own path, and one that has two paths under the
-/// first.
-fn first_paths(files: &[Arc<Found>]) -> impl Iterator<Item = &Arc<Found>> {
+/// first; but before all under one where its manifests may stand. So nobody takes a file from its place with a link to it.
+fn first_paths<'f>(files: &'f [Arc<Found>], permits: &Permits) -> impl Iterator<Item = &'f Arc<Found>> {
+    let is_misplaced = |found: &Found| {
+        let mut manifests = found.contents.parsed.manifests.iter();
+        manifests.any(|(key, desired)| !permits.is_in_place(key, &desired.place))
+    };
     let identity = |found: &Found| (found.stamp.inode(), found.contents.blob);
-    let mut by_identity: Vec<_> =
-        files.iter().enumerate().map(|(index, found)| (identity(found), found.by, index)).collect();
+    let ranked = |(index, found): (usize, &Arc<Found>)| (identity(found), is_misplaced(found), found.by, index);
+    let mut by_identity: Vec<_> = files.iter().enumerate().map(ranked).collect();
     by_identity.sort_unstable();
     let second: BTreeSet<usize> =
-        by_identity.windows(2).filter(|pair| pair[0].0 == pair[1].0).map(|pair| pair[1].2).collect();
+        by_identity.windows(2).filter(|pair| pair[0].0 == pair[1].0).map(|pair| pair[1].3).collect();
     files.iter().enumerate().filter(move |(index, _)| !second.contains(index)).map(|(_, found)| found)
 }
 

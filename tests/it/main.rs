@@ -45,6 +45,7 @@ mod import;
 mod ledger;
 mod live;
 mod once;
+mod permits;
 mod problems;
 mod readme;
 mod recovery;
