@@ -29,7 +29,7 @@ const HANGS_AFTER: Duration = Duration::from_secs(120);
 /// A look that takes longer than this is slow, for it also waits for git: the next one waits for so many times what it took
 /// beyond that, so that a folder that is slow to read leaves the machine to others.
 const SLOW: Duration = Duration::from_secs(5);
-const RESTS: u32 = 4;
+const RESTS: u32 = 2;
 
 /// How soon to look again after a look that failed.
 const FAILED_AGAIN: Duration = Duration::from_secs(5);
@@ -413,7 +413,7 @@ mod tests {
         looks.event(start + RESYNC, Writing::Ended);
         let slow = start + RESYNC + SLOW + second * 20;
         looks.failed(slow);
-        assert_eq!(looks.due(slow), Some(slow + second * 80));
+        assert_eq!(looks.due(slow), Some(slow + second * 20 * RESTS));
         looks.ask(Trigger::Asked);
         assert_eq!(looks.due(slow), Some(slow));
 
@@ -424,11 +424,11 @@ mod tests {
         assert_eq!(looks.begin(ended).0, Aim::Confirm);
         looks.ended(ended, RESYNC);
         looks.event(ended, Writing::Ended);
-        assert_eq!(looks.due(ended), Some(ended + second * 4));
-        assert_eq!(looks.begin(ended + second * 4).0, Aim::Look(Trigger::Event));
-        looks.ended(ended + second * 4, RESYNC);
-        looks.event(ended + second * 4, Writing::Ended);
-        assert_eq!(looks.look_due(ended + second * 4), ended + second * 4 + QUIET, "it was fast");
+        assert_eq!(looks.due(ended), Some(ended + second * RESTS));
+        assert_eq!(looks.begin(ended + second * RESTS).0, Aim::Look(Trigger::Event));
+        looks.ended(ended + second * RESTS, RESYNC);
+        looks.event(ended + second * RESTS, Writing::Ended);
+        assert_eq!(looks.look_due(ended + second * RESTS), ended + second * RESTS + QUIET, "it was fast");
     }
 
     #[test]
