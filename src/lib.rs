@@ -50,6 +50,7 @@ pub mod cli;
 pub mod daemon;
 pub mod engine;
 pub mod error;
+pub mod host;
 pub mod import;
 pub mod ledger;
 pub mod manifest;

@@ -10,6 +10,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use jiff::SignedDuration;
 
 use crate::daemon::UpdateCall;
+use crate::host::Hosts;
 use crate::model::{DriftMode, Id};
 use crate::northflank::Settings;
 use crate::plan::{Adopt, Rules};
@@ -108,6 +109,8 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "ADDR", env = "TRUENORTH_LISTEN", default_value = "127.0.0.1:9095", value_parser = listen)]
     pub(super) listen: Listen,
     #[command(flatten)]
+    pub(super) hosts: HostArgs,
+    #[command(flatten)]
     pub(super) show: ShowArgs,
     /// With --reconcile-once: what to print on stdout at the end of the pass
     #[arg(long, value_name = "FORMAT", env = "TRUENORTH_OUTPUT", default_value = "text")]
@@ -172,6 +175,22 @@ impl From<UpdateCallArg> for UpdateCall {
             UpdateCallArg::Patch => Self::Patch,
             UpdateCallArg::Auto => Self::Auto,
         }
+    }
+}
+
+#[derive(Args, Debug)]
+pub(super) struct HostArgs {
+    /// Name by which the listener may be called, beside IP addresses and localhost; may be given several times
+    ///
+    /// Requests with another Host are refused, so that no web page can read the answers through a name of its own. * allows
+    /// every name.
+    #[arg(long, value_name = "NAME", env = "TRUENORTH_ALLOW_HOST", value_delimiter = ',', value_parser = host_name)]
+    allow_host: Vec<String>,
+}
+
+impl HostArgs {
+    pub(super) fn hosts(&self) -> Hosts {
+        Hosts::allowing(&self.allow_host)
     }
 }
 
@@ -474,6 +493,8 @@ pub(super) struct SandboxArgs {
     /// Address to listen on; port 0 takes a free one
     #[arg(long, value_name = "ADDR", env = "TRUENORTH_SANDBOX_LISTEN", default_value = "127.0.0.1:9096")]
     pub(super) listen: SocketAddr,
+    #[command(flatten)]
+    pub(super) hosts: HostArgs,
     /// Calls that the rate limit allows in an hour
     #[arg(long, value_name = "N", env = "TRUENORTH_SANDBOX_LIMIT", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) limit: u32,
@@ -542,6 +563,14 @@ pub(super) enum LogLevel {
     Debug,
     /// Everything
     Trace,
+}
+
+/// Reads a host's name, without its port; an empty variable is none.
+fn host_name(text: &str) -> Result<String, String> {
+    let is_name = text == "*" || text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte));
+    is_name
+        .then(|| text.to_owned())
+        .ok_or_else(|| "expected a name such as truenorth.example.com, without a port".into())
 }
 
 /// Reads an id of a team, a project or a service.

@@ -32,10 +32,13 @@ async fn daemon(args: &RunArgs) -> anyhow::Result<Exit> {
     let server = match args.listen {
         Listen::Off => None,
         Listen::At(address) => {
-            let started = Server::start(address, desk.clone(), meters.clone()).await;
-            let server =
-                started.map_err(|error| misconfigured(format!("{}; hint: {}", chain(&error), error.hint())))?;
-            tracing::info!(address = %server.address(), "status server listens");
+            let started = Server::start(address, args.hosts.hosts(), desk.clone(), meters.clone()).await;
+            let server = started.map_err(|error| misconfigured(chain(&error), Some(error.hint())))?;
+            let address = server.address();
+            tracing::info!(%address, "status server listens");
+            if !address.ip().to_canonical().is_loopback() {
+                tracing::warn!(%address, "the status server has no login: every machine that reaches this address can read it");
+            }
             Some(server)
         }
     };

@@ -9,7 +9,8 @@ use anstyle::{AnsiColor, Style};
 use super::args::{ImportArgs, Output};
 use super::exit::Exit;
 use super::progress::ReadsLine;
-use super::{configuration, print, settings};
+use super::{Failure, print, settings};
+use crate::error::chain;
 use crate::import::{Existing, Heard, Imported, Outcome, Report, Request, import};
 use crate::text::{counted, printable};
 
@@ -35,7 +36,11 @@ async fn import_project(args: &ImportArgs) -> anyhow::Result<Exit> {
     };
     let report = import(&client, &request, hear).await;
     line.clear();
-    let report = report.map_err(|error| if error.is_configuration() { configuration(error) } else { error.into() })?;
+    let report = report.map_err(|error| Failure {
+        exit: if error.is_configuration() { Exit::Configuration } else { Exit::NotConverged },
+        hint: error.hint(),
+        message: chain(&error),
+    })?;
     match args.output {
         Output::Json => print::json(&report)?,
         Output::Text => anstream::stdout().lock().write_all(rendered(&report, args).as_bytes())?,

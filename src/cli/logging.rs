@@ -43,7 +43,7 @@ pub(super) fn start(args: &LogArgs, default: LogLevel) -> anyhow::Result<()> {
             .boxed(),
         LogFormat::Journald => {
             let journal = tracing_journald::layer().map_err(|error| {
-                super::misconfigured(format!("cannot reach systemd's journal: {error}; hint: use --log-format text"))
+                super::misconfigured(format!("cannot reach systemd's journal: {error}"), Some("use --log-format text"))
             })?;
             journal::Whole(journal).boxed()
         }

@@ -29,16 +29,15 @@ use std::ffi::OsString;
 use anstyle::{AnsiColor, Style};
 use anyhow::Context as _;
 use clap::Parser as _;
-use rustix::process::{Resource, Rlimit};
+use rustix::process::{DumpableBehavior, Resource, Rlimit};
 
+use crate::text::printable;
 use args::{Arguments, Command};
 pub use exit::Exit;
 
 /// Parses the arguments and runs the command that they name.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
-    // A core file would hold the token. Where the limit cannot be set, there is no more to be done.
-    let none = Rlimit { current: Some(0), maximum: Some(0) };
-    let _ = rustix::process::setrlimit(Resource::Core, none);
+    give_nothing_away();
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
         Err(error) => {
@@ -63,11 +62,21 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
     ended.unwrap_or_else(|error| failed(&error))
 }
 
-/// A failure that ends a command before anything was sent: the configuration is at fault.
+/// Keeps the token in this process: no core file is written, and no other process of the same user reads its memory or
+/// traces it. Comes first, before the token is read. Where the system refuses, there is no more to be done.
+fn give_nothing_away() {
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    let _ = rustix::process::setrlimit(Resource::Core, none);
+    let _ = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);
+}
+
+/// An error that ends a command, with the way out.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
-struct Misconfigured {
+struct Failure {
     message: String,
+    hint: Option<String>,
+    exit: Exit,
 }
 
 /// Runs a command to its end on a runtime of its own. A look at the folder that waits for git's lock is not waited for.
@@ -81,23 +90,22 @@ fn on_runtime(command: impl Future<Output = anyhow::Result<Exit>>) -> anyhow::Re
 
 /// Marks an error as one of the configuration: exit 78.
 fn configuration(error: impl std::error::Error + Send + Sync + 'static) -> anyhow::Error {
-    misconfigured(crate::error::chain(&error))
+    misconfigured(crate::error::chain(&error), None)
 }
 
-/// A ledger that cannot be opened, with the way out: exit 78. What may pass by itself (a full disk, another program that
-/// holds on to the file) is exit 1, so that systemd tries again.
+/// A ledger that cannot be opened: exit 78. What may pass by itself (a full disk, another program that holds on to the
+/// file) is exit 1, so that systemd tries again.
 fn ledger_error(error: &crate::ledger::OpenError) -> anyhow::Error {
-    let hint = error.hint().map_or_else(String::new, |hint| format!("; hint: {hint}"));
-    let text = crate::error::chain(error) + &hint;
-    if error.is_passing() { anyhow::Error::msg(text) } else { misconfigured(text) }
+    let exit = if error.is_passing() { Exit::NotConverged } else { Exit::Configuration };
+    let hint = error.hint().map(str::to_owned);
+    Failure { message: crate::error::chain(error), hint, exit }.into()
 }
 
-/// A folder that cannot be read, with the way out: exit 78. Where git has not finished there it is exit 1, as nothing is
-/// wrong with the configuration.
+/// A folder that cannot be read: exit 78. Where git has not finished there it is exit 1, as nothing is wrong with the
+/// configuration.
 fn unreadable(error: &crate::source::Unreadable) -> anyhow::Error {
-    let hint = error.hint().map_or_else(String::new, |hint| format!("; hint: {hint}"));
-    let text = crate::error::chain(error) + &hint;
-    if error.is_busy() { anyhow::Error::msg(text) } else { misconfigured(text) }
+    let exit = if error.is_busy() { Exit::NotConverged } else { Exit::Configuration };
+    Failure { message: crate::error::chain(error), hint: error.hint(), exit }.into()
 }
 
 /// Says that the ledger which a command is to show is not there: what follows knows of no update. Where a systemd service
@@ -127,9 +135,9 @@ fn observe_error(error: crate::daemon::ObserveError) -> anyhow::Error {
     }
 }
 
-/// A mistake in the configuration that is no error of a call: exit 78.
-fn misconfigured(message: impl Into<String>) -> anyhow::Error {
-    anyhow::Error::new(Misconfigured { message: message.into() })
+/// A mistake in the configuration, with the way out: exit 78.
+fn misconfigured(message: impl Into<String>, hint: Option<&str>) -> anyhow::Error {
+    Failure { message: message.into(), hint: hint.map(str::to_owned), exit: Exit::Configuration }.into()
 }
 
 /// Tells an error on stderr and picks the exit code.
@@ -139,13 +147,27 @@ fn failed(error: &anyhow::Error) -> Exit {
         .chain()
         .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
         .any(|error| error.kind() == std::io::ErrorKind::BrokenPipe);
+    let failure = error.downcast_ref::<Failure>();
     if !broken_pipe {
         let style = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
-        let text = crate::error::chain(error.as_ref());
-        let _ = std::io::Write::write_all(
-            &mut anstream::stderr(),
-            format!("{style}error:{style:#} {}\n", text.replace("; hint: ", "\n  hint: ")).as_bytes(),
-        );
+        let mut text = format!("{style}error:{style:#} {}\n", printable(&crate::error::chain(error.as_ref())));
+        if let Some(hint) = failure.and_then(|failure| failure.hint.as_deref()) {
+            text.push_str(&format!("  hint: {}\n", printable(hint)));
+        }
+        // Where stderr is gone, there is nobody to tell.
+        let _ = std::io::Write::write_all(&mut anstream::stderr(), text.as_bytes());
     }
-    if error.downcast_ref::<Misconfigured>().is_some() { Exit::Configuration } else { Exit::NotConverged }
+    failure.map_or(Exit::NotConverged, |failure| failure.exit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_process_gives_nothing_away() {
+        give_nothing_away();
+        assert_eq!(rustix::process::dumpable_behavior().ok(), Some(DumpableBehavior::NotDumpable));
+        assert_eq!(rustix::process::getrlimit(Resource::Core), Rlimit { current: Some(0), maximum: Some(0) });
+    }
 }

@@ -17,7 +17,13 @@ pub(super) fn run(args: &SandboxArgs) -> anyhow::Result<Exit> {
 async fn serve(args: &SandboxArgs) -> anyhow::Result<Exit> {
     let mut stop = Stop::on_signals().context("cannot catch signals")?;
     let latency = args.latency.unwrap_or_default();
-    let options = Options { shape: args.shape.into(), limit: args.limit, latency, ..Options::default() };
+    let options = Options {
+        shape: args.shape.into(),
+        hosts: args.hosts.hosts(),
+        limit: args.limit,
+        latency,
+        ..Options::default()
+    };
     let sandbox = Sandbox::start(args.listen, options).await.map_err(configuration)?;
     writeln!(std::io::stdout(), "{}", sandbox.url())?;
     writeln!(
@@ -26,6 +32,9 @@ async fn serve(args: &SandboxArgs) -> anyhow::Result<Exit> {
          NORTHFLANK_API_TOKEN=any truenorth --reconcile-once --api-url {}",
         sandbox.url()
     )?;
+    if !sandbox.address().ip().to_canonical().is_loopback() {
+        writeln!(anstream::stderr(), "warning: every machine that reaches {} can call it", sandbox.address())?;
+    }
     stop.reached(Stopping::Gracefully).await;
     sandbox.stop().await;
     Ok(Exit::Converged)

@@ -1,20 +1,14 @@
 //! Which service somebody means: by its full name, or by its last part where only one has it.
 
+use super::Failure;
+use super::exit::Exit;
 use crate::model::ServiceKey;
-use crate::text::{near, printable};
+use crate::text::near;
 
 /// Most names that a message lists.
 const LISTED: usize = 5;
 /// How alike two names must be, of 1.
 const NEAR: f32 = 0.6;
-
-/// A name that leads to no service, with what to do.
-#[derive(Debug, thiserror::Error)]
-#[error("{message}; hint: {hint}")]
-pub(super) struct Unclear {
-    message: String,
-    hint: String,
-}
 
 /// The service that `name` stands for, of those in `known`. `nobody` says who does not know one, as "the ledger knows
 /// no".
@@ -25,7 +19,7 @@ pub(super) fn meant<'k>(
     name: &str,
     known: impl IntoIterator<Item = &'k ServiceKey>,
     nobody: &str,
-) -> Result<ServiceKey, Unclear> {
+) -> Result<ServiceKey, Failure> {
     let mut known: Vec<&ServiceKey> = known.into_iter().collect();
     known.sort_unstable();
     known.dedup();
@@ -36,12 +30,16 @@ pub(super) fn meant<'k>(
     let shared: Vec<&ServiceKey> = known.iter().copied().filter(|key| key.service.as_str() == name).collect();
     match shared.as_slice() {
         [only] => Ok((*only).clone()),
-        [] => Err(Unclear { message: format!("{nobody} service `{}`", printable(name)), hint: hint(name, &known) }),
-        several => Err(Unclear {
-            message: format!("{} services are named `{}`", several.len(), printable(name)),
-            hint: format!("say which one: {}", listed(several)),
-        }),
+        [] => Err(unclear(format!("{nobody} service `{name}`"), hint(name, &known))),
+        several => {
+            let message = format!("{} services are named `{name}`", several.len());
+            Err(unclear(message, format!("say which one: {}", listed(several))))
+        }
     }
+}
+
+fn unclear(message: String, hint: String) -> Failure {
+    Failure { message, hint: Some(hint), exit: Exit::NotConverged }
 }
 
 fn hint(name: &str, known: &[&ServiceKey]) -> String {
@@ -56,13 +54,13 @@ fn hint(name: &str, known: &[&ServiceKey]) -> String {
         names.get(last.iter().position(|part| *part == near)?).copied()
     };
     if let Some(near) = near(name, &names, NEAR).or_else(by_last_part) {
-        return format!("did you mean {}?", printable(near));
+        return format!("did you mean {near}?");
     }
     format!("known: {}", listed(known))
 }
 
 fn listed(keys: &[&ServiceKey]) -> String {
-    let shown: Vec<String> = keys.iter().take(LISTED).map(|key| printable(&key.to_string()).to_string()).collect();
+    let shown: Vec<String> = keys.iter().take(LISTED).map(ToString::to_string).collect();
     match keys.len().saturating_sub(LISTED) {
         0 => shown.join(", "),
         more => format!("{} and {more} more", shown.join(", ")),
@@ -78,27 +76,29 @@ mod tests {
             .iter()
             .map(|name| name.parse().expect("is a key"))
             .collect();
-        meant(name, &known, "the ledger knows no").map(|key| key.to_string()).map_err(|unclear| unclear.to_string())
+        meant(name, &known, "the ledger knows no")
+            .map(|key| key.to_string())
+            .map_err(|failure| format!("{failure}; {}", failure.hint.as_deref().unwrap_or_default()))
     }
 
     #[test]
     fn a_service_is_meant_by_its_name_or_its_last_part() {
         assert_eq!(asked("acme/shop/web").as_deref(), Ok("acme/shop/web"));
         assert_eq!(asked("checkout").as_deref(), Ok("shop/checkout"));
-        let shared = "2 services are named `web`; hint: say which one: shop/web, acme/shop/web";
+        let shared = "2 services are named `web`; say which one: shop/web, acme/shop/web";
         assert_eq!(asked("web"), Err(shared.to_owned()));
     }
 
     #[test]
     fn an_unknown_name_is_told_the_near_one() {
         let told = |name: &str, hint: &str| {
-            let message = format!("the ledger knows no service `{name}`; hint: {hint}");
+            let message = format!("the ledger knows no service `{name}`; {hint}");
             assert_eq!(asked(name), Err(message));
         };
         told("shop/chekout", "did you mean shop/checkout?");
         told("chekout", "did you mean shop/checkout?");
         told("q", "known: blog/api, shop/checkout, shop/web, acme/shop/web");
-        let none = meant("web", [], "the ledger knows no").map_err(|unclear| unclear.hint);
+        let none = meant("web", [], "the ledger knows no").map_err(|failure| failure.hint.unwrap_or_default());
         assert!(none.is_err_and(|hint| hint.starts_with("no service was ever called")));
     }
 }

@@ -6,7 +6,9 @@ use std::io::Write as _;
 use std::path::PathBuf;
 
 use super::args::{ConnectArgs, StateArgs};
-use crate::northflank::{ApiUrl, Client, Settings, TokenSource};
+use crate::error::chain;
+use crate::northflank::{ApiUrl, BuildError, Client, Settings, TokenReadError, TokenSource};
+use crate::text::printable;
 
 /// The environment, a variable at a time.
 pub(super) type Variable<'a> = &'a dyn Fn(&str) -> Option<OsString>;
@@ -32,7 +34,7 @@ pub(super) fn state_dir(args: &StateArgs, variable: Variable<'_>) -> anyhow::Res
     }
     match set("HOME") {
         Some(home) => Ok(PathBuf::from(home).join(".local/state/truenorth")),
-        None => Err(super::misconfigured("there is no folder for the ledger; hint: name one with --state-dir")),
+        None => Err(super::misconfigured("there is no folder for the ledger", Some("name one with --state-dir"))),
     }
 }
 
@@ -41,23 +43,33 @@ pub(super) fn api_url(args: &ConnectArgs) -> anyhow::Result<ApiUrl> {
     let Some(given) = &args.api_url else { return Ok(ApiUrl::default()) };
     given
         .parse()
-        .map_err(|error| super::misconfigured(format!("the API's URL (--api-url, NORTHFLANK_API_URL) {error}")))
+        .map_err(|error| super::misconfigured(format!("the API's URL (--api-url, NORTHFLANK_API_URL) {error}"), None))
 }
 
 /// Where the token comes from.
 pub(super) fn token_source(args: &ConnectArgs, variable: Variable<'_>) -> anyhow::Result<TokenSource> {
-    TokenSource::choose(args.token_file.as_deref(), variable).map_err(super::configuration)
+    TokenSource::choose(args.token_file.as_deref(), variable).map_err(|error| token_error(&error))
+}
+
+/// No token: exit 78.
+pub(super) fn token_error(error: &TokenReadError) -> anyhow::Error {
+    super::misconfigured(chain(error), error.hint())
+}
+
+/// No client: exit 78.
+pub(super) fn client_error(error: &BuildError) -> anyhow::Error {
+    super::misconfigured(chain(error), error.hint())
 }
 
 /// A client of the API with its token.
 pub(super) fn client(args: &ConnectArgs, variable: Variable<'_>) -> anyhow::Result<Client> {
     let settings = Settings::new(api_url(args)?, args.request_timeout);
-    let read = token_source(args, variable)?.read().map_err(super::configuration)?;
+    let read = token_source(args, variable)?.read().map_err(|error| token_error(&error))?;
     if let Some(warning) = read.warning {
         // Where stderr is gone, there is nobody to tell.
-        let _ = writeln!(anstream::stderr(), "warning: {warning}");
+        let _ = writeln!(anstream::stderr(), "warning: {}", printable(&warning.to_string()));
     }
-    Client::new(settings, read.token).map_err(super::configuration)
+    Client::new(settings, read.token).map_err(|error| client_error(&error))
 }
 
 #[cfg(test)]

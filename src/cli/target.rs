@@ -46,11 +46,11 @@ impl Target {
 
     /// The client with its token, and the ledger, opened to write.
     pub(super) fn open(&self) -> anyhow::Result<(Api, Ledger)> {
-        let read = self.tokens.read().map_err(configuration)?;
+        let read = self.tokens.read().map_err(|error| settings::token_error(&error))?;
         if let Some(warning) = read.warning {
             tracing::warn!("{warning}");
         }
-        let client = Client::new(self.client.clone(), read.token).map_err(configuration)?;
+        let client = Client::new(self.client.clone(), read.token).map_err(|error| settings::client_error(&error))?;
         let ledger = Ledger::open(&self.state_dir, self.place.clone(), Timestamp::now())
             .map_err(|error| ledger_error(&error))?;
         Ok((Api { client, tokens: self.tokens.clone(), update_call: self.update_call }, ledger))

@@ -9,7 +9,7 @@ use super::exit::Exit;
 use super::print;
 use crate::manifest::{Problem, Warning};
 use crate::model::Revision;
-use crate::text::counted;
+use crate::text::{counted, printable};
 
 /// What `--output json` prints.
 #[derive(Serialize)]
@@ -72,12 +72,12 @@ fn annotation(command: &str, problem: &Problem, file: &str) -> String {
     let escaped = |text: &str| text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
     let property = |text: &str| escaped(text).replace(':', "%3A").replace(',', "%2C");
     let mut message = match problem.path.as_str() {
-        "" => problem.message.clone(),
-        path => format!("{path}: {}", problem.message),
+        "" => printable(&problem.message).to_string(),
+        path => printable(&format!("{path}: {}", problem.message)).to_string(),
     };
     if let Some(hint) = &problem.hint {
         message.push_str("\nhint: ");
-        message.push_str(hint);
+        message.push_str(printable(hint).as_str());
     }
     format!(
         "::{command} file={},line={},col={},title=truenorth::{}",

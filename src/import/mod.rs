@@ -104,6 +104,8 @@ pub enum ImportError {
         project: Id,
         /// What went wrong, causes included.
         why: String,
+        /// What to do about it.
+        hint: Option<&'static str>,
     },
 }
 
@@ -117,6 +119,16 @@ impl ImportError {
             Self::List { .. } => false,
         }
     }
+
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Folder { .. } => None,
+            Self::Unreadable(unreadable) => unreadable.hint(),
+            Self::List { hint, .. } => hint.map(str::to_owned),
+        }
+    }
 }
 
 /// Why a project's services are not all known. Half of them would be taken for the whole.
@@ -126,7 +138,7 @@ enum Unlisted {
     Call(GivenUp),
     #[error("a page leads back to one that was read already")]
     Circle,
-    #[error("there are more than {MAX_SERVICES}, or more pages than those take; hint: name services with --service")]
+    #[error("there are more than {MAX_SERVICES}, or more pages than those take")]
     TooMany,
 }
 
@@ -157,12 +169,14 @@ pub async fn import(client: &Client, request: &Request, hear: impl Fn(Heard)) ->
 
     let listed = job.list().await.map_err(|error| ImportError::List {
         project: request.project.clone(),
-        why: match &error {
+        hint: match &error {
             Unlisted::Call(call) if call.status == Some(404) => {
-                format!("{call}; hint: is it the project's id, and does the token need --team?")
+                Some("is it the project's id, and does the token need --team?")
             }
-            _ => error.to_string(),
+            Unlisted::TooMany => Some("name services with --service"),
+            Unlisted::Call(_) | Unlisted::Circle => None,
         },
+        why: error.to_string(),
     })?;
     let (of, ended) = (listed.len(), AtomicUsize::new(0));
     hear(Heard::Progress { ended: 0, of });

@@ -9,7 +9,7 @@ use regex::Regex;
 use super::problem::Excerpt;
 use super::{Problem, Warning, suggest};
 use crate::text::command::{self, Commands};
-use crate::text::printable;
+use crate::text::{printable, printable_with_tabs};
 
 /// Draws a problem over several lines, without a final line break. `shown_file` is the file's name as the user knows
 /// it; `styled` asks for ANSI colours. Of a line that may hold a command, or what is no field of a manifest, only the
@@ -65,7 +65,7 @@ fn last_part(path: &str) -> &str {
     path.rsplit('.').next().unwrap_or(path)
 }
 
-/// The excerpt as it may be shown, its parts each for itself, so that the caret stays under what is at fault.
+/// The excerpt as it may be shown; the caret stays under what is at fault.
 fn shown(excerpt: &Excerpt, commands: Commands) -> Excerpt {
     let text = &excerpt.text;
     let (plain, harmless) = plain_until(text);
@@ -74,15 +74,15 @@ fn shown(excerpt: &Excerpt, commands: Commands) -> Excerpt {
     // What is at fault in a command has no place of its own in what is shown of it.
     let start = excerpt.start.min(plain);
     let end = if excerpt.end > plain { text.len() } else { excerpt.end };
-    // The renderer widens tabs itself.
-    let cells = |text: &str| text.split('\t').map(|cell| printable(cell).to_string()).collect::<Vec<_>>().join("\t");
     let part = |from: usize, to: usize| {
-        let known = cells(text.get(from..to.min(plain)).unwrap_or_default());
+        let known = text.get(from..to.min(plain)).unwrap_or_default();
         let rest = text.get(from.max(plain)..to).filter(|rest| !rest.is_empty());
-        known + &rest.map(|rest| printable(&harmless.of(rest)).to_string()).unwrap_or_default()
+        known.to_owned() + &rest.map(|rest| harmless.of(rest)).unwrap_or_default()
     };
     let (before, fault, after) = (part(0, start), part(start, end), part(end, text.len()));
-    Excerpt { start: before.len(), end: before.len() + fault.len(), text: before + &fault + &after }
+    let places = [before.len(), before.len() + fault.len()];
+    let (text, [start, end]) = printable_with_tabs(&(before + &fault + &after), places);
+    Excerpt { text: text.to_string(), start, end }
 }
 
 /// What the rest of a line is.
@@ -111,6 +111,13 @@ impl Rest {
 
 /// Up to where a line holds nothing but fields of a manifest that are no commands, and what follows.
 fn plain_until(line: &str) -> (usize, Rest) {
+    let (fields, rest) = fields_until(line);
+    // No value of theirs has options: what has is a line that lost its end, or two that became one.
+    let options = command::options_begin(line);
+    if options < fields { (options, Rest::Piece) } else { (fields, rest) }
+}
+
+fn fields_until(line: &str) -> (usize, Rest) {
     #[allow(clippy::expect_used, reason = "a constant pattern that tests use")]
     static FIELD: LazyLock<Regex> = LazyLock::new(|| {
         Regex::new(r#""([^"\\]{1,64})"\s*:\s*|'([^'\\]{1,64})'\s*:\s*|([A-Za-z_][\w.-]{0,63})\s*:(?:\s+|$|["'\[{])"#)

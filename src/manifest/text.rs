@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::problem::{Excerpt, Problem};
-use crate::text::printable_within;
+use crate::text::{command, printable_within};
 
 /// Most characters of input that a message or a path repeats.
 const SHOWN_CHARS: usize = 80;
@@ -174,7 +174,8 @@ fn ceil(text: &str, at: usize) -> usize {
     (at..text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(text.len())
 }
 
-/// A text from the input as messages show it: printable and bounded.
+/// A text from the input as messages show it: printable, bounded, and without a command that came in between.
 pub(super) fn shown(text: &str) -> String {
-    printable_within(text, SHOWN_CHARS).to_string()
+    let (plain, command) = text.split_at(command::options_begin(text));
+    printable_within(&(plain.to_owned() + &command::shown_piece(command)), SHOWN_CHARS).to_string()
 }

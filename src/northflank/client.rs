@@ -17,6 +17,7 @@ use super::body::{self, Body, End};
 use super::error::{CallError, Cause, Effect, Failure, Wait};
 use super::failure::Said;
 use super::lenient::Lenient;
+use super::proxy::{self, BadProxy};
 use super::transport::{Proxies, Roots, Transport};
 use super::wire::{Deployment, Envelope, List, Page, Patch, PatchDeployment, Service, Unfit, Unusable};
 use super::{ApiUrl, Token, scrub};
@@ -37,6 +38,8 @@ pub struct Client {
 struct Shared {
     http: reqwest::Client,
     api_url: ApiUrl,
+    /// Where the API is and which proxy leads there, in words.
+    way: String,
     request_timeout: Duration,
     token: RwLock<Arc<Token>>,
 }
@@ -76,15 +79,30 @@ pub enum BuildError {
         /// What it was set to.
         value: Duration,
     },
+    /// A variable of the environment names a proxy that cannot be used.
+    #[error(transparent)]
+    Proxy(#[from] BadProxy),
     /// TLS cannot be set up; on Linux as a rule because there are no certificates.
-    #[error(
-        "cannot set up TLS; hint: install the system's CA certificates (package ca-certificates), or name a file of them in `SSL_CERT_FILE`"
-    )]
+    #[error("cannot set up TLS")]
     Tls {
         /// What was wrong.
         #[source]
         source: reqwest::Error,
     },
+}
+
+impl BuildError {
+    /// What to do about it, where it is not plain.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Timeout { .. } => None,
+            Self::Proxy(_) => Some("write http://proxy.example.com:3128, or unset it; SOCKS proxies are not supported"),
+            Self::Tls { .. } => Some(
+                "install the system's CA certificates (package ca-certificates), or name a file of them in `SSL_CERT_FILE`",
+            ),
+        }
+    }
 }
 
 /// An answer with a status of success, its body not yet read.
@@ -114,10 +132,16 @@ impl Client {
                 return Err(BuildError::Timeout { name, value });
             }
         }
+        let proxy = match proxies {
+            Proxies::Environment => proxy::of(&api_url, |name| std::env::var_os(name))?,
+            Proxies::Only(_) => None,
+        };
+        let way =
+            proxy.map_or_else(|| format!("`{api_url}`"), |proxy| format!("`{api_url}` through the proxy `{proxy}`"));
         let transport = Transport { connect_timeout, proxies, roots };
         let http = transport.build(&api_url).map_err(|source| BuildError::Tls { source })?;
         let token = RwLock::new(Arc::new(token));
-        Ok(Self { shared: Arc::new(Shared { http, api_url, request_timeout, token }) })
+        Ok(Self { shared: Arc::new(Shared { http, api_url, way, request_timeout, token }) })
     }
 
     /// Where the API is.
@@ -258,7 +282,7 @@ impl Client {
         url: Url,
         content: Option<&B>,
     ) -> Result<Success, CallError> {
-        let Shared { http, api_url, request_timeout, .. } = &*self.shared;
+        let Shared { http, way, request_timeout, .. } = &*self.shared;
         let token = self.token();
         let began = Instant::now();
         let deadline = began + *request_timeout;
@@ -272,9 +296,9 @@ impl Client {
         }
         let response = match timeout_at(deadline, request.send()).await {
             Ok(Ok(response)) => response,
-            Ok(Err(error)) => return Err(failed(network(error, api_url, &token), Heard::default())),
+            Ok(Err(error)) => return Err(failed(network(error, way, &token), Heard::default())),
             Err(_) => {
-                let failure = Failure::Timeout { api: api_url.to_string(), after: *request_timeout };
+                let failure = Failure::Timeout { way: way.clone(), after: *request_timeout };
                 return Err(failed(failure, Heard::default()));
             }
         };
@@ -362,15 +386,15 @@ fn has_no_patch(kind: ServiceKind, instances: Option<u32>, update: &DeploymentUp
 }
 
 /// What reqwest's error means for the call.
-fn network(error: reqwest::Error, api_url: &ApiUrl, token: &Token) -> Failure {
+fn network(error: reqwest::Error, way: &str, token: &Token) -> Failure {
     let (connect, builder) = (error.is_connect(), error.is_builder());
-    let (api, cause) = (api_url.to_string(), Cause::of(&error.without_url(), token));
+    let (way, cause) = (way.to_owned(), Cause::of(&error.without_url(), token));
     if builder {
         Failure::Request { cause }
     } else if connect {
-        Failure::Connect { api, cause }
+        Failure::Connect { way, cause }
     } else {
-        Failure::Broken { api, cause }
+        Failure::Broken { way, cause }
     }
 }
 

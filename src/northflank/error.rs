@@ -45,11 +45,11 @@ pub(super) enum Failure {
     /// The request could not be made: nothing was sent.
     Request { cause: Cause },
     /// No connection: nothing was sent.
-    Connect { api: String, cause: Cause },
+    Connect { way: String, cause: Cause },
     /// A connection broke before there was a status, or gave something that is no HTTP.
-    Broken { api: String, cause: Cause },
+    Broken { way: String, cause: Cause },
     /// No status before the deadline.
-    Timeout { api: String, after: Duration },
+    Timeout { way: String, after: Duration },
     /// The call makes no sense for the service: nothing was sent.
     Senseless { why: &'static str },
     /// A status of success, and a body that does not give what the call asked for.
@@ -248,9 +248,9 @@ impl fmt::Display for CallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.parts.failure {
             Failure::Request { .. } => f.write_str("the request cannot be made"),
-            Failure::Connect { api, .. } => write!(f, "no connection to `{api}`"),
-            Failure::Broken { api, .. } => write!(f, "the connection to `{api}` broke before it answered"),
-            Failure::Timeout { api, after } => write!(f, "no answer from `{api}` within {after:?}"),
+            Failure::Connect { way, .. } => write!(f, "no connection to {way}"),
+            Failure::Broken { way, .. } => write!(f, "the connection to {way} broke before it answered"),
+            Failure::Timeout { way, after } => write!(f, "no answer from {way} within {after:?}"),
             Failure::Senseless { why } => write!(f, "the update cannot be sent: {why}"),
             Failure::Unreadable { status, why, .. } => write!(f, "the API answered {}, but {why}", in_words(*status)),
             Failure::Status { status, said, .. } => {

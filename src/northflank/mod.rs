@@ -18,6 +18,7 @@ mod error;
 mod failure;
 mod lenient;
 mod meaning;
+mod proxy;
 mod scrub;
 mod token;
 mod token_source;

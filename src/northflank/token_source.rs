@@ -32,7 +32,7 @@ pub struct ReadToken {
 pub enum TokenWarning {
     /// Every user of the machine can read the file.
     #[error(
-        "token file `{}` can be read by every user (mode {mode:04o}); hint: `chmod o-rwx` it, and make a new token if others have accounts here",
+        "token file `{}` can be read by every user (mode {mode:04o}): `chmod o-rwx` it, and make a new token if others have accounts here",
         path.display()
     )]
     ReadByAll {
@@ -77,12 +77,19 @@ pub enum TokenReadError {
         reason: TokenError,
     },
     /// Nothing names a token.
-    #[error(
-        "no API token; hint: name a file with `--token-file`, or set `{}`, or give systemd's credential `{}`",
-        TokenSource::VARIABLE,
-        TokenSource::CREDENTIAL
-    )]
+    #[error("no API token")]
     None,
+}
+
+impl TokenReadError {
+    /// What to do about it, where it is not plain.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        matches!(self, Self::None).then_some(
+            "name a file with `--token-file`, or set `NORTHFLANK_API_TOKEN`, or give systemd's credential \
+             `northflank-api-token`",
+        )
+    }
 }
 
 impl TokenSource {

@@ -68,6 +68,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use axum::Router;
+use axum::middleware::from_fn_with_state;
 use secrecy::SecretString;
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -83,6 +84,7 @@ pub use shown::{SECRET, Shape};
 pub use target::Target;
 pub use world::{MAX_SERVICES, World};
 
+use crate::host::Hosts;
 use wire::{Connection, Door, Lines};
 
 /// How long calls in flight may take to end when the sandbox stops.
@@ -113,6 +115,8 @@ pub enum Services {
 pub struct Options {
     /// In which shape a service is shown.
     pub shape: Shape,
+    /// By which names it may be called.
+    pub hosts: Hosts,
     /// Which tokens are good.
     pub token: TokenRule,
     /// The team that every token belongs to; nothing: `GET /v1/auth` is not served, as by an older API.
@@ -138,6 +142,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             shape: Shape::Flat,
+            hosts: Hosts::default(),
             token: TokenRule::Any,
             account: Some("sandbox".to_owned()),
             services: Services::Any,
@@ -182,10 +187,14 @@ impl Sandbox {
         LazyLock::force(&contract::CONTRACT);
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let bound = listener.local_addr().map_err(failed)?;
+        let hosts = options.hosts.clone();
         let world = World::new(options);
         let lines = Arc::new(Lines::default());
         let door = Door::new(listener, Arc::clone(&lines));
-        let router = Router::new().fallback(serve::serve).with_state(world.clone());
+        let router = Router::new()
+            .fallback(serve::serve)
+            .with_state(world.clone())
+            .layer(from_fn_with_state(hosts, serve::guard));
         let (stop, stopped) = oneshot::channel::<()>();
         let server = tokio::spawn(
             axum::serve(door, router.into_make_service_with_connect_info::<Connection>())

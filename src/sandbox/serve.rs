@@ -8,8 +8,9 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, header};
-use axum::response::Response;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
 use futures_util::StreamExt;
 use secrecy::ExposeSecret;
 use serde_json::Value;
@@ -25,6 +26,7 @@ use super::operations::{Refusal, Sent, carry_out, not_found, target_of};
 use super::reply::Reply;
 use super::wire::Connection;
 use super::world::{Ticket, World};
+use crate::host::Hosts;
 
 /// Longest body that is read.
 pub(super) const MAX_BODY_BYTES: usize = 1 << 20;
@@ -32,6 +34,15 @@ pub(super) const MAX_BODY_BYTES: usize = 1 << 20;
 const MAX_DRAINED_BYTES: usize = 16 << 20;
 /// How long the body of a request may take.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Refuses a request that comes by the name of somebody else's page.
+pub(super) async fn guard(State(hosts): State<Hosts>, request: Request, next: Next) -> Response {
+    if hosts.admit(&request) {
+        return next.run(request).await;
+    }
+    (StatusCode::MISDIRECTED_REQUEST, "only an IP address, localhost or a name of --allow-host is answered as Host\n")
+        .into_response()
+}
 
 /// Answers one request.
 pub(super) async fn serve(

@@ -21,21 +21,20 @@
 //! | `/` | the list of these |
 //!
 //! # Who may ask
-//! There is no login: whoever reaches the port may read, and nobody can change anything. On a loopback address only
-//! requests whose `Host` is an IP address or `localhost` are answered, others get 421: a page of somebody else's, open
-//! in a browser on the same machine, could point its own name at 127.0.0.1 and would then read `/status` as its own
-//! (DNS rebinding). A proxy in front must therefore send such a `Host`. On any other address all names are good, since
-//! containers and scrapers use names of their own; there the network has to say who gets in.
+//! There is no login: whoever reaches the port may read, and nobody can change anything. Only requests whose `Host` is an
+//! IP address, `localhost` or an allowed name are answered, others get 421 (see [`crate::host`]). On an address that other
+//! machines reach, the network has to say who gets in.
 //!
 //! # Bounds
-//! - 64 connections. Further ones wait in the system's queue until one ends, and each ends soon:
+//! - 64 connections. For a further one the one gives way that was answered the longest ago and asks nothing now, so that a
+//!   probe is answered however many idle or drip. Each ends soon:
 //! - 5 s for a request's head (8 KiB at most), and as long between requests; a body is refused; after 30 s a connection
 //!   takes no further request, after 60 s it is cut, whatever it is doing.
 //! - 4 answers of `/status` in memory, from the question to the last byte sent. A fifth waits 5 s, then it gets 503.
 //! - [`Server::stop`] takes a second at most.
 
+mod activity;
 mod desk;
-mod host;
 mod meters;
 mod pages;
 mod server;

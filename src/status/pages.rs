@@ -13,8 +13,8 @@ use axum::routing::get;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use super::host::Hosts;
 use super::{Desk, Meters, Readiness, Silence};
+use crate::host::Hosts;
 use crate::text::{self, printable};
 
 /// Answers of `/status` in memory at a time, being made or being sent. One over 10,000 services is some 5 MB.
@@ -55,8 +55,7 @@ pub(super) fn pages(desk: Desk, meters: Meters, hosts: Hosts) -> Router {
 async fn guard(State(hosts): State<Hosts>, request: Request, next: Next) -> Response {
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
     let mut response = if !hosts.admit(&request) {
-        let words =
-            "this address answers to an IP address or localhost as Host only, so that no web page can read it\n";
+        let words = "only an IP address, localhost or a name of --allow-host is answered as Host, so that no web page reads this\n";
         (StatusCode::MISDIRECTED_REQUEST, words).into_response()
     } else if reads && !request.body().is_end_stream() {
         let close = [(header::CONNECTION, "close")];

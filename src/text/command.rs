@@ -50,6 +50,18 @@ pub fn shown_piece(piece: &str) -> String {
     shown.join(" ")
 }
 
+/// Where a text that should be no command reads like one: at the word before its first option, else at its end.
+#[must_use]
+pub fn options_begin(text: &str) -> usize {
+    let begins = |(at, _): &(usize, &str)| {
+        let (before, dash) = text.split_at(*at);
+        before.ends_with(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '='))
+            && dash[1..].starts_with(|c: char| c == '-' || c.is_alphabetic())
+    };
+    let option = text.match_indices('-').find(begins);
+    option.map_or(text.len(), |(at, _)| text[..at].trim_end().rfind(' ').map_or(0, |blank| blank + 1))
+}
+
 /// What a command was and what it is now, as both may be shown.
 #[must_use]
 pub fn change(from: &str, to: &str) -> (String, String) {

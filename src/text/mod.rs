@@ -13,7 +13,7 @@ pub mod short;
 
 pub use character::{look_alike, named};
 pub use near::near;
-pub use printable::{Printable, is_invisible, is_steering, printable, printable_within};
+pub use printable::{Printable, is_invisible, is_steering, printable, printable_with_tabs, printable_within};
 
 /// `1 call`, `2 calls`.
 #[must_use]

@@ -36,9 +36,28 @@ impl From<&'static str> for Printable {
 /// The text with everything escaped that does something else than being seen. Done twice, it changes nothing more.
 #[must_use]
 pub fn printable(text: &str) -> Printable {
+    escaped(text, is_steering, []).0
+}
+
+/// The same with tabs as they are, for whoever widens them; and where two places of the text then stand.
+#[must_use]
+pub fn printable_with_tabs(text: &str, places: [usize; 2]) -> (Printable, [usize; 2]) {
+    escaped(text, |c| c != '\t' && is_steering(c), places)
+}
+
+fn escaped<const N: usize>(text: &str, steers: fn(char) -> bool, places: [usize; N]) -> (Printable, [usize; N]) {
     let mut shown = String::with_capacity(text.len());
+    let mut moved = [0; N];
+    let mut note = |at: usize, shown: &String| {
+        for (place, moved) in places.iter().zip(&mut moved) {
+            if *place >= at {
+                *moved = shown.len();
+            }
+        }
+    };
     for (at, c) in text.char_indices() {
-        if is_steering(c) {
+        note(at, &shown);
+        if steers(c) {
             shown.extend(c.escape_default());
         } else if begins_command(&text[..at], &text[at..]) {
             shown.extend(c.escape_unicode());
@@ -46,7 +65,8 @@ pub fn printable(text: &str) -> Printable {
             shown.push(c);
         }
     }
-    Printable(shown)
+    note(text.len(), &shown);
+    (Printable(shown), moved)
 }
 
 /// The same of at most so many characters; `…` marks what was cut off.

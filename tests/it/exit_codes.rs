@@ -171,6 +171,37 @@ fn a_bad_address_of_the_api_is_refused_before_anything_else() {
 }
 
 #[test]
+fn a_proxy_that_cannot_be_used_is_refused_and_one_that_is_used_is_named() {
+    let workspace = Workspace::sending();
+    workspace.service("web", "1");
+    let pass = |proxy: &str| {
+        let mut command =
+            workspace.command(&["--reconcile-once", "--deadline", "200ms", "--api-url", "https://api.invalid"]);
+        // The loading of the system's certificates is not what this is about.
+        let authority = concat!(env!("CARGO_MANIFEST_DIR"), "/src/northflank/tests/tls/ca.pem");
+        Ran::of(
+            command
+                .env("HTTPS_PROXY", proxy)
+                .env_remove("NO_PROXY")
+                .env_remove("no_proxy")
+                .env("SSL_CERT_FILE", authority),
+        )
+    };
+    for proxy in ["http://", "socks5://me:hunter2@127.0.0.1:1", "http://me:hunter2@[proxy"] {
+        let ran = pass(proxy);
+        misconfigured(
+            &ran,
+            "`HTTPS_PROXY` does not name a proxy that can be used\n  hint: write http://proxy.example.com:3128",
+        );
+        assert!(!ran.stderr.contains("hunter2"), "{}", ran.stderr);
+    }
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let ran = pass(&format!("http://me:hunter2@{closed}")).exits(1);
+    let told = format!("no connection to `https://api.invalid` through the proxy `http://{closed}`");
+    assert!(ran.stdout.contains(&told) && !ran.stdout.contains("hunter2"), "{}", ran.stdout);
+}
+
+#[test]
 fn a_folder_that_cannot_be_read_is_not_an_empty_one() {
     let (api, workspace) = (Api::new(), Workspace::sending());
     workspace.service("web", "1");

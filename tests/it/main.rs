@@ -12,6 +12,7 @@
 //! - `status`: the table, and how it is kept on the screen
 //! - `why`: why a service is as it is
 //! - `secrets`: the token in no output and no file
+//! - `sinks`: what is shown: no secret of a command, and no text that speaks in truenorth's place
 //! - `daemon`: watches, retries, survives, says what it does
 //! - `import`: manifests from what runs
 //! - `live`: what is sent and what the API then shows are the same, and nothing else is
@@ -51,6 +52,7 @@ mod readme;
 mod recovery;
 mod secrets;
 mod signals;
+mod sinks;
 mod status;
 mod support;
 mod tidy;

@@ -110,3 +110,34 @@ fn every_source_file_says_what_it_is_for() {
         }
     }
 }
+
+#[test]
+fn every_dependency_comes_from_crates_io_and_none_is_banned() {
+    let lock = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.lock")).unwrap();
+    let values = |key: &str| {
+        let start = format!("{key} = \"");
+        lock.lines()
+            .filter_map(|line| line.strip_prefix(&start)?.strip_suffix('"'))
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    let (names, sources) = (values("name"), values("source"));
+    let crates_io = "registry+https://github.com/rust-lang/crates.io-index";
+    assert!(sources.iter().all(|source| source == crates_io), "another source than crates.io");
+    assert_eq!(names.len(), sources.len() + 1, "a package without a source, beside truenorth itself");
+    // As deny.toml has them.
+    for banned in ["aws-lc-sys", "openssl-sys", "native-tls"] {
+        assert!(!names.iter().any(|name| name == banned), "{banned}");
+    }
+}
+
+#[test]
+fn text_is_made_printable_in_one_place() {
+    for module in LAYERS.into_iter().filter(|module| *module != "text") {
+        for (path, text) in sources(module) {
+            for line in code(&text) {
+                assert!(!line.contains(".escape_"), "{} has an escape of its own: {line}", path.display());
+            }
+        }
+    }
+}

@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 
 use super::super::{Answer, Fault, Options, Sandbox};
 use super::{Bench, eventually, image};
+use crate::host::Hosts;
 
 const WEB: &str = "/v1/projects/shop/services/web";
 const HOUR: Duration = Duration::from_secs(3600);
@@ -35,6 +36,24 @@ async fn calls_in_flight_are_counted_until_their_client_goes_away() {
 }
 
 #[tokio::test]
+async fn a_page_that_gives_the_sandbox_its_own_name_is_refused() {
+    for (host, allowed, line) in
+        [("rebound.example", false, "421"), ("rebound.example", true, "200"), ("[::1]:1", false, "200")]
+    {
+        let hosts = Hosts::allowing(&if allowed { vec![host.to_owned()] } else { Vec::new() });
+        let bench = Bench::start(Options { hosts, ..Options::default() }).await;
+        let mut stream = TcpStream::connect(bench.sandbox.address()).await.unwrap();
+        let head =
+            format!("GET {WEB} HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer t\r\nconnection: close\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {line} ")), "{host}: {answer}");
+        assert_eq!(bench.world.call_count(), u64::from(line == "200"));
+    }
+}
+
+#[tokio::test]
 async fn stopping_ends_idle_and_busy_connections() {
     let bench = Bench::start(Options::default()).await;
     let address = bench.sandbox.address();
@@ -44,7 +63,7 @@ async fn stopping_ends_idle_and_busy_connections() {
     let mut busy = Vec::new();
     for _ in 0..2 {
         let mut stream = TcpStream::connect(address).await.unwrap();
-        let request = format!("GET {WEB} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer t\r\n\r\n");
+        let request = format!("GET {WEB} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer t\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
         busy.push(stream);
     }

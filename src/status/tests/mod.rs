@@ -14,8 +14,8 @@ use hyper_util::service::TowerToHyperService;
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
-use super::host::Hosts;
 use super::*;
+use crate::host::Hosts;
 use crate::manifest::Problem;
 use crate::model::{Digest, Place, Revision};
 use crate::plan::ApiUse;
@@ -62,7 +62,7 @@ fn living(answers: Answers) -> Desk {
 
 /// The pages of a server on loopback.
 fn pages_of(desk: Desk) -> Router {
-    super::pages::pages(desk, Meters::new(), Hosts::Local)
+    super::pages::pages(desk, Meters::new(), Hosts::default())
 }
 
 /// An answer taken in whole.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::http::{Method, header};
 
 use super::*;
+use crate::plan::Change;
 
 const PATHS: [&str; 5] = ["/", "/healthz", "/readyz", "/metrics", "/status"];
 
@@ -172,7 +173,8 @@ async fn a_strangers_name_reads_nothing_on_loopback() {
     let request =
         |path: &str| Request::get(path).header(header::HOST, "rebound.example:9095").body(Body::empty()).unwrap();
     let here = pages_of(living(Answers::new()));
-    let elsewhere = super::super::pages::pages(living(Answers::new()), Meters::new(), Hosts::Any);
+    let elsewhere =
+        super::super::pages::pages(living(Answers::new()), Meters::new(), Hosts::allowing(&["*".to_owned()]));
     for path in PATHS {
         let got = take(send(&here, request(path)).await).await;
         assert_eq!(got.status, StatusCode::MISDIRECTED_REQUEST, "{path}");
@@ -212,4 +214,21 @@ async fn large_answers_that_nobody_reads_are_few() {
         unread.pop();
     });
     assert_eq!(waited.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn the_status_has_fields_and_digests_and_no_word_of_a_command() {
+    let mut answers = Answers::new();
+    let change = |path: &str| Change { path: path.to_owned(), from: Some("node old".to_owned()), to: None };
+    answers.status.services[0].drift = Some(Drift {
+        read_at: None,
+        differences: vec![change("docker.customCommand"), change("external.imagePath")],
+        undecided: vec![],
+        left_alone_until: None,
+        error: None,
+    });
+    let got: serde_json::Value = serde_json::from_str(&get(&pages_of(living(answers)), "/status").await.body).unwrap();
+    let told = &got["services"][0]["drift"]["differences"];
+    assert_eq!(told[0], serde_json::json!({"path": "docker.customCommand", "from": "[hidden]", "to": null}));
+    assert_eq!(told[1]["from"], "node old");
 }

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use super::super::activity::Activity;
 use super::super::server::{MAX_CONNECTIONS, MAX_HEAD_BYTES, attend};
 use super::*;
 
@@ -16,7 +17,7 @@ const GET_HEALTH: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
 const GET_STATUS: &[u8] = b"GET /status HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 async fn start(desk: Desk) -> Server {
-    Server::start("127.0.0.1:0".parse().unwrap(), desk, Meters::new()).await.unwrap()
+    Server::start("127.0.0.1:0".parse().unwrap(), Hosts::default(), desk, Meters::new()).await.unwrap()
 }
 
 /// Sends bytes and reads to the end, whatever ends it.
@@ -43,7 +44,7 @@ async fn read_ok(stream: &mut TcpStream) {
 fn connect(pages: &Router, room: usize) -> (DuplexStream, JoinHandle<()>, watch::Sender<()>) {
     let (near, far) = duplex(room);
     let (stop, stopped) = watch::channel(());
-    (near, tokio::spawn(attend(far, pages.clone(), stopped)), stop)
+    (near, tokio::spawn(attend(far, pages.clone(), Arc::new(Activity::new()), stopped)), stop)
 }
 
 #[tokio::test]
@@ -70,7 +71,7 @@ async fn the_name_is_checked_where_the_server_listens_on_loopback() {
 #[tokio::test]
 async fn a_busy_port_is_named_with_the_ways_out() {
     let server = start(living(Answers::new())).await;
-    let error = Server::start(server.address(), desk().0, Meters::new()).await.unwrap_err();
+    let error = Server::start(server.address(), Hosts::default(), desk().0, Meters::new()).await.unwrap_err();
     assert_eq!(error.to_string(), format!("listen on `{}` for health, metrics and status", server.address()));
     assert!(error.hint().contains("another program") && error.hint().contains("--listen off"), "{}", error.hint());
     assert!(crate::error::chain(&error).contains("in use"), "{}", crate::error::chain(&error));
@@ -180,7 +181,7 @@ async fn a_slow_but_honest_reader_gets_the_whole_answer() {
 }
 
 #[tokio::test]
-async fn connections_past_the_bound_wait_for_one_that_ends() {
+async fn a_connection_past_the_bound_takes_the_place_of_the_one_idle_longest() {
     let server = start(living(Answers::new())).await;
     let mut held = Vec::new();
     for _ in 0..MAX_CONNECTIONS {
@@ -189,19 +190,54 @@ async fn connections_past_the_bound_wait_for_one_that_ends() {
         read_ok(&mut stream).await;
         held.push(stream);
     }
+    held[0].write_all(GET_HEALTH).await.unwrap();
+    read_ok(&mut held[0]).await;
     let mut late = TcpStream::connect(server.address()).await.unwrap();
     late.write_all(GET_HEALTH).await.unwrap();
-    tokio::select! {
-        biased;
-        () = read_ok(&mut late) => panic!("it did not wait"),
-        // Another connection's whole round trip is time enough for an answer that needs no waiting.
-        () = async {
-            held[0].write_all(GET_HEALTH).await.unwrap();
-            read_ok(&mut held[0]).await;
-        } => {}
-    }
-    held.pop();
     read_ok(&mut late).await;
+    assert_eq!(
+        held[1].read(&mut [0; 16]).await.unwrap(),
+        0,
+        "the one that was answered the longest ago is still there"
+    );
+    held[0].write_all(GET_HEALTH).await.unwrap();
+    read_ok(&mut held[0]).await;
+}
+
+#[tokio::test]
+async fn probes_are_answered_while_every_place_idles_or_drips() {
+    let server = start(living(Answers::new())).await;
+    let mut held = Vec::new();
+    for index in 0..MAX_CONNECTIONS {
+        let mut stream = TcpStream::connect(server.address()).await.unwrap();
+        if index % 2 == 0 {
+            stream.write_all(b"GET /healthz HTTP/1.1\r\nX-Drip: ").await.unwrap();
+        }
+        held.push(stream);
+    }
+    let (mut idle, mut dripping): (Vec<_>, Vec<_>) = (Vec::new(), Vec::new());
+    for (index, stream) in held.into_iter().enumerate() {
+        if index % 2 == 0 { dripping.push(stream) } else { idle.push(stream) }
+    }
+    let drip = async {
+        loop {
+            for stream in &mut dripping {
+                let _ = stream.write_all(b"x").await;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let probes = async {
+        for _ in 0..5 {
+            let answer = talk(&server, b"GET /healthz HTTP/1.0\r\n\r\n").await;
+            assert!(answer.ends_with("\r\n\r\nok\n"), "{answer}");
+        }
+    };
+    tokio::select! {
+        () = probes => {}
+        () = drip => {}
+    }
+    drop(idle);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
