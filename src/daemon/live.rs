@@ -111,6 +111,7 @@ impl Views {
             let reading = read::reading(comparison, client);
             let differences: Vec<Change> = reading.differences.to_vec();
             service.undecided = reading.undecided.to_vec();
+            service.warnings = reading.warnings(desired.policy.credentials);
             let known = observation.known.get(&service.service);
             let seen = Seen { compared: desired.digest, at: Timestamp::UNIX_EPOCH, reading };
             let now = Timestamp::now();

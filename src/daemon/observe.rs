@@ -150,6 +150,7 @@ impl Observation {
                     attempts,
                     error,
                     undecided: Vec::new(),
+                    warnings: Vec::new(),
                     drift: Vec::new(),
                     suspension: desired.filter(|_| *step == Step::Suspended).and_then(Suspension::of),
                 }

@@ -284,6 +284,9 @@ impl Pass {
                 // What runs says more than what was sent last, or that nothing was.
                 service.changes = reading.differences.to_vec();
                 service.undecided = reading.undecided.to_vec();
+                let desired = observation.snapshot.desired.get(&service.service);
+                service.warnings =
+                    desired.map(|desired| reading.warnings(desired.policy.credentials)).unwrap_or_default();
             }
             if tally.settled == Settled::Adopted {
                 service.changes.clear();

@@ -41,6 +41,11 @@ pub(super) async fn read(call: &Call, line: &Line, spent: &mut Spent) -> (Ending
         return (ending, None);
     }
     let reading = reading(&comparison, &line.client);
+    if matches!(call.work, Work::Decide(_)) {
+        for warning in reading.warnings(call.unnamed) {
+            warn!(service = %call.key, manifest = %call.place, "{warning}");
+        }
+    }
     let at = line.clock.now();
     match call.work {
         Work::Watch => {
@@ -133,7 +138,8 @@ pub(super) fn reading(comparison: &Comparison, client: &Client) -> Reading {
     let differences =
         differences.map(|Change { path, from, to }| Change { path, from: concealed(from), to: concealed(to) });
     let undecided = comparison.undecided().map(|field| format!("{}: {}", field.path, field.rule));
-    Reading { differences: differences.collect(), undecided: undecided.collect() }
+    let unnamed_credentials = comparison.unnamed_credentials.clone();
+    Reading { differences: differences.collect(), undecided: undecided.collect(), unnamed_credentials }
 }
 
 fn hint(error: &CallError) -> Option<&'static str> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::model::{Cause, DeploymentUpdate, Digest, Place, ServiceKey};
+use crate::model::{Cause, DeploymentUpdate, Digest, Place, ServiceKey, Unnamed};
 use crate::plan::Reading;
 
 /// A call that is to be made now.
@@ -21,6 +21,8 @@ pub struct Call {
     pub digest: Digest,
     /// Where its manifest stands.
     pub place: Place,
+    /// What it means that the update names no credentials, if it names none.
+    pub unnamed: Unnamed,
     /// Which attempt at this content this is, from 1.
     pub attempt: u32,
 }

@@ -225,6 +225,7 @@ impl At<'_> {
             update: Arc::clone(&desired.update),
             digest: desired.digest,
             place: desired.place.clone(),
+            unnamed: desired.policy.credentials,
             attempt: tries.failed + 1,
         };
         self.service.state = State::InFlight { work, tries, since: self.now };

@@ -330,7 +330,7 @@ fn a_withdrawn_call_goes_back_without_a_trace() {
 /// What a read shows where live is something else.
 fn differs() -> Ending {
     let change = Change { path: "external.imagePath".to_owned(), from: Some("x".to_owned()), to: Some("y".to_owned()) };
-    Ending::Read(Reading { differences: [change].into(), undecided: [].into() })
+    Ending::Read(Reading { differences: [change].into(), undecided: [].into(), ..Reading::default() })
 }
 
 /// What a read shows where live is the same.
@@ -490,7 +490,8 @@ fn what_cannot_be_told_corrects_nothing() {
     let mut engine = watching(DriftMode::Correct, [applied("web", "1")]);
     engine.observe(folder([("web", "1")]), at(0));
     assert_eq!(calls(&mut engine, at(0)), ["web"]);
-    let reading = Reading { differences: [].into(), undecided: ["external.credentials".to_owned()].into() };
+    let reading =
+        Reading { differences: [].into(), undecided: ["external.credentials".to_owned()].into(), ..Reading::default() };
     engine.finish(&key("web"), Ending::Read(reading), at(0), JITTER);
     assert_eq!(calls(&mut engine, at(0)), [""; 0]);
 }
@@ -635,7 +636,7 @@ fn a_suspension_ends_by_itself_when_its_time_is_past() {
 #[test]
 fn drift_is_corrected_upon_a_read_of_now_alone() {
     let change = Change { path: "external.imagePath".to_owned(), from: Some("x".to_owned()), to: Some("y".to_owned()) };
-    let reading = Reading { differences: [change].into(), undecided: [].into() };
+    let reading = Reading { differences: [change].into(), undecided: [].into(), ..Reading::default() };
     let seen = Seen { compared: desired("web", "1").digest, at: at(-86_400), reading };
     let memory = Memory { looked_at: Some(at(-86_400)), seen: Some(seen), corrections: Vec::new() };
     for ending in [same(), transient(Delivery::Excluded), rejected()] {

@@ -5,8 +5,8 @@ use serde::{Serialize, Serializer};
 use super::describe::Untold;
 use super::place::Place;
 use super::{Fate, Request};
-use crate::model::{DeploymentUpdate, ServiceKey};
-use crate::plan::{ApiUse, Change, FieldVerdict, compare};
+use crate::model::{DeploymentUpdate, ServiceKey, Unnamed};
+use crate::plan::{ApiUse, CREDENTIALS, Change, FieldVerdict, compare};
 use crate::source::Snapshot;
 
 /// What an import did.
@@ -124,6 +124,13 @@ pub(super) fn imported(
             };
             imported.untold = untold.into_iter().filter(|untold| !names(&desired.update, untold.path)).collect();
             let comparison = compare(&desired.update, &live);
+            let is_told = imported.untold.iter().any(|untold| untold.path == CREDENTIALS);
+            if comparison.unnamed_credentials.is_some() && !is_told {
+                imported.untold.push(Untold { path: CREDENTIALS, why: "live uses some, and the manifest names none" });
+            }
+            if desired.policy.credentials == Unnamed::OnPurpose {
+                imported.untold.retain(|untold| untold.path != CREDENTIALS);
+            }
             imported.outcome = if written { Outcome::Written } else { Outcome::Kept };
             imported.file = Some(desired.place.file.to_string());
             imported.differences = comparison.differences();

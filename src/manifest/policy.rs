@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use jiff::fmt::temporal::Pieces;
 use regex::Regex;
 
-use crate::model::{DriftMode, Policy, Suspend};
+use crate::model::{DriftMode, Policy, Suspend, Unnamed};
 
 use super::check::{Checker, Field, Hint, a_kind};
 use super::node::Node;
@@ -26,7 +26,7 @@ const MAX_TIME_BYTES: usize = 64;
 
 /// Checks a policy.
 pub(super) fn treatment(checker: &mut Checker, field: &Field<'_, '_>) -> Option<Policy> {
-    let [suspend, drift] = checker.fields(&field.spot, field.node, ["suspend", "drift"])?;
+    let [suspend, drift, credentials] = checker.fields(&field.spot, field.node, ["suspend", "drift", "credentials"])?;
     let suspend = match suspend {
         Some(field) => self::suspend(checker, &field),
         None => Some(Suspend::No),
@@ -35,7 +35,11 @@ pub(super) fn treatment(checker: &mut Checker, field: &Field<'_, '_>) -> Option<
         Some(field) => self::drift(checker, &field).map(Some),
         None => Some(None),
     };
-    Some(Policy { suspend: suspend?, drift: drift? })
+    let credentials = match credentials {
+        Some(field) => checker.choice(&field, &[Unnamed::OnPurpose], |_| Unnamed::WORD),
+        None => Some(Unnamed::default()),
+    };
+    Some(Policy { suspend: suspend?, drift: drift?, credentials: credentials? })
 }
 
 fn suspend(checker: &mut Checker, field: &Field<'_, '_>) -> Option<Suspend> {

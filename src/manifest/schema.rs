@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use crate::model::{
     BuildServiceId, BuildSha, BuildpackConfig, CredentialsId, DockerConfig, DriftMode, Id as ModelId,
-    ImagePath as ModelImagePath, Suspend as ModelSuspend,
+    ImagePath as ModelImagePath, Suspend as ModelSuspend, Unnamed,
 };
 
 use super::policy::{SEEN, TIME};
@@ -197,6 +197,9 @@ struct Policy {
     /// What to do where the service runs something else: report, correct (send again), or off; default: as for all.
     #[schemars(extend("enum" = DriftMode::ALL.map(DriftMode::as_str)))]
     drift: Option<String>,
+    /// `none`: the image is to be pulled without credentials, also where the service uses some now.
+    #[schemars(extend("enum" = [Unnamed::WORD]))]
+    credentials: Option<String>,
 }
 
 /// Leave the service alone: no call, whatever the manifest says. A map does so too, and says why and until when.

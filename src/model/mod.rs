@@ -22,7 +22,7 @@ pub use digest::{Digest, InvalidDigest};
 pub use image::{ImagePath, InvalidImage, Version};
 pub use key::{Id, InvalidId, ServiceKey};
 pub use live::{Live, LiveExternal, LiveInternal, LiveRuntime, Rollout, ServiceKind};
-pub use policy::{DriftMode, Policy, Suspend};
+pub use policy::{DriftMode, Policy, Suspend, Unnamed};
 pub use revision::{InvalidRevision, Revision};
 pub use update::{
     BuildServiceId, BuildSha, Buildpack, BuildpackConfig, CredentialsId, DeploymentUpdate, Docker, DockerConfig,

@@ -12,6 +12,23 @@ pub struct Policy {
     pub suspend: Suspend,
     /// What to do about drift of this service; where it is `None`, what the whole run does.
     pub drift: Option<DriftMode>,
+    /// What it means that the manifest names no registry credentials.
+    pub credentials: Unnamed,
+}
+
+/// What it means that a manifest names no registry credentials.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Unnamed {
+    /// Perhaps nothing: where live uses some, somebody forgot them.
+    #[default]
+    Forgotten,
+    /// That there are to be none.
+    OnPurpose,
+}
+
+impl Unnamed {
+    /// How a manifest says that none are wanted.
+    pub const WORD: &str = "none";
 }
 
 /// Whether a service is to be left alone: no call, whatever its manifest says.

@@ -1,6 +1,8 @@
 //! Desired against live, field by field. Live is not the mirror image of an update, so there are three outcomes: same,
 //! different, cannot tell. What a manifest leaves out is not compared.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::Change;
@@ -16,6 +18,17 @@ pub(crate) const CREDENTIALS: &str = "external.credentials";
 
 /// The rule of a build's id that has not been asked for.
 const BUILD_ID_UNTOLD: &str = "this answer does not give the build's id";
+
+impl fmt::Display for UnnamedCredentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (which, name) = match &self.id {
+            Some(id) => (format!(" `{id}`"), format!("{CREDENTIALS}: {id}")),
+            None => (String::new(), CREDENTIALS.to_owned()),
+        };
+        write!(f, "live uses the credentials{which} for its image, and an update by this manifest would drop them; ")?;
+        write!(f, "name them (`{name}`), or say `policy.credentials: none`")
+    }
+}
 
 /// What is the same of each field that a manifest names.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -54,6 +54,9 @@ pub struct ServiceReport {
     /// Where live was read: fields of which it cannot be told whether live has them, each with the reason.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub undecided: Vec<String>,
+    /// Where live was read: what an update by this manifest would take away without a word in it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// What live has that was not applied: from what runs, to what was. It is left as it is.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub drift: Vec<Change>,

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::Change;
-use crate::model::Digest;
+use super::{Change, UnnamedCredentials};
+use crate::model::{Digest, Unnamed};
 
 /// How live compares with one update, field by field, as far as it is not the same.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -14,6 +14,18 @@ pub struct Reading {
     pub differences: Arc<[Change]>,
     /// Fields of which live cannot be told, with the reason: `external.credentials (live does not name them)`.
     pub undecided: Arc<[String]>,
+    /// Credentials that live uses and the update names none of: it would take them away. Kept as long as the process
+    /// lives.
+    pub unnamed_credentials: Option<UnnamedCredentials>,
+}
+
+impl Reading {
+    /// What a person should know before an update by this manifest is sent.
+    #[must_use]
+    pub fn warnings(&self, unnamed: Unnamed) -> Vec<String> {
+        let unnamed = self.unnamed_credentials.as_ref().filter(|_| unnamed == Unnamed::Forgotten);
+        unnamed.map(ToString::to_string).into_iter().collect()
+    }
 }
 
 /// What the newest read of a service showed.

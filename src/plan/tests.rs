@@ -61,7 +61,7 @@ fn what_drifted_is_read_before_each_content_that_is_to_be_sent() {
         ["1", "2", "3"].map(|tag| desired("shop/web", image(&format!("nginx:{tag}")), false));
     let known = Known::Applied(Applied { digest: applied.digest });
     let change = Change { path: "external.imagePath".into(), from: Some("nginx:3".into()), to: None };
-    let differs = Reading { differences: [change].into(), undecided: [].into() };
+    let differs = Reading { differences: [change].into(), undecided: [].into(), ..Reading::default() };
     let next = |with: &Desired, reading: &Reading, desired: &Desired| {
         let seen = Seen { compared: with.digest, at: NOW, reading: reading.clone() };
         step(Some(desired), Some(&known), Some(&seen), &Rules::default(), NOW)
@@ -121,6 +121,7 @@ fn a_report_reads_as_lines_and_a_summary() {
         attempts: 1,
         error: error.map(str::to_owned),
         undecided: vec![],
+        warnings: vec![],
         drift: vec![],
         suspension: None,
     };
@@ -156,7 +157,11 @@ fn what_is_not_known_is_read_before_it_is_sent() {
     let rules = Rules::default();
     let seen = |compared| {
         let change = Change { path: "external.imagePath".into(), from: Some("nginx:0".into()), to: None };
-        Seen { compared, at: NOW, reading: Reading { differences: [change].into(), undecided: [].into() } }
+        Seen {
+            compared,
+            at: NOW,
+            reading: Reading { differences: [change].into(), undecided: [].into(), ..Reading::default() },
+        }
     };
     let (read, stale) = (seen(web.digest), seen(Digest::of_bytes(b"other")));
     for (known, cause) in [(None, Cause::New), (Some(Known::InDoubt), Cause::InDoubt)] {
@@ -174,7 +179,7 @@ fn drift_is_corrected_where_that_is_the_rule() {
     let mut web = desired("shop/web", image("nginx:1"), false);
     let known = Known::Applied(Applied { digest: web.digest });
     let change = Change { path: "external.imagePath".into(), from: Some("nginx:0".into()), to: None };
-    let reading = Reading { differences: [change].into(), undecided: [].into() };
+    let reading = Reading { differences: [change].into(), undecided: [].into(), ..Reading::default() };
     let seen = Seen { compared: web.digest, at: NOW, reading };
     for (rule, policy, step_) in [
         (DriftMode::Report, None, Step::Unchanged),

@@ -45,6 +45,7 @@ fn tells_something(service: &ServiceReport) -> bool {
     service.outcome != Outcome::Unchanged
         || !service.drift.is_empty()
         || !service.undecided.is_empty()
+        || !service.warnings.is_empty()
         || service.error.is_some()
 }
 
@@ -71,6 +72,9 @@ fn write_service(text: &mut String, service: &ServiceReport) {
     let width = changes().map(|change| change.path.len()).max().unwrap_or(0);
     for change in changes() {
         write_change(text, change, width);
+    }
+    for warning in &service.warnings {
+        let _ = writeln!(text, "    {CHANGED}warning: {}{CHANGED:#}", printable(warning));
     }
     for undecided in &service.undecided {
         let _ = writeln!(text, "    {FAINT}cannot tell {}{FAINT:#}", printable(undecided));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use truenorth::sandbox::{Fault, Live, Operation, Options, Running, Runtime, SECRET, Services, Shape, Target, Wait};
 
-use crate::support::{Api, Ran, TOKEN, Terminal, Workspace, contents, eventually, plain};
+use crate::support::{Api, Ran, TOKEN, Terminal, Workspace, contents, eventually, manifest, plain};
 
 /// `import --project shop --out out`, with JSON on stdout.
 fn import(workspace: &Workspace, api: &Api, more: &[&str]) -> Ran {
@@ -144,6 +144,34 @@ fn credentials_are_written_where_live_shows_them_and_secrets_never() {
     }
     for (path, bytes) in contents(workspace.path()) {
         assert!(!String::from_utf8_lossy(&bytes).contains(SECRET), "{}", path.display());
+    }
+}
+
+#[test]
+fn credentials_that_a_manifest_would_drop_are_told_until_it_says_that_none_are_wanted() {
+    for shape in Shape::ALL {
+        let (api, workspace) = (shop_shown_as(shape), Workspace::new());
+        let manifest = manifest("web", "1.2");
+        workspace.write("web.yaml", &manifest);
+        let url = api.url();
+        let plan =
+            || workspace.run(&["plan", "--live", "--output", "json", "--api-url", &url]).exits(0).service("shop/web");
+        let warning = plan()["warnings"][0].as_str().unwrap_or_default().to_owned();
+        assert!(warning.contains("an update by this manifest would drop them"), "{warning}");
+        assert_eq!(warning.contains("credentials: ghcr"), shape == Shape::Mirror, "{warning}");
+        let text = workspace.run(&["plan", "--live", "--api-url", &url]).exits(0).stdout;
+        assert!(text.contains("warning: live uses the credentials"), "{text}");
+
+        api.world().edit("shop/web", |live| live.docker = None);
+        let ran = workspace.once(&api, &[]).exits(0);
+        assert_eq!((ran.service("shop/web")["outcome"].as_str(), api.world().update_count()), (Some("adopted"), 0));
+        assert!(ran.stderr.contains("would drop them"), "{}", ran.stderr);
+
+        workspace.write("web.yaml", manifest + "policy: {credentials: none}\n");
+        assert_eq!(plan()["warnings"], Value::Null);
+        std::fs::remove_dir_all(workspace.state()).unwrap();
+        let ran = workspace.once(&api, &[]).exits(0);
+        assert!(!ran.stderr.contains("would drop them"), "{}", ran.stderr);
     }
 }
 

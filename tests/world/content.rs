@@ -66,7 +66,7 @@ static READINGS: LazyLock<Vec<Vec<(Reading, bool)>>> = LazyLock::new(|| {
     let read = |version: u8, shown: Shown| {
         let comparison = plan::compare(&update(version), &shown.live());
         let undecided = comparison.undecided().map(|field| field.path.to_owned()).collect();
-        let reading = Reading { differences: comparison.differences().into(), undecided };
+        let reading = Reading { differences: comparison.differences().into(), undecided, ..Reading::default() };
         (reading, comparison.is_adoptable())
     };
     (0..VERSIONS).map(|version| Shown::all().map(|shown| read(version, shown)).collect()).collect()

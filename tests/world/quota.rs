@@ -123,7 +123,7 @@ fn desired(key: &ServiceKey, version: u32) -> Desired {
 fn reading(same: bool) -> Reading {
     let change =
         || Change { path: "external.imagePath".to_owned(), from: Some("x".to_owned()), to: Some("y".to_owned()) };
-    Reading { differences: (!same).then(change).into_iter().collect(), undecided: [].into() }
+    Reading { differences: (!same).then(change).into_iter().collect(), undecided: [].into(), ..Reading::default() }
 }
 
 impl Fleet {

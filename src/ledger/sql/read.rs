@@ -189,7 +189,7 @@ pub(in crate::ledger) fn sightings(connection: &Connection) -> rusqlite::Result<
         let seen = match row.get::<_, Option<[u8; 32]>>("compared")? {
             None => None,
             Some(compared) => {
-                let reading = Reading { differences: list(row, 4)?, undecided: list(row, 5)? };
+                let reading = Reading { differences: list(row, 4)?, undecided: list(row, 5)?, ..Reading::default() };
                 Some(Seen { compared: Digest::from_bytes(compared), at, reading })
             }
         };

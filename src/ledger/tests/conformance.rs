@@ -56,7 +56,11 @@ async fn everything_that_was_answered_is_there_after_a_restart(store: impl Store
     ledger.set_quota(window).await.unwrap();
     ledger.turn_to_patch(Turned { at: at(5), reason: "410 Gone".into() }).await.unwrap();
     let change = Change { path: "external.imagePath".into(), from: Some("nginx:0".into()), to: None };
-    let reading = Reading { differences: [change].into(), undecided: ["external.credentials".to_owned()].into() };
+    let reading = Reading {
+        differences: [change].into(),
+        undecided: ["external.credentials".to_owned()].into(),
+        ..Reading::default()
+    };
     let seen = Seen { compared: digest("shop/web", "1"), at: at(3), reading };
     let sighting = Sighting { at: at(3), kind: None, seen: Some(seen.clone()), failure: None };
     ledger.saw(&key("shop/web"), sighting).await.unwrap();

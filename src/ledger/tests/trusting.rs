@@ -113,7 +113,7 @@ async fn what_is_known_again_is_believed_and_the_rest_is_not() {
     assert_eq!(known(&ledger, "shop/web"), suspect("shop/web", "1"), "a refusal proves nothing of what was before");
     send(&ledger, "shop/web", "2", ACCEPTED).await;
     let saw = |differences: &[Change], undecided: &[String]| {
-        let reading = Reading { differences: differences.into(), undecided: undecided.into() };
+        let reading = Reading { differences: differences.into(), undecided: undecided.into(), ..Reading::default() };
         let seen = Seen { compared: digest("shop/seen", "1"), at: at(3), reading };
         Sighting { at: at(3), kind: None, seen: Some(seen), failure: None }
     };

@@ -167,7 +167,12 @@ fn policy() -> BoxedStrategy<Value> {
         5 => object(vec![("reason", 0.6, reasons()), ("until", 0.6, times())]),
     ];
     let drift = prop_oneof![9 => texts(&["report", "correct", "off"]), 1 => texts(&["Report", "maybe", "on"])];
-    object(vec![("suspend", 0.8, suspend.boxed()), ("drift", 0.5, drift.boxed())])
+    let credentials = prop_oneof![4 => texts(&["none"]), 1 => texts(&["None", "ghcr"])];
+    object(vec![
+        ("suspend", 0.8, suspend.boxed()),
+        ("drift", 0.5, drift.boxed()),
+        ("credentials", 0.3, credentials.boxed()),
+    ])
 }
 
 fn reasons() -> BoxedStrategy<Value> {

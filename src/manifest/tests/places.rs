@@ -1,6 +1,6 @@
 //! Problems stand where the fault is, and say what to do.
 
-use crate::model::{DriftMode, Policy, Suspend};
+use crate::model::{DriftMode, Policy, Suspend, Unnamed};
 
 use super::*;
 use crate::manifest::draw_with;
@@ -57,6 +57,7 @@ fn every_rule_of_a_policy_has_its_words() {
             "drift: true",
             "7:10 policy.drift: drift must be report, correct or off, found true (write report or correct)".to_owned(),
         ),
+        ("credentials: ghcr", "7:16 policy.credentials: credentials `ghcr` does not exist (known: none)".to_owned()),
         ("drift:", "7:3 policy.drift: drift has no value (add a value, or remove the field)".to_owned()),
     ] {
         assert_eq!(policy(&format!("  {text}\n")), [expected], "{text}");
@@ -121,11 +122,12 @@ fn a_policy_says_what_its_manifest_says() {
     let suspended = |reason: Option<&str>, until: Option<&str>| Policy {
         suspend: Suspend::Yes { reason: reason.map(Arc::from), until: until.map(|time| time.parse().expect("a time")) },
         drift: None,
+        credentials: Unnamed::Forgotten,
     };
     assert_eq!(policy("{}"), Policy::default());
     assert_eq!(
         policy("{suspend: false, drift: correct}"),
-        Policy { suspend: Suspend::No, drift: Some(DriftMode::Correct) }
+        Policy { drift: Some(DriftMode::Correct), ..Policy::default() }
     );
     assert_eq!(policy("{suspend: true}"), suspended(None, None));
     assert_eq!(policy("{suspend: {}}"), suspended(None, None));
