@@ -24,6 +24,7 @@ mod writers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
@@ -453,7 +454,18 @@ impl Folder {
     /// What is told of a folder in which git has not finished.
     fn busy(&mut self, busy: Busy) -> Unreadable {
         let trace = Standing::now(&self.path).map_or(0, |standing| standing.trace(&self.seen));
-        let stillness = Stillness::of(trace, self.stillness.take());
+        let mut stillness = Stillness::of(trace, self.stillness.take());
+        let is_held = |lock: &Path| {
+            let inode = lock.symlink_metadata().map(|lock| BTreeSet::from([(lock.dev(), lock.ino())]));
+            inode.is_ok_and(|inode| !writers::open_for_writing(&inode).is_empty())
+        };
+        // A git that waits for a filter moves nothing, and keeps its lock open.
+        if let Busy::Locked { lock } = &busy
+            && stillness.lasts() >= busy.stands_still_after()
+            && is_held(lock)
+        {
+            stillness = Stillness::of(trace, None);
+        }
         let still = stillness.lasts();
         self.stillness = Some(stillness);
         Unreadable::Busy { path: self.path.clone(), busy, still }

@@ -233,6 +233,20 @@ fn under_a_lock_only_what_head_has_is_applied_however_long_it_stands() {
 }
 
 #[test]
+fn a_lock_that_a_process_has_open_is_not_one_that_was_left() {
+    let tree = Tree::checkout();
+    tree.service("a", "2");
+    let git = File::create(tree.path(".git/index.lock")).unwrap();
+    let mut folder = tree.folder();
+    held(&mut folder);
+    folder.stillness.as_mut().unwrap().pass(LOCK_IS_LEFT_AFTER);
+    assert!(folder.look_within(Duration::ZERO).unwrap_err().may_pass());
+    drop(git);
+    folder.stillness.as_mut().unwrap().pass(LOCK_IS_LEFT_AFTER);
+    assert!(!folder.look_within(Duration::ZERO).unwrap_err().may_pass());
+}
+
+#[test]
 fn a_look_waits_for_the_lock_and_sees_what_git_made_of_it() {
     let tree = Tree::checkout();
     tree.service("a", "2");
