@@ -114,7 +114,7 @@ fn readings<'a>(live: &'a LiveExternal, image_url: Option<&'a str>) -> Vec<Runni
     let of_url = url.as_ref().and_then(|url| {
         let is_path =
             |path: &&str| url.host.as_deref().is_some_and(|host| in_full(path, host) == in_full(flat.path, host));
-        url.readings().iter().any(|path| is_path(&path)).then(|| url.host.clone())?
+        url.readings().iter().any(is_path).then(|| url.host.clone())?
     });
     match (mirror.host.clone().map(Registry::Host), of_url.map(Registry::Host)) {
         // The flat shape, as `imageUrl` shows; or the mirror, where no host means Docker Hub.
