@@ -9,12 +9,13 @@ use std::time::{Duration, Instant};
 use criterion::{Criterion, criterion_group, criterion_main};
 use jiff::Timestamp;
 use tempfile::TempDir;
-use truenorth::daemon::{Api, PassSettings, Stop, UpdateCall, reconcile_once};
+use truenorth::daemon::{PassSettings, Stop, reconcile_once};
 use truenorth::engine::Pace;
 use truenorth::ledger::Ledger;
 use truenorth::model::ApiPlace;
 use truenorth::northflank::{Client, Settings, Token, TokenSource};
 use truenorth::plan::{Adopt, Rules};
+use truenorth::runner::{Api, UpdateCall};
 use truenorth::sandbox::{Options, Sandbox};
 use truenorth::source::Folder;
 
@@ -120,12 +121,15 @@ async fn pass(url: &str, folder: &Path, state: &Path) {
     let ledger = Ledger::open(&state.join("state"), ApiPlace::new(url), Timestamp::now()).unwrap();
     let settings = PassSettings {
         concurrency: 64,
+        rate_limit: 1_000_000,
         deadline: Duration::from_secs(60),
         backoff: Pace::default().backoff,
         rules: Rules { adopt: Adopt::SendFirst, ..Rules::default() },
         commands: truenorth::text::command::Commands::Hidden,
     };
-    let api = Api { client, tokens: TokenSource::Environment(token), update_call: UpdateCall::Post };
+    let tokens = TokenSource::Environment(token);
+    let request_timeout = Duration::from_secs(30);
+    let api = Api { client, tokens, update_call: UpdateCall::Post, request_timeout };
     let (_sender, stop) = Stop::channel();
     let report = reconcile_once(&mut Folder::new(folder), ledger, api, settings, stop, |_| {}).await.unwrap();
     assert!(report.converged && report.api.calls == 1_000);

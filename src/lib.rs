@@ -8,7 +8,7 @@
 //!    is wrong in it. [`ledger`] says what the API accepted last.
 //! 2. **Plan.** [`plan`] turns both, and what a read of live showed, into steps: read live, update, unchanged, suspended,
 //!    orphaned. A pure function.
-//! 3. **Execute.** [`engine`] says which call is due and when; [`daemon`] makes it with the client in [`northflank`].
+//! 3. **Execute.** [`engine`] says which call is due and when; [`runner`] makes it with the client in [`northflank`].
 //!    The intent is on disk before an update. What the ledger does not know, or doubts, is read before it is sent.
 //! 4. **Record.** How the call ended is on disk after it, and goes back into the engine.
 //!
@@ -25,14 +25,16 @@
 //! | [`engine`] | the state machine: queue, backoff, pauses, quota, turns to read for drift | do I/O, read a clock, roll dice |
 //! | [`ledger`] | what was sent and accepted, and what live showed, in SQLite | know the API |
 //! | [`northflank`] | the API client, errors and what follows from them | retry |
-//! | [`daemon`] | the driver: carries out what the engine decides, by POST or PATCH | decide what is due |
+//! | [`runner`] | from a call that is due to its record: a machine without I/O, and the tokio that carries it out | look at the folder |
+//! | [`daemon`] | the loop, and single passes | decide what is due |
+//! | `views` | what command line and page both show: status, history, why | decide a state, call the API |
 //! | [`import`] | live to manifests, once | send an update |
 //! | [`status`] | health, metrics and status over HTTP | make the loop wait |
 //! | [`sandbox`] | a stand-in for the API, checked against its contract | know any of the above |
 //! | [`cli`] | arguments, settings, what is printed, exit codes | |
 //!
-//! Arrows point down: `cli → daemon → engine → plan → model → text` and `source → manifest → model`; `ledger` keeps nouns of
-//! `engine` and `plan`. A test greps for it.
+//! Arrows point down: `cli → daemon → engine → plan → model → text`, `source → manifest → model` and
+//! `cli → views → ledger, engine, plan, source`; `ledger` keeps nouns of `engine` and `plan`. A test greps for it.
 //!
 //! # Invariants, each with a test that fails without it
 //! 1. *Level, not edge*: an event never says what changed.
@@ -41,10 +43,15 @@
 //! 4. *One call in flight per service, the newest content wins*, and new content ends a wait.
 //! 5. *Unreadable is not empty*: absence never causes a call; nothing is ever deleted.
 //! 6. *One snapshot, one revision*: what is applied was read while the folder held still.
-//! 7. *Intent before, record after*: a crash anywhere repeats at most one call a service, and none where live can tell.
+//! 7. *Intent before, record after*: a crash anywhere repeats at most one call a service, and none where live can tell. A
+//!    request that was given up may still take effect; nothing counts against it before its time is over.
 //! 8. *One bad manifest stops only itself.*
 //! 9. *Everything has a limit and a way out.*
 //! 10. *Secrets reach no sink.*
+//! 11. *One state, decided once*: the engine says in which state a service is, the daemon writes it down, others read it.
+//! 12. *What happened is a value*: the engine gives events; the log is a listener.
+//! 13. *What waits says for what, and until when.*
+//! 14. *Only proof counts*: accepted is what the API's own JSON says, adopted what live shows of every field that matters.
 
 pub mod cli;
 pub mod daemon;
@@ -58,7 +65,9 @@ pub mod model;
 pub mod northflank;
 mod plain_file;
 pub mod plan;
+pub mod runner;
 pub mod sandbox;
 pub mod source;
 pub mod status;
 pub mod text;
+mod views;

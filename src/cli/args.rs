@@ -9,11 +9,11 @@ use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use jiff::SignedDuration;
 
-use crate::daemon::UpdateCall;
 use crate::host::Hosts;
 use crate::model::{DriftMode, Id};
 use crate::northflank::Settings;
 use crate::plan::{Adopt, Rules};
+use crate::runner::UpdateCall;
 use crate::sandbox::Shape;
 use crate::source::{Allowed, Folder, Layout, Permits, Uncommitted};
 use crate::text::command::Commands;
@@ -85,13 +85,17 @@ pub(super) struct RunArgs {
     pub(super) drift_every: Duration,
     /// Which call carries an update: POST as the provider's reference page has it, PATCH as it recommends, or auto
     ///
-    /// auto posts, and goes over to PATCH for good when the API no longer serves POST for a service that is there. PATCH
-    /// takes a read before it where the service's instances have to be kept.
+    /// auto posts, and goes over to PATCH for a day when the API refuses POST for several services that are there, or
+    /// again for one after a minute; it goes back where the token may not PATCH. PATCH takes a read before it where the
+    /// service's instances have to be kept.
     #[arg(long, value_name = "CALL", env = "TRUENORTH_UPDATE_CALL", default_value = "auto")]
     pub(super) update_call: UpdateCallArg,
     /// Calls in flight at once
     #[arg(long, value_name = "N", env = "TRUENORTH_CONCURRENCY", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(super) concurrency: u16,
+    /// Requests an hour that are assumed to be allowed while the API's answers have no rate-limit headers
+    #[arg(long, value_name = "N", env = "TRUENORTH_RATE_LIMIT", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) rate_limit: u32,
     /// With --reconcile-once: when to stop retrying
     #[arg(long, value_name = "DURATION", env = "TRUENORTH_DEADLINE", default_value = "5m", value_parser = duration)]
     pub(super) deadline: Duration,

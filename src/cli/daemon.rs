@@ -43,7 +43,14 @@ async fn daemon(args: &RunArgs) -> anyhow::Result<Exit> {
         }
     };
     let settings = DaemonSettings {
-        pace: Pace { concurrency: args.concurrency.into(), watch_period: Some(args.drift_every), ..Pace::default() },
+        pace: Pace {
+            concurrency: args.concurrency.into(),
+            ahead: usize::from(args.concurrency) / 2,
+            watch_period: Some(args.drift_every),
+            assumed_limit: args.rate_limit,
+            check_after: Pace::default().check_after.min(args.drift_every),
+            ..Pace::default()
+        },
         rules: args.rules.rules(),
         resync: args.resync,
         debounce: args.debounce.map_or(Debounce::Adaptive, Debounce::Fixed),

@@ -3,25 +3,16 @@
 use std::io::Write as _;
 
 use anstyle::{AnsiColor, Style};
-use serde::Serialize;
 
 use super::args::{HistoryArgs, Output};
-use super::attempt::{Attempt, Word, with_hint};
 use super::exit::Exit;
+use super::status::told;
+use super::status_table::one_line;
 use super::table::{self, Cell, Column, Row, Size};
 use super::{ledger_error, print, read_error, services, settings, tell_missing};
 use crate::ledger::Reader;
-use crate::model::ServiceKey;
 use crate::text::{printable, short};
-
-/// What `--output json` prints.
-#[derive(Serialize)]
-struct History {
-    /// Nothing for all services.
-    service: Option<ServiceKey>,
-    /// Newest first.
-    calls: Vec<Attempt>,
-}
+use crate::views::{Attempt, History, Word, with_hint};
 
 pub(super) fn run(args: &HistoryArgs) -> anyhow::Result<Exit> {
     let state_dir = settings::state_dir(&args.state, &settings::environment)?;
@@ -49,10 +40,7 @@ fn read(reader: Option<&Reader>, args: &HistoryArgs) -> anyhow::Result<History> 
         Some(name) => Some(services::meant(name, &known, "the ledger knows no")?),
         None => None,
     };
-    let Some(reader) = reader else { return Ok(History { service, calls: Vec::new() }) };
-    let held = reader.holder().map_err(read_error)?.is_some();
-    let entries = reader.history(service.as_ref(), args.limit).map_err(read_error)?;
-    Ok(History { service, calls: entries.into_iter().map(|entry| Attempt::new(entry, held)).collect() })
+    History::read(reader, service, args.limit).map_err(read_error)
 }
 
 /// What matters most stands first: on a narrow terminal the end of a line is cut.
@@ -73,7 +61,9 @@ fn text(history: &History, width: Option<usize>) -> String {
         return "nothing was sent yet\n".to_owned();
     }
     let rows: Vec<Row<9>> = history.calls.iter().map(row).collect();
-    table::lines(COLUMNS, &rows, width).into_iter().map(|line| line + "\n").collect()
+    let mut lines = table::lines(COLUMNS, &rows, width);
+    lines.push(one_line(&printable(&told(history.holder, history.as_of)), Style::new().dimmed(), width));
+    lines.into_iter().map(|line| line + "\n").collect()
 }
 
 fn row(call: &Attempt) -> Row<9> {

@@ -1,13 +1,11 @@
 //! The command line: arguments as typed (`args`), settings as resolved (`settings`), one file a subcommand.
 
 mod args;
-mod attempt;
 mod completions;
 mod daemon;
 mod exit;
 mod history;
 mod import;
-mod live;
 mod logging;
 mod once;
 mod plan;

@@ -28,6 +28,7 @@ async fn pass(args: &RunArgs) -> anyhow::Result<Exit> {
 
     let pass_settings = PassSettings {
         concurrency: args.concurrency.into(),
+        rate_limit: args.rate_limit,
         deadline: args.deadline,
         backoff: Pace::default().backoff,
         rules: args.rules.rules(),

@@ -3,34 +3,16 @@
 use anstyle::{AnsiColor, Style};
 use jiff::Timestamp;
 
-use super::attempt::with_hint;
-use super::live::KEPT;
-use super::status::{Page, Service, told};
+use super::status::told;
 use super::table::{self, Cell, Column, Row, Size};
-use crate::plan::Suspension;
+use crate::model::ServiceState;
 use crate::text::{Printable, counted, printable, short};
+use crate::views::{FLAPS, Page, Service, suspension, with_hint};
 
 const FAINT: Style = Style::new().dimmed();
 const STRONG: Style = Style::new().bold();
 const WRONG: Style = AnsiColor::Red.on_default();
 const WAITS: Style = AnsiColor::Yellow.on_default();
-
-/// States in the order of the table, with their colours. A state that is not here comes first.
-const STATES: [(&str, Style); 10] = [
-    ("problem", WRONG),
-    ("stalled", WRONG),
-    ("drifted", WRONG),
-    ("in-doubt", WAITS),
-    ("backing-off", WAITS),
-    ("in-flight", WAITS),
-    ("queued", WAITS),
-    ("suspended", FAINT),
-    ("orphaned", FAINT),
-    ("unchanged", Style::new()),
-];
-
-/// Why drift is left alone.
-pub(super) const AGAIN: &str = "it came back after three corrections";
 
 /// Most problems that are told below a table that has to fit a terminal.
 const PROBLEMS: usize = 5;
@@ -39,7 +21,7 @@ const PROBLEMS: usize = 5;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct View {
     rows: Vec<Shown>,
-    counts: Vec<(&'static str, usize)>,
+    counts: Vec<(ServiceState, usize)>,
     problems: Vec<Printable>,
     paused: Option<(Timestamp, Printable)>,
     holder: String,
@@ -51,7 +33,7 @@ pub(super) struct View {
 struct Shown {
     rank: usize,
     service: Printable,
-    state: &'static str,
+    state: ServiceState,
     revision: Printable,
     /// When what the service has was accepted.
     applied: Option<Timestamp>,
@@ -62,19 +44,10 @@ struct Shown {
 
 impl View {
     pub(super) fn of(page: &Page) -> Self {
-        let unread = page.unread.iter().map(|(key, problem)| Shown {
-            rank: rank("problem"),
-            service: printable(&key.to_string()),
-            state: "problem",
-            revision: Printable::default(),
-            applied: None,
-            message: printable(problem),
-            hint: None,
-        });
-        let mut rows: Vec<Shown> = page.services.iter().map(shown).chain(unread).collect();
+        let mut rows: Vec<Shown> = page.services.iter().map(shown).collect();
         // Stable: alike states stay in the order of their names.
         rows.sort_by_key(|row| row.rank);
-        let mut counts: Vec<(&'static str, usize)> = Vec::new();
+        let mut counts: Vec<(ServiceState, usize)> = Vec::new();
         for row in &rows {
             match counts.last_mut() {
                 Some((state, count)) if *state == row.state => *count += 1,
@@ -89,7 +62,7 @@ impl View {
             counts,
             problems: page.problems.iter().map(problem).collect(),
             paused: page.paused.as_ref().map(|paused| (paused.until, printable(&paused.reason))),
-            holder: told(page.holder),
+            holder: told(page.holder, page.as_of),
             revision: page
                 .revision
                 .as_ref()
@@ -104,7 +77,7 @@ fn shown(service: &Service) -> Shown {
     let message = message(service);
     let (message, hint) = with_hint(&message);
     Shown {
-        rank: rank(state),
+        rank: state.rank(),
         service: printable(&service.status.service.to_string()),
         state,
         revision: service
@@ -122,23 +95,26 @@ fn shown(service: &Service) -> Shown {
 fn message(service: &Service) -> String {
     let status = &service.status;
     let drift = status.drift.as_ref();
-    let unread = drift.and_then(|drift| drift.error.as_ref());
     let mut parts = Vec::new();
     match (&status.suspension, service.cause, status.state) {
         _ if status.error.is_some() => {}
         (Some(suspended), ..) => parts.push(suspension(suspended)),
-        (None, _, "drifted") => {
+        (None, _, ServiceState::Drifted | ServiceState::Flapping | ServiceState::NotInEffect) => {
             let differences = drift.iter().flat_map(|drift| &drift.differences);
             parts.push(differences.map(ToString::to_string).collect::<Vec<_>>().join(", "));
-            let until = drift.and_then(|drift| drift.left_alone_until);
-            parts.extend(until.map(|until| format!("left alone until {}, {AGAIN}", short::clock(until))));
         }
         (None, Some(cause), _) => parts.push(cause.as_str().to_owned()),
-        (None, None, "orphaned") => parts.push("no manifest names it".to_owned()),
+        (None, None, ServiceState::Orphaned) => parts.push("no manifest names it".to_owned()),
         (None, None, _) => {}
     }
-    let waits = status.next_attempt;
-    parts.extend(waits.map(|until| format!("waits for the rate limit until {}, {KEPT}", short::clock(until))));
+    let until = status.next_attempt.map(short::clock);
+    parts.extend(until.and_then(|until| match status.state {
+        ServiceState::Flapping => Some(format!("left alone until {until}, {FLAPS}")),
+        ServiceState::RateLimited => Some(format!("waits for the rate limit until {until}")),
+        ServiceState::InDoubt => Some(format!("may still take effect until {until}")),
+        _ => None,
+    }));
+    let unread = drift.and_then(|drift| drift.error.as_ref());
     parts.extend(unread.map(|error| format!("live could not be read: {error}")));
     // Last: the hint stands behind it.
     parts.extend(status.error.clone());
@@ -146,18 +122,26 @@ fn message(service: &Service) -> String {
     parts.join("; ")
 }
 
-/// Why and until when, as far as it is said.
-pub(super) fn suspension(suspended: &Suspension) -> String {
-    let until = suspended.until.map(|until| format!("until {}", short::time(until)));
-    [until, suspended.reason.clone()].into_iter().flatten().collect::<Vec<_>>().join(": ")
-}
-
-fn rank(state: &str) -> usize {
-    STATES.iter().position(|(known, _)| *known == state).map_or(0, |index| index + 1)
-}
-
-fn style(state: &str) -> Style {
-    STATES.iter().find(|(known, _)| *known == state).map_or(WRONG, |(_, style)| *style)
+/// The colour of a state: what is wrong, what waits, what is left alone.
+fn style(state: ServiceState) -> Style {
+    match state {
+        ServiceState::Stalled
+        | ServiceState::Denied
+        | ServiceState::Invalid
+        | ServiceState::NotInEffect
+        | ServiceState::Flapping
+        | ServiceState::Drifted
+        | ServiceState::LedgerUnwritable
+        | ServiceState::Unreachable => WRONG,
+        ServiceState::RateLimited
+        | ServiceState::BackingOff
+        | ServiceState::InDoubt
+        | ServiceState::InFlight
+        | ServiceState::Queued
+        | ServiceState::Held => WAITS,
+        ServiceState::Suspended | ServiceState::Orphaned => FAINT,
+        ServiceState::Unchanged => Style::new(),
+    }
 }
 
 /// A line a service, and who works on it; no line wider than `width`.
@@ -217,7 +201,7 @@ fn rows(rows: &[Shown], now: Timestamp, width: Option<usize>, hints: Hints) -> V
     let cells = |row: &Shown| Row {
         cells: [
             Cell::new(row.service.clone()),
-            Cell::styled(row.state, style(row.state)),
+            Cell::styled(row.state.as_str(), style(row.state)),
             Cell::new(row.revision.clone()),
             Cell::new(row.applied.map(|applied| printable(&short::age(applied, now))).unwrap_or_default()),
             match (&row.hint, hints) {
@@ -236,7 +220,8 @@ fn rows(rows: &[Shown], now: Timestamp, width: Option<usize>, hints: Hints) -> V
 fn foot(view: &View, now: Timestamp, width: Option<usize>) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some((until, reason)) = &view.paused {
-        let words = format!("all calls wait until {} (in {}): {reason}", short::time(*until), short::span(now, *until));
+        let words =
+            format!("calls are paused until {} (in {}): {reason}", short::time(*until), short::span(now, *until));
         lines.push(one_line(&printable(&words), WAITS, width));
     }
     let counts: Vec<String> = view.counts.iter().map(|(state, count)| format!("{count} {state}")).collect();

@@ -9,10 +9,10 @@ use tempfile::TempDir;
 
 use super::args::RunArgs;
 use super::{configuration, ledger_error, settings};
-use crate::daemon::{Api, UpdateCall};
 use crate::ledger::Ledger;
 use crate::model::ApiPlace;
 use crate::northflank::{Client, Settings, Token, TokenSource};
+use crate::runner::{Api, UpdateCall};
 use crate::sandbox::{self, Sandbox};
 
 /// The API with a token and a lasting ledger, or the sandbox with a throw-away one.
@@ -53,7 +53,9 @@ impl Target {
         let client = Client::new(self.client.clone(), read.token).map_err(|error| settings::client_error(&error))?;
         let ledger = Ledger::open(&self.state_dir, self.place.clone(), Timestamp::now())
             .map_err(|error| ledger_error(&error))?;
-        Ok((Api { client, tokens: self.tokens.clone(), update_call: self.update_call }, ledger))
+        let request_timeout = self.client.request_timeout;
+        let (tokens, update_call) = (self.tokens.clone(), self.update_call);
+        Ok((Api { client, tokens, update_call, request_timeout }, ledger))
     }
 
     async fn sandbox(args: &RunArgs) -> anyhow::Result<Self> {

@@ -20,13 +20,14 @@ use tokio::sync::mpsc;
 
 use super::args::Output;
 use super::exit::Exit;
-use super::status::{self, Page};
+use super::status;
 use super::status_table::{self, View, one_line};
 use super::table::Size;
 use super::{on_runtime, print};
 use crate::ledger::Traces;
 use crate::source::Folder;
 use crate::text::printable;
+use crate::views::Page;
 
 /// How often the ledger's files are asked whether somebody wrote: three calls of `stat(2)`.
 const ASKED_EVERY: Duration = Duration::from_millis(100);

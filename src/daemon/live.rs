@@ -7,13 +7,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::task::JoinSet;
 
-use super::call::Spent;
 use super::observe::Observation;
-use super::read;
 use crate::error::chain;
 use crate::model::{ApiPlace, Cause, DeploymentUpdate, Desired, ServiceKey};
-use crate::northflank::{CallError, Client, Disposition};
-use crate::plan::{self, ApiUse, Change, Comparison, Cost, Outcome, Report, Rules, Seen, Step};
+use crate::northflank::{Answered, CallError, Client, Disposition, Quota};
+use crate::plan::{self, ApiUse, Change, Comparison, Cost, Outcome, Reading, Report, Rules, Seen, Step};
 
 /// What is to be compared with live.
 struct Asked {
@@ -23,6 +21,27 @@ struct Asked {
 
 /// What became of a read.
 type Answer = (ServiceKey, Result<Comparison, CallError>, Spent);
+
+/// The requests of one read.
+#[derive(Clone, Copy, Debug, Default)]
+struct Spent {
+    requests: u32,
+    /// What the newest answer said of the rate limit.
+    quota: Option<Quota>,
+}
+
+impl Spent {
+    /// Counts a request by its answer, and gives that back.
+    fn on<T>(&mut self, answer: Result<Answered<T>, CallError>) -> Result<T, CallError> {
+        let quota = match &answer {
+            Ok(answer) => answer.quota,
+            Err(error) => error.quota(),
+        };
+        self.requests += 1;
+        self.quota = quota.or(self.quota);
+        Ok(answer?.value)
+    }
+}
 
 /// What is known of live, service by service, and why the rest was not read.
 #[derive(Debug, Default)]
@@ -60,8 +79,8 @@ pub async fn plan_live(
             let client = client.clone();
             reads.spawn(async move {
                 let mut spent = Spent::default();
-                let answer = read::compare(&asked.key, &asked.update, &client, &mut spent).await;
-                (asked.key, answer.map(|(_, comparison)| comparison), spent)
+                let answer = compare(&asked.key, &asked.update, &client, &mut spent).await;
+                (asked.key, answer, spent)
             });
         }
         let Some(ended) = reads.join_next().await else { break };
@@ -86,7 +105,32 @@ pub async fn plan_live(
         }
         show(views.read.len() + views.failed.len(), all);
     }
-    views.report(observation, place, client, rules)
+    views.report(observation, place, rules)
+}
+
+/// Asks for the service, and for the id of its build where nothing else is left to decide.
+async fn compare(
+    key: &ServiceKey,
+    update: &DeploymentUpdate,
+    client: &Client,
+    spent: &mut Spent,
+) -> Result<Comparison, CallError> {
+    // What is shown of live may be a command that holds the token.
+    let live = spent.on(client.read_service(key).await)?.map_texts(|text| client.conceal(text));
+    let comparison = plan::compare(update, &live);
+    if !comparison.wants_build_id() {
+        return Ok(comparison);
+    }
+    match spent.on(client.read_build_id(key).await) {
+        Ok(id) => Ok(plan::compare(update, &live.with_build_id(id))),
+        // The deprecated call may be gone, or closed to this token: then the build cannot be told.
+        Err(error)
+            if matches!(error.disposition(), Disposition::Rejected | Disposition::Denied | Disposition::Forbidden) =>
+        {
+            Ok(comparison)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 impl Views {
@@ -99,7 +143,7 @@ impl Views {
         }
     }
 
-    fn report(self, observation: Observation, place: ApiPlace, client: &Client, rules: &Rules) -> Report {
+    fn report(self, observation: Observation, place: ApiPlace, rules: &Rules) -> Report {
         let mut services = observation.services(observation.changes(), |_, step| (Outcome::from(step), 0, None));
         for service in &mut services {
             service.error = self.failed.get(&service.service).cloned();
@@ -108,7 +152,7 @@ impl Views {
             else {
                 continue;
             };
-            let reading = read::reading(comparison, client);
+            let reading = Reading::of(comparison);
             let differences: Vec<Change> = reading.differences.to_vec();
             service.undecided = reading.undecided.to_vec();
             service.warnings = reading.warnings(desired.policy.credentials);

@@ -1,29 +1,23 @@
-//! The driver: carries out what the engine decides. It owns the clock, the random numbers, the ledger and the client.
+//! The daemon's loop, and single passes: they look at the folder and drive the runner.
 //!
 //! [`run()`] does so for months, [`reconcile_once`] for one pass to its end; [`plan`] says what a pass would do and sends
 //! nothing.
 
-mod call;
-mod clock;
-mod driver;
 mod live;
 mod looks;
 mod observe;
 mod pass;
-mod read;
+mod publish;
 mod run;
-mod send;
 mod stop;
 mod systemd;
 mod view;
 
-pub use driver::Api;
 pub use live::plan_live;
 pub use looks::Debounce;
-pub use observe::{Observation, ObserveError, observe};
+pub use observe::{Observation, ObserveError, observe, observe_with};
 pub use pass::{PassError, PassSettings, Progress, Waiting, reconcile_once};
 pub use run::{DaemonSettings, RunError, run};
-pub use send::UpdateCall;
 pub use stop::{Request, Stop, Stopping};
 
 use std::time::Duration;

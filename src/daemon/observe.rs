@@ -12,6 +12,7 @@ use crate::model::{Cause, Desired, Known, ServiceKey};
 use crate::plan::{self, Change, Outcome, Rules, ServiceReport, Step, Suspension};
 use crate::source::{Folder, Snapshot, Unreadable};
 use crate::text::command::Commands;
+use crate::views::Observed;
 
 /// What a pass knows before it sends anything.
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub struct Observation {
     pub known: HashMap<ServiceKey, Known>,
     /// What follows.
     pub steps: BTreeMap<ServiceKey, Step>,
+    /// Known services that no valid manifest names, but one that cannot be read may, with the file that named them last.
+    pub unproven: BTreeMap<ServiceKey, Box<str>>,
     /// What was applied last of those that are due, as the ledger keeps it.
     applied: HashMap<ServiceKey, String>,
     /// How commands stand in what is told of it.
@@ -50,14 +53,19 @@ pub enum ObserveError {
 /// # Errors
 /// The folder or the ledger cannot be read.
 pub fn observe(folder: &mut Folder, state_dir: &Path, rules: &Rules) -> Result<Observation, ObserveError> {
-    observe_with(folder, Reader::open(state_dir)?.as_ref(), rules)
+    observe_with(folder, Reader::open(state_dir)?.as_ref(), rules, &|_| false)
 }
 
 /// Observes with a ledger, which is read while the folder is.
-pub(super) fn observe_with(
+/// `is_secret` finds the token in a text.
+///
+/// # Errors
+/// The folder or the ledger cannot be read.
+pub fn observe_with(
     folder: &mut Folder,
     ledger: Option<&Reader>,
     rules: &Rules,
+    is_secret: &dyn Fn(&str) -> bool,
 ) -> Result<Observation, ObserveError> {
     let (snapshot, known) = thread::scope(|scope| {
         let known = scope.spawn(|| ledger.map_or_else(|| Ok(HashMap::new()), Reader::known));
@@ -65,7 +73,9 @@ pub(super) fn observe_with(
     });
     // A thread that panicked has told the panic hook; here its message is passed on.
     let known = known.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-    Observation::new(snapshot?, known, ledger, rules)
+    let mut snapshot = snapshot?;
+    snapshot.withhold(is_secret);
+    Observation::new(snapshot, known, ledger, rules)
 }
 
 impl Observation {
@@ -86,7 +96,7 @@ impl Observation {
             Some(ledger) => ledger.specs()?,
             None => HashMap::new(),
         };
-        let mut unproven = Vec::new();
+        let mut unproven = BTreeMap::new();
         for (key, step) in &steps {
             let applied = || ledger.map_or(Ok(None), |ledger| ledger.applied(key));
             if of_known(step) && !all_at_once {
@@ -94,16 +104,22 @@ impl Observation {
             } else if *step == Step::Orphaned {
                 let last = applied()?.map(|applied| applied.place.file).unwrap_or_default();
                 if !snapshot.proves_absence(key, &last) {
-                    unproven.push(key.clone());
+                    unproven.insert(key.clone(), Box::from(&*last));
                 }
             }
         }
         // Of these only their problem is known; to call them orphaned would be a guess.
-        for key in unproven {
-            steps.remove(&key);
-            known.remove(&key);
+        for key in unproven.keys() {
+            steps.remove(key);
+            known.remove(key);
         }
-        Ok(Self { snapshot, known, steps, applied: last, commands: Commands::Hidden })
+        Ok(Self { snapshot, known, steps, unproven, applied: last, commands: Commands::Hidden })
+    }
+
+    /// The same for whoever shows it.
+    pub(crate) fn observed(&self) -> Observed<'_> {
+        let Self { snapshot, known, steps, unproven, .. } = self;
+        Observed { snapshot, known, steps, unproven }
     }
 
     /// What is desired and known of the services for which an update is due: all that a single pass has to do with.

@@ -9,15 +9,19 @@ use thiserror::Error;
 use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
-use super::driver::{Api, Driver, Finished, News};
 use super::observe::{Observation, ObserveError, observe_with};
+use super::publish::{LAST, decider, record_of, write_last};
 use super::stop::{Stop, Stopping};
 use crate::engine::{Backoff, Block, Ending, Pace, Phase, Work};
 use crate::ledger::Ledger;
 use crate::model::ServiceKey;
 use crate::plan::{Change, Outcome, Reading, Report, Rules};
+use crate::runner::{Api, Carrier, Finished, Happened, News};
 use crate::source::Folder;
 use crate::text::command::Commands;
+
+/// How long calls in flight may take to end after a stop or the deadline. The rest of the 20 s of a stop is for the ledger.
+pub(super) const GRACE: Duration = Duration::from_secs(16);
 
 /// How often progress is shown at most.
 const SHOW_EVERY: Duration = Duration::from_millis(100);
@@ -30,6 +34,8 @@ const SHOW_AT_LEAST_EVERY: Duration = Duration::from_secs(1);
 pub struct PassSettings {
     /// Update calls in flight at once.
     pub concurrency: usize,
+    /// Requests an hour that are assumed to be allowed while no answer speaks of a rate limit.
+    pub rate_limit: u32,
     /// When to stop retrying, from the start of the pass.
     pub deadline: Duration,
     /// Waits between attempts.
@@ -87,6 +93,8 @@ struct Tally {
     settled: Settled,
     /// What live showed, where it was read.
     reading: Option<Reading>,
+    /// The fields that were accepted and are not in effect.
+    missing: Option<String>,
     error: Option<String>,
 }
 
@@ -110,7 +118,7 @@ enum Settled {
 }
 
 struct Pass {
-    driver: Driver,
+    carrier: Carrier,
     tally: BTreeMap<ServiceKey, Tally>,
 }
 
@@ -139,8 +147,9 @@ pub async fn reconcile_once(
     let began = Instant::now();
     let deadline = began + settings.deadline;
     let (mut looking, reading) = (std::mem::replace(folder, Folder::new(folder.path())), ledger.clone());
+    let is_secret = api.client.finds_token();
     let look = tokio::task::spawn_blocking(move || {
-        let observation = observe_with(&mut looking, Some(reading.reader()), &settings.rules);
+        let observation = observe_with(&mut looking, Some(reading.reader()), &settings.rules, &is_secret);
         (looking, observation)
     });
     // A look that is given up goes on in its thread and changes nothing.
@@ -166,15 +175,19 @@ pub async fn reconcile_once(
 
     let pace = Pace {
         concurrency: settings.concurrency,
+        ahead: settings.concurrency / 2,
+        assumed_limit: settings.rate_limit,
         backoff: settings.backoff,
         // All that will come is there already: nothing is kept back for it, and nothing is watched.
         reserve_percent: 0,
         watch_period: None,
+        // What was accepted is checked at the end, once nothing else is left.
+        check_after: Duration::ZERO,
         ..Pace::default()
     };
-    let driver = Driver::new(pace, settings.rules, known, ledger, api).map_err(ObserveError::from)?;
-    let mut pass = Pass { driver, tally: BTreeMap::new() };
-    pass.driver.observe(desired, News::Yes);
+    let carrier = Carrier::new(pace, settings.rules, known, ledger, api).map_err(ObserveError::from)?;
+    let mut pass = Pass { carrier, tally: BTreeMap::new() };
+    pass.carrier.observe(desired, revision.clone(), News::Yes);
     // Calls do not wait for what is only to be shown in the end.
     let changes = tokio::task::spawn_blocking({
         let observation = Arc::clone(&observation);
@@ -189,16 +202,17 @@ pub async fn reconcile_once(
         if Instant::now() >= deadline {
             break Over::Deadline;
         }
-        pass.driver.begin_due(&revision, |_| {});
+        let happened = pass.carrier.turn();
+        pass.take(happened);
         if shown.elapsed() >= SHOW_EVERY {
             show(pass.progress(due));
             shown = Instant::now();
         }
-        if pass.driver.engine.is_settled() {
+        if pass.carrier.engine().is_settled() {
             break Over::Settled;
         }
-        let wake = pass.driver.next_wake().unwrap_or(deadline);
-        if pass.driver.engine.in_flight() == 0 && wake >= deadline {
+        let wake = pass.carrier.next_wake().unwrap_or(deadline);
+        if pass.carrier.machine().in_flight() == 0 && wake >= deadline {
             // Nothing can happen any more: waiting would change no more than the time.
             break Over::Deadline;
         }
@@ -207,21 +221,22 @@ pub async fn reconcile_once(
         tokio::select! {
             biased;
             () = stop.reached(Stopping::Gracefully) => break Over::Stopped,
-            Some(ended) = pass.driver.ended() => {
-                let finished = pass.driver.finish(ended?).await;
-                count(&mut pass.tally, finished);
+            Some(done) = pass.carrier.done() => {
+                let happened = pass.carrier.take(done?);
+                pass.take(happened);
             }
             () = sleep_until(deadline) => break Over::Deadline,
             () = sleep_until(wake) => {}
         }
         // Calls in flight may still show that the token is good for others.
-        let denied = matches!(pass.driver.engine.gate().blocked(), Some((Block::Denied, _)));
-        if denied && pass.driver.engine.in_flight() == 0 && !pass.driver.tries_another_service() {
+        if pass.carrier.machine().is_denied() && !pass.carrier.try_another_service() {
             break Over::Denied;
         }
     };
-    let Pass { driver, tally } = &mut pass;
-    driver.drain(&mut stop, |finished| count(tally, finished)).await?;
+    let Pass { carrier, tally } = &mut pass;
+    let until = Instant::now() + GRACE;
+    carrier.drain(until, stop.reached(Stopping::AtOnce), |finished| count(tally, finished)).await?;
+    pass.publish().await;
     let report = pass.report(&observation, changes.await?, over);
     // Thousands of manifests take their time to be taken apart; nobody has to wait for it.
     tokio::task::spawn_blocking(move || drop(observation));
@@ -235,7 +250,8 @@ pub async fn reconcile_once(
 fn count(tally: &mut BTreeMap<ServiceKey, Tally>, finished: Finished) {
     let tally = tally.entry(finished.key).or_default();
     // A read that went well is the first half of an attempt.
-    let attempts = !matches!(finished.ending, Ending::Read(_)) && finished.spent.requests > 0;
+    let attempts =
+        !matches!(finished.ending, Ending::Read(_)) && finished.work != Work::Watch && finished.spent.requests > 0;
     tally.attempts += u32::from(attempts);
     if matches!(finished.work, Work::Send(_)) && finished.spent.requests > 0 {
         tally.sent = Sent::Yes;
@@ -243,8 +259,13 @@ fn count(tally: &mut BTreeMap<ServiceKey, Tally>, finished: Finished) {
     match finished.ending {
         // The answer was lost, the update was not.
         Ending::Adopted if tally.sent == Sent::Yes => (tally.settled, tally.error) = (Settled::Updated, None),
-        Ending::Accepted => (tally.settled, tally.error) = (Settled::Updated, None),
+        Ending::Accepted { .. } => (tally.settled, tally.error) = (Settled::Updated, None),
         Ending::Adopted => (tally.settled, tally.error) = (Settled::Adopted, None),
+        // A check of what was accepted says nothing of what was changed, only whether it is in effect.
+        Ending::Read(reading) if finished.work == Work::Watch => {
+            let fields: Vec<&str> = reading.differences.iter().map(|change| change.path.as_str()).collect();
+            tally.missing = (!fields.is_empty()).then(|| fields.join(", "));
+        }
         Ending::Read(reading) => tally.reading = Some(reading),
         Ending::Transient { error, .. }
         | Ending::Rejected { error, .. }
@@ -256,21 +277,39 @@ fn count(tally: &mut BTreeMap<ServiceKey, Tally>, finished: Finished) {
 }
 
 impl Pass {
+    fn take(&mut self, happened: Vec<Happened>) {
+        for happened in happened {
+            if let Happened::Ended(finished) = happened {
+                count(&mut self.tally, finished);
+            }
+        }
+    }
+
     fn progress(&self, due: usize) -> Progress {
         let (mut settled, mut waiting) = (0, 0);
         for (key, tally) in &self.tally {
             settled += usize::from(tally.settled != Settled::No);
-            waiting += usize::from(matches!(self.driver.engine.phase(key), Some(Phase::BackingOff { .. })));
+            waiting += usize::from(matches!(self.carrier.engine().phase(key), Some(Phase::BackingOff { .. })));
         }
         let stalled =
-            self.tally.keys().filter(|key| matches!(self.driver.engine.phase(key), Some(Phase::Stalled { .. })));
+            self.tally.keys().filter(|key| matches!(self.carrier.engine().phase(key), Some(Phase::Stalled { .. })));
         let ended = settled + stalled.count();
-        let waiting = match self.driver.engine.gate().limited(self.driver.clock.now()) {
+        let waiting = match self.carrier.engine().gate().limited(self.carrier.clock().now()) {
             Some(pause) => Waiting::RateLimit { until: pause.until },
-            None if self.driver.engine.in_flight() > 0 => Waiting::Calls(self.driver.engine.in_flight()),
+            None if self.carrier.engine().in_flight() > 0 => Waiting::Calls(self.carrier.engine().in_flight()),
             None => Waiting::Retries(waiting),
         };
         Progress { due, ended, waiting }
+    }
+
+    /// Writes down in which states it leaves the services that it dealt with.
+    async fn publish(&self) {
+        let (engine, now) = (self.carrier.engine(), self.carrier.clock().now());
+        let states: Vec<_> =
+            engine.services(now).map(|(key, standing)| (key.clone(), Some(record_of(&standing, now)))).collect();
+        if !states.is_empty() {
+            write_last(self.carrier.ledger(), states, decider(engine, now), now, Instant::now() + LAST).await;
+        }
     }
 
     fn report(self, observation: &Observation, changes: HashMap<ServiceKey, Vec<Change>>, over: Over) -> Report {
@@ -293,11 +332,12 @@ impl Pass {
             }
         }
         for change in services.iter_mut().flat_map(|service| &mut service.changes) {
-            change.from = change.from.as_deref().map(|text| self.driver.conceal(text));
-            change.to = change.to.as_deref().map(|text| self.driver.conceal(text));
+            change.from = change.from.as_deref().map(|text| self.carrier.conceal(text));
+            change.to = change.to.as_deref().map(|text| self.carrier.conceal(text));
         }
         let (revision, problems) = (observation.snapshot.revision.clone(), observation.snapshot.problems.clone());
-        Report::new(self.driver.ledger.place().clone(), revision, services, problems, self.driver.api)
+        let place = self.carrier.ledger().place().clone();
+        Report::new(place, revision, services, problems, self.carrier.api())
     }
 
     /// How a service ended for which an update was due.
@@ -305,8 +345,16 @@ impl Pass {
         let tally = self.tally.get(key);
         let attempts = tally.map_or(0, |tally| tally.attempts);
         let error = tally.and_then(|tally| tally.error.clone());
-        match self.driver.engine.phase(key) {
+        match self.carrier.engine().phase(key) {
             Some(Phase::Resting) | None => match tally.map(|tally| tally.settled) {
+                _ if tally.is_some_and(|tally| tally.missing.is_some()) => {
+                    let fields = tally.and_then(|tally| tally.missing.as_deref()).unwrap_or_default();
+                    (
+                        Outcome::Failed,
+                        attempts,
+                        Some(format!("the API accepted the update, but it is not in effect: {fields}")),
+                    )
+                }
                 Some(Settled::Adopted) => (Outcome::Adopted, attempts, None),
                 Some(Settled::Updated | Settled::No) | None => (Outcome::Updated, attempts, None),
             },
@@ -316,6 +364,12 @@ impl Pass {
                 let error = "the pass ended before the answer came; the update may have been accepted".to_owned();
                 (Outcome::Failed, attempts + 1, Some(error))
             }
+            Some(Phase::Settling { .. }) => {
+                let unclear =
+                    "the answer was lost, and the update may still take effect; the next pass reads the service";
+                (Outcome::Failed, attempts, Some(error.unwrap_or_else(|| unclear.to_owned())))
+            }
+            Some(Phase::Ready { failed: 1.., error }) => (Outcome::Failed, attempts, error),
             Some(Phase::Ready { .. }) if error.is_some() && over == Over::Denied => (Outcome::Failed, attempts, error),
             Some(Phase::Ready { .. }) => (Outcome::Pending, attempts, Some(error.unwrap_or_else(|| self.reason(over)))),
         }
@@ -323,7 +377,10 @@ impl Pass {
 
     /// Why the turn of a service did not come.
     fn reason(&self, over: Over) -> String {
-        match (over, self.driver.engine.gate().limited(self.driver.clock.now())) {
+        if let Some((Block::Unreachable, pause)) = self.carrier.engine().gate().blocked() {
+            return format!("not tried: the API is unreachable: {}", pause.reason);
+        }
+        match (over, self.carrier.engine().gate().limited(self.carrier.clock().now())) {
             (Over::Denied, _) => "not tried: the API refuses the token".to_owned(),
             (Over::Stopped, _) => "not tried: the pass was stopped".to_owned(),
             (_, Some(pause)) => format!("not tried: {}", pause.reason),

@@ -8,6 +8,7 @@
 //! Every wait has a bound: a call by its deadline, the loop by the next resync, a look by how long it waits for git (2 s). A disk that
 //! does not answer cannot be left; then `/readyz` says so and systemd's watchdog is no longer fed.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -19,16 +20,18 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, error, info, warn};
 
-use super::driver::{Api, Driver, Finished, News};
 use super::looks::{Aim, Debounce, Looks, Trigger};
+use super::pass::GRACE;
+use super::publish::Published;
 use super::stop::{Request, Stop, Stopping};
 use super::systemd::{Busy, Systemd};
-use crate::engine::{Call, Ending, Pace, Work};
+use crate::engine::{Ending, Pace, Work};
 use crate::error::chain;
 use crate::ledger::{Ledger, ReadError};
 use crate::manifest::Problem;
 use crate::model::Revision;
 use crate::plan::Rules;
+use crate::runner::{Api, Carrier, Finished, Happened, News};
 use crate::source::{Folder, Mounts, Snapshot, Unreadable, Watch, Watching, Writing};
 use crate::status::{Meters, Query};
 
@@ -92,7 +95,7 @@ pub(super) struct Seen {
 }
 
 pub(super) struct Daemon {
-    pub(super) driver: Driver,
+    pub(super) carrier: Carrier,
     pub(super) seen: Seen,
     pub(super) since: Timestamp,
     looks: Looks,
@@ -105,6 +108,8 @@ pub(super) struct Daemon {
     told_uncommitted: bool,
     /// When the change was noticed that the present snapshot shows.
     noticed: Option<Instant>,
+    /// What is written down of the states of services.
+    published: Published,
 }
 
 /// Whether systemd waits for the end of a reload, or of the start.
@@ -132,19 +137,19 @@ pub async fn run(
     meters: Meters,
 ) -> Result<(), RunError> {
     let known = ledger.reader().known()?;
-    let mut driver = Driver::new(settings.pace, settings.rules, known, ledger, api)?;
-    driver.recall()?;
+    let written = ledger.reader().states()?.map(|states| states.of.into_iter().collect()).unwrap_or_default();
+    let carrier = Carrier::new(settings.pace, settings.rules, known, ledger, api)?;
     let heard = Arc::new(Heard::default());
     let tell = Arc::clone(&heard);
     let watch = Watch::start(folder.path(), move |writing| tell.tell(writing));
-    let place = driver.ledger.place();
+    let place = carrier.ledger().place();
     info!(folder = %folder.path().display(), api = %place, "truenorth {} began", env!("CARGO_PKG_VERSION"));
     tell_watching(watch.watching());
 
     let now = Instant::now();
     let mut daemon = Daemon {
-        since: driver.clock.now(),
-        driver,
+        since: carrier.clock().now(),
+        carrier,
         seen: Seen { snapshot: None, succeeded: None, error: None, watching: watch.watching().clone() },
         looks: Looks::new(settings.debounce, settings.resync, now),
         resync: settings.resync,
@@ -154,6 +159,7 @@ pub async fn run(
         reported: Reported::Nothing,
         told_uncommitted: false,
         noticed: None,
+        published: Published::taken_over(written),
     };
     folder.heed(watch.writers());
     let mut eyes = Some(Eyes { folder, watch });
@@ -174,14 +180,17 @@ pub async fn run(
             looking = Some(daemon.begin_look(eyes, now));
         }
         daemon.say(now);
+        if daemon.published.due().is_some_and(|due| due <= now) {
+            daemon.publish();
+        }
         let wake = daemon.next_wake(now);
         // Each arm is safe to cancel: a look and a call go on by themselves, the rest is asked anew.
         tokio::select! {
             biased;
             () = stop.reached(Stopping::Gracefully) => break,
-            Some(ended) = daemon.driver.ended() => {
-                let finished = daemon.driver.finish(ended?).await;
-                count(&daemon.meters, &finished);
+            Some(done) = daemon.carrier.done() => {
+                let happened = daemon.carrier.take(done?);
+                daemon.hear(&happened);
             }
             Some(looked) = OptionFuture::from(looking.as_mut()) => {
                 looking = None;
@@ -200,9 +209,14 @@ pub async fn run(
         }
     }
     daemon.systemd.stopping();
-    info!(in_flight = daemon.driver.engine.in_flight(), "stopping: calls in flight are finished, nothing is begun");
-    let meters = daemon.meters.clone();
-    daemon.driver.drain(&mut stop, |finished| count(&meters, &finished)).await?;
+    info!(in_flight = daemon.carrier.machine().in_flight(), "stopping: calls in flight are finished, nothing is begun");
+    let (meters, until) = (daemon.meters.clone(), Instant::now() + GRACE);
+    daemon.carrier.drain(until, stop.reached(Stopping::AtOnce), |finished| count(&meters, &finished)).await?;
+    if daemon.seen.snapshot.is_some() {
+        let now = daemon.carrier.clock().now();
+        let (invalid, published) = (daemon.invalid(now), std::mem::take(&mut daemon.published));
+        published.end(daemon.carrier.ledger(), daemon.carrier.engine(), &invalid, now).await;
+    }
     info!("stopped");
     Ok(())
 }
@@ -246,14 +260,40 @@ async fn mounted(mounts: &mut Option<Mounts>) {
 
 impl Daemon {
     fn begin_calls(&mut self) {
-        let Some(snapshot) = &self.seen.snapshot else { return };
-        let (noticed, meters) = (self.noticed, &self.meters);
-        let react = |call: &Call| {
-            if let (Some(noticed), 1, Work::Send(_)) = (noticed, call.attempt, call.work) {
-                meters.reaction(noticed.elapsed());
+        if self.seen.snapshot.is_some() {
+            let happened = self.carrier.turn();
+            self.hear(&happened);
+        }
+    }
+
+    /// Counts what happened, and notes whose state may be another one by now.
+    fn hear(&mut self, happened: &[Happened]) {
+        let now = Instant::now();
+        for happened in happened {
+            match happened {
+                Happened::Began(call) => {
+                    if let (Some(noticed), 1, Work::Send(_)) = (self.noticed, call.attempt, call.work) {
+                        self.meters.reaction(noticed.elapsed());
+                    }
+                    self.published.touch(&call.key, now);
+                }
+                Happened::Ended(finished) => {
+                    count(&self.meters, finished);
+                    self.published.touch(&finished.key, now);
+                }
+                Happened::ForAll => self.published.touch_all(now),
             }
-        };
-        self.driver.begin_due(&snapshot.revision, react);
+        }
+    }
+
+    /// Writes down the states that changed.
+    fn publish(&mut self) {
+        if self.seen.snapshot.is_none() {
+            return;
+        }
+        let now = self.carrier.clock().now();
+        let invalid = self.invalid(now);
+        self.published.publish(self.carrier.ledger(), self.carrier.engine(), &invalid, now);
     }
 
     fn begin_look(&mut self, mut eyes: Eyes, now: Instant) -> JoinHandle<Looked> {
@@ -288,7 +328,9 @@ impl Daemon {
             Saw::Unchanged => self.succeed(),
             Saw::Snapshot(snapshot) => {
                 let unfinished = snapshot.unfinished;
-                self.see(*snapshot);
+                let mut snapshot = *snapshot;
+                snapshot.withhold(&self.carrier.finds_token());
+                self.see(snapshot);
                 self.succeed();
                 if unfinished {
                     self.looks.soon(Instant::now() + UNFINISHED_AGAIN);
@@ -312,7 +354,7 @@ impl Daemon {
         if self.seen.error.take().is_some() {
             info!("the folder can be read again");
         }
-        self.seen.succeeded = Some((now, self.driver.clock.now()));
+        self.seen.succeeded = Some((now, self.carrier.clock().now()));
         match self.reload {
             Reload::Starting | Reload::Running => {
                 self.systemd.ready();
@@ -330,9 +372,8 @@ impl Daemon {
             let (revision, manifests, problems) = (&snapshot.revision, desired.len(), snapshot.problems.len());
             info!(%revision, manifests, problems, "the folder was read");
         }
-        if before.is_none_or(|before| before.problems != snapshot.problems) {
-            tell_problems(&snapshot.problems);
-        }
+        let told = before.map_or(&[][..], |before| &before.problems);
+        tell_problems(told, &snapshot.problems);
         if let Some(why) = &snapshot.uncompared
             && before.is_none_or(|before| before.uncompared != snapshot.uncompared)
         {
@@ -344,8 +385,10 @@ impl Daemon {
                 "the folder has changes that are not committed, and they are applied; --uncommitted ignore applies HEAD"
             );
         }
-        self.driver.observe(desired, if news { News::Yes } else { News::No });
+        let news = if news { News::Yes } else { News::No };
+        self.carrier.observe(desired, snapshot.revision.clone(), news);
         self.seen.snapshot = Some(snapshot);
+        self.published.touch_all(Instant::now());
     }
 
     /// A look failed.
@@ -373,13 +416,15 @@ impl Daemon {
                 if self.reload != Reload::Starting {
                     self.reload = Reload::Asked;
                 }
-                self.driver.renew_token();
+                self.carrier.renew_token();
                 self.looks.ask(Trigger::Reload);
+                self.published.touch_all(Instant::now());
             }
             Request::LookNow => {
                 info!("SIGUSR1: looking now, and trying again what waits");
-                self.driver.engine.retry_all(self.driver.clock.now());
+                self.carrier.retry_all();
                 self.looks.ask(Trigger::Asked);
+                self.published.touch_all(Instant::now());
             }
         }
     }
@@ -396,7 +441,7 @@ impl Daemon {
             self.systemd.feed(now);
             self.reported = Reported::Nothing;
         }
-        let busy = if self.driver.engine.in_flight() > 0 { Busy::Yes } else { Busy::No };
+        let busy = if self.carrier.engine().in_flight() > 0 { Busy::Yes } else { Busy::No };
         if self.systemd.wants_sentence(busy, now) {
             let sentence = self.sentence();
             self.systemd.say(sentence, now);
@@ -412,7 +457,7 @@ impl Daemon {
         let hanging = self.hangs(now);
         let hangs_at = self.looks.hangs_at().filter(|_| !hanging);
         let feed = self.systemd.next_feed().filter(|_| !hanging);
-        let wakes = [self.looks.due(now), self.driver.next_wake(), feed, hangs_at];
+        let wakes = [self.looks.due(now), self.carrier.next_wake(), feed, hangs_at, self.published.due()];
         wakes.into_iter().flatten().min().unwrap_or(now + self.resync)
     }
 }
@@ -460,7 +505,7 @@ fn count(meters: &Meters, finished: &Finished) {
         meters.deprecated();
     }
     let outcome = match finished.ending {
-        Ending::Accepted => "accepted",
+        Ending::Accepted { .. } => "accepted",
         Ending::Adopted | Ending::Read(_) => "read",
         Ending::Transient { .. } => "transient",
         Ending::Limited { .. } => "limited",
@@ -476,12 +521,15 @@ fn count(meters: &Meters, finished: &Finished) {
 /// Most problems that are logged one by one after a look.
 const TOLD_PROBLEMS: usize = 20;
 
-fn tell_problems(problems: &[Problem]) {
-    for Problem { file, line, column, path, message, hint, .. } in problems.iter().take(TOLD_PROBLEMS) {
+/// Tells the problems that are new since the last look: one file that changes does not repeat all the others.
+fn tell_problems(told: &[Problem], problems: &[Problem]) {
+    let told: BTreeSet<&Problem> = told.iter().collect();
+    let new: Vec<&Problem> = problems.iter().filter(|problem| !told.contains(problem)).collect();
+    for Problem { file, line, column, path, message, hint, .. } in new.iter().take(TOLD_PROBLEMS) {
         let hint = hint.as_deref().unwrap_or_default();
         error!(place = format!("{file}:{line}:{column}"), path, hint, "{message}");
     }
-    if let Some(more) = problems.len().checked_sub(TOLD_PROBLEMS).filter(|more| *more > 0) {
+    if let Some(more) = new.len().checked_sub(TOLD_PROBLEMS).filter(|more| *more > 0) {
         error!("and {more} more problems; `truenorth validate` shows all");
     }
 }

@@ -6,13 +6,14 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::run::Daemon;
-use crate::engine::{Block, Phase, Standing};
+use crate::engine::{Phase, Standing};
 use crate::error::chain;
-use crate::model::{Cause, Known, ServiceKey};
-use crate::plan::{Step, Suspension};
+use crate::model::{Known, ServiceKey, ServiceState};
+use crate::plan::Suspension;
 use crate::source::Watching;
 use crate::status::{Drift, Gauges, Look, Paused, Query, Quota, Readiness, ServiceStatus, Status, Watched};
 use crate::text::{counted, short};
+use crate::views::told;
 
 impl Daemon {
     /// Answers a question; one whose asker is gone is dropped.
@@ -37,42 +38,47 @@ impl Daemon {
         if self.hangs(Instant::now()) {
             reasons.push("the folder does not answer: the look at it hangs".to_owned());
         }
-        if let Some((block, pause)) = self.driver.engine.gate().blocked() {
-            let what = match block {
-                Block::Denied => "the API refuses the token",
-                Block::Unwritable => "the ledger takes no record",
-            };
-            reasons.push(format!("{what}: {}", pause.reason));
-        } else if let Some(error) = self.driver.ledger.failing() {
-            reasons.push(format!("the ledger takes no record: {}", chain(&error)));
+        let now = self.carrier.clock().now();
+        match (self.carrier.engine().halted(now), self.carrier.ledger().failing()) {
+            (Some((state, pause)), _) => {
+                let until = short::time(pause.until);
+                let what = match state {
+                    ServiceState::Denied => "the API refuses the token".to_owned(),
+                    ServiceState::LedgerUnwritable => "cannot write the ledger".to_owned(),
+                    ServiceState::Unreachable => "the API is unreachable".to_owned(),
+                    _ => format!("calls are paused for the rate limit until {until}"),
+                };
+                reasons.push(format!("{what}: {}", pause.reason));
+            }
+            (None, Some(error)) => reasons.push(format!("cannot write the ledger: {}", chain(&error))),
+            (None, None) => {}
         }
         if reasons.is_empty() { Readiness::Ready } else { Readiness::NotReady(reasons) }
     }
 
     fn paused(&self) -> Option<Paused> {
-        let (gate, now) = (self.driver.engine.gate(), self.driver.clock.now());
-        let (by, pause) = match (gate.blocked(), gate.limited(now)) {
-            (Some((Block::Denied, pause)), _) => ("denied", pause),
-            (Some((Block::Unwritable, pause)), _) => ("ledger", pause),
+        let now = self.carrier.clock().now();
+        match self.carrier.engine().halted(now) {
+            Some((state, pause)) => Paused::of(state, pause.until, &pause.reason),
             // What cannot be recorded is the outcome of a call: it is offered again and again.
-            (None, limited) => match (self.driver.ledger.failing(), limited) {
-                (Some(error), _) => return Some(Paused { by: "ledger", until: now, reason: chain(&error) }),
-                (None, Some(pause)) => ("rate-limit", pause),
-                (None, None) => return None,
-            },
-        };
-        Some(Paused { by, until: pause.until, reason: pause.reason.clone() })
+            None => {
+                let error = self.carrier.ledger().failing()?;
+                Paused::of(ServiceState::LedgerUnwritable, now, &chain(&error))
+            }
+        }
     }
 
     fn status(&self) -> Status {
-        let now = self.driver.clock.now();
-        let services: Vec<ServiceStatus> =
-            self.driver.engine.services(now).filter_map(|(key, standing)| self.service(key, standing)).collect();
+        let now = self.carrier.clock().now();
+        let invalid = self.invalid(now);
+        let engines = self.carrier.engine().services(now).filter(|(key, _)| !invalid.contains_key(key));
+        let mut services: Vec<ServiceStatus> = engines.map(|(key, standing)| service(key, standing)).collect();
+        services.extend(invalid.iter().map(|(key, problem)| self.invalid_service(key, problem)));
+        services.sort_unstable_by(|one, other| one.service.cmp(&other.service));
         let snapshot = self.seen.snapshot.as_ref();
-        let in_order = |service: &ServiceStatus| matches!(service.state, "unchanged" | "suspended" | "orphaned");
         let converged = snapshot.is_some_and(|snapshot| snapshot.problems.is_empty())
             && self.seen.error.is_none()
-            && services.iter().all(in_order);
+            && services.iter().all(|service| service.state.is_converged());
         Status {
             version: env!("CARGO_PKG_VERSION"),
             since: Some(self.since),
@@ -90,74 +96,75 @@ impl Daemon {
             paused: self.paused(),
             services,
             problems: snapshot.map(|snapshot| snapshot.problems.clone()).unwrap_or_default(),
-            api: self.driver.api,
+            api: self.carrier.api(),
             quota: self.quota(now),
-            drift: self.driver.engine.watch_period(now).map(|period| Watched { every_seconds: period.as_secs() }),
+            drift: self.carrier.engine().watch_period(now).map(|period| Watched { every_seconds: period.as_secs() }),
         }
     }
 
     /// What the rate limit leaves, once an answer told.
     fn quota(&self, now: Timestamp) -> Option<Quota> {
-        let quota = self.driver.engine.quota();
+        let quota = self.carrier.engine().quota();
         let window = quota.window()?;
         Some(Quota {
             limit: window.limit,
             remaining: quota.left(now)?,
             resets_at: Some(window.resets_at).filter(|resets_at| *resets_at > now),
             reserve: quota.reserve(),
-            reads_wait_until: self.driver.engine.reads_wait_until(now),
+            reads_wait_until: self.carrier.engine().reads_wait_until(now),
         })
     }
 
-    /// `None` for a service of which only a problem is known.
-    fn service(&self, key: &ServiceKey, standing: Standing<'_>) -> Option<ServiceStatus> {
-        let state = state(&standing)?;
-        let Standing { desired, known, seen, unread, phase, fights_until, .. } = standing;
-        if state == "orphaned" && !self.is_orphaned(key) {
-            return None;
+    /// Services whose manifests cannot be used, and why: a problem names them, or may hide them.
+    pub(super) fn invalid(&self, now: Timestamp) -> BTreeMap<ServiceKey, String> {
+        let Some(snapshot) = &self.seen.snapshot else { return BTreeMap::new() };
+        if snapshot.problems.is_empty() {
+            return BTreeMap::new();
         }
-        let (attempts, since, next_attempt, error) = match phase {
-            Phase::Resting => (0, None, None, None),
-            Phase::Ready { failed, error } => (failed, None, None, error),
-            Phase::InFlight { attempt, since, .. } => (attempt - 1, Some(since), None, None),
-            Phase::BackingOff { failed, until, error, .. } | Phase::Stalled { failed, until, error, .. } => {
-                (failed, None, Some(until), Some(error))
-            }
-        };
-        Some(ServiceStatus {
-            service: key.clone(),
-            state,
-            desired: desired.map(|desired| desired.digest),
-            applied: known.and_then(Known::digest),
-            manifest: desired.map(|desired| desired.place.clone()),
-            attempts,
-            since,
-            next_attempt,
-            error,
-            drift: Drift::of(known, seen, unread, fights_until),
-            suspension: desired.filter(|_| state == "suspended").and_then(Suspension::of),
-        })
+        let engine = self.carrier.engine();
+        let is_desired =
+            |key: &ServiceKey| engine.standing(key, now).is_some_and(|standing| standing.desired.is_some());
+        let claims = snapshot.claims().filter(|(key, _)| !is_desired(key));
+        let claims = claims.map(|(key, problem)| (key.clone(), problem.map(told).unwrap_or_default()));
+        let undesired = engine.services(now).filter(|(_, standing)| standing.desired.is_none());
+        let unproven = undesired.filter_map(|(key, _)| {
+            let last = self.carrier.ledger().reader().applied(key).ok().flatten().map(|applied| applied.place.file);
+            let last = last.as_deref().unwrap_or_default();
+            let problem = snapshot.problems_of(key, Some(last)).next().map(told).unwrap_or_default();
+            (!snapshot.proves_absence(key, last)).then(|| (key.clone(), problem))
+        });
+        claims.chain(unproven).collect()
     }
 
-    /// Whether it is proven that no manifest names a service any more.
-    fn is_orphaned(&self, key: &ServiceKey) -> bool {
-        let Some(snapshot) = &self.seen.snapshot else { return false };
-        // Where all could be read, the ledger has nothing to add.
-        snapshot.problems.is_empty() || {
-            let last = self.driver.ledger.reader().applied(key).ok().flatten();
-            snapshot.proves_absence(key, &last.map(|applied| applied.place.file).unwrap_or_default())
+    fn invalid_service(&self, key: &ServiceKey, problem: &str) -> ServiceStatus {
+        let standing = self.carrier.engine().standing(key, self.carrier.clock().now());
+        ServiceStatus {
+            service: key.clone(),
+            state: ServiceState::Invalid,
+            desired: None,
+            applied: standing.and_then(|standing| standing.known.and_then(Known::digest)),
+            manifest: None,
+            attempts: 0,
+            since: None,
+            next_attempt: None,
+            error: Some(problem.to_owned()),
+            drift: None,
+            suspension: None,
         }
     }
 
     /// How many services are in which state.
-    fn states(&self) -> BTreeMap<&'static str, u64> {
+    fn states(&self) -> BTreeMap<ServiceState, u64> {
+        let now = self.carrier.clock().now();
+        let invalid = self.invalid(now);
         let mut states = BTreeMap::new();
-        for (key, standing) in self.driver.engine.services(self.driver.clock.now()) {
-            if let Some(state) = state(&standing)
-                && (state != "orphaned" || self.is_orphaned(key))
-            {
-                *states.entry(state).or_default() += 1;
+        for (key, standing) in self.carrier.engine().services(now) {
+            if !invalid.contains_key(key) {
+                *states.entry(standing.state).or_default() += 1;
             }
+        }
+        if !invalid.is_empty() {
+            states.insert(ServiceState::Invalid, invalid.len() as u64);
         }
         states
     }
@@ -166,12 +173,15 @@ impl Daemon {
         let states = self.states();
         let snapshot = self.seen.snapshot.as_ref();
         Gauges {
-            services: STATES.into_iter().map(|state| (state, states.get(state).copied().unwrap_or(0))).collect(),
+            services: ServiceState::ALL
+                .into_iter()
+                .map(|state| (state.as_str(), states.get(&state).copied().unwrap_or(0)))
+                .collect(),
             problems: snapshot.map_or(0, |snapshot| snapshot.problems.len() as u64),
-            quota_remaining: self.driver.engine.quota().left(self.driver.clock.now()),
-            quota_limit: self.driver.engine.quota().window().map(|window| window.limit),
+            quota_remaining: self.carrier.engine().quota().left(self.carrier.clock().now()),
+            quota_limit: self.carrier.engine().quota().window().map(|window| window.limit),
             last_look: self.seen.succeeded.map(|(_, at)| at),
-            in_flight: self.driver.engine.in_flight() as u64,
+            in_flight: self.carrier.engine().in_flight() as u64,
             paused: self.paused().is_some(),
         }
     }
@@ -182,9 +192,6 @@ impl Daemon {
             return error.clone();
         }
         let Some(snapshot) = &self.seen.snapshot else { return "Reading the folder for the first time".to_owned() };
-        if let Some(paused) = self.paused() {
-            return format!("All calls wait until {:.0}: {}", paused.until, paused.reason);
-        }
         let mut parts: Vec<String> =
             self.states().into_iter().map(|(state, count)| format!("{count} {state}")).collect();
         if parts.is_empty() {
@@ -193,28 +200,38 @@ impl Daemon {
         if !snapshot.problems.is_empty() {
             parts.push(counted(snapshot.problems.len(), "problem"));
         }
-        if let Some(until) = self.driver.engine.reads_wait_until(self.driver.clock.now()) {
+        if let Some(until) = self.carrier.engine().reads_wait_until(self.carrier.clock().now()) {
             parts.push(format!("reads wait until {until:.0}"));
         }
-        format!("{} at {}", parts.join(", "), short::revision(&snapshot.revision.to_string()))
+        let mut sentence = format!("{} at {}", parts.join(", "), short::revision(&snapshot.revision.to_string()));
+        if let Some(paused) = self.paused() {
+            sentence += &format!("; calls are paused until {:.0}: {}", paused.until, paused.reason);
+        }
+        sentence
     }
 }
 
-/// Every word that [`state`] has.
-const STATES: [&str; 8] =
-    ["unchanged", "drifted", "queued", "in-flight", "backing-off", "stalled", "suspended", "orphaned"];
-
-/// What a service is doing, in a word.
-fn state(standing: &Standing<'_>) -> Option<&'static str> {
-    Some(match (&standing.phase, standing.step?) {
-        (Phase::InFlight { .. }, _) => "in-flight",
-        (Phase::BackingOff { .. }, _) => "backing-off",
-        (Phase::Stalled { .. }, _) => "stalled",
-        (Phase::Ready { .. }, _) | (Phase::Resting, Step::ReadLive(_)) => "queued",
-        (Phase::Resting, Step::Unchanged | Step::Update(Cause::Drifted)) if standing.drift().is_some() => "drifted",
-        (Phase::Resting, Step::Update(_)) => "queued",
-        (Phase::Resting, Step::Unchanged) => "unchanged",
-        (Phase::Resting, Step::Suspended) => "suspended",
-        (Phase::Resting, Step::Orphaned) => "orphaned",
-    })
+fn service(key: &ServiceKey, standing: Standing<'_>) -> ServiceStatus {
+    let Standing { desired, known, seen, unread, phase, flaps_until, state, until, reason, .. } = standing;
+    let (attempts, since) = match phase {
+        Phase::Resting | Phase::Settling { .. } => (0, None),
+        Phase::Ready { failed, .. } | Phase::BackingOff { failed, .. } | Phase::Stalled { failed, .. } => {
+            (failed, None)
+        }
+        Phase::InFlight { attempt, since, .. } => (attempt - 1, Some(since)),
+    };
+    let waits = !state.is_converged();
+    ServiceStatus {
+        service: key.clone(),
+        state,
+        desired: desired.map(|desired| desired.digest),
+        applied: known.and_then(Known::digest),
+        manifest: desired.map(|desired| desired.place.clone()),
+        attempts,
+        since,
+        next_attempt: until.filter(|_| waits),
+        error: reason.filter(|_| waits).map(str::to_owned),
+        drift: Drift::of(known, seen, unread, flaps_until),
+        suspension: desired.filter(|_| state == ServiceState::Suspended).and_then(Suspension::of),
+    }
 }

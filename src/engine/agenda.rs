@@ -28,14 +28,17 @@ pub(super) enum Ticket {
     Queued(Lane, u64),
     Scheduled(Timestamp, u64),
     Watched(Timestamp, u64),
+    Checked(Timestamp, u64),
 }
 
-/// The queue, the timetable and the rotation. Each service is in at most one of them, at most once.
+/// The queue, the timetable, the rotation and the checks. Each service is in at most one of them, at most once.
 #[derive(Debug, Default)]
 pub(super) struct Agenda {
     queue: BTreeMap<(Lane, u64), ServiceKey>,
     timetable: BTreeMap<(Timestamp, u64), ServiceKey>,
     rotation: BTreeMap<(Timestamp, u64), ServiceKey>,
+    /// Services that accepted an update lately, by when they are to be read: first in the rotation.
+    checks: BTreeMap<(Timestamp, u64), ServiceKey>,
     issued: u64,
 }
 
@@ -61,23 +64,42 @@ impl Agenda {
         Ticket::Watched(read_at, number)
     }
 
+    /// Puts a service down to be read at a time, before those that are read in turn.
+    pub(super) fn check(&mut self, at: Timestamp, key: &ServiceKey) -> Ticket {
+        let number = self.issue();
+        self.checks.insert((at, number), key.clone());
+        Ticket::Checked(at, number)
+    }
+
     /// Takes a service out.
     pub(super) fn cancel(&mut self, ticket: Ticket) {
         match ticket {
             Ticket::Queued(lane, number) => self.queue.remove(&(lane, number)),
             Ticket::Scheduled(at, number) => self.timetable.remove(&(at, number)),
             Ticket::Watched(read_at, number) => self.rotation.remove(&(read_at, number)),
+            Ticket::Checked(at, number) => self.checks.remove(&(at, number)),
         };
     }
 
-    /// The lane of the first service of the queue.
+    /// The lane of the service that goes first.
     pub(super) fn first_lane(&self) -> Option<Lane> {
         self.queue.first_key_value().map(|((lane, _), _)| *lane)
     }
 
-    /// The first service of the queue.
-    pub(super) fn take(&mut self) -> Option<ServiceKey> {
-        self.queue.pop_first().map(|(_, key)| key)
+    /// The lane of the service that goes first among those that were tried before, else of the first of all.
+    pub(super) fn first_tried_lane(&self) -> Option<Lane> {
+        let tried = [Lane::Retry, Lane::ReadAgain].into_iter().find(|lane| self.first_of(*lane).is_some());
+        tried.or(self.first_lane())
+    }
+
+    /// The first service of a lane.
+    pub(super) fn take(&mut self, lane: Lane) -> Option<ServiceKey> {
+        let place = self.first_of(lane)?;
+        self.queue.remove(&place)
+    }
+
+    fn first_of(&self, lane: Lane) -> Option<(Lane, u64)> {
+        self.queue.range((lane, 0)..=(lane, u64::MAX)).next().map(|(place, _)| *place)
     }
 
     /// The first service of the timetable, if its time has come.
@@ -86,9 +108,10 @@ impl Agenda {
         (first.key().0 <= now).then(|| first.remove())
     }
 
-    /// The service that was not read for longest.
-    pub(super) fn take_watched(&mut self) -> Option<ServiceKey> {
-        self.rotation.pop_first().map(|(_, key)| key)
+    /// The service that is to be checked by now, else the one that was not read for longest.
+    pub(super) fn take_watched(&mut self, now: Timestamp) -> Option<ServiceKey> {
+        let checked = self.checks.first_entry().filter(|check| check.key().0 <= now);
+        checked.map(|check| check.remove()).or_else(|| self.rotation.pop_first().map(|(_, key)| key))
     }
 
     /// The first time in the timetable.
@@ -101,6 +124,11 @@ impl Agenda {
         self.rotation.first_key_value().map(|((read_at, _), _)| *read_at)
     }
 
+    /// When the first service is to be checked.
+    pub(super) fn next_check(&self) -> Option<Timestamp> {
+        self.checks.first_key_value().map(|((at, _), _)| *at)
+    }
+
     /// How many services wait for a call.
     pub(super) fn queued(&self) -> usize {
         self.queue.len()
@@ -108,7 +136,7 @@ impl Agenda {
 
     /// How many services are read in turn.
     pub(super) fn watched(&self) -> usize {
-        self.rotation.len()
+        self.rotation.len() + self.checks.len()
     }
 
     fn issue(&mut self) -> u64 {

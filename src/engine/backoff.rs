@@ -14,12 +14,17 @@ pub struct Backoff {
 }
 
 impl Backoff {
+    /// The longest wait after so many failures in a row.
+    #[must_use]
+    pub fn ceiling(&self, failed: u32) -> Duration {
+        let doublings = failed.saturating_sub(1).min(31);
+        self.first.saturating_mul(1 << doublings).min(self.longest)
+    }
+
     /// The wait after so many failures in a row; `jitter` is a random number from 0 to 1.
     #[must_use]
     pub fn wait(&self, failed: u32, jitter: f64) -> Duration {
-        let doublings = failed.saturating_sub(1).min(31);
-        let ceiling = self.first.saturating_mul(1 << doublings).min(self.longest);
-        ceiling.mul_f64(if jitter.is_nan() { 0.0 } else { jitter.clamp(0.0, 1.0) })
+        self.ceiling(failed).mul_f64(if jitter.is_nan() { 0.0 } else { jitter.clamp(0.0, 1.0) })
     }
 }
 

@@ -25,6 +25,8 @@ pub struct Call {
     pub unnamed: Unnamed,
     /// Which attempt at this content this is, from 1.
     pub attempt: u32,
+    /// Whether what is read was accepted a moment ago: a difference then shows that a part is not in effect.
+    pub fresh: bool,
 }
 
 /// What a call does.
@@ -53,37 +55,46 @@ impl Work {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ending {
     /// The API accepted the update.
-    Accepted,
+    Accepted {
+        /// What the answer shows of the service, where it shows it: PATCH does.
+        shown: Option<Reading>,
+        /// Whether the answer had no body to say so; then the service is read once.
+        bare: bool,
+    },
     /// Live has the update already, and that is recorded. Ends [`Work::Decide`] alone.
     Adopted,
     /// Live was read, and this is how it compares. After [`Work::Decide`] it shows that the update has to be sent.
     Read(Reading),
-    /// It failed for a reason that passes: network, timeout, 408, 425, 5xx.
+    /// It failed for a reason that passes.
     Transient {
         /// What went wrong.
         error: String,
-        /// Whether the API may have taken the update all the same.
+        /// Whether the API may have taken the update nevertheless.
         delivery: Delivery,
         /// The least wait that the API asks for.
         wait: Duration,
+        /// What the failure speaks of.
+        scope: Scope,
     },
-    /// The rate limit is used up; all calls wait this long.
+    /// The rate limit is used up.
     Limited {
         /// What the API said.
         error: String,
         /// Until the window resets.
         wait: Duration,
+        /// Whether the answer spoke of the account's window; a bare 429 may be about this service alone.
+        told: bool,
     },
     /// The token was refused (401, 403); all calls wait.
     Denied {
         /// What the API said.
         error: String,
     },
-    /// The call was refused (other 4xx); it waits for new content, or the slow retry.
+    /// The API refused the call; it waits for new content, or the slow retry.
     Rejected {
         /// What the API said.
         error: String,
-        /// Whether the API may have taken the update all the same (a redirect proves nothing).
+        /// Whether the API may have taken the update nevertheless (a redirect proves nothing).
         delivery: Delivery,
     },
     /// The ledger took no record of the intent, so the call was never made, or none of what it showed; all calls wait.
@@ -91,7 +102,7 @@ pub enum Ending {
         /// What went wrong with the ledger.
         error: String,
     },
-    /// The call was never made, and nobody is at fault: it goes back to the queue.
+    /// The call was not made, and nobody is at fault: it goes back to the queue.
     Withdrawn,
 }
 
@@ -100,8 +111,31 @@ pub enum Ending {
 pub enum Delivery {
     /// It cannot have: it never reached the API, was refused, or only read.
     Excluded,
-    /// It may have.
-    Unknown,
+    /// It may have, or may yet until this time: a request that was given up can still take effect.
+    Unknown {
+        /// When it no longer can.
+        until: Timestamp,
+    },
+}
+
+/// What a failure that passes speaks of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// The way to the API: there was no connection. One is enough to know that no other call gets through.
+    Network,
+    /// The API as a whole, as far as one answer can tell: a timeout, 5xx, the page of a gateway.
+    Api,
+    /// This call alone.
+    Service,
+}
+
+/// A request whose end is not known, and that may still take effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unsettled {
+    /// What it carried.
+    pub digest: Digest,
+    /// When it can no longer take effect.
+    pub until: Timestamp,
 }
 
 /// What a service is doing.
@@ -137,6 +171,11 @@ pub enum Phase {
         until: Timestamp,
         /// What went wrong last.
         error: String,
+    },
+    /// In doubt, and read without a clear result: a request that is over for us may still take effect.
+    Settling {
+        /// When it no longer can, and the service is read again.
+        until: Timestamp,
     },
     /// Was refused; waits for new content, or the slow retry.
     Stalled {

@@ -16,12 +16,13 @@
 //! The queue holds keys: each attempt takes the newest desired state when it begins. New content ends a wait at once.
 //! Services at rest are read for drift in turn, beside the queue, as far as the quota leaves something over.
 //!
-//! Reading order: `call` (what goes out and comes back), this file, `service` (one service's transitions), `agenda`,
-//! `gate`, `quota`, `backoff`.
+//! Reading order: `call` (what goes out and comes back), `event` (what happened), this file, `service` (one service's
+//! transitions), `agenda`, `gate`, `quota`, `backoff`.
 
 mod agenda;
 mod backoff;
 mod call;
+mod event;
 mod gate;
 mod quota;
 mod service;
@@ -30,29 +31,34 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
-use crate::model::{Desired, Known, ServiceKey};
+use crate::model::{Cause, Desired, Known, ServiceKey, ServiceState, Suspend};
 use crate::plan::{Rules, Seen, Step};
 
 use agenda::{Agenda, Lane};
 pub use backoff::Backoff;
-pub use call::{Call, Delivery, Ending, Phase, Work};
+pub use call::{Call, Delivery, Ending, Phase, Scope, Unsettled, Work};
+pub use event::Event;
+use gate::Pause;
+use gate::Shown;
 pub use gate::{Block, Gate};
 use quota::Class;
 pub use quota::{Quota, SAME_WINDOW, Window};
-use service::{At, Sequel, Service, State, Turn, Wait, later};
-pub use service::{FIGHT, fights_until};
+use service::{At, Context, Sequel, Service, State, Turn, Wait, later};
+pub use service::{Effect, FLAPPING, flaps_until};
 
 /// How the engine paces itself.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
-    /// Most calls in flight at once; at least one. A read for drift goes beside them.
+    /// Most requests on the wire at once; at least one. A read for drift goes beside them.
     pub concurrency: usize,
+    /// Calls beside these, whose intent or record is on its way to the disk while the others are on the wire.
+    pub ahead: usize,
     /// Waits between attempts that failed for a passing reason.
     pub backoff: Backoff,
     /// How long a refused update waits before it is tried again without new content.
-    pub stalled_retry: Duration,
+    pub stalled: Backoff,
     /// How long all calls wait after the token was refused.
     pub denied_retry: Duration,
     /// How long all calls wait after the ledger could not be written.
@@ -61,21 +67,28 @@ pub struct Pace {
     pub reserve_percent: u8,
     /// A service is read for drift no more often than this; `None`: never.
     pub watch_period: Option<Duration>,
+    /// How long after its acceptance an update is checked.
+    pub check_after: Duration,
+    /// Requests an hour that are assumed while the API's answers speak of no rate limit.
+    pub assumed_limit: u32,
 }
 
 impl Default for Pace {
-    /// 8 calls in flight; 1 s doubling to 5 min between attempts; 10 min for refused updates; 1 min for a refused
-    /// token; 5 s for a ledger that cannot be written; a tenth of the quota in reserve; 5 min between two reads for the
-    /// drift of a service.
+    /// 8 calls in flight; 1 s doubling to 5 min between attempts; 30 s doubling to 10 min for refused updates; 1 min for a
+    /// refused token; 5 s for a ledger that cannot be written; a tenth of the quota in reserve; 5 min between two reads
+    /// for the drift of a service; 10 s until what was accepted is checked; 1,000 requests an hour, the provider's limit.
     fn default() -> Self {
         Self {
             concurrency: 8,
+            ahead: 4,
             backoff: Backoff { first: Duration::from_secs(1), longest: Duration::from_secs(5 * 60) },
-            stalled_retry: Duration::from_secs(10 * 60),
+            stalled: Backoff { first: Duration::from_secs(30), longest: Duration::from_secs(10 * 60) },
             denied_retry: Duration::from_secs(60),
             unwritable_retry: Duration::from_secs(5),
             reserve_percent: 10,
             watch_period: Some(Duration::from_secs(5 * 60)),
+            check_after: Duration::from_secs(10),
+            assumed_limit: 1000,
         }
     }
 }
@@ -89,6 +102,10 @@ pub struct Memory {
     pub seen: Option<Seen>,
     /// When its drift was corrected lately, oldest first.
     pub corrections: Vec<Timestamp>,
+    /// Requests whose end is not known, and that may still take effect.
+    pub unsettled: Vec<Unsettled>,
+    /// Whether what was accepted last is in effect.
+    pub effect: Effect,
 }
 
 /// A service as it stands.
@@ -107,7 +124,15 @@ pub struct Standing<'a> {
     /// What it is doing.
     pub phase: Phase,
     /// Until when its drift is left alone, because it came back after each of three corrections within an hour.
-    pub fights_until: Option<Timestamp>,
+    pub flaps_until: Option<Timestamp>,
+    /// Whether what was accepted last is in effect.
+    pub effect: Effect,
+    /// Its state, in a word.
+    pub state: ServiceState,
+    /// Until when it is in that state, where that is a time.
+    pub until: Option<Timestamp>,
+    /// Why, where there is more to say than the word.
+    pub reason: Option<&'a str>,
 }
 
 impl<'a> Standing<'a> {
@@ -119,6 +144,9 @@ impl<'a> Standing<'a> {
     }
 }
 
+/// A state, until when, and why.
+type Condition<'a> = (ServiceState, Option<Timestamp>, Option<&'a str>);
+
 /// The state machine.
 #[derive(Debug)]
 pub struct Engine {
@@ -129,11 +157,28 @@ pub struct Engine {
     gate: Gate,
     quota: Quota,
     in_flight: usize,
-    /// Reads for drift in flight: one at most.
+    /// Reads for drift in flight: one at most, in a pass as many as there is room for.
     watching: usize,
     /// No read for drift before.
     watch_from: Timestamp,
+    /// How far the wall clock is from the one that never jumps.
+    wall: SignedDuration,
+    /// How many requests an update takes.
+    update_requests: u32,
+    /// Whether a snapshot of the folder was seen.
+    observed: bool,
+    /// Until when each service is read before an update is sent, because somebody else changes them.
+    shared_until: Timestamp,
+    /// The service that somebody else was seen to change last, and when.
+    foreign: Option<(ServiceKey, Timestamp)>,
+    events: Vec<Event>,
 }
+
+/// How long it counts that somebody else was seen to change services.
+const SHARED: SignedDuration = SignedDuration::from_hours(1);
+
+/// A step of the wall clock that is no mere adjustment.
+const JUMP: SignedDuration = SignedDuration::from_secs(1);
 
 impl Engine {
     /// An engine that knows what the ledger knows. It does nothing until it has seen the folder.
@@ -147,10 +192,16 @@ impl Engine {
             services,
             agenda: Agenda::default(),
             gate: Gate::default(),
-            quota: Quota::new(pace.reserve_percent),
+            quota: Quota::new(pace.reserve_percent, pace.assumed_limit),
             in_flight: 0,
             watching: 0,
             watch_from: Timestamp::MIN,
+            wall: SignedDuration::ZERO,
+            update_requests: 1,
+            observed: false,
+            shared_until: Timestamp::MIN,
+            foreign: None,
+            events: Vec::new(),
         }
     }
 
@@ -162,8 +213,37 @@ impl Engine {
         let past = |at: &Timestamp| *at <= now;
         service.looked_at = memory.looked_at.filter(past).unwrap_or_default();
         service.corrections = memory.corrections.into_iter().filter(past).collect();
-        let applied = service.known.and_then(|known| known.digest());
+        (service.unsettled, service.effect) = (memory.unsettled, memory.effect);
+        // Where something older may have come since, another read decides.
+        let applied = service.known.filter(|known| !known.is_unverified()).and_then(|known| known.digest());
         service.seen = memory.seen.filter(|seen| Some(seen.compared) == applied && past(&seen.at));
+    }
+
+    /// Takes in what the wall clock says. People write down times by it, and it may jump.
+    pub fn set_wall_clock(&mut self, wall: Timestamp, now: Timestamp) {
+        let offset = wall.duration_since(now);
+        if (offset - self.wall).abs() < JUMP {
+            return;
+        }
+        self.wall = offset;
+        let context = self.context(now);
+        let Self { services, agenda, .. } = self;
+        for (key, service) in services {
+            let suspended = service.desired.as_ref().is_some_and(|desired| desired.policy.suspend != Suspend::No);
+            if suspended {
+                At { key, service, agenda, context }.reconsider();
+            }
+        }
+    }
+
+    /// How many requests an update takes from now on: PATCH has to read the service first.
+    pub fn set_update_requests(&mut self, requests: u32) {
+        self.update_requests = requests;
+    }
+
+    /// What happened since the last time that this was asked.
+    pub fn take_events(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.events)
     }
 
     /// Takes a new desired state: all of it, as one snapshot of the folder has it. A service that it does not name is
@@ -187,8 +267,11 @@ impl Engine {
         }
         for (key, desired) in added.into_iter().chain(desired) {
             changed.push(key.clone());
-            self.services.insert(key, Service { desired: Some(desired), ..Service::default() });
+            // What is added to a folder that was seen before is news; what is there at the start is not.
+            let fresh = self.observed;
+            self.services.insert(key, Service { desired: Some(desired), fresh, ..Service::default() });
         }
+        self.observed = true;
         changed.sort_unstable();
         for key in &changed {
             if let Some(at) = self.at(key, now) {
@@ -201,35 +284,68 @@ impl Engine {
     }
 
     /// The next call to make now, if one is due and there is room and quota for it. Fresh updates go before retries,
-    /// these before reads. The caller makes the call and says how it ended by [`Engine::finish`].
-    pub fn next_call(&mut self, now: Timestamp) -> Option<Call> {
-        self.next_due(now).or_else(|| self.next_watch(now))
+    /// these before reads. `owed` is how many requests the calls in flight have still to make or to hear of. The caller
+    /// makes the call and says how it ended by [`Engine::finish`].
+    pub fn next_call(&mut self, now: Timestamp, owed: usize) -> Option<Call> {
+        let call = self.next_due(now, owed).or_else(|| self.next_watch(now, owed))?;
+        self.gate.began();
+        Some(call)
     }
 
-    fn next_due(&mut self, now: Timestamp) -> Option<Call> {
-        if self.in_flight >= self.gate.room(now, self.pace.concurrency) {
+    /// Whether a call in flight may make one more request, beside `owed` of others.
+    #[must_use]
+    pub fn permits_another(&self, work: Work, now: Timestamp, owed: usize) -> bool {
+        let class = match work {
+            Work::Send(_) => Class::Change,
+            Work::Decide(_) | Work::Watch => Class::Other,
+        };
+        self.gate.limited(now).is_none() && self.quota.permits(class, now, 1, owed)
+    }
+
+    fn next_due(&mut self, now: Timestamp, owed: usize) -> Option<Call> {
+        if self.in_flight >= self.room(now) {
             return None;
         }
         self.wake(now);
-        let class = class(self.agenda.first_lane()?);
-        if !self.quota.permits(class, now, self.in_flight + self.watching) {
+        let lane = self.next_lane()?;
+        let permitted = self.quota.permits(class(lane), now, self.requests(lane), owed);
+        if !permitted && !self.gate.is_asked() {
             return None;
         }
-        let key = self.agenda.take()?;
+        let key = self.agenda.take(lane)?;
         let call = self.begin(&key, now);
         debug_assert!(call.is_some(), "only services that are due are in the queue");
         self.in_flight += usize::from(call.is_some());
         call
     }
 
+    fn room(&self, now: Timestamp) -> usize {
+        self.gate.room(now, self.pace.concurrency, self.pace.ahead)
+    }
+
+    /// The lane that the next call is from.
+    fn next_lane(&self) -> Option<Lane> {
+        if self.gate.probes_what_failed() { self.agenda.first_tried_lane() } else { self.agenda.first_lane() }
+    }
+
+    /// How many requests a call from a lane takes, as far as that is known before.
+    fn requests(&self, lane: Lane) -> u32 {
+        match lane {
+            Lane::Fresh | Lane::Retry | Lane::Correction => self.update_requests,
+            Lane::Read | Lane::ReadAgain => 1,
+        }
+    }
+
     /// The next read for drift: beside the queue, and only while that is empty.
-    fn next_watch(&mut self, now: Timestamp) -> Option<Call> {
-        if self.watch_due(now)? > now || !self.quota.permits(Class::Other, now, self.in_flight) {
+    fn next_watch(&mut self, now: Timestamp, owed: usize) -> Option<Call> {
+        if self.watch_due(now)? > now || !self.quota.permits(Class::Other, now, 1, owed) {
             return None;
         }
-        self.watch_from = later(now, self.watch_interval(now));
+        if self.pace.watch_period.is_some() {
+            self.watch_from = later(now, self.watch_interval(now));
+        }
         self.quota.watch();
-        let key = self.agenda.take_watched()?;
+        let key = self.agenda.take_watched(now)?;
         let call = self.begin(&key, now);
         debug_assert!(call.is_some(), "only services at rest are in the rotation");
         self.watching += usize::from(call.is_some());
@@ -242,22 +358,37 @@ impl Engine {
 
     /// Takes how a call ended. `jitter` is a random number from 0 to 1 that spreads the retries.
     pub fn finish(&mut self, key: &ServiceKey, ending: Ending, now: Timestamp, jitter: f64) {
+        let alone = self.services.len() <= 1;
+        let before = self.condition(now);
         let Some(service) = self.services.get_mut(key) else { return };
-        let State::InFlight { work, tries, .. } = &service.state else { return };
-        let (work, mut tries) = (*work, tries.clone());
+        let State::InFlight { work, tries, since } = &service.state else { return };
+        let (work, mut tries, since) = (*work, tries.clone(), *since);
         match work {
             Work::Watch => self.watching -= 1,
             Work::Send(_) | Work::Decide(_) => self.in_flight -= 1,
         }
-        self.gate.note(work, &ending, now, &self.pace);
+        let shown = self.gate.note((key, work), &ending, alone, (now, jitter), &self.pace);
+        let foreign = service.is_foreign(work, &ending);
+        // Only a wait for the outage itself ends with it.
+        tries.outage = shown == Shown::Outage;
         let sequel = match (ending, work) {
-            (Ending::Accepted | Ending::Adopted, _) => {
-                service.has(tries.digest, work, now);
+            (Ending::Accepted { shown, bare }, _) => {
+                service.accepted(tries.digest, work, (shown, bare), (since, now));
+                Sequel::Done
+            }
+            (Ending::Adopted, _) => {
+                service.has(tries.digest, (since, now));
                 Sequel::Done
             }
             (Ending::Read(reading), _) => {
-                service.read(tries.digest, reading, now);
+                // It shows what was so when it began.
+                service.read(tries.digest, reading, (since, now));
                 Sequel::Next(tries.turn())
+            }
+            // An outage says nothing of this service.
+            (Ending::Transient { .. }, Work::Watch) if shown == Shown::Outage => {
+                service.looked_at = now;
+                Sequel::Done
             }
             // Its turn comes again; meanwhile nothing waits for it.
             (Ending::Transient { error, .. } | Ending::Rejected { error, .. }, Work::Watch) => {
@@ -266,21 +397,32 @@ impl Engine {
             }
             // It is the one longest unread still.
             (_, Work::Watch) => Sequel::Done,
-            (Ending::Transient { error, delivery, wait }, _) => {
-                service.doubt(delivery, work, now);
+            (Ending::Transient { error, delivery, wait, .. }, _) => {
+                service.doubt(tries.digest, delivery, work, now);
                 tries.fail(error);
-                let wait = self.pace.backoff.wait(tries.failed, jitter).max(wait);
-                Sequel::Wait(Wait::BackOff, later(now, wait))
+                if tries.outage {
+                    // It waits with all others, and goes on with them.
+                    Sequel::Next(Turn::Behind)
+                } else {
+                    let wait = self.pace.backoff.wait(tries.failed, jitter).max(wait);
+                    Sequel::Wait(Wait::BackOff, later(now, wait))
+                }
             }
             (Ending::Rejected { error, delivery }, _) => {
-                service.doubt(delivery, work, now);
+                service.doubt(tries.digest, delivery, work, now);
                 tries.fail(error);
-                Sequel::Wait(Wait::Stalled, later(now, self.pace.stalled_retry))
+                tries.rejected += 1;
+                Sequel::Wait(Wait::Stalled, later(now, self.pace.stalled.ceiling(tries.rejected)))
             }
             // Behind all others: where one service's project is closed to the token, the others must not wait for it.
             (Ending::Denied { error }, _) => {
                 tries.error = Some(error);
                 Sequel::Next(Turn::Behind)
+            }
+            // A bare 429 holds this service; where another one says so too, the gate holds all.
+            (Ending::Limited { error, wait, told: false }, _) if self.gate.limited(now).is_none() => {
+                tries.error = Some(error);
+                Sequel::Wait(Wait::BackOff, later(now, wait))
             }
             (Ending::Limited { error, .. } | Ending::Unrecorded { error }, _) => {
                 tries.error = Some(error);
@@ -288,26 +430,71 @@ impl Engine {
             }
             (Ending::Withdrawn, _) => Sequel::Next(tries.turn()),
         };
+        self.events.extend(event::news(service, key, now));
         if let Some(at) = self.at(key, now) {
             at.follow(sequel, tries);
         }
+        if foreign {
+            self.meet_somebody(key, work, now);
+        }
+        if shown == Shown::Recovered {
+            self.end_outage(now);
+        }
         if self.services.get(key).is_some_and(|service| !service.is_of_interest()) {
             self.services.remove(key);
+        }
+        let after = self.condition(now);
+        self.events.extend(Event::between(&before, &after));
+    }
+
+    /// Somebody else changed a service. Once may be a person; where it happens to several services, or live has new
+    /// content before it was sent from here, there is another reconciler: from then on each service is read before an
+    /// update is sent.
+    fn meet_somebody(&mut self, key: &ServiceKey, work: Work, now: Timestamp) {
+        let lately = |at: Timestamp| now.duration_since(at) < SHARED;
+        let another = self.foreign.as_ref().is_some_and(|(other, at)| other != key && lately(*at));
+        let overtaken = matches!(work, Work::Decide(_));
+        self.foreign = Some((key.clone(), now));
+        if another || overtaken {
+            if self.shared_until <= now {
+                self.events.push(Event::SomebodyElse { key: key.clone() });
+            }
+            self.shared_until = now.checked_add(SHARED).unwrap_or(Timestamp::MAX);
+        }
+    }
+
+    /// The API can be reached again: nothing waits any more for having met the outage.
+    fn end_outage(&mut self, now: Timestamp) {
+        let context = self.context(now);
+        let Self { services, agenda, .. } = self;
+        for (key, service) in services {
+            if let State::Waiting { ticket, why: Wait::BackOff, tries, .. } = &service.state
+                && tries.outage
+            {
+                agenda.cancel(*ticket);
+                At { key, service, agenda, context }.wake();
+            }
         }
     }
 
     /// Takes in what an answer said of the rate limit, or what the ledger kept of it over a restart. Where it leaves no
     /// call, all calls wait for the next window.
-    pub fn note_quota(&mut self, said: Window) {
+    pub fn note_quota(&mut self, said: Window, now: Timestamp) {
+        let before = self.condition(now);
         self.quota.note(said);
         if said.remaining == 0 {
             self.gate.limit(said.resets_at, format!("all {} calls of the rate limit's window are used", said.limit));
         }
+        let after = self.condition(now);
+        self.events.extend(Event::between(&before, &after));
     }
 
-    /// An answer that says nothing of a rate limit: as long as none does, there is none.
-    pub fn note_no_quota(&mut self) {
-        self.quota.note_none();
+    /// A request was answered, or lost, and nothing was said of a rate limit: it counts against the one that is assumed.
+    pub fn count_request(&mut self, now: Timestamp) {
+        let before = self.condition(now);
+        self.quota.count_one(now);
+        let after = self.condition(now);
+        self.events.extend(Event::between(&before, &after));
     }
 
     /// Pauses all calls for a rate limit that the ledger kept over a restart.
@@ -320,14 +507,26 @@ impl Engine {
         self.gate.token_replaced();
     }
 
-    /// Ends every wait of a service now, though not a pause of all calls.
+    /// Ends every wait of a service now, and lets one call through whatever closes the gate.
     pub fn retry_all(&mut self, now: Timestamp) {
-        let Self { services, agenda, rules, .. } = self;
+        self.gate.ask(now);
+        let context = self.context(now);
+        let Self { services, agenda, .. } = self;
         for (key, service) in services {
-            if let State::Waiting { ticket, .. } = service.state {
+            // What settles by itself is decided by nothing else.
+            if let State::Waiting { ticket, why: Wait::BackOff | Wait::Stalled, .. } = service.state {
                 agenda.cancel(ticket);
-                At { key, service, agenda, rules, now }.wake();
+                At { key, service, agenda, context }.wake();
             }
+        }
+    }
+
+    /// Ends the wait of one service now.
+    pub fn retry(&mut self, key: &ServiceKey, now: Timestamp) {
+        let Some(at) = self.at(key, now) else { return };
+        if let State::Waiting { ticket, why: Wait::BackOff | Wait::Stalled, .. } = at.service.state {
+            at.agenda.cancel(ticket);
+            at.wake();
         }
     }
 
@@ -336,23 +535,25 @@ impl Engine {
     #[must_use]
     pub fn next_wake(&self, now: Timestamp) -> Option<Timestamp> {
         let opens = self.gate.opens(now);
-        let has_room = opens.is_some() || self.in_flight < self.gate.room(now, self.pace.concurrency);
+        let has_room = opens.is_some() || self.in_flight < self.room(now);
         // Without room only the end of a call makes some; to wake for a retry that has none would be a busy loop.
         let due = self.agenda.next_due().filter(|_| has_room).map(|due| opens.map_or(due, |opens| opens.max(due)));
-        let queued = self.agenda.first_lane().filter(|_| has_room);
-        let queued = queued.and_then(|lane| opens.max(self.quota.opens(class(lane), now)));
-        let watch = self.watch_due(now).map(|due| due.max(self.quota.opens(Class::Other, now).unwrap_or(due)));
+        let queued = self.next_lane().filter(|_| has_room);
+        let queued = queued.and_then(|lane| opens.max(self.quota.opens(class(lane), now, self.requests(lane))));
+        let watch = self.watch_due(now).map(|due| due.max(self.quota.opens(Class::Other, now, 1).unwrap_or(due)));
         [due, queued, watch.filter(|at| *at > now)].into_iter().flatten().min()
     }
 
     /// When a service may be read for drift; `None` while anything else goes first.
     fn watch_due(&self, now: Timestamp) -> Option<Timestamp> {
-        if self.watching > 0 || self.agenda.first_lane().is_some() {
+        let most = if self.pace.watch_period.is_some() { 1 } else { self.room(now) };
+        if self.watching >= most.max(1) || self.agenda.first_lane().is_some() {
             return None;
         }
-        let unread = later(self.agenda.longest_unread()?, self.pace.watch_period?);
+        let unread = self.agenda.longest_unread().zip(self.pace.watch_period).map(|(read, period)| later(read, period));
+        let due = [unread, self.agenda.next_check()].into_iter().flatten().min()?;
         // Past a block it is the one call that proves that the cause is gone.
-        Some(unread.max(self.watch_from).max(self.gate.opens(now).unwrap_or(now)))
+        Some(due.max(self.watch_from).max(self.gate.opens(now).unwrap_or(now)))
     }
 
     /// How long after a read for drift the next one begins.
@@ -381,12 +582,35 @@ impl Engine {
         self.in_flight
     }
 
-    /// Whether nothing is in the queue, being sent, or waiting after a failure that passes. Stalled services may be.
+    /// Whether nothing is in the queue, being sent or read, or waiting after a failure that passes. Stalled services
+    /// may be.
     #[must_use]
     pub fn is_settled(&self) -> bool {
+        let waits =
+            |service: &Service| matches!(service.state, State::Waiting { why: Wait::BackOff | Wait::Settling, .. });
         self.in_flight == 0
             && self.agenda.first_lane().is_none()
-            && self.services.values().all(|service| !matches!(service.state, State::Waiting { why: Wait::BackOff, .. }))
+            && (self.pace.watch_period.is_some() || (self.watching == 0 && self.agenda.next_check().is_none()))
+            && !self.services.values().any(waits)
+    }
+
+    /// What is done where a manifest alone does not decide.
+    #[must_use]
+    pub fn rules(&self) -> Rules {
+        self.rules
+    }
+
+    /// How it paces itself.
+    #[must_use]
+    pub fn pace(&self) -> &Pace {
+        &self.pace
+    }
+
+    /// What all calls wait for, if they do, as the state of a service for which one is due.
+    #[must_use]
+    pub fn halted(&self, now: Timestamp) -> Option<(ServiceState, &Pause)> {
+        let blocked = self.gate.blocked().map(|(block, pause)| (block.state(), pause));
+        blocked.or_else(|| self.gate.limited(now).map(|pause| (ServiceState::RateLimited, pause)))
     }
 
     /// Whether all calls wait, and for what.
@@ -405,7 +629,12 @@ impl Engine {
     #[must_use]
     pub fn reads_wait_until(&self, now: Timestamp) -> Option<Timestamp> {
         let waits = self.agenda.first_lane().is_some_and(|lane| class(lane) == Class::Other);
-        self.quota.opens(Class::Other, now).filter(|_| waits)
+        self.quota.opens(Class::Other, now, 1).filter(|_| waits)
+    }
+
+    /// What holds for all calls.
+    fn condition(&self, now: Timestamp) -> event::Condition {
+        event::Condition::of(&self.gate, self.reads_wait_until(now), now)
     }
 
     /// How each service stands, by name.
@@ -426,20 +655,78 @@ impl Engine {
     }
 
     fn stands<'a>(&'a self, service: &'a Service, now: Timestamp) -> Standing<'a> {
+        let context = self.context(now);
+        let step = service.step(context);
+        let (state, until, reason) = self.state(service, step, context);
         Standing {
             desired: service.desired.as_ref(),
             known: service.known.as_ref(),
             seen: service.seen.as_ref(),
             unread: service.unread.as_deref(),
-            step: service.step(&self.rules, now),
+            step,
             phase: service.phase(),
-            fights_until: service.fights_until(now),
+            flaps_until: service.flaps_until(now),
+            effect: service.effect,
+            state,
+            until,
+            reason,
+        }
+    }
+
+    /// The state of a service, until when, and why.
+    fn state<'a>(&'a self, service: &'a Service, step: Option<Step>, context: Context) -> Condition<'a> {
+        match &service.state {
+            State::InFlight { work: Work::Watch, .. } | State::Resting { .. } => service.state_at_rest(step, context),
+            State::InFlight { .. } => (ServiceState::InFlight, None, None),
+            State::Waiting { why, until, tries, .. } => {
+                let state = match why {
+                    Wait::BackOff => ServiceState::BackingOff,
+                    Wait::Stalled => ServiceState::Stalled,
+                    Wait::Settling => ServiceState::InDoubt,
+                };
+                (state, Some(*until), tries.error.as_deref())
+            }
+            State::Ready { ticket, tries } => self.state_in_queue(*ticket, tries.error.as_deref(), step, context),
+        }
+    }
+
+    /// The state of a service for which a call is due: what keeps it back, if anything does.
+    fn state_in_queue<'a>(
+        &'a self,
+        ticket: agenda::Ticket,
+        error: Option<&'a str>,
+        step: Option<Step>,
+        context: Context,
+    ) -> Condition<'a> {
+        if let Some((state, pause)) = self.halted(context.now) {
+            return (state, Some(pause.until), Some(&pause.reason));
+        }
+        let agenda::Ticket::Queued(lane, _) = ticket else { return (ServiceState::Queued, None, error) };
+        if let Some(until) = self.quota.opens(class(lane), context.now, self.requests(lane)) {
+            let reason = "the rest of the rate limit's window is kept for changes";
+            return (ServiceState::RateLimited, Some(until), Some(reason));
+        }
+        match step {
+            Some(Step::ReadLive(Cause::InDoubt)) => (ServiceState::InDoubt, None, error),
+            _ => (ServiceState::Queued, None, error),
+        }
+    }
+
+    fn context(&self, now: Timestamp) -> Context {
+        Context {
+            rules: self.rules,
+            now,
+            wall: now.checked_add(self.wall).unwrap_or(now),
+            reads_first: self.shared_until > now || self.gate.is_unreachable(),
+            check_after: self.pace.check_after,
+            in_turn: self.pace.watch_period.is_some(),
         }
     }
 
     fn at<'a>(&'a mut self, key: &'a ServiceKey, now: Timestamp) -> Option<At<'a>> {
+        let context = self.context(now);
         let service = self.services.get_mut(key)?;
-        Some(At { key, service, agenda: &mut self.agenda, rules: &self.rules, now })
+        Some(At { key, service, agenda: &mut self.agenda, context })
     }
 
     /// Moves what has waited long enough into the queue.

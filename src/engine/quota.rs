@@ -1,5 +1,6 @@
-//! Quota: how many calls the rate limit leaves, and who may use them. It follows the headers of the answers and never
-//! a count of our own: others may use the same token.
+//! Quota: how many requests the rate limit leaves, and who may use them. It follows the headers of the answers, because
+//! others may use the same token. Only where the answers say nothing of a limit it counts by itself, against a limit
+//! that is assumed.
 
 use std::time::Duration;
 
@@ -38,23 +39,28 @@ pub(super) enum Class {
 pub struct Quota {
     window: Option<Window>,
     reserve_percent: u8,
+    /// Requests of a window that are assumed while no answer speaks of one.
+    assumed: u32,
     /// Reads for drift in this window.
     watched: u32,
-    metered: Metered,
+    source: Source,
 }
 
-/// Whether the API speaks of a rate limit at all.
+/// Where the window comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Metered {
-    /// No answer came yet.
+enum Source {
+    /// Nothing is known: no answer came yet.
     Unknown,
-    Yes,
-    No,
+    /// The headers of answers.
+    Headers,
+    /// A count of our own, because no answer speaks of a limit.
+    Counted,
 }
 
 impl Quota {
-    pub(super) fn new(reserve_percent: u8) -> Self {
-        Self { window: None, reserve_percent: reserve_percent.min(100), watched: 0, metered: Metered::Unknown }
+    pub(super) fn new(reserve_percent: u8, assumed: u32) -> Self {
+        let reserve_percent = reserve_percent.min(100);
+        Self { window: None, reserve_percent, assumed: assumed.max(1), watched: 0, source: Source::Unknown }
     }
 
     /// The window by the newest answer; `None` before the first one. Its end may be past.
@@ -75,18 +81,24 @@ impl Quota {
         self.window.map_or(0, |window| window.reserve(self.reserve_percent))
     }
 
-    /// Takes in an answer that says nothing of it.
-    pub(super) fn note_none(&mut self) {
-        if self.window.is_none() {
-            self.metered = Metered::No;
+    /// Takes in that a request was answered, or lost, and nothing was said of a limit.
+    pub(super) fn count_one(&mut self, now: Timestamp) {
+        if self.source == Source::Headers {
+            return;
         }
+        self.source = Source::Counted;
+        let whole = Window { limit: self.assumed, remaining: self.assumed, resets_at: later(now, WINDOW) };
+        let window = self.window.filter(|window| window.resets_at > now).unwrap_or(whole);
+        self.window = Some(Window { remaining: window.remaining.saturating_sub(1), ..window });
     }
 
     /// Takes in the headers of an answer.
     pub(super) fn note(&mut self, said: Window) {
-        self.metered = Metered::Yes;
-        // Answers overtake each other: within a window the lowest count is the newest.
-        let same = self.window.filter(|window| said.resets_at.duration_since(window.resets_at).abs() < SAME_WINDOW);
+        // Answers overtake each other: within a window the lowest count is the newest. A count of our own is no answer.
+        let same = self.window.filter(|window| {
+            self.source == Source::Headers && said.resets_at.duration_since(window.resets_at).abs() < SAME_WINDOW
+        });
+        self.source = Source::Headers;
         if same.is_none() {
             self.watched = 0;
         }
@@ -94,20 +106,21 @@ impl Quota {
         self.window = Some(Window { remaining, ..said });
     }
 
-    /// Whether one more call may be made beside so many in flight, which the API may not have counted yet.
-    pub(super) fn permits(&self, class: Class, now: Timestamp, in_flight: usize) -> bool {
-        let in_flight = u32::try_from(in_flight).unwrap_or(u32::MAX);
+    /// Whether so many more requests may be made beside those that are owed already: begun or still to come of calls in
+    /// flight, which the API may not have counted yet.
+    pub(super) fn permits(&self, class: Class, now: Timestamp, requests: u32, owed: usize) -> bool {
+        let needed = u32::try_from(owed).unwrap_or(u32::MAX).saturating_add(requests);
         match (self.left(now), class) {
-            (Some(left), _) => left.saturating_sub(in_flight) > self.kept_from(class),
+            (Some(left), _) => left >= self.kept_from(class).saturating_add(needed),
             (None, Class::Change) => true,
             // The first answer tells how many there may be.
-            (None, Class::Other) => self.metered == Metered::No || in_flight == 0,
+            (None, Class::Other) => owed == 0,
         }
     }
 
     /// When calls of a class may be made that may not now, whatever the calls in flight show. `None` where they may.
-    pub(super) fn opens(&self, class: Class, now: Timestamp) -> Option<Timestamp> {
-        let used_up = self.left(now).is_some_and(|left| left <= self.kept_from(class));
+    pub(super) fn opens(&self, class: Class, now: Timestamp, requests: u32) -> Option<Timestamp> {
+        let used_up = self.left(now).is_some_and(|left| left < self.kept_from(class).saturating_add(requests));
         self.window.filter(|_| used_up).map(|window| window.resets_at).filter(|resets_at| *resets_at > now)
     }
 
@@ -160,7 +173,7 @@ mod tests {
     }
 
     fn quota(limit: u32, remaining: u32, resets: i64) -> Quota {
-        let mut quota = Quota::new(10);
+        let mut quota = Quota::new(10, 1000);
         quota.note(Window { limit, remaining, resets_at: at(resets) });
         quota
     }
@@ -170,36 +183,47 @@ mod tests {
         for (remaining, change, other) in [(1000, true, true), (101, true, true), (100, true, false), (0, false, false)]
         {
             let quota = quota(1000, remaining, 60);
-            assert_eq!(quota.permits(Class::Change, at(0), 0), change, "{remaining}");
-            assert_eq!(quota.permits(Class::Other, at(0), 0), other, "{remaining}");
-            assert_eq!(quota.opens(Class::Other, at(0)), (!other).then(|| at(60)), "{remaining}");
+            assert_eq!(quota.permits(Class::Change, at(0), 1, 0), change, "{remaining}");
+            assert_eq!(quota.permits(Class::Other, at(0), 1, 0), other, "{remaining}");
+            assert_eq!(quota.opens(Class::Other, at(0), 1), (!other).then(|| at(60)), "{remaining}");
         }
     }
 
     #[test]
     fn calls_in_flight_count_as_used() {
         let quota = quota(1000, 103, 60);
-        assert!(quota.permits(Class::Other, at(0), 2) && !quota.permits(Class::Other, at(0), 3));
-        assert!(quota.permits(Class::Change, at(0), 102) && !quota.permits(Class::Change, at(0), 103));
-        assert_eq!(quota.opens(Class::Other, at(0)), None, "an answer decides, not the time");
+        assert!(quota.permits(Class::Other, at(0), 1, 2) && !quota.permits(Class::Other, at(0), 1, 3));
+        assert!(quota.permits(Class::Change, at(0), 1, 102) && !quota.permits(Class::Change, at(0), 1, 103));
+        assert_eq!(quota.opens(Class::Other, at(0), 1), None, "an answer decides, not the time");
     }
 
     #[test]
     fn before_the_first_answer_one_read_asks_and_changes_go() {
-        let quota = Quota::new(10);
-        assert!(quota.permits(Class::Change, at(0), 7));
-        assert!(quota.permits(Class::Other, at(0), 0) && !quota.permits(Class::Other, at(0), 1));
+        let quota = Quota::new(10, 1000);
+        assert!(quota.permits(Class::Change, at(0), 1, 7));
+        assert!(quota.permits(Class::Other, at(0), 1, 0) && !quota.permits(Class::Other, at(0), 1, 1));
     }
 
     #[test]
-    fn an_api_that_speaks_of_no_limit_has_none_until_it_does() {
-        let mut quota = Quota::new(10);
-        quota.note_none();
-        assert!(quota.permits(Class::Other, at(0), 7));
-        quota.note(Window { limit: 1000, remaining: 100, resets_at: at(60) });
-        quota.note_none();
-        assert!(!quota.permits(Class::Other, at(0), 0), "an answer without it in between");
+    fn an_api_that_speaks_of_no_limit_is_counted_against_an_assumed_one_until_it_does() {
+        let mut quota = Quota::new(10, 20);
+        for _ in 0..18 {
+            quota.count_one(at(0));
+        }
+        assert!(quota.permits(Class::Change, at(9), 1, 1) && !quota.permits(Class::Other, at(9), 1, 0));
+        assert_eq!(quota.opens(Class::Other, at(9), 1), Some(at(3600)), "an hour from the first request");
+        quota.note(Window { limit: 1000, remaining: 900, resets_at: at(3610) });
+        assert_eq!(quota.left(at(9)), Some(900), "the API speaks of a limit after all");
+        quota.count_one(at(10));
+        assert_eq!(quota.left(at(10)), Some(900), "an answer without it in between");
         assert_eq!(self::quota(5, 1, 60).reserve(), 0, "a few calls are for all");
+    }
+
+    #[test]
+    fn a_call_of_two_requests_needs_both() {
+        let quota = quota(5, 1, 60);
+        assert!(quota.permits(Class::Change, at(0), 1, 0) && !quota.permits(Class::Change, at(0), 2, 0));
+        assert_eq!(quota.opens(Class::Change, at(0), 2), Some(at(60)));
     }
 
     #[test]
@@ -210,7 +234,7 @@ mod tests {
         quota.note(Window { limit: 1000, remaining: 999, resets_at: at(4200) });
         assert_eq!(quota.left(at(0)), Some(999), "a new window");
         assert_eq!(quota.left(at(4200)), Some(1000), "a window that is over");
-        assert!(quota.permits(Class::Other, at(4200), 0));
+        assert!(quota.permits(Class::Other, at(4200), 1, 0));
     }
 
     #[test]
@@ -219,6 +243,6 @@ mod tests {
         assert_eq!(quota(1000, 900, 3600).watch_interval(at(0)), Duration::from_secs(9));
         assert_eq!(quota(1000, 100, 3600).watch_interval(at(0)), Duration::from_secs(3600), "nothing is left over");
         assert_eq!(quota(1000, 17, 0).watch_interval(at(0)), Duration::from_secs(8), "a new window of an hour");
-        assert_eq!(Quota::new(10).watch_interval(at(0)), Duration::ZERO);
+        assert_eq!(Quota::new(10, 1000).watch_interval(at(0)), Duration::ZERO);
     }
 }

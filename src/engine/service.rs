@@ -6,15 +6,16 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::agenda::{Agenda, Lane, Ticket};
-use super::{Call, Delivery, Phase, Work};
-use crate::model::{Cause, Desired, Digest, DriftMode, Known, ServiceKey, Suspend};
-use crate::plan::{self, Reading, Rules, Seen, Step};
+use super::event::Told;
+use super::{Call, Delivery, Ending, Phase, Unsettled, Work};
+use crate::model::{Applied, Cause, Desired, Digest, DriftMode, Known, ServiceKey, ServiceState, Suspend};
+use crate::plan::{self, Change, Reading, Rules, Seen, Step};
 
-/// So many corrections within [`FIGHT`] are a fight with somebody who changes the service back.
+/// After so many corrections within [`FLAPPING`] the service is flapping: somebody changes it back each time.
 const CORRECTIONS: usize = 3;
 
-/// How long truenorth leaves a service alone that it fights about, from the first of these corrections.
-pub const FIGHT: SignedDuration = SignedDuration::from_hours(1);
+/// How long truenorth leaves a flapping service alone, from the first of these corrections.
+pub const FLAPPING: SignedDuration = SignedDuration::from_hours(1);
 
 /// What is to be done about drift that is corrected.
 const CORRECT: Step = Step::Update(Cause::Drifted);
@@ -31,7 +32,63 @@ pub(super) struct Service {
     pub(super) unread: Option<String>,
     /// When its drift was corrected: the newest times, oldest first.
     pub(super) corrections: Vec<Timestamp>,
+    /// Requests that are over for us and may still take effect.
+    pub(super) unsettled: Vec<Unsettled>,
+    /// Whether what was accepted is in effect.
+    pub(super) effect: Effect,
+    /// Whether its content is new since this process first saw the folder: somebody may be waiting for it.
+    pub(super) fresh: bool,
+    pub(super) told: Told,
     pub(super) state: State,
+}
+
+/// Whether what the API accepted last is in effect. Acceptance alone does not show it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Effect {
+    /// It is, by a read since; or nothing was accepted that has to be checked.
+    #[default]
+    Settled,
+    /// It was accepted, and not read since.
+    Unread {
+        /// Whether the answer had no body; then it is read even where nobody looks for drift.
+        bare: bool,
+    },
+    /// A read showed that the runtime part is not: that part is to be sent alone.
+    Missing,
+    /// That part was sent alone and accepted, and the service was not read since.
+    Completed,
+    /// It is still not in effect after that: it is left alone.
+    LeftAlone,
+}
+
+impl Effect {
+    /// Whether a read is due that shows it.
+    pub(super) fn wants_a_read(self) -> bool {
+        matches!(self, Self::Unread { .. } | Self::Completed)
+    }
+
+    /// Whether a part of what was accepted is known not to be in effect.
+    #[must_use]
+    pub fn is_missing(self) -> bool {
+        matches!(self, Self::Missing | Self::Completed | Self::LeftAlone)
+    }
+}
+
+/// What a decision about a service takes into account beside the service itself.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Context {
+    pub(super) rules: Rules,
+    /// The time by the clock that never jumps.
+    pub(super) now: Timestamp,
+    /// The time by the wall clock, by which people write down when a suspension ends.
+    pub(super) wall: Timestamp,
+    /// Whether a service is read before a change is sent: somebody else changes the services too, or the call only finds
+    /// out whether an outage is over, and an update that is lost in it would be in doubt for nothing.
+    pub(super) reads_first: bool,
+    /// How long after its acceptance an update is checked.
+    pub(super) check_after: Duration,
+    /// Whether services are read in turn, or only those whose updates have several parts.
+    pub(super) in_turn: bool,
 }
 
 /// A [`Phase`] with its place in the agenda.
@@ -70,12 +127,18 @@ pub(super) struct Tries {
     pub(super) digest: Digest,
     pub(super) failed: u32,
     pub(super) error: Option<String>,
+    /// Whether it failed last because the API could not be reached: when it can, the wait is over.
+    pub(super) outage: bool,
+    /// How often it was rejected in a row.
+    pub(super) rejected: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wait {
     BackOff,
     Stalled,
+    /// Until a request that was given up can no longer take effect.
+    Settling,
 }
 
 /// What a call that ended leaves to be done for the content that it was about.
@@ -95,7 +158,7 @@ pub(super) enum Turn {
 
 impl Tries {
     pub(super) fn none(digest: Digest) -> Self {
-        Self { digest, failed: 0, error: None }
+        Self { digest, failed: 0, error: None, outage: false, rejected: 0 }
     }
 
     pub(super) fn fail(&mut self, error: String) {
@@ -109,18 +172,85 @@ impl Tries {
 }
 
 impl Service {
-    /// What is to be done for it, a fight left alone.
-    pub(super) fn step(&self, rules: &Rules, now: Timestamp) -> Option<Step> {
-        let step = plan::step(self.desired.as_ref(), self.known.as_ref(), self.seen.as_ref(), rules, now)?;
+    /// What is to be done for it. A flapping service is left alone; a part that is not in effect is sent once.
+    pub(super) fn step(&self, context: Context) -> Option<Step> {
+        let seen = self.conclusive();
+        let step = plan::step(self.desired.as_ref(), self.known.as_ref(), seen, &context.rules, context.wall)?;
+        Some(match step {
+            Step::Unchanged | CORRECT if self.effect == Effect::Missing => Step::Update(Cause::NotInEffect),
+            CORRECT if self.effect == Effect::LeftAlone || self.flaps_until(context.now).is_some() => Step::Unchanged,
+            Step::Update(Cause::Changed)
+                if (context.reads_first || self.may_have_arrived()) && !self.was_compared() =>
+            {
+                Step::ReadLive(Cause::Changed)
+            }
+            step => step,
+        })
+    }
+
+    /// What the newest read showed, unless a request that may still take effect makes that a thing of the past.
+    fn conclusive(&self) -> Option<&Seen> {
+        let until = self.settles();
+        self.seen.as_ref().filter(|seen| until.is_none_or(|until| seen.at >= until))
+    }
+
+    /// When the requests can no longer take effect that would make a read of now worth nothing.
+    fn settles(&self) -> Option<Timestamp> {
+        let desired = self.desired.as_ref()?.digest;
+        let matters = |unsettled: &&Unsettled| match self.known {
+            // What is in doubt is what is desired: it may arrive yet.
+            Some(Known::InDoubt) => unsettled.digest == desired,
+            // What was accepted may yet be replaced by something older.
+            Some(Known::Applied(Applied { digest, unverified: true })) => unsettled.digest != digest,
+            _ => false,
+        };
+        self.unsettled.iter().filter(matters).map(|unsettled| unsettled.until).max()
+    }
+
+    /// Its state while no call for it is due or being made.
+    pub(super) fn state_at_rest(
+        &self,
+        step: Option<Step>,
+        context: Context,
+    ) -> (ServiceState, Option<Timestamp>, Option<&str>) {
+        let flaps_until = self.flaps_until(context.now);
         match step {
-            Step::Update(Cause::Drifted) if self.fights_until(now).is_some() => Some(Step::Unchanged),
-            step => Some(step),
+            Some(Step::Suspended) => match self.desired.as_ref().map(|desired| &desired.policy.suspend) {
+                Some(Suspend::Yes { reason, until }) => (ServiceState::Suspended, *until, reason.as_deref()),
+                _ => (ServiceState::Suspended, None, None),
+            },
+            Some(Step::Orphaned) | None => (ServiceState::Orphaned, None, None),
+            Some(Step::Unchanged | CORRECT) if self.drift().is_none() => (ServiceState::Unchanged, None, None),
+            Some(Step::Unchanged | CORRECT) if self.effect.is_missing() => (ServiceState::NotInEffect, None, None),
+            Some(Step::Unchanged | CORRECT) if flaps_until.is_some() => (ServiceState::Flapping, flaps_until, None),
+            Some(Step::Unchanged | CORRECT) => (ServiceState::Drifted, None, None),
+            Some(Step::Update(_) | Step::ReadLive(_)) => (ServiceState::Queued, None, None),
         }
     }
 
+    /// Until when nothing can be decided by reading.
+    pub(super) fn settling_until(&self, now: Timestamp) -> Option<Timestamp> {
+        let unverified = matches!(self.known, Some(Known::Applied(Applied { unverified: true, .. })));
+        // A doubt is read once at once: what is there already ends it.
+        let wait = unverified || self.was_compared();
+        self.settles().filter(|until| wait && *until > now)
+    }
+
+    /// Whether a request that was given up carried what is desired now.
+    fn may_have_arrived(&self) -> bool {
+        let desired = self.desired.as_ref().map(|desired| desired.digest);
+        self.unsettled.iter().any(|unsettled| Some(unsettled.digest) == desired)
+    }
+
+    /// Whether live was compared with what is desired now.
+    fn was_compared(&self) -> bool {
+        let desired = self.desired.as_ref().map(|desired| desired.digest);
+        self.seen.as_ref().is_some_and(|seen| Some(seen.compared) == desired)
+    }
+
     /// Until when its drift is left alone, because it was corrected again and again.
-    pub(super) fn fights_until(&self, now: Timestamp) -> Option<Timestamp> {
-        fights_until(&self.corrections, now)
+    pub(super) fn flaps_until(&self, now: Timestamp) -> Option<Timestamp> {
+        flaps_until(&self.corrections, now)
     }
 
     /// Whether it is desired, known or being called. What is not is forgotten: if its manifest comes back, it begins anew.
@@ -134,21 +264,53 @@ impl Service {
             (Some(before), Some(after)) => before.digest == after.digest && before.policy == after.policy,
             (before, after) => before.is_none() && after.is_none(),
         };
-        // Other content ends a fight, also where the manifest changed while no process looked.
+        let after = desired.as_ref().map(|desired| desired.digest);
+        self.fresh |= self.desired.as_ref().is_some_and(|before| Some(before.digest) != after) && after.is_some();
+        // Other content ends the flapping, also where the manifest changed while no process looked.
         let before = self.desired.as_ref().map(|desired| desired.digest);
         let before = before.or(desired.as_ref().and(self.known).and_then(|known| known.digest()));
-        if before.is_some() && before != desired.as_ref().map(|desired| desired.digest) {
+        if before.is_some() && before != after {
             self.corrections.clear();
         }
         self.desired = desired;
         !same
     }
 
-    /// It has this content now, for certain.
-    pub(super) fn has(&mut self, digest: Digest, work: Work, now: Timestamp) {
-        self.known = Some(Known::Applied(crate::model::Applied { digest }));
-        (self.seen, self.unread, self.looked_at) = (None, None, now);
+    /// The API accepted this content. `shown` is what its answer shows of the service.
+    pub(super) fn accepted(
+        &mut self,
+        digest: Digest,
+        work: Work,
+        (shown, bare): (Option<Reading>, bool),
+        (began, now): (Timestamp, Timestamp),
+    ) {
+        self.has(digest, (began, now));
         self.count_correction(work, now);
+        self.effect = match work {
+            Work::Send(Cause::NotInEffect) => Effect::Completed,
+            _ => Effect::Unread { bare },
+        };
+        if let Some(reading) = shown {
+            self.read(digest, reading, (now, now));
+        }
+    }
+
+    /// It has this content: accepted, or there already, by a call that began then.
+    pub(super) fn has(&mut self, digest: Digest, (began, now): (Timestamp, Timestamp)) {
+        // Of the same content nothing is lost if it arrives once more. What could still arrive when the call was made may
+        // have come after it, however long its record took.
+        self.unsettled.retain(|unsettled| unsettled.digest != digest && unsettled.until > began);
+        self.known = Some(Known::Applied(Applied { digest, unverified: !self.unsettled.is_empty() }));
+        (self.seen, self.unread, self.looked_at) = (None, None, now);
+        (self.effect, self.fresh) = (Effect::Settled, false);
+        self.told.sent();
+    }
+
+    /// In which fields the newest read showed something else than was applied, where it did.
+    pub(super) fn drift(&self) -> Option<Arc<[Change]>> {
+        let applied = self.known?.digest()?;
+        let seen = self.seen.as_ref().filter(|seen| seen.has_drifted_from(applied))?;
+        Some(Arc::clone(&seen.reading.differences))
     }
 
     fn count_correction(&mut self, work: Work, now: Timestamp) {
@@ -160,17 +322,53 @@ impl Service {
     }
 
     /// It was read, and compared with this content.
-    pub(super) fn read(&mut self, compared: Digest, reading: Reading, now: Timestamp) {
-        self.seen = Some(Seen { compared, at: now, reading });
+    /// That is how it was when the read began.
+    pub(super) fn read(&mut self, compared: Digest, reading: Reading, (began, now): (Timestamp, Timestamp)) {
+        let of_applied = self.known.and_then(|known| known.digest()) == Some(compared);
+        if of_applied {
+            self.effect = self.effect_by(&reading);
+        }
+        self.seen = Some(Seen { compared, at: began, reading });
         (self.unread, self.looked_at) = (None, now);
     }
 
+    /// Whether the end of a call shows that somebody else changed the service: it has the content of a change that was
+    /// not sent from here, or something else than it was read to have before.
+    pub(super) fn is_foreign(&self, work: Work, ending: &Ending) -> bool {
+        match (work, ending) {
+            // Where drift was seen before, a person may have written down what they changed by hand.
+            (Work::Decide(Cause::Changed), Ending::Adopted) => {
+                self.drift().is_none() && matches!(self.known, Some(Known::Applied(_)))
+            }
+            (Work::Watch, Ending::Read(reading)) => {
+                let was_same = self.seen.as_ref().is_some_and(|seen| seen.reading.differences.is_empty());
+                was_same && !reading.differences.is_empty()
+            }
+            _ => false,
+        }
+    }
+
+    /// What a read of what was accepted shows of its effect.
+    fn effect_by(&self, reading: &Reading) -> Effect {
+        let is_runtime = |path: &str| path.starts_with("docker.") || path.starts_with("buildpack.");
+        let lacks_runtime = !reading.differences.is_empty()
+            && reading.differences.iter().all(|change| is_runtime(&change.path))
+            && self.desired.as_ref().is_some_and(|desired| desired.update.has_several_parts());
+        match self.effect {
+            Effect::Unread { .. } | Effect::Missing if lacks_runtime => Effect::Missing,
+            Effect::Completed | Effect::LeftAlone if lacks_runtime => Effect::LeftAlone,
+            _ => Effect::Settled,
+        }
+    }
+
     /// After a call that failed: whether it is still known what the service has.
-    pub(super) fn doubt(&mut self, delivery: Delivery, work: Work, now: Timestamp) {
+    pub(super) fn doubt(&mut self, digest: Digest, delivery: Delivery, work: Work, now: Timestamp) {
         match delivery {
-            Delivery::Unknown => {
+            Delivery::Unknown { until } => {
                 (self.known, self.seen) = (Some(Known::InDoubt), None);
-                // It may have restarted the service all the same.
+                self.unsettled.retain(|unsettled| unsettled.until > now);
+                self.unsettled.push(Unsettled { digest, until });
+                // It may have restarted the service nevertheless.
                 self.count_correction(work, now);
             }
             Delivery::Excluded => {}
@@ -191,6 +389,7 @@ impl Service {
                 match why {
                     Wait::BackOff => Phase::BackingOff { digest, failed, until, error },
                     Wait::Stalled => Phase::Stalled { digest, failed, until, error },
+                    Wait::Settling => Phase::Settling { until },
                 }
             }
         }
@@ -202,17 +401,16 @@ pub(super) struct At<'a> {
     pub(super) key: &'a ServiceKey,
     pub(super) service: &'a mut Service,
     pub(super) agenda: &'a mut Agenda,
-    pub(super) rules: &'a Rules,
-    pub(super) now: Timestamp,
+    pub(super) context: Context,
 }
 
 impl At<'_> {
     /// Begins the call that is due; the service has been taken off the agenda.
     pub(super) fn begin(self) -> Option<Call> {
-        let (work, tries) = match (&self.service.state, self.service.step(self.rules, self.now)?) {
+        let (work, tries) = match (&self.service.state, self.service.step(self.context)?) {
             (State::Ready { tries, .. }, Step::Update(cause)) => (Work::Send(cause), tries.clone()),
             (State::Ready { tries, .. }, Step::ReadLive(cause)) => (Work::Decide(cause), tries.clone()),
-            // Drift that is not corrected at once is read once more before it is: after a restart, after a fight.
+            // Drift that is not corrected at once is read once more before it is: after a restart, after flapping.
             (State::Resting { .. }, Step::Unchanged | Step::Update(Cause::Drifted)) => {
                 (Work::Watch, Tries::none(self.service.desired.as_ref()?.digest))
             }
@@ -227,8 +425,9 @@ impl At<'_> {
             place: desired.place.clone(),
             unnamed: desired.policy.credentials,
             attempt: tries.failed + 1,
+            fresh: self.service.effect.wants_a_read(),
         };
-        self.service.state = State::InFlight { work, tries, since: self.now };
+        self.service.state = State::InFlight { work, tries, since: self.context.now };
         Some(call)
     }
 
@@ -284,7 +483,7 @@ impl At<'_> {
 
     /// What is to be done by now.
     fn step(&self) -> Option<Step> {
-        self.service.step(self.rules, self.now)
+        self.service.step(self.context)
     }
 
     /// The digest of what a step calls for, if it does.
@@ -301,51 +500,77 @@ impl At<'_> {
     }
 
     /// To the queue with what is due, or to rest.
-    fn settle(self, step: Option<Step>, due: Option<Tries>, turn: Turn) {
+    fn settle(mut self, step: Option<Step>, due: Option<Tries>, turn: Turn) {
         let lane = match (step, turn) {
-            (Some(CORRECT), _) => Some(Lane::Correction),
+            (Some(CORRECT | Step::Update(Cause::NotInEffect)), _) => Some(Lane::Correction),
             (Some(Step::Update(_)), Turn::Fresh) => Some(Lane::Fresh),
             (Some(Step::Update(_)), Turn::Behind) => Some(Lane::Retry),
-            // A read that a change waits for is the first half of the change.
-            (Some(Step::ReadLive(Cause::Changed)), Turn::Fresh) => Some(Lane::Fresh),
-            (Some(Step::ReadLive(Cause::Changed)), Turn::Behind) => Some(Lane::Retry),
+            // A read that a change waits for is the first half of the change; so is one that settles what was sent.
+            (Some(Step::ReadLive(cause)), Turn::Fresh) if self.service.is_change(cause) => Some(Lane::Fresh),
+            (Some(Step::ReadLive(cause)), Turn::Behind) if self.service.is_change(cause) => Some(Lane::Retry),
             (Some(Step::ReadLive(_)), Turn::Fresh) => Some(Lane::Read),
             (Some(Step::ReadLive(_)), Turn::Behind) => Some(Lane::ReadAgain),
             (Some(Step::Unchanged | Step::Suspended | Step::Orphaned) | None, _) => None,
         };
-        self.service.state = match (due, lane, &self.service.desired) {
-            (Some(tries), Some(lane), _) => State::Ready { ticket: self.agenda.queue(lane, self.key), tries },
-            (_, _, Some(desired)) => {
-                State::Resting { ticket: rest(step, desired, self.service, self.rules, self.key, self.agenda) }
+        let settling = self.service.settling_until(self.context.now);
+        let settling = settling.filter(|_| matches!(step, Some(Step::ReadLive(Cause::InDoubt))));
+        self.service.state = match (due, lane, settling) {
+            (Some(tries), Some(_), Some(until)) => {
+                let ticket = self.agenda.schedule(until, self.key);
+                State::Waiting { ticket, why: Wait::Settling, until, tries }
             }
-            (_, _, None) => State::default(),
+            (Some(tries), Some(lane), None) => State::Ready { ticket: self.agenda.queue(lane, self.key), tries },
+            _ => State::Resting { ticket: self.rest(step) },
         };
     }
-}
 
-/// What a resting service waits for, where that is a time.
-fn rest(
-    step: Option<Step>,
-    desired: &Desired,
-    service: &Service,
-    rules: &Rules,
-    key: &ServiceKey,
-    agenda: &mut Agenda,
-) -> Option<Ticket> {
-    match (step?, &desired.policy.suspend) {
-        (Step::Suspended, Suspend::Yes { until: Some(until), .. }) => Some(agenda.schedule(*until, key)),
-        (Step::Unchanged | Step::Update(Cause::Drifted), _) if rules.drift_of(desired) != DriftMode::Off => {
-            Some(agenda.watch(service.looked_at, key))
+    /// What a resting service waits for, where that is a time.
+    fn rest(&mut self, step: Option<Step>) -> Option<Ticket> {
+        let Self { key, service, agenda, context } = self;
+        let desired = service.desired.as_ref()?;
+        match (step?, &desired.policy.suspend) {
+            (Step::Suspended, Suspend::Yes { until: Some(until), .. }) => {
+                // What people wrote goes by the wall clock, and the timetable by the other one.
+                let wait = Duration::try_from(until.duration_since(context.wall)).unwrap_or_default();
+                Some(agenda.schedule(later(context.now, wait), key))
+            }
+            (Step::Unchanged | CORRECT, _) if service.is_to_be_checked(*context) => {
+                Some(agenda.check(later(service.looked_at, context.check_after), key))
+            }
+            (Step::Unchanged | CORRECT, _) if context.in_turn && context.rules.drift_of(desired) != DriftMode::Off => {
+                Some(agenda.watch(service.looked_at, key))
+            }
+            _ => None,
         }
-        _ => None,
     }
 }
 
-/// Until when drift is left alone that was corrected at these times, oldest first; `None` where there is no fight.
+impl Service {
+    /// Whether a read decides about a change that somebody waits for, and not about what an earlier process left.
+    fn is_change(&self, cause: Cause) -> bool {
+        self.fresh || matches!(cause, Cause::Changed | Cause::InDoubt)
+    }
+
+    /// Whether it is to be read once because of what was accepted. A daemon reads it in its turn, only sooner; a pass
+    /// reads what can be accepted in part.
+    fn is_to_be_checked(&self, context: Context) -> bool {
+        let Some(desired) = &self.desired else { return false };
+        match self.effect {
+            Effect::Unread { bare: true } => true,
+            Effect::Unread { bare: false } | Effect::Completed if context.in_turn => {
+                context.rules.drift_of(desired) != DriftMode::Off
+            }
+            Effect::Unread { bare: false } | Effect::Completed => desired.update.has_several_parts(),
+            Effect::Settled | Effect::Missing | Effect::LeftAlone => false,
+        }
+    }
+}
+
+/// Until when drift is left alone that was corrected at these times, oldest first; `None` where nothing is flapping.
 #[must_use]
-pub fn fights_until(corrections: &[Timestamp], now: Timestamp) -> Option<Timestamp> {
+pub fn flaps_until(corrections: &[Timestamp], now: Timestamp) -> Option<Timestamp> {
     let first = *corrections.iter().rev().nth(CORRECTIONS - 1)?;
-    let until = first.checked_add(FIGHT).unwrap_or(Timestamp::MAX);
+    let until = first.checked_add(FLAPPING).unwrap_or(Timestamp::MAX);
     (until > now).then_some(until)
 }
 

@@ -23,11 +23,20 @@ fn folder<const N: usize>(services: [(&str, &str); N]) -> BTreeMap<ServiceKey, D
 }
 
 fn applied(name: &str, tag: &str) -> (ServiceKey, Known) {
-    (key(name), Known::Applied(Applied { digest: desired(name, tag).digest }))
+    (key(name), Known::Applied(Applied::new(desired(name, tag).digest)))
 }
 
 fn transient(delivery: Delivery) -> Ending {
-    Ending::Transient { error: "broken".to_owned(), delivery, wait: Duration::ZERO }
+    Ending::Transient { error: "broken".to_owned(), delivery, wait: Duration::ZERO, scope: Scope::Service }
+}
+
+fn accepted() -> Ending {
+    Ending::Accepted { shown: None, bare: false }
+}
+
+/// A request whose end is not known, and that can take effect no more.
+fn unknown() -> Delivery {
+    Delivery::Unknown { until: at(0) }
 }
 
 fn rejected() -> Ending {
@@ -41,7 +50,9 @@ fn engine(pace: Pace, known: impl IntoIterator<Item = (ServiceKey, Known)>) -> E
 
 /// Names of the calls that begin at a time.
 fn calls(engine: &mut Engine, now: Timestamp) -> Vec<String> {
-    std::iter::from_fn(|| engine.next_call(now)).map(|call| call.key.service.to_string()).collect()
+    std::iter::from_fn(|| engine.next_call(now, engine.in_flight() + engine.watching))
+        .map(|call| call.key.service.to_string())
+        .collect()
 }
 
 #[test]
@@ -51,7 +62,7 @@ fn only_what_differs_from_what_was_applied_is_called() {
     engine.observe(folder([("same", "1"), ("other", "2"), ("new", "1")]), at(0));
     assert_eq!(calls(&mut engine, at(0)), ["new", "other"]);
     for name in ["new", "other"] {
-        engine.finish(&key(name), Ending::Accepted, at(1), JITTER);
+        engine.finish(&key(name), accepted(), at(1), JITTER);
     }
     assert!(engine.is_settled());
     engine.observe(folder([("same", "1"), ("other", "2"), ("new", "1")]), at(0));
@@ -74,12 +85,12 @@ fn a_suspended_service_is_not_called_and_resumes() {
 fn one_call_in_flight_for_a_service_and_the_newest_content_goes_next() {
     let mut engine = engine(Pace::default(), []);
     engine.observe(folder([("web", "1")]), at(0));
-    assert_eq!(engine.next_call(at(0)).unwrap().digest, desired("web", "1").digest);
+    assert_eq!(engine.next_call(at(0), 0).unwrap().digest, desired("web", "1").digest);
     engine.observe(folder([("web", "2")]), at(0));
     engine.observe(folder([("web", "3")]), at(0));
-    assert!(engine.next_call(at(1)).is_none());
-    engine.finish(&key("web"), Ending::Accepted, at(2), JITTER);
-    let call = engine.next_call(at(2)).unwrap();
+    assert!(engine.next_call(at(1), 0).is_none());
+    engine.finish(&key("web"), accepted(), at(2), JITTER);
+    let call = engine.next_call(at(2), 0).unwrap();
     assert_eq!((call.digest, call.work), (desired("web", "3").digest, Work::Send(Cause::Changed)));
 }
 
@@ -89,33 +100,33 @@ fn content_that_goes_back_while_in_flight_is_sent_back() {
     engine.observe(folder([("web", "2")]), at(0));
     assert_eq!(calls(&mut engine, at(0)), ["web"]);
     engine.observe(folder([("web", "1")]), at(0));
-    engine.finish(&key("web"), Ending::Accepted, at(1), JITTER);
-    assert_eq!(engine.next_call(at(1)).unwrap().digest, desired("web", "1").digest);
+    engine.finish(&key("web"), accepted(), at(1), JITTER);
+    assert_eq!(engine.next_call(at(1), 0).unwrap().digest, desired("web", "1").digest);
 }
 
 #[test]
 fn concurrency_bounds_the_calls_in_flight() {
-    let mut engine = engine(Pace { concurrency: 2, ..Pace::default() }, []);
+    let mut engine = engine(Pace { concurrency: 2, ahead: 0, ..Pace::default() }, []);
     engine.observe(folder([("a", "1"), ("b", "1"), ("c", "1")]), at(0));
     assert_eq!(calls(&mut engine, at(0)), ["a", "b"]);
-    engine.finish(&key("a"), Ending::Accepted, at(1), JITTER);
+    engine.finish(&key("a"), accepted(), at(1), JITTER);
     assert_eq!(calls(&mut engine, at(1)), ["c"]);
 }
 
 #[test]
 fn a_transient_failure_backs_off_without_end_and_others_go_on() {
-    let mut engine = engine(Pace { concurrency: 1, ..Pace::default() }, []);
+    let mut engine = engine(Pace { concurrency: 1, ahead: 0, ..Pace::default() }, []);
     engine.observe(folder([("bad", "1"), ("good", "1")]), at(0));
     let mut now = at(0);
     for (failed, wait) in (1..).zip([1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]) {
-        let call = engine.next_call(now).unwrap();
+        let call = engine.next_call(now, 0).unwrap();
         assert_eq!((call.key, call.attempt), (key("bad"), failed));
         engine.finish(&key("bad"), transient(Delivery::Excluded), now, JITTER);
         if failed == 1 {
             assert_eq!(calls(&mut engine, now), ["good"]);
-            engine.finish(&key("good"), Ending::Accepted, now, JITTER);
+            engine.finish(&key("good"), accepted(), now, JITTER);
         }
-        assert!(engine.next_call(now).is_none());
+        assert!(engine.next_call(now, 0).is_none());
         assert!(!engine.is_settled());
         let wake = engine.next_wake(now).unwrap();
         assert_eq!(wake, later(now, Duration::from_secs(wait)));
@@ -125,14 +136,14 @@ fn a_transient_failure_backs_off_without_end_and_others_go_on() {
 
 #[test]
 fn a_retry_without_room_wakes_nobody_until_a_call_ends() {
-    let mut engine = engine(Pace { concurrency: 1, ..Pace::default() }, []);
+    let mut engine = engine(Pace { concurrency: 1, ahead: 0, ..Pace::default() }, []);
     engine.observe(folder([("a", "1"), ("b", "1")]), at(0));
     assert_eq!(calls(&mut engine, at(0)), ["a"]);
     engine.finish(&key("a"), transient(Delivery::Excluded), at(0), JITTER);
     assert_eq!(calls(&mut engine, at(0)), ["b"]);
     assert_eq!(calls(&mut engine, at(5)), [""; 0]);
     assert_eq!(engine.next_wake(at(5)), None);
-    engine.finish(&key("b"), Ending::Accepted, at(6), JITTER);
+    engine.finish(&key("b"), accepted(), at(6), JITTER);
     assert_eq!(calls(&mut engine, at(6)), ["a"]);
 }
 
@@ -142,7 +153,7 @@ fn the_api_may_ask_for_a_longer_wait() {
     engine.observe(folder([("web", "1")]), at(0));
     assert_eq!(calls(&mut engine, at(0)), ["web"]);
     let wait = Duration::from_secs(90);
-    let ending = Ending::Transient { error: "503".to_owned(), delivery: Delivery::Unknown, wait };
+    let ending = Ending::Transient { error: "503".to_owned(), delivery: unknown(), wait, scope: Scope::Service };
     engine.finish(&key("web"), ending, at(0), JITTER);
     assert_eq!(engine.next_wake(at(0)), Some(at(90)));
 }
@@ -155,21 +166,21 @@ fn new_content_ends_a_wait_at_once_and_starts_anew() {
         assert_eq!(calls(&mut engine, at(0)), ["web"]);
         engine.finish(&key("web"), ending, at(0), JITTER);
         engine.observe(folder([("web", "1")]), at(0));
-        assert!(engine.next_call(at(0)).is_none(), "the same content ends no wait");
+        assert!(engine.next_call(at(0), 0).is_none(), "the same content ends no wait");
         engine.observe(folder([("web", "2")]), at(0));
-        let call = engine.next_call(at(0)).unwrap();
+        let call = engine.next_call(at(0), 0).unwrap();
         assert_eq!((call.digest, call.attempt), (desired("web", "2").digest, 1));
     }
 }
 
 #[test]
 fn fresh_content_goes_before_retries() {
-    let mut engine = engine(Pace { concurrency: 1, ..Pace::default() }, []);
+    let mut engine = engine(Pace { concurrency: 1, ahead: 0, ..Pace::default() }, []);
     engine.observe(folder([("a", "1")]), at(0));
     assert_eq!(calls(&mut engine, at(0)), ["a"]);
     engine.finish(&key("a"), transient(Delivery::Excluded), at(0), JITTER);
     engine.observe(folder([("a", "1"), ("z", "1")]), at(0));
-    let first = engine.next_call(at(10)).unwrap();
+    let first = engine.next_call(at(10), 0).unwrap();
     assert_eq!(first.key, key("z"));
 }
 
@@ -178,10 +189,10 @@ fn an_unknown_delivery_leaves_the_service_in_doubt() {
     let mut engine = engine(Pace::default(), [applied("web", "1")]);
     engine.observe(folder([("web", "2")]), at(0));
     assert_eq!(calls(&mut engine, at(0)), ["web"]);
-    engine.finish(&key("web"), transient(Delivery::Unknown), at(0), JITTER);
+    engine.finish(&key("web"), transient(unknown()), at(0), JITTER);
     // Back to what was applied: still a call, because the other content may be live. It is to be seen.
     engine.observe(folder([("web", "1")]), at(0));
-    let call = engine.next_call(at(0)).unwrap();
+    let call = engine.next_call(at(0), 0).unwrap();
     assert_eq!((call.digest, call.work), (desired("web", "1").digest, Work::Decide(Cause::InDoubt)));
 }
 
@@ -204,26 +215,30 @@ fn a_refused_update_stalls_and_is_tried_again_slowly() {
     engine.finish(&key("web"), rejected(), at(0), JITTER);
     assert!(engine.is_settled());
     assert!(matches!(engine.phase(&key("web")), Some(Phase::Stalled { failed: 1, .. })));
-    assert_eq!(engine.next_wake(at(0)), Some(at(600)));
-    assert_eq!(calls(&mut engine, at(599)), [""; 0]);
-    assert_eq!(calls(&mut engine, at(600)), ["web"]);
+    let mut now = at(0);
+    for wait in [30, 60, 120, 240, 480, 600, 600] {
+        assert_eq!(engine.next_wake(now), Some(later(now, Duration::from_secs(wait))));
+        now = engine.next_wake(now).unwrap();
+        assert_eq!(calls(&mut engine, now), ["web"]);
+        engine.finish(&key("web"), rejected(), now, JITTER);
+    }
 }
 
 #[test]
 fn a_rate_limit_pauses_all_calls_and_costs_no_attempt() {
-    let mut engine = engine(Pace { concurrency: 1, ..Pace::default() }, []);
+    let mut engine = engine(Pace { concurrency: 1, ahead: 0, ..Pace::default() }, []);
     engine.observe(folder([("a", "1"), ("b", "1")]), at(0));
     assert_eq!(calls(&mut engine, at(0)), ["a"]);
-    let limited = Ending::Limited { error: "too many".to_owned(), wait: Duration::from_secs(60) };
+    let limited = Ending::Limited { error: "too many".to_owned(), wait: Duration::from_secs(60), told: true };
     engine.finish(&key("a"), limited, at(0), JITTER);
     assert_eq!(calls(&mut engine, at(59)), [""; 0]);
     assert_eq!(engine.next_wake(at(59)), Some(at(60)));
     assert!(engine.gate().limited(at(59)).is_some() && engine.gate().limited(at(60)).is_none());
-    let (first, second) = (engine.next_call(at(60)).unwrap(), engine.next_call(at(60)));
+    let (first, second) = (engine.next_call(at(60), 0).unwrap(), engine.next_call(at(60), 0));
     assert_eq!((first.key, first.attempt), (key("b"), 1));
     assert!(second.is_none());
-    engine.finish(&key("b"), Ending::Accepted, at(60), JITTER);
-    assert_eq!(engine.next_call(at(60)).unwrap().attempt, 1);
+    engine.finish(&key("b"), accepted(), at(60), JITTER);
+    assert_eq!(engine.next_call(at(60), 0).unwrap().attempt, 1);
 }
 
 #[test]
@@ -240,7 +255,7 @@ fn a_refused_token_pauses_all_calls_and_lets_one_at_a_time_prove_it() {
     // Denied again, for this one alone: the next minute tries another, which opens the gate.
     engine.finish(&key("a"), Ending::Denied { error: "no permission".to_owned() }, at(60), JITTER);
     assert_eq!(calls(&mut engine, at(120)), ["b"]);
-    engine.finish(&key("b"), Ending::Accepted, at(120), JITTER);
+    engine.finish(&key("b"), accepted(), at(120), JITTER);
     assert_eq!(calls(&mut engine, at(120)), ["c", "a"]);
 }
 
@@ -296,7 +311,7 @@ fn a_kept_pause_holds_before_the_first_call() {
 
 #[test]
 fn a_manifest_that_goes_away_ends_its_wait_and_causes_no_call() {
-    for ending in [transient(Delivery::Unknown), rejected()] {
+    for ending in [transient(unknown()), rejected()] {
         let mut engine = engine(Pace::default(), []);
         engine.observe(folder([("web", "1")]), at(0));
         assert_eq!(calls(&mut engine, at(0)), ["web"]);
@@ -324,7 +339,7 @@ fn a_withdrawn_call_goes_back_without_a_trace() {
     engine.observe(folder([("a", "1")]), at(0));
     assert_eq!(calls(&mut engine, at(0)), ["a"]);
     engine.finish(&key("a"), Ending::Withdrawn, at(0), JITTER);
-    assert_eq!(engine.next_call(at(0)).unwrap().attempt, 1);
+    assert_eq!(engine.next_call(at(0), 0).unwrap().attempt, 1);
 }
 
 /// What a read shows where live is something else.
@@ -350,15 +365,15 @@ fn watching(drift: DriftMode, known: impl IntoIterator<Item = (ServiceKey, Known
 fn an_unknown_service_is_read_and_sent_to_only_if_it_runs_something_else() {
     let mut engine = reading_first([]);
     engine.observe(folder([("has", "1"), ("lacks", "1")]), at(0));
-    assert_eq!(engine.next_call(at(0)).unwrap().work, Work::Decide(Cause::New));
-    assert!(engine.next_call(at(0)).is_none(), "one read asks what the quota is");
+    assert_eq!(engine.next_call(at(0), 0).unwrap().work, Work::Decide(Cause::New));
+    assert!(engine.next_call(at(0), 1).is_none(), "one read asks what the quota is");
     engine.finish(&key("has"), Ending::Adopted, at(1), JITTER);
-    assert_eq!(engine.next_call(at(1)).unwrap().work, Work::Decide(Cause::New));
+    assert_eq!(engine.next_call(at(1), 0).unwrap().work, Work::Decide(Cause::New));
     engine.finish(&key("lacks"), differs(), at(2), JITTER);
-    let call = engine.next_call(at(2)).unwrap();
+    let call = engine.next_call(at(2), 0).unwrap();
     assert_eq!((call.work, call.attempt), (Work::Send(Cause::New), 1));
-    engine.finish(&key("lacks"), Ending::Accepted, at(3), JITTER);
-    assert!(engine.is_settled() && engine.next_call(at(4)).is_none());
+    engine.finish(&key("lacks"), accepted(), at(3), JITTER);
+    assert!(engine.is_settled() && engine.next_call(at(4), 0).is_none());
     assert_eq!(engine.next_wake(at(4)), None);
 }
 
@@ -367,13 +382,13 @@ fn a_lost_answer_is_settled_by_reading_before_anything_is_sent_again() {
     for has_it in [true, false] {
         let mut engine = reading_first([applied("web", "1")]);
         engine.observe(folder([("web", "2")]), at(0));
-        assert_eq!(engine.next_call(at(0)).unwrap().work, Work::Send(Cause::Changed), "no read before a change");
-        engine.finish(&key("web"), transient(Delivery::Unknown), at(0), JITTER);
-        let call = engine.next_call(at(1)).unwrap();
+        assert_eq!(engine.next_call(at(0), 0).unwrap().work, Work::Send(Cause::Changed), "no read before a change");
+        engine.finish(&key("web"), transient(unknown()), at(0), JITTER);
+        let call = engine.next_call(at(1), 0).unwrap();
         assert_eq!((call.work, call.attempt), (Work::Decide(Cause::InDoubt), 2));
         let ending = if has_it { Ending::Adopted } else { differs() };
         engine.finish(&key("web"), ending, at(2), JITTER);
-        let next = engine.next_call(at(2)).map(|call| (call.work, call.attempt));
+        let next = engine.next_call(at(2), 0).map(|call| (call.work, call.attempt));
         assert_eq!(next, (!has_it).then_some((Work::Send(Cause::InDoubt), 2)));
     }
 }
@@ -386,32 +401,52 @@ fn an_update_that_was_not_delivered_needs_no_second_read() {
     engine.finish(&key("web"), differs(), at(0), JITTER);
     assert_eq!(calls(&mut engine, at(0)), ["web"]);
     engine.finish(&key("web"), transient(Delivery::Excluded), at(0), JITTER);
-    assert_eq!(engine.next_call(at(1)).unwrap().work, Work::Send(Cause::New));
-    engine.finish(&key("web"), transient(Delivery::Unknown), at(1), JITTER);
-    assert_eq!(engine.next_call(at(5)).unwrap().work, Work::Decide(Cause::InDoubt));
+    assert_eq!(engine.next_call(at(1), 0).unwrap().work, Work::Send(Cause::New));
+    engine.finish(&key("web"), transient(unknown()), at(1), JITTER);
+    assert_eq!(engine.next_call(at(5), 0).unwrap().work, Work::Decide(Cause::InDoubt));
 }
 
 #[test]
 fn updates_go_before_reads_and_these_before_corrections() {
     let mut engine = watching(DriftMode::Correct, [applied("c", "1"), applied("u", "1")]);
     engine.observe(folder([("c", "1")]), at(0));
-    assert_eq!(engine.next_call(at(0)).unwrap().work, Work::Watch);
-    engine.note_quota(Window { limit: 1000, remaining: 900, resets_at: at(3600) });
+    assert_eq!(engine.next_call(at(0), 0).unwrap().work, Work::Watch);
+    engine.note_quota(Window { limit: 1000, remaining: 900, resets_at: at(3600) }, at(0));
     engine.finish(&key("c"), differs(), at(0), JITTER);
     engine.observe(folder([("c", "1"), ("n", "1"), ("u", "2")]), at(1));
-    let work: Vec<_> = std::iter::from_fn(|| engine.next_call(at(1))).map(|call| call.work).collect();
-    assert_eq!(work, [Work::Send(Cause::Changed), Work::Decide(Cause::New), Work::Send(Cause::Drifted)]);
+    let work: Vec<_> = std::iter::from_fn(|| engine.next_call(at(1), 0)).map(|call| call.work).collect();
+    assert_eq!(work, [Work::Decide(Cause::New), Work::Send(Cause::Changed), Work::Send(Cause::Drifted)]);
+}
+
+#[test]
+fn what_was_there_at_the_start_is_read_after_changes_and_what_changes_meanwhile_overtakes_it() {
+    let mut engine = Engine::new(
+        Pace { concurrency: 1, ahead: 0, ..Pace::default() },
+        Rules { adopt: Adopt::ReadFirst, drift: DriftMode::Off },
+        [applied("u", "1")],
+    );
+    engine.note_quota(Window { limit: 1000, remaining: 900, resets_at: at(3600) }, at(0));
+    engine.observe(folder([("a", "1"), ("b", "1"), ("c", "1"), ("u", "2")]), at(0));
+    assert_eq!(calls(&mut engine, at(0)), ["u"]);
+    engine.finish(&key("u"), accepted(), at(0), JITTER);
+    assert_eq!(calls(&mut engine, at(0)), ["a"]);
+    engine.observe(folder([("a", "1"), ("b", "1"), ("c", "2"), ("u", "2")]), at(1));
+    engine.finish(&key("a"), Ending::Adopted, at(1), JITTER);
+    assert_eq!(calls(&mut engine, at(1)), ["c"], "somebody waits for it");
+    engine.note_quota(Window { limit: 1000, remaining: 90, resets_at: at(3600) }, at(1));
+    engine.finish(&key("c"), differs(), at(1), JITTER);
+    assert_eq!(engine.next_call(at(1), 0).unwrap().work, Work::Send(Cause::New), "a change may use the reserve");
 }
 
 #[test]
 fn the_last_tenth_of_the_window_is_for_changes() {
     let mut engine = reading_first([applied("u", "1")]);
-    engine.note_quota(Window { limit: 100, remaining: 10, resets_at: at(60) });
+    engine.note_quota(Window { limit: 100, remaining: 10, resets_at: at(60) }, at(0));
     engine.observe(folder([("new", "1"), ("u", "2")]), at(0));
     assert_eq!(calls(&mut engine, at(0)), ["u"]);
     assert_eq!(engine.reads_wait_until(at(0)), Some(at(60)));
     assert_eq!(engine.next_wake(at(0)), Some(at(60)));
-    engine.finish(&key("u"), Ending::Accepted, at(1), JITTER);
+    engine.finish(&key("u"), accepted(), at(1), JITTER);
     assert_eq!(calls(&mut engine, at(59)), [""; 0]);
     assert_eq!(calls(&mut engine, at(60)), ["new"]);
 }
@@ -419,9 +454,9 @@ fn the_last_tenth_of_the_window_is_for_changes() {
 #[test]
 fn a_retry_of_a_change_is_not_kept_waiting_by_reads_that_may_not_go() {
     let mut engine = reading_first([applied("u", "1")]);
-    engine.observe(folder([("u", "2")]), at(0));
+    engine.observe(folder([("new", "1"), ("u", "2")]), at(0));
     assert_eq!(calls(&mut engine, at(0)), ["u"]);
-    engine.note_quota(Window { limit: 100, remaining: 10, resets_at: at(600) });
+    engine.note_quota(Window { limit: 100, remaining: 10, resets_at: at(600) }, at(0));
     engine.finish(&key("u"), transient(Delivery::Excluded), at(0), JITTER);
     engine.observe(folder([("new", "1"), ("u", "2")]), at(0));
     assert_eq!(calls(&mut engine, at(0)), [""; 0]);
@@ -434,7 +469,7 @@ fn services_at_rest_are_read_in_turn_the_longest_unread_first() {
     let mut engine = watching(DriftMode::Report, [applied("a", "1"), applied("b", "1"), applied("c", "1")]);
     engine.recall(&key("a"), Memory { looked_at: Some(at(-400)), ..Memory::default() }, at(0));
     engine.recall(&key("b"), Memory { looked_at: Some(at(-500)), ..Memory::default() }, at(0));
-    engine.note_quota(Window { limit: 1000, remaining: 920, resets_at: at(4100) });
+    engine.note_quota(Window { limit: 1000, remaining: 920, resets_at: at(4100) }, at(0));
     engine.observe(folder([("a", "1"), ("b", "1"), ("c", "1")]), at(0));
     // 410 reads in 4,100 s would be one in 10 s; three services every five minutes are one in 100 s.
     let mut now = at(0);
@@ -454,14 +489,14 @@ fn reads_for_drift_use_half_of_what_is_left_over() {
     let known: Vec<_> = names.iter().map(|name| applied(name, "1")).collect();
     let mut engine = watching(DriftMode::Report, known);
     let desired = names.iter().map(|name| (key(name), desired(name, "1"))).collect();
-    engine.note_quota(Window { limit: 1000, remaining: 1000, resets_at: at(3600) });
+    engine.note_quota(Window { limit: 1000, remaining: 1000, resets_at: at(3600) }, at(0));
     engine.observe(desired, at(0));
     assert_eq!(engine.watch_period(at(0)), Some(Duration::from_secs(6400)), "800 services, 450 reads an hour");
     let (mut now, mut used) = (at(0), 0_u32);
     while now < at(3600) {
-        let call = engine.next_call(now).unwrap();
+        let call = engine.next_call(now, 0).unwrap();
         used += 1;
-        engine.note_quota(Window { limit: 1000, remaining: 1000 - used, resets_at: at(3600) });
+        engine.note_quota(Window { limit: 1000, remaining: 1000 - used, resets_at: at(3600) }, at(0));
         engine.finish(&call.key, same(), now, JITTER);
         now = engine.next_wake(now).unwrap();
     }
@@ -473,14 +508,14 @@ fn drift_is_reported_and_left_or_corrected_or_not_looked_for() {
     for mode in [DriftMode::Report, DriftMode::Correct, DriftMode::Off] {
         let mut engine = watching(mode, [applied("web", "1")]);
         engine.observe(folder([("web", "1")]), at(0));
-        let Some(call) = engine.next_call(at(0)) else {
+        let Some(call) = engine.next_call(at(0), 0) else {
             assert_eq!((mode, engine.next_wake(at(0))), (DriftMode::Off, None));
             continue;
         };
         assert_eq!(call.work, Work::Watch);
         engine.finish(&key("web"), differs(), at(0), JITTER);
         assert!(engine.standing(&key("web"), at(0)).unwrap().seen.is_some());
-        let next = engine.next_call(at(0)).map(|call| call.work);
+        let next = engine.next_call(at(0), 0).map(|call| call.work);
         assert_eq!(next, (mode == DriftMode::Correct).then_some(Work::Send(Cause::Drifted)));
     }
 }
@@ -508,16 +543,16 @@ fn a_policy_of_its_own_goes_before_the_rule() {
 }
 
 /// Reads, corrects and reads again until nothing is corrected; gives the number of corrections and the time.
-fn fight(engine: &mut Engine, mut now: Timestamp) -> (usize, Timestamp) {
+fn flap(engine: &mut Engine, mut now: Timestamp) -> (usize, Timestamp) {
     let mut corrections = 0;
     loop {
-        let call = engine.next_call(now).unwrap();
+        let call = engine.next_call(now, 0).unwrap();
         assert_eq!(call.work, Work::Watch);
         engine.finish(&key("web"), differs(), now, JITTER);
-        match engine.next_call(now) {
+        match engine.next_call(now, 0) {
             Some(call) => {
                 assert_eq!(call.work, Work::Send(Cause::Drifted));
-                engine.finish(&key("web"), Ending::Accepted, now, JITTER);
+                engine.finish(&key("web"), accepted(), now, JITTER);
                 corrections += 1;
             }
             None => return (corrections, now),
@@ -527,30 +562,30 @@ fn fight(engine: &mut Engine, mut now: Timestamp) -> (usize, Timestamp) {
 }
 
 #[test]
-fn a_fight_ends_after_three_corrections_until_an_hour_passed_or_the_manifest_changes() {
+fn flapping_ends_after_three_corrections_until_an_hour_passed_or_the_manifest_changes() {
     for changes in [true, false] {
         let mut engine = watching(DriftMode::Correct, [applied("web", "1")]);
         engine.observe(folder([("web", "1")]), at(0));
-        let (corrections, now) = fight(&mut engine, at(0));
+        let (corrections, now) = flap(&mut engine, at(0));
         assert_eq!(corrections, 3);
-        assert_eq!(engine.standing(&key("web"), now).unwrap().fights_until, Some(at(3600)));
+        assert_eq!(engine.standing(&key("web"), now).unwrap().flaps_until, Some(at(3600)));
         if changes {
             engine.observe(folder([("web", "2")]), now);
-            assert_eq!(engine.next_call(now).unwrap().work, Work::Decide(Cause::Changed), "live is known to differ");
+            assert_eq!(engine.next_call(now, 0).unwrap().work, Work::Decide(Cause::Changed), "live is known to differ");
             engine.finish(&key("web"), differs(), now, JITTER);
-            assert_eq!(engine.next_call(now).unwrap().work, Work::Send(Cause::Changed));
-            engine.finish(&key("web"), Ending::Accepted, now, JITTER);
+            assert_eq!(engine.next_call(now, 0).unwrap().work, Work::Send(Cause::Changed));
+            engine.finish(&key("web"), accepted(), now, JITTER);
             let next = engine.next_wake(now).unwrap();
-            assert_eq!(fight(&mut engine, next).0, 3);
+            assert_eq!(flap(&mut engine, next).0, 3);
         } else {
             let mut reads = 0;
             let mut now = now;
             while now < at(3600) {
                 now = engine.next_wake(now).unwrap();
-                assert_eq!(engine.next_call(now).unwrap().work, Work::Watch);
+                assert_eq!(engine.next_call(now, 0).unwrap().work, Work::Watch);
                 engine.finish(&key("web"), differs(), now, JITTER);
                 reads += 1;
-                if engine.next_call(now).is_some() {
+                if engine.next_call(now, 0).is_some() {
                     break;
                 }
             }
@@ -560,12 +595,12 @@ fn a_fight_ends_after_three_corrections_until_an_hour_passed_or_the_manifest_cha
 }
 
 #[test]
-fn a_fight_is_not_forgotten_over_a_restart() {
+fn flapping_is_not_forgotten_over_a_restart() {
     let mut engine = watching(DriftMode::Correct, [applied("web", "1")]);
     let corrections = vec![at(-900), at(-600), at(-300)];
     engine.recall(&key("web"), Memory { corrections, ..Memory::default() }, at(0));
     engine.observe(folder([("web", "1")]), at(0));
-    assert_eq!(fight(&mut engine, at(0)).0, 0);
+    assert_eq!(flap(&mut engine, at(0)).0, 0);
 }
 
 #[test]
@@ -575,7 +610,7 @@ fn what_was_written_down_after_a_change_by_hand_is_read_before_it_is_sent() {
     assert_eq!(calls(&mut engine, at(0)), ["web"]);
     engine.finish(&key("web"), differs(), at(0), JITTER);
     engine.observe(folder([("web", "2")]), at(1));
-    assert_eq!(engine.next_call(at(1)).unwrap().work, Work::Decide(Cause::Changed));
+    assert_eq!(engine.next_call(at(1), 0).unwrap().work, Work::Decide(Cause::Changed));
     engine.finish(&key("web"), Ending::Adopted, at(1), JITTER);
     assert_eq!(engine.standing(&key("web"), at(1)).unwrap().step, Some(Step::Unchanged));
 }
@@ -583,7 +618,7 @@ fn what_was_written_down_after_a_change_by_hand_is_read_before_it_is_sent() {
 #[test]
 fn a_change_waits_for_no_read_for_drift_of_another_service() {
     let mut engine = Engine::new(
-        Pace { concurrency: 1, ..Pace::default() },
+        Pace { concurrency: 1, ahead: 0, ..Pace::default() },
         Rules { adopt: Adopt::ReadFirst, drift: DriftMode::Report },
         [applied("a", "1"), applied("b", "1")],
     );
@@ -592,7 +627,7 @@ fn a_change_waits_for_no_read_for_drift_of_another_service() {
     engine.observe(folder([("a", "2"), ("b", "2")]), at(1));
     assert_eq!(calls(&mut engine, at(1)), ["b"]);
     engine.finish(&key("a"), same(), at(2), JITTER);
-    engine.finish(&key("b"), Ending::Accepted, at(2), JITTER);
+    engine.finish(&key("b"), accepted(), at(2), JITTER);
     assert_eq!(calls(&mut engine, at(2)), ["a"]);
 }
 
@@ -638,18 +673,18 @@ fn drift_is_corrected_upon_a_read_of_now_alone() {
     let change = Change { path: "external.imagePath".to_owned(), from: Some("x".to_owned()), to: Some("y".to_owned()) };
     let reading = Reading { differences: [change].into(), undecided: [].into(), ..Reading::default() };
     let seen = Seen { compared: desired("web", "1").digest, at: at(-86_400), reading };
-    let memory = Memory { looked_at: Some(at(-86_400)), seen: Some(seen), corrections: Vec::new() };
+    let memory = Memory { looked_at: Some(at(-86_400)), seen: Some(seen), ..Memory::default() };
     for ending in [same(), transient(Delivery::Excluded), rejected()] {
         let mut engine = watching(DriftMode::Correct, [applied("web", "1")]);
         engine.recall(&key("web"), memory.clone(), at(0));
         engine.observe(folder([("web", "1")]), at(0));
-        assert_eq!(engine.next_call(at(0)).unwrap().work, Work::Watch, "it may have been put right since");
+        assert_eq!(engine.next_call(at(0), 0).unwrap().work, Work::Watch, "it may have been put right since");
         engine.finish(&key("web"), ending, at(1), JITTER);
         assert_eq!(calls(&mut engine, at(1)), [""; 0]);
         assert_eq!(engine.next_wake(at(1)), Some(at(301)));
-        assert_eq!(engine.next_call(at(301)).unwrap().work, Work::Watch);
+        assert_eq!(engine.next_call(at(301), 0).unwrap().work, Work::Watch);
         engine.finish(&key("web"), differs(), at(302), JITTER);
-        assert_eq!(engine.next_call(at(302)).unwrap().work, Work::Send(Cause::Drifted));
+        assert_eq!(engine.next_call(at(302), 0).unwrap().work, Work::Send(Cause::Drifted));
     }
 }
 
@@ -664,7 +699,7 @@ fn drift_that_is_to_be_corrected_from_now_on_is_read_first_and_before_others() {
     let mut corrected = folder([("a", "1"), ("b", "1")]);
     corrected.get_mut(&key("b")).unwrap().policy.drift = Some(DriftMode::Correct);
     engine.observe(corrected, at(200));
-    let call = engine.next_call(at(300)).unwrap();
+    let call = engine.next_call(at(300), 0).unwrap();
     assert_eq!((call.key, call.work), (key("b"), Work::Watch));
 }
 
@@ -672,41 +707,41 @@ fn drift_that_is_to_be_corrected_from_now_on_is_read_first_and_before_others() {
 fn times_that_are_still_to_come_count_for_nothing() {
     let mut engine = watching(DriftMode::Correct, [applied("web", "1")]);
     let later = at(90 * 86_400);
-    let memory = Memory { looked_at: Some(later), seen: None, corrections: vec![later; 3] };
+    let memory = Memory { looked_at: Some(later), corrections: vec![later; 3], ..Memory::default() };
     engine.recall(&key("web"), memory, at(0));
     engine.observe(folder([("web", "1")]), at(0));
-    assert_eq!(engine.next_call(at(0)).unwrap().work, Work::Watch);
+    assert_eq!(engine.next_call(at(0), 0).unwrap().work, Work::Watch);
     engine.finish(&key("web"), differs(), at(0), JITTER);
-    assert_eq!(engine.next_call(at(0)).unwrap().work, Work::Send(Cause::Drifted));
+    assert_eq!(engine.next_call(at(0), 0).unwrap().work, Work::Send(Cause::Drifted));
 }
 
 #[test]
-fn a_manifest_that_changed_while_nobody_looked_ends_a_fight() {
+fn a_manifest_that_changed_while_nobody_looked_ends_the_flapping() {
     let mut engine = watching(DriftMode::Correct, [applied("web", "1")]);
     let corrections = vec![at(-900), at(-600), at(-300)];
     engine.recall(&key("web"), Memory { corrections, ..Memory::default() }, at(0));
     engine.observe(folder([("web", "2")]), at(0));
     assert_eq!(calls(&mut engine, at(0)), ["web"]);
-    engine.finish(&key("web"), Ending::Accepted, at(0), JITTER);
-    assert_eq!(engine.standing(&key("web"), at(0)).unwrap().fights_until, None);
+    engine.finish(&key("web"), accepted(), at(0), JITTER);
+    assert_eq!(engine.standing(&key("web"), at(0)).unwrap().flaps_until, None);
 }
 
 #[test]
-fn a_correction_whose_answer_was_lost_counts_in_a_fight() {
+fn a_correction_whose_answer_was_lost_counts_as_one() {
     let mut engine = watching(DriftMode::Correct, [applied("web", "1")]);
     engine.observe(folder([("web", "1")]), at(0));
     let mut now = at(0);
     for _ in 0..3 {
-        assert_eq!(engine.next_call(now).unwrap().work, Work::Watch);
+        assert_eq!(engine.next_call(now, 0).unwrap().work, Work::Watch);
         engine.finish(&key("web"), differs(), now, JITTER);
-        assert_eq!(engine.next_call(now).unwrap().work, Work::Send(Cause::Drifted));
-        engine.finish(&key("web"), transient(Delivery::Unknown), now, JITTER);
+        assert_eq!(engine.next_call(now, 0).unwrap().work, Work::Send(Cause::Drifted));
+        engine.finish(&key("web"), transient(unknown()), now, JITTER);
         now = engine.next_wake(now).unwrap();
-        assert_eq!(engine.next_call(now).unwrap().work, Work::Decide(Cause::InDoubt));
+        assert_eq!(engine.next_call(now, 0).unwrap().work, Work::Decide(Cause::InDoubt));
         engine.finish(&key("web"), Ending::Adopted, now, JITTER);
         now = engine.next_wake(now).unwrap();
     }
-    assert!(engine.standing(&key("web"), now).unwrap().fights_until.is_some());
+    assert!(engine.standing(&key("web"), now).unwrap().flaps_until.is_some());
 }
 
 #[test]
@@ -715,7 +750,239 @@ fn a_change_to_what_drifted_may_use_the_reserve_for_its_read() {
     engine.observe(folder([("web", "1")]), at(0));
     assert_eq!(calls(&mut engine, at(0)), ["web"]);
     engine.finish(&key("web"), differs(), at(0), JITTER);
-    engine.note_quota(Window { limit: 1000, remaining: 90, resets_at: at(3000) });
+    engine.note_quota(Window { limit: 1000, remaining: 90, resets_at: at(3000) }, at(0));
     engine.observe(folder([("web", "2")]), at(1));
-    assert_eq!(engine.next_call(at(1)).unwrap().work, Work::Decide(Cause::Changed));
+    assert_eq!(engine.next_call(at(1), 0).unwrap().work, Work::Decide(Cause::Changed));
+}
+
+fn outage() -> Ending {
+    let delivery = Delivery::Unknown { until: at(100) };
+    Ending::Transient { error: "503".to_owned(), delivery, wait: Duration::ZERO, scope: Scope::Api }
+}
+
+#[test]
+fn two_services_that_meet_an_outage_stop_all_calls_and_one_good_answer_lets_them_go_on() {
+    let names: Vec<String> = (0..20).map(|number| format!("s{number:02}")).collect();
+    let mut engine = engine(Pace::default(), names.iter().map(|name| applied(name, "1")));
+    engine.observe(names.iter().map(|name| (key(name), desired(name, "2"))).collect(), at(0));
+    let first = calls(&mut engine, at(0));
+    assert_eq!(first.len(), 4, "an API that has not answered yet is not met with all calls at once");
+    for name in &first {
+        engine.finish(&key(name), outage(), at(0), 0.0);
+    }
+    assert!(engine.gate().is_unreachable());
+    let (mut now, mut probes) = (at(0), 0);
+    while now < at(600) {
+        let wake = engine.next_wake(now).unwrap();
+        assert!(calls(&mut engine, later(now, Duration::from_millis(500))).is_empty(), "between two probes");
+        now = wake;
+        let probe = calls(&mut engine, now);
+        assert_eq!(probe.len(), 1, "one probe at a time");
+        engine.finish(&key(&probe[0]), outage(), now, 0.0);
+        probes += 1;
+    }
+    assert!((20..=26).contains(&probes), "{probes}");
+    now = engine.next_wake(now).unwrap();
+    let call = engine.next_call(now, 0).unwrap();
+    engine.finish(&call.key, if call.work == Work::Decide(Cause::InDoubt) { differs() } else { accepted() }, now, 0.0);
+    assert!(!engine.gate().is_unreachable());
+    assert_eq!(calls(&mut engine, now).len(), 12, "everything goes on at once");
+}
+
+#[test]
+fn one_service_that_fails_again_and_again_stops_no_other() {
+    let mut engine = engine(Pace::default(), [applied("bad", "1"), applied("good", "1")]);
+    engine.observe(folder([("bad", "2"), ("good", "2")]), at(0));
+    assert_eq!(calls(&mut engine, at(0)), ["bad", "good"]);
+    engine.finish(&key("good"), accepted(), at(0), JITTER);
+    for round in 0..3 {
+        engine.finish(&key("bad"), outage(), at(round * 1000), JITTER);
+        assert!(!engine.gate().is_unreachable());
+        let _ = calls(&mut engine, at(round * 1000 + 999));
+    }
+}
+
+#[test]
+fn no_connection_stops_all_calls_at_once() {
+    let mut engine = engine(Pace::default(), [applied("a", "1"), applied("b", "1")]);
+    engine.observe(folder([("a", "2"), ("b", "2")]), at(0));
+    assert_eq!(calls(&mut engine, at(0)), ["a", "b"]);
+    let delivery = Delivery::Excluded;
+    let ending =
+        Ending::Transient { error: "refused".to_owned(), delivery, wait: Duration::ZERO, scope: Scope::Network };
+    engine.finish(&key("a"), ending, at(0), 0.0);
+    assert!(engine.gate().is_unreachable());
+    engine.finish(&key("b"), accepted(), at(0), 0.0);
+    assert_eq!(calls(&mut engine, at(0)), ["a"], "it was not the API's after all");
+}
+
+#[test]
+fn a_bare_429_holds_its_service_and_a_second_one_all() {
+    let mut engine = engine(Pace::default(), [applied("a", "1"), applied("b", "1"), applied("c", "1")]);
+    engine.observe(folder([("a", "2"), ("b", "2")]), at(0));
+    assert_eq!(calls(&mut engine, at(0)), ["a", "b"]);
+    let bare = || Ending::Limited { error: "slow down".to_owned(), wait: Duration::from_secs(60), told: false };
+    engine.finish(&key("a"), bare(), at(0), JITTER);
+    assert_eq!(engine.gate().limited(at(0)), None);
+    engine.observe(folder([("a", "2"), ("b", "2"), ("c", "2")]), at(1));
+    assert_eq!(calls(&mut engine, at(1)), ["c"]);
+    engine.finish(&key("b"), bare(), at(2), JITTER);
+    assert!(engine.gate().limited(at(3)).is_some());
+}
+
+#[test]
+fn a_read_before_a_lost_request_has_had_its_time_proves_nothing_unless_it_shows_the_content() {
+    let mut engine = reading_first([applied("web", "1")]);
+    engine.observe(folder([("web", "2")]), at(0));
+    assert_eq!(calls(&mut engine, at(0)), ["web"]);
+    engine.finish(&key("web"), transient(Delivery::Unknown { until: at(35) }), at(0), JITTER);
+    assert_eq!(engine.next_call(at(1), 0).unwrap().work, Work::Decide(Cause::InDoubt), "what is there ends the doubt");
+    engine.finish(&key("web"), differs(), at(2), JITTER);
+    assert_eq!(engine.phase(&key("web")), Some(Phase::Settling { until: at(35) }));
+    assert_eq!(calls(&mut engine, at(34)), [""; 0]);
+    assert_eq!(engine.next_wake(at(34)), Some(at(35)));
+    assert_eq!(engine.next_call(at(35), 0).unwrap().work, Work::Decide(Cause::InDoubt));
+    engine.finish(&key("web"), differs(), at(36), JITTER);
+    assert_eq!(engine.next_call(at(36), 0).unwrap().work, Work::Send(Cause::InDoubt));
+}
+
+#[test]
+fn newer_content_waits_for_no_lost_request_and_is_verified_after_its_time() {
+    let mut engine = reading_first([applied("web", "1")]);
+    engine.observe(folder([("web", "2")]), at(0));
+    assert_eq!(calls(&mut engine, at(0)), ["web"]);
+    engine.finish(&key("web"), transient(Delivery::Unknown { until: at(35) }), at(0), JITTER);
+    engine.observe(folder([("web", "3")]), at(1));
+    assert_eq!(engine.next_call(at(1), 0).unwrap().work, Work::Decide(Cause::InDoubt));
+    engine.finish(&key("web"), differs(), at(2), JITTER);
+    assert_eq!(engine.next_call(at(2), 0).unwrap().work, Work::Send(Cause::InDoubt), "at once");
+    engine.finish(&key("web"), accepted(), at(3), JITTER);
+    assert!(!engine.is_settled());
+    assert_eq!(calls(&mut engine, at(34)), [""; 0]);
+    assert_eq!(
+        engine.next_call(at(35), 0).unwrap().work,
+        Work::Decide(Cause::InDoubt),
+        "did the older one come after it?"
+    );
+    engine.finish(&key("web"), differs(), at(36), JITTER);
+    assert_eq!(engine.next_call(at(36), 0).unwrap().work, Work::Send(Cause::InDoubt), "it did");
+    engine.finish(&key("web"), accepted(), at(37), JITTER);
+    assert!(engine.is_settled() && calls(&mut engine, at(100)).is_empty());
+}
+
+fn with_command(name: &str, command: &str) -> Desired {
+    let docker = crate::model::Docker::new(crate::model::DockerConfig::CustomCommand, None, Some(command.to_owned()));
+    let external = External { credentials: None, image_path: ImagePath::new("nginx:1").unwrap() };
+    let update = DeploymentUpdate::External { docker: Some(docker.unwrap()), external };
+    Desired::new(&key(name), update, Policy::default(), Place { file: "a.yaml".into(), line: 1 })
+}
+
+fn lacks_command() -> Ending {
+    let path = "docker.customCommand".to_owned();
+    let change = Change { path, from: None, to: Some("y".to_owned()) };
+    Ending::Read(Reading { differences: [change].into(), ..Reading::default() })
+}
+
+#[test]
+fn a_part_that_is_not_in_effect_is_sent_alone_once_and_then_left_alone() {
+    for drift in [DriftMode::Report, DriftMode::Correct] {
+        let mut engine = watching(drift, [applied("web", "0")]);
+        engine.observe([(key("web"), with_command("web", "run"))].into(), at(0));
+        assert_eq!(calls(&mut engine, at(0)), ["web"]);
+        engine.finish(&key("web"), accepted(), at(0), JITTER);
+        assert_eq!(engine.next_wake(at(0)), Some(at(10)), "its read comes first in its turn");
+        let call = engine.next_call(at(10), 0).unwrap();
+        assert!(call.work == Work::Watch && call.fresh);
+        engine.finish(&key("web"), lacks_command(), at(10), JITTER);
+        assert_eq!(engine.standing(&key("web"), at(10)).unwrap().effect, Effect::Missing);
+        assert_eq!(engine.next_call(at(10), 0).unwrap().work, Work::Send(Cause::NotInEffect));
+        engine.finish(&key("web"), accepted(), at(11), JITTER);
+        let wake = engine.next_wake(at(11)).unwrap();
+        assert_eq!(engine.next_call(wake, 0).unwrap().work, Work::Watch);
+        engine.finish(&key("web"), lacks_command(), wake, JITTER);
+        assert_eq!(engine.standing(&key("web"), wake).unwrap().effect, Effect::LeftAlone);
+        let told = engine.take_events().into_iter().filter(|event| matches!(event, Event::NotInEffect { .. }));
+        assert_eq!(told.count(), 2);
+        assert_eq!(calls(&mut engine, wake), [""; 0], "{drift:?}");
+    }
+}
+
+#[test]
+fn that_drift_is_gone_is_said_after_a_read_and_not_after_an_acceptance() {
+    let mut engine = watching(DriftMode::Correct, [applied("web", "1")]);
+    engine.observe(folder([("web", "1")]), at(0));
+    assert_eq!(calls(&mut engine, at(0)), ["web"]);
+    engine.finish(&key("web"), differs(), at(0), JITTER);
+    let gone =
+        |engine: &mut Engine| engine.take_events().into_iter().any(|event| matches!(event, Event::DriftGone { .. }));
+    assert_eq!(calls(&mut engine, at(0)), ["web"]);
+    engine.finish(&key("web"), accepted(), at(1), JITTER);
+    assert!(!gone(&mut engine));
+    let wake = engine.next_wake(at(1)).unwrap();
+    assert_eq!(calls(&mut engine, wake), ["web"]);
+    engine.finish(&key("web"), same(), wake, JITTER);
+    assert!(gone(&mut engine));
+}
+
+#[test]
+fn a_suspension_follows_the_wall_clock_when_it_jumps() {
+    let until = at(86_400);
+    let mut suspended = folder([("web", "2")]);
+    suspended.get_mut(&key("web")).unwrap().policy.suspend = Suspend::Yes { reason: None, until: Some(until) };
+    let mut engine = reading_first([applied("web", "1")]);
+    engine.observe(suspended, at(0));
+    assert_eq!(calls(&mut engine, at(10)), [""; 0]);
+    engine.set_wall_clock(at(86_400 - 50), at(10));
+    assert_eq!(engine.next_wake(at(10)), Some(at(60)), "the clock was a day behind");
+    engine.set_wall_clock(at(20), at(20));
+    assert_eq!(calls(&mut engine, at(61)), [""; 0], "and is set back");
+    engine.set_wall_clock(until, at(70));
+    assert_eq!(calls(&mut engine, at(70)), ["web"]);
+}
+
+#[test]
+fn looking_on_request_lets_one_call_through_a_pause() {
+    let mut engine = engine(Pace::default(), []);
+    engine.pause(at(3600), "rate limit".to_owned());
+    engine.observe(folder([("a", "1"), ("b", "1")]), at(0));
+    assert_eq!(calls(&mut engine, at(0)), [""; 0]);
+    engine.retry_all(at(0));
+    assert_eq!(calls(&mut engine, at(0)), ["a"]);
+    engine.finish(&key("a"), accepted(), at(1), JITTER);
+    assert_eq!(calls(&mut engine, at(2)), [""; 0]);
+}
+
+#[test]
+fn what_somebody_else_sent_already_has_each_service_read_before_an_update_for_an_hour() {
+    let mut engine = watching(DriftMode::Report, [applied("a", "1"), applied("b", "1")]);
+    engine.observe(folder([("a", "1"), ("b", "1")]), at(0));
+    let mut now = at(0);
+    for shown in [same(), same(), differs(), differs()] {
+        let call = engine.next_call(now, 0).unwrap();
+        engine.finish(&call.key, shown, now, JITTER);
+        now = engine.next_wake(now).unwrap();
+    }
+    let told = engine.take_events().into_iter().filter(|event| matches!(event, Event::SomebodyElse { .. })).count();
+    assert_eq!(told, 1, "two services within the hour");
+}
+
+#[test]
+fn a_pass_checks_updates_of_several_parts_at_its_end_and_no_others() {
+    let pace = Pace { watch_period: None, check_after: Duration::ZERO, reserve_percent: 0, ..Pace::default() };
+    let rules = Rules { adopt: Adopt::ReadFirst, drift: DriftMode::Report };
+    let mut engine = Engine::new(pace, rules, [applied("a", "0"), applied("b", "0")]);
+    engine.note_quota(Window { limit: 1000, remaining: 900, resets_at: at(3600) }, at(0));
+    engine.observe([(key("a"), with_command("a", "run")), (key("b"), desired("b", "2"))].into(), at(0));
+    assert_eq!(calls(&mut engine, at(0)), ["a", "b"]);
+    engine.finish(&key("a"), accepted(), at(0), JITTER);
+    assert_eq!(calls(&mut engine, at(0)), ["a"], "one part of it may not be in effect");
+    engine.finish(&key("b"), accepted(), at(0), JITTER);
+    engine.finish(&key("a"), lacks_command(), at(1), JITTER);
+    let call = engine.next_call(at(1), 0).unwrap();
+    assert_eq!((call.key, call.work), (key("a"), Work::Send(Cause::NotInEffect)));
+    engine.finish(&key("a"), accepted(), at(1), JITTER);
+    assert!(!engine.is_settled());
+    assert_eq!(engine.next_call(at(1), 0).unwrap().work, Work::Watch);
+    engine.finish(&key("a"), same(), at(1), JITTER);
+    assert!(engine.is_settled() && engine.next_call(at(1), 0).is_none());
 }

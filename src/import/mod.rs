@@ -285,7 +285,7 @@ impl<H: Fn(Heard)> Job<'_, H> {
                 Err("a manifest that has a problem names it; hint: `truenorth validate` shows the problem".to_owned())
             }
             Ok(true) if !replace => Err(format!(
-                "`{place}` is there, and is no valid manifest of this service; hint: --force writes over it"
+                "`{place}` is there, and is not a valid manifest of this service; hint: --force writes over it"
             )),
             Ok(_) => Ok(true),
             Err(error) => Err(format!("cannot look for `{place}`: {error}")),

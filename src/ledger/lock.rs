@@ -25,6 +25,8 @@ const BETWEEN_TRIES: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub(super) struct Lock {
     file: File,
+    /// Locked while the ledger cannot be written: a lock needs no room on a disk that is full.
+    folder: Option<File>,
     path: PathBuf,
     /// The file as the holder before left it; nothing where there was none.
     pub(super) found: Option<Stamp>,
@@ -35,6 +37,8 @@ pub(super) struct Lock {
 pub struct Holder {
     /// Its pid, where it could be read; a number of its own pid namespace.
     pub pid: Option<u32>,
+    /// Whether it could write the ledger when it tried last.
+    pub writes: bool,
 }
 
 impl Lock {
@@ -70,7 +74,15 @@ impl Lock {
         }
         let found = file.metadata().map_err(failed("look at"))?;
         let found = (found.len() > 0).then(|| Stamp::new(&found));
-        Ok(Self { file, path, found })
+        // A file system that locks no folders only shows less to readers.
+        Ok(Self { file, folder: File::open(dir).ok(), path, found })
+    }
+
+    /// Shows readers whether the ledger can be written.
+    pub(super) fn show(&self, writes: bool) {
+        if let Some(folder) = &self.folder {
+            let _ = if writes { folder.unlock() } else { folder.try_lock().map_err(io::Error::from) };
+        }
     }
 
     /// Writes down who holds it, and gives what the file is from now on.
@@ -96,7 +108,11 @@ pub(super) fn holder(dir: &Path) -> Result<Option<Holder>, ReadError> {
     // A shared lock, for as long as this function lasts: the pid alone could be that of a process long gone.
     match file.try_lock_shared() {
         Ok(()) => Ok(None),
-        Err(TryLockError::WouldBlock) => Ok(Some(Holder { pid: read_pid(&mut file) })),
+        Err(TryLockError::WouldBlock) => {
+            let shown = File::open(dir).map(|folder| folder.try_lock_shared());
+            let writes = !matches!(shown, Ok(Err(TryLockError::WouldBlock)));
+            Ok(Some(Holder { pid: read_pid(&mut file), writes }))
+        }
         Err(TryLockError::Error(source)) => Err(ReadError::Lock { path, source }),
     }
 }

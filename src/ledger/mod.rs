@@ -54,7 +54,8 @@ pub use error::{OpenError, ReadError, StoreError, WriteError};
 pub use lock::Holder;
 pub use reader::Reader;
 pub use records::{
-    Adoption, AppliedMark, AppliedRecord, CallId, End, HistoryEntry, Intent, Outcome, Pause, Sighting, Turned,
+    Adoption, AppliedMark, AppliedRecord, CallId, Decider, End, Halt, HistoryEntry, Intent, Outcome, Pause, Sighting,
+    StateRecord, States, Turned,
 };
 pub use traces::Traces;
 
@@ -212,26 +213,40 @@ impl Ledger {
         .await
     }
 
-    /// Puts on disk that the API serves no other update call than PATCH any more; durable when it returns.
+    /// Puts on disk whether updates go out as PATCH; durable when it returns.
     ///
     /// # Errors
-    /// The store could not take it.
-    pub async fn turn_to_patch(&self, turned: Turned) -> Result<(), WriteError> {
-        self.write(move |connection| Ok(sql::turn_to_patch(connection, &turned)?)).await
+    /// The store could not take it. What was there stays.
+    pub async fn set_turned(&self, turned: Option<Turned>) -> Result<(), WriteError> {
+        self.write(move |connection| Ok(sql::set_turned(connection, turned.as_ref())?)).await
+    }
+
+    /// Writes the states of services that changed, and by what they were decided, for whoever reads the ledger; `None`
+    /// takes one out. Durable when it returns.
+    ///
+    /// # Errors
+    /// The store could not take it. What was there stays.
+    pub async fn set_states(
+        &self,
+        states: Vec<(ServiceKey, Option<StateRecord>)>,
+        decider: Decider,
+        at: Timestamp,
+    ) -> Result<(), WriteError> {
+        self.write(move |connection| Ok(sql::set_states(connection, &states, &decider, at)?)).await
     }
 
     /// Puts the rate limit's window on disk, for whoever reads beside this process; durable when it returns.
     ///
     /// # Errors
     /// The store could not take it. What was there stays.
-    pub async fn set_quota(&self, window: Window) -> Result<(), WriteError> {
-        self.write(move |connection| Ok(sql::keep_quota(connection, &window)?)).await
+    pub async fn set_quota(&self, window: Window, at: Timestamp) -> Result<(), WriteError> {
+        self.write(move |connection| Ok(sql::keep_quota(connection, &window, at)?)).await
     }
 
     /// Keeps the rate limit's window over a restart, with whatever is written next. It is a hint: where the queue is
     /// full or the disk fails it is lost, and the next answer says it again.
-    pub fn keep_quota(&self, window: Window) {
-        self.hint("quota", move |connection| Ok(sql::keep_quota(connection, &window)?));
+    pub fn keep_quota(&self, window: Window, at: Timestamp) {
+        self.hint("quota", move |connection| Ok(sql::keep_quota(connection, &window, at)?));
     }
 
     /// Why the store took nothing the last time that something was to be written; `None` where it did.

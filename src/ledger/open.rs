@@ -265,7 +265,7 @@ fn corrupt(store: &Path, what: &str) -> OpenError {
 
 pub(super) fn failed(store: &Path, action: &'static str, source: rusqlite::Error) -> OpenError {
     match source.sqlite_error_code() {
-        Some(ErrorCode::NotADatabase) => corrupt(store, "it is no SQLite database"),
+        Some(ErrorCode::NotADatabase) => corrupt(store, "it is not an SQLite database"),
         Some(ErrorCode::DatabaseCorrupt) => corrupt(store, "its structure is broken"),
         // SQLite does not tell why the system refused; whoever asks the system hears it.
         Some(ErrorCode::CannotOpen | ErrorCode::SystemIoFailure) if let Err(source) = ask_system(store) => {

@@ -19,10 +19,10 @@ use super::folder::beside;
 use super::mark::{Left, Stamp};
 use super::open::{self, Found};
 use super::{
-    AppliedMark, AppliedRecord, HistoryEntry, Holder, OpenError, Pause, ReadError, Sighting, Turned, folder, lock,
-    schema, sql,
+    AppliedMark, AppliedRecord, HistoryEntry, Holder, OpenError, Pause, ReadError, Sighting, States, Turned, folder,
+    lock, schema, sql,
 };
-use crate::engine::Window;
+use crate::engine::{Unsettled, Window};
 use crate::model::{ApiPlace, Known, ServiceKey, ServiceKind};
 
 /// How often a read is done again because the file moved. Once is the rule: then the log is there.
@@ -192,7 +192,56 @@ impl Reader {
     /// # Errors
     /// The file cannot be read.
     pub fn quota(&self) -> Result<Option<Window>, ReadError> {
+        Ok(self.kept_quota()?.map(|(window, _)| window))
+    }
+
+    /// The same, with when it was kept.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn kept_quota(&self) -> Result<Option<(Window, Timestamp)>, ReadError> {
         self.read(sql::quota)
+    }
+
+    /// Services for which a call was begun whose end is not recorded.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn open_calls(&self) -> Result<Vec<ServiceKey>, ReadError> {
+        self.read(sql::open_calls)
+    }
+
+    /// The state of each service as an engine decided it last; nothing where none wrote any.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn states(&self) -> Result<Option<States>, ReadError> {
+        self.read(sql::states)
+    }
+
+    /// Requests whose end is not known, and that may still take effect.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn unsettled(&self) -> Result<Vec<(ServiceKey, Unsettled)>, ReadError> {
+        self.read(sql::unsettled)
+    }
+
+    /// The bodies that a service may have instead of what is desired: what was applied last (`None` where nothing was),
+    /// and what may still arrive.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn others(&self, key: &ServiceKey) -> Result<Vec<Option<String>>, ReadError> {
+        self.read(|connection| sql::others(connection, key))
+    }
+
+    /// Services of whose last accepted update no read has shown the effect, and whether that was the missing part alone.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn unread(&self) -> Result<Vec<(ServiceKey, bool)>, ReadError> {
+        self.read(sql::unread)
     }
 
     /// Whether the API was found to serve no other update call than PATCH.

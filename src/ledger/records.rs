@@ -1,15 +1,16 @@
 //! The nouns of the ledger: what goes in and what comes out. Times are kept to the millisecond.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::model::{Cause, DeploymentUpdate, Digest, Place, Revision, ServiceKey, ServiceKind};
-use crate::plan::Seen;
+use crate::model::{Cause, DeploymentUpdate, Digest, Place, Revision, ServiceKey, ServiceKind, ServiceState};
+use crate::plan::{Rules, Seen};
 
 /// Names one call in the ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct CallId(pub(super) i64);
+pub struct CallId(pub i64);
 
 /// A call that is about to be made.
 #[derive(Clone, Debug)]
@@ -30,6 +31,10 @@ pub struct Intent {
     pub attempt: u32,
     /// When.
     pub at: Timestamp,
+    /// When its request can no longer take effect, if its end stays unknown.
+    pub settles_at: Timestamp,
+    /// The service's type, where it was read just before.
+    pub kind: Option<ServiceKind>,
 }
 
 /// How a call ended.
@@ -82,7 +87,7 @@ pub struct Adoption {
     pub revision: Revision,
     /// The manifest that asks for it.
     pub place: Place,
-    /// When live was read.
+    /// When the read of live began that shows it.
     pub at: Timestamp,
 }
 
@@ -93,6 +98,8 @@ pub struct Pause {
     pub until: Timestamp,
     /// Why, for people; kept up to [`Outcome::MAX_MESSAGE`].
     pub reason: String,
+    /// When it was set, by the same clock.
+    pub set_at: Timestamp,
 }
 
 /// A service was read.
@@ -108,11 +115,63 @@ pub struct Sighting {
     pub failure: Option<String>,
 }
 
-/// The API serves no other update call than PATCH any more.
+/// The state of a service, as the engine decided it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateRecord {
+    /// The state.
+    pub state: ServiceState,
+    /// Since when.
+    pub since: Timestamp,
+    /// Until when, where that is a time.
+    pub until: Option<Timestamp>,
+    /// Why, where there is more to say; kept up to [`Outcome::MAX_MESSAGE`].
+    pub reason: Option<String>,
+    /// What its manifest said then.
+    pub digest: Option<Digest>,
+    /// Failed attempts at that content.
+    pub attempts: u32,
+}
+
+/// The states of services, and who decided them.
+#[derive(Clone, Debug)]
+pub struct States {
+    /// When they were written last.
+    pub at: Timestamp,
+    /// Who decided them.
+    pub decider: Decider,
+    /// The state of each service.
+    pub of: HashMap<ServiceKey, StateRecord>,
+}
+
+/// By what the states of services were decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decider {
+    /// What was done where a manifest alone does not decide.
+    pub rules: Rules,
+    /// The part of the rate limit's window that only changes may use, in percent.
+    pub reserve_percent: u8,
+    /// What all calls waited for, if they did.
+    pub halt: Option<Halt>,
+}
+
+/// What all calls wait for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Halt {
+    /// The state of a service for which a call is due.
+    pub state: ServiceState,
+    /// When a call is tried again.
+    pub until: Timestamp,
+    /// Why; kept up to [`Outcome::MAX_MESSAGE`].
+    pub reason: String,
+}
+
+/// Updates go out as PATCH, because the API refused the other call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Turned {
     /// When that was found.
     pub at: Timestamp,
+    /// Which version of truenorth found it; an older ledger does not say.
+    pub version: Option<String>,
     /// What the other call was answered; kept up to [`Outcome::MAX_MESSAGE`].
     pub reason: String,
 }

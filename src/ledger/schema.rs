@@ -12,8 +12,12 @@ pub(super) const APPLICATION_ID: i64 = 0x744e_7468;
 pub(super) const MARKED: i64 = 3;
 
 /// What leads from one format to the next, a file each; the format's number is how many were carried out.
-pub(super) const STEPS: &[&str] =
-    &[include_str!("steps/1-calls.sql"), include_str!("steps/2-live.sql"), include_str!("steps/3-ledger.sql")];
+pub(super) const STEPS: &[&str] = &[
+    include_str!("steps/1-calls.sql"),
+    include_str!("steps/2-live.sql"),
+    include_str!("steps/3-ledger.sql"),
+    include_str!("steps/4-unsettled.sql"),
+];
 
 /// The application id and the format of a store.
 pub(super) fn identity(connection: &Connection) -> rusqlite::Result<(i64, i64)> {
@@ -23,7 +27,11 @@ pub(super) fn identity(connection: &Connection) -> rusqlite::Result<(i64, i64)> 
 
 /// Lets a ledger of an earlier format be read as one of the newest: what it lacks is there as views of this connection.
 pub(super) fn read_as_newest(connection: &Connection, format: i64) -> rusqlite::Result<()> {
-    let lacking = [(2, include_str!("steps/read-before-2.sql")), (3, include_str!("steps/read-before-3.sql"))];
+    let lacking = [
+        (2, include_str!("steps/read-before-2.sql")),
+        (3, include_str!("steps/read-before-3.sql")),
+        (4, include_str!("steps/read-before-4.sql")),
+    ];
     lacking.into_iter().filter(|(since, _)| format < *since).try_for_each(|(_, views)| connection.execute_batch(views))
 }
 

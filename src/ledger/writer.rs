@@ -185,6 +185,7 @@ impl Writer {
     }
 
     fn tell(&self, committed: &Result<(), WriteError>) {
+        self.lock.show(committed.is_ok());
         *self.failing.lock().unwrap_or_else(PoisonError::into_inner) = committed.as_ref().err().cloned();
     }
 

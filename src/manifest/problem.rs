@@ -43,6 +43,9 @@ pub(super) struct Excerpt {
 #[serde(transparent)]
 pub struct Warning(pub Problem);
 
+/// What to do about a token that is in the folder.
+const TOKEN_HINT: &str = "remove it, and replace the token in Northflank: whoever can read the folder has it";
+
 impl Problem {
     /// A problem of a file as a whole: it cannot be read, is a pipe, is too large. It stands at 1:1.
     #[must_use]
@@ -64,6 +67,24 @@ impl Problem {
         let Excerpt { text, start, end } = self.excerpt.as_ref()?;
         let rest = text.get(*start..)?;
         if rest.starts_with(['{', '[']) { Some(rest) } else { text.get(*start..*end) }
+    }
+
+    /// The same problem without a word of the file, where it shows some that must not be shown.
+    #[must_use]
+    pub(crate) fn withheld(self, is_secret: &dyn Fn(&str) -> bool) -> Self {
+        let texts = [Some(self.message.as_str()), Some(&self.path), self.hint.as_deref()];
+        let shown = self.excerpt.as_ref().map(|excerpt| excerpt.text.as_str());
+        if !texts.into_iter().chain([shown]).flatten().any(is_secret) {
+            return self;
+        }
+        let message = "this has a problem, and the API token in it, so no more is shown".to_owned();
+        Self { path: String::new(), message, hint: Some(TOKEN_HINT.to_owned()), excerpt: None, ..self }
+    }
+
+    /// The problem of a manifest that would send the API token somewhere.
+    #[must_use]
+    pub(crate) fn with_token(place: &Place) -> Self {
+        Self::of_document(place, "the manifest contains the API token", Some(TOKEN_HINT.to_owned()))
     }
 
     /// A problem of a document as a whole, such as a second manifest for the same service. It stands where the

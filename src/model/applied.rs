@@ -9,6 +9,17 @@ use super::Digest;
 pub struct Applied {
     /// Its digest.
     pub digest: Digest,
+    /// Whether older content may have come after it: a request that was given up before can still take effect, or could
+    /// have meanwhile. Then a read decides what the service has.
+    pub unverified: bool,
+}
+
+impl Applied {
+    /// Content that nothing speaks against.
+    #[must_use]
+    pub fn new(digest: Digest) -> Self {
+        Self { digest, unverified: false }
+    }
 }
 
 /// What is known of a service's last update. A service of which nothing was ever sent has no entry at all.
@@ -43,6 +54,12 @@ impl Known {
             Self::InDoubt => None,
         }
     }
+
+    /// Whether something older may have come after what was accepted last.
+    #[must_use]
+    pub fn is_unverified(&self) -> bool {
+        matches!(self, Self::Applied(Applied { unverified: true, .. }))
+    }
 }
 
 /// Why an update is sent.
@@ -57,6 +74,8 @@ pub enum Cause {
     InDoubt,
     /// What runs is not what was accepted last: somebody changed it by hand.
     Drifted,
+    /// A part of what was accepted last is not in effect: that part is sent alone.
+    NotInEffect,
 }
 
 impl Cause {
@@ -68,6 +87,7 @@ impl Cause {
             Self::Changed => "changed",
             Self::InDoubt => "in-doubt",
             Self::Drifted => "drifted",
+            Self::NotInEffect => "not-in-effect",
         }
     }
 }

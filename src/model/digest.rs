@@ -16,7 +16,7 @@ pub struct Digest([u8; 32]);
 
 /// A text that is no digest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("is no digest: `sha256:` and 64 hexadecimal digits")]
+#[error("is not a digest: `sha256:` and 64 hexadecimal digits")]
 pub struct InvalidDigest;
 
 #[derive(Serialize)]

@@ -13,6 +13,7 @@ mod key;
 mod live;
 mod policy;
 mod revision;
+mod state;
 mod update;
 
 pub use api_place::ApiPlace;
@@ -24,6 +25,7 @@ pub use key::{Id, InvalidId, ServiceKey};
 pub use live::{Live, LiveExternal, LiveInternal, LiveRuntime, Rollout, ServiceKind};
 pub use policy::{DriftMode, Policy, Suspend, Unnamed};
 pub use revision::{InvalidRevision, Revision};
+pub use state::ServiceState;
 pub use update::{
     BuildServiceId, BuildSha, Buildpack, BuildpackConfig, CredentialsId, DeploymentUpdate, Docker, DockerConfig,
     External, Internal, InvalidField, MissingCommand, RuntimeUpdate,

@@ -85,6 +85,12 @@ impl DriftMode {
             Self::Off => "off",
         }
     }
+
+    /// From the word.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|mode| mode.as_str() == word)
+    }
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ pub enum Revision {
 
 /// A text that is no revision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("is no revision: `git:<commit>`, `git:<commit>+dirty` or `tree:sha256:<digits>`")]
+#[error("is not a revision: `git:<commit>`, `git:<commit>+dirty` or `tree:sha256:<digits>`")]
 pub struct InvalidRevision;
 
 impl fmt::Display for Revision {

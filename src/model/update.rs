@@ -40,6 +40,33 @@ pub enum DeploymentUpdate {
 }
 
 impl DeploymentUpdate {
+    /// Every text that a manifest may choose freely, or nearly.
+    pub fn texts(&self) -> impl Iterator<Item = &str> {
+        let (image, credentials) = match self {
+            Self::External { external, .. } => (Some(external.image_path.as_str()), external.credentials.as_ref()),
+            Self::Internal { .. } | Self::Runtime(_) => (None, None),
+        };
+        let build = match self {
+            Self::Internal { internal, .. } => [
+                Some(internal.id.as_str()),
+                internal.branch.as_deref(),
+                internal.build_id.as_deref(),
+                internal.build_sha.as_ref().map(BuildSha::as_str),
+            ],
+            Self::External { .. } | Self::Runtime(_) => [None; 4],
+        };
+        let docker = self.docker().map(|docker| [docker.custom_entrypoint(), docker.custom_command()]);
+        let buildpack =
+            self.buildpack().map(|pack| [pack.custom_process(), pack.custom_entrypoint(), pack.custom_command()]);
+        let named = [image, credentials.map(CredentialsId::as_str)];
+        named
+            .into_iter()
+            .chain(build)
+            .chain(docker.into_iter().flatten())
+            .chain(buildpack.into_iter().flatten())
+            .flatten()
+    }
+
     /// Docker's settings, in whichever form.
     #[must_use]
     pub fn docker(&self) -> Option<&Docker> {
@@ -69,6 +96,26 @@ impl DeploymentUpdate {
             .buildpack()
             .map(|buildpack| [buildpack.custom_process(), buildpack.custom_entrypoint(), buildpack.custom_command()]);
         docker.into_iter().flatten().chain(buildpack.into_iter().flatten()).flatten()
+    }
+}
+
+impl DeploymentUpdate {
+    /// Whether it says both what is deployed and how that starts, so that the API can take one and not the other.
+    #[must_use]
+    pub fn has_several_parts(&self) -> bool {
+        !matches!(self, Self::Runtime(_)) && (self.docker().is_some() || self.buildpack().is_some())
+    }
+
+    /// How it starts, as an update of its own: what is deployed stays. Nothing where it does not say how it starts.
+    #[must_use]
+    pub fn runtime(&self) -> Option<Self> {
+        let runtime = match (self.buildpack().cloned(), self.docker().cloned()) {
+            (Some(buildpack), Some(docker)) => RuntimeUpdate::Both { buildpack, docker },
+            (Some(buildpack), None) => RuntimeUpdate::Buildpack { buildpack },
+            (None, Some(docker)) => RuntimeUpdate::Docker { docker },
+            (None, None) => return None,
+        };
+        Some(Self::Runtime(runtime))
     }
 }
 

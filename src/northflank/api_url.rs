@@ -18,7 +18,7 @@ pub struct ApiUrl(Url);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum InvalidApiUrl {
     /// No URL at all.
-    #[error("is no URL; write it like `{}`", ApiUrl::DEFAULT)]
+    #[error("is not a URL; write it like `{}`", ApiUrl::DEFAULT)]
     Syntax,
     /// Longer than [`ApiUrl::MAX_BYTES`].
     #[error("is longer than {} bytes", ApiUrl::MAX_BYTES)]

@@ -274,6 +274,13 @@ impl Client {
         scrub::conceal(text, &self.token())
     }
 
+    /// Tells whether a text holds the token of this moment, or one of its ends where the rest was cut off. A short token may
+    /// be a word of the text, and is never found.
+    pub fn finds_token(&self) -> impl Fn(&str) -> bool + Send + use<> {
+        let token = self.token();
+        move |text| scrub::holds(text, &token)
+    }
+
     /// Sends one request, once, and sorts the answer by its status.
     async fn call<B: Serialize + Sync>(
         &self,

@@ -35,6 +35,16 @@ pub(super) fn conceal(text: &str, token: &Token) -> String {
     if token.len() >= TELLING_TOKEN { text.replace(token, PLACEHOLDER) } else { text.to_owned() }
 }
 
+/// Whether a text holds the token, or enough of its beginning or end that no other text is likely to.
+pub(super) fn holds(text: &str, token: &Token) -> bool {
+    // The beginning of a token that is a JWT is that of all others.
+    const BEGINNING: usize = 48;
+    let token = token.expose();
+    let end = token.get(token.len().saturating_sub(TELLING_TOKEN)..).unwrap_or(token);
+    let beginning = token.get(..BEGINNING).unwrap_or(token);
+    token.len() >= TELLING_TOKEN && (text.contains(end) || text.contains(beginning))
+}
+
 /// Cuts a text to at most `max` bytes, `…` included.
 fn shorten(text: &mut String, max: usize) {
     const MARK: char = '…';

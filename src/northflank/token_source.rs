@@ -55,7 +55,7 @@ pub enum TokenReadError {
         source: io::Error,
     },
     /// A folder, a pipe, a device: nothing that can be read again, or at all.
-    #[error("token file `{}` is no regular file", path.display())]
+    #[error("token file `{}` is not a regular file", path.display())]
     NoFile {
         /// What was named.
         path: PathBuf,

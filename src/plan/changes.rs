@@ -82,6 +82,17 @@ pub fn changes_between(from: Option<&Value>, to: &Value, commands: Commands) -> 
         .collect()
 }
 
+/// The paths of the fields in which two bodies differ; of all fields of `to` where there is no other.
+#[must_use]
+pub fn changed_paths(from: Option<&Value>, to: &Value) -> Vec<String> {
+    let mut fields: BTreeMap<String, (Option<String>, Option<String>)> = BTreeMap::new();
+    if let Some(from) = from {
+        leaves("", from, &mut |path, text| fields.entry(path).or_default().0 = Some(text));
+    }
+    leaves("", to, &mut |path, text| fields.entry(path).or_default().1 = Some(text));
+    fields.into_iter().filter(|(_, (from, to))| from != to).map(|(path, _)| path).collect()
+}
+
 /// Gives every leaf below `value` with its path.
 fn leaves(path: &str, value: &Value, give: &mut impl FnMut(String, String)) {
     match value {

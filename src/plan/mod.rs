@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use jiff::Timestamp;
 
-pub use changes::{Change, changes, changes_between};
+pub use changes::{Change, changed_paths, changes, changes_between};
 pub(crate) use compare::CREDENTIALS;
 pub use compare::{Comparison, FieldVerdict, UnnamedCredentials, Verdict, compare};
 pub(crate) use image::{knows_registry, written_image};
@@ -20,7 +20,7 @@ pub use report::{ApiUse, Cost, Outcome, Report, ServiceReport, Suspension};
 pub use seen::{Reading, Seen};
 pub use text::render;
 
-use crate::model::{Cause, Desired, DriftMode, Known, ServiceKey};
+use crate::model::{Applied, Cause, Desired, DriftMode, Known, ServiceKey};
 
 /// What is to be done for one service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +66,23 @@ pub enum Adopt {
     SendFirst,
 }
 
+impl Adopt {
+    /// The word in the ledger.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ReadFirst => "read-first",
+            Self::SendFirst => "send-first",
+        }
+    }
+
+    /// From the word.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        [Self::ReadFirst, Self::SendFirst].into_iter().find(|adopt| adopt.as_str() == word)
+    }
+}
+
 impl Default for Rules {
     /// Read first; report drift.
     fn default() -> Self {
@@ -102,6 +119,9 @@ pub fn step(
         None if rules.adopt == Adopt::SendFirst => Step::Update(Cause::New),
         None => after_reading(Cause::New),
         Some(Known::InDoubt) => after_reading(Cause::InDoubt),
+        Some(Known::Applied(Applied { digest, unverified: true })) if *digest == desired.digest => {
+            after_reading(Cause::InDoubt)
+        }
         Some(Known::Applied(applied) | Known::Suspect(applied)) if applied.digest == desired.digest => {
             let drifted = seen.is_some_and(|seen| seen.has_drifted_from(applied.digest));
             match rules.drift_of(desired) {

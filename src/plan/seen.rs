@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{Change, UnnamedCredentials};
+use super::{Change, Comparison, UnnamedCredentials};
 use crate::model::{Digest, Unnamed};
 
 /// How live compares with one update, field by field, as far as it is not the same.
@@ -14,12 +14,22 @@ pub struct Reading {
     pub differences: Arc<[Change]>,
     /// Fields of which live cannot be told, with the reason: `external.credentials (live does not name them)`.
     pub undecided: Arc<[String]>,
-    /// Credentials that live uses and the update names none of: it would take them away. Kept as long as the process
-    /// lives.
+    /// Credentials that live uses and the update names none of: it would take them away.
     pub unnamed_credentials: Option<UnnamedCredentials>,
 }
 
 impl Reading {
+    /// What of a comparison is kept and shown.
+    #[must_use]
+    pub fn of(comparison: &Comparison) -> Self {
+        let undecided = comparison.undecided().map(|field| format!("{}: {}", field.path, field.rule));
+        Self {
+            differences: comparison.differences().into(),
+            undecided: undecided.collect(),
+            unnamed_credentials: comparison.unnamed_credentials.clone(),
+        }
+    }
+
     /// What a person should know before an update by this manifest is sent.
     #[must_use]
     pub fn warnings(&self, unnamed: Unnamed) -> Vec<String> {

@@ -39,8 +39,8 @@ fn unread(desired: &BTreeMap<ServiceKey, Desired>, known: &HashMap<ServiceKey, K
 #[test]
 fn a_step_follows_from_what_is_desired_and_known() {
     let web = desired("shop/web", image("nginx:1"), false);
-    let same = Known::Applied(Applied { digest: web.digest });
-    let other = Known::Applied(Applied { digest: Digest::of_bytes(b"other") });
+    let same = Known::Applied(Applied::new(web.digest));
+    let other = Known::Applied(Applied::new(Digest::of_bytes(b"other")));
     let suspended = desired("shop/web", image("nginx:1"), true);
     assert_eq!(bare(None, None), None);
     assert_eq!(bare(Some(&web), None), Some(Step::Update(Cause::New)));
@@ -59,7 +59,7 @@ fn a_step_follows_from_what_is_desired_and_known() {
 fn what_drifted_is_read_before_each_content_that_is_to_be_sent() {
     let [applied, compared, newest] =
         ["1", "2", "3"].map(|tag| desired("shop/web", image(&format!("nginx:{tag}")), false));
-    let known = Known::Applied(Applied { digest: applied.digest });
+    let known = Known::Applied(Applied::new(applied.digest));
     let change = Change { path: "external.imagePath".into(), from: Some("nginx:3".into()), to: None };
     let differs = Reading { differences: [change].into(), undecided: [].into(), ..Reading::default() };
     let next = |with: &Desired, reading: &Reading, desired: &Desired| {
@@ -82,7 +82,7 @@ fn a_plan_after_applying_a_plan_is_empty() {
     assert_eq!(first.len(), 4);
     for (key, step) in &first {
         if matches!(step, Step::Update(_) | Step::ReadLive(_)) {
-            known.insert(key.clone(), Known::Applied(Applied { digest: desired[key].digest }));
+            known.insert(key.clone(), Known::Applied(Applied::new(desired[key].digest)));
         }
     }
     assert!(unread(&desired, &known).values().all(|step| matches!(step, Step::Unchanged | Step::Orphaned)));
@@ -177,7 +177,7 @@ fn what_is_not_known_is_read_before_it_is_sent() {
 #[test]
 fn drift_is_corrected_where_that_is_the_rule() {
     let mut web = desired("shop/web", image("nginx:1"), false);
-    let known = Known::Applied(Applied { digest: web.digest });
+    let known = Known::Applied(Applied::new(web.digest));
     let change = Change { path: "external.imagePath".into(), from: Some("nginx:0".into()), to: None };
     let reading = Reading { differences: [change].into(), undecided: [].into(), ..Reading::default() };
     let seen = Seen { compared: web.digest, at: NOW, reading };

@@ -22,7 +22,7 @@ mod walk;
 mod watch;
 mod writers;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -34,7 +34,7 @@ use thiserror::Error;
 
 use crate::error;
 use crate::manifest::{MAX_BYTES, Parsed, Problem, Warning};
-use crate::model::{Desired, Place, Revision, ServiceKey};
+use crate::model::{Desired, Id, Place, Revision, ServiceKey, Suspend};
 use crate::plain_file::PlainFile;
 
 pub use busy::Busy;
@@ -137,6 +137,25 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// Takes out what would send or keep the API's token, and hides it in what is told: such a manifest is a problem.
+    pub fn withhold(&mut self, is_secret: &dyn Fn(&str) -> bool) {
+        let tells = |key: &ServiceKey, desired: &Desired| {
+            let reason = match &desired.policy.suspend {
+                Suspend::Yes { reason, .. } => reason.as_deref(),
+                Suspend::No => None,
+            };
+            let ids = key.team.iter().chain([&key.project, &key.service]).map(Id::as_str);
+            desired.update.texts().chain(reason).chain(ids).any(is_secret)
+        };
+        for (key, desired) in self.desired.extract_if(.., |key, desired| tells(key, desired)) {
+            self.unread.insert((*desired.place.file).into());
+            self.claimed.entry(key).or_default().insert(Arc::clone(&desired.place.file));
+            self.problems.push(Problem::with_token(&desired.place));
+        }
+        self.problems = std::mem::take(&mut self.problems).into_iter().map(|one| one.withheld(is_secret)).collect();
+        self.problems.sort();
+    }
+
     /// Whether the snapshot proves that no manifest names a service any more. It does not where a manifest with
     /// problems names it, or where the file that named it last, or a folder above that, has a problem.
     #[must_use]
@@ -154,6 +173,16 @@ impl Snapshot {
             claimed.is_some_and(|files| files.contains(&problem.file))
                 || last.is_some_and(|last| keeps_unread(problem, last))
         })
+    }
+
+    /// The same services as [`Snapshot::claimed`], each with the first problem of those manifests.
+    pub fn claims(&self) -> impl Iterator<Item = (&ServiceKey, Option<&Problem>)> {
+        let mut first: HashMap<&str, &Problem> = HashMap::new();
+        for problem in &self.problems {
+            first.entry(&problem.file).or_insert(problem);
+        }
+        let of = move |files: &BTreeSet<Arc<str>>| files.iter().find_map(|file| first.get(&**file).copied());
+        self.claimed.iter().map(move |(key, files)| (key, of(files)))
     }
 
     /// Services that a manifest with a problem names, in the order of their names; a valid one may name them too.

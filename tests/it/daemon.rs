@@ -107,7 +107,7 @@ fn a_rate_limit_pauses_and_is_remembered_over_a_restart() {
     let mut again = Daemon::start(&workspace, &api, &[]);
     again.told("the folder was read");
     assert_eq!(again.status()["paused"]["by"], "rate-limit");
-    assert_eq!((again.state("web").as_str(), tags(&api, "web").len()), ("queued", 0));
+    assert_eq!((again.state("web").as_str(), tags(&api, "web").len()), ("rate-limited", 0));
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn a_bad_or_absent_manifest_keeps_what_was_applied() {
     daemon.told("update accepted");
     workspace.write("web.yaml", "apiVersion: truenorth/v1\nkind: [");
     daemon.told("the folder was read");
-    assert_eq!((daemon.state("web").as_str(), daemon.status()["problems"].as_array().unwrap().len()), ("", 1));
+    assert_eq!((daemon.state("web").as_str(), daemon.status()["problems"].as_array().unwrap().len()), ("invalid", 1));
     std::fs::remove_file(workspace.manifests().join("gone.yaml")).unwrap();
     eventually("it is orphaned", || daemon.state("gone") == "orphaned");
     workspace.service("web", "1");

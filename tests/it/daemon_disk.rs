@@ -168,7 +168,7 @@ fn nothing_is_sent_that_cannot_be_recorded(way: Way) {
         SERVICES.iter().for_each(|service| room.workspace.service(service, &newest.to_string()));
         holds_within(Duration::from_millis(200), || {
             let ((code, why), status) = (room.daemon.page("/readyz"), room.daemon.status());
-            code == 503 && why.contains("the ledger takes no record") && status["paused"]["by"] == "ledger"
+            code == 503 && why.contains("cannot write the ledger") && status["paused"]["by"] == "ledger"
         })
     });
     // Of an intent, or of the outcome of a call that could still be begun.
@@ -224,14 +224,14 @@ fn a_call_whose_outcome_cannot_be_recorded_holds_its_service_until_it_is() {
     room.workspace.service("a", "2");
     eventually("a call is under way", || room.api.world().in_flight() == 1);
     room.fill();
-    room.daemon.told("the outcome of a call cannot be recorded yet");
+    room.daemon.told("cannot record how a call ended yet");
     let (code, why) = room.daemon.page("/readyz");
-    assert!(code == 503 && why.contains("the ledger takes no record"), "{code} {why}");
+    assert!(code == 503 && why.contains("cannot write the ledger"), "{code} {why}");
     assert_eq!(room.daemon.status()["paused"]["by"], "ledger");
     // Nothing newer is sent before it is known on disk what was sent.
     room.workspace.service("a", "3");
     room.daemon.told("the folder was read");
-    room.daemon.told("the outcome of a call cannot be recorded yet");
+    room.daemon.told("cannot record how a call ended yet");
     assert_eq!((tags(&room.api, "a").len(), room.daemon.state("a").as_str()), (2, "in-flight"));
     room.make_room();
     eventually("the newest content is applied", || room.daemon.status()["converged"] == true);
@@ -282,7 +282,7 @@ fn a_state_folder_that_takes_nothing_from_the_start_is_told_before_anything_is_s
     let read_only = format!("mount --bind {state} {state} && mount -o remount,ro,bind {state}");
     let read_only_and_empty = format!("mount -t tmpfs -o ro,mode=700 tmpfs {state}");
     let full = format!(
-        "cp -r {state} {aside} && mount -t tmpfs -o size=64k,mode=700 tmpfs {state} && cp {aside}/* {state} && \
+        "cp -r {state} {aside} && mount -t tmpfs -o size=512k,mode=700 tmpfs {state} && cp {aside}/* {state} && \
          dd if=/dev/zero of={state}/filler 2>/dev/null || true"
     );
     let full_and_empty = format!("mount -t tmpfs -o size=4k,mode=700 tmpfs {state} && echo > {state}/filler");

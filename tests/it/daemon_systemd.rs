@@ -1,60 +1,16 @@
 //! What the daemon tells systemd, by the socket of sd_notify(3): when it is ready, what it does, that it reloads and
 //! stops, and that its loop lives.
 
-use std::os::unix::net::UnixDatagram;
-use std::sync::{Arc, Mutex};
-
 use rustix::process::Signal;
 use truenorth::sandbox::Fault;
 
-use crate::support::{Api, Daemon, PATIENCE, Workspace, eventually};
-
-/// The listening side of `NOTIFY_SOCKET`.
-struct Systemd {
-    heard: Arc<Mutex<Vec<String>>>,
-}
-
-impl Systemd {
-    /// Starts the daemon as systemd would.
-    fn start(workspace: &Workspace, api: &Api, environment: &[(&str, &str)]) -> (Self, Daemon) {
-        let path = workspace.path().join("notify");
-        let socket = UnixDatagram::bind(&path).unwrap();
-        // So that the listener ends some time after the test does.
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        let heard = Arc::new(Mutex::new(Vec::new()));
-        let into = Arc::clone(&heard);
-        std::thread::spawn(move || {
-            let mut message = [0; 4096];
-            while let Ok(length) = socket.recv(&mut message) {
-                let text = String::from_utf8(message[..length].to_owned()).unwrap();
-                into.lock().unwrap().extend(text.lines().map(str::to_owned));
-            }
-        });
-        let mut command = Daemon::command(workspace, api, &[]);
-        let daemon = Daemon::of(command.env("NOTIFY_SOCKET", path).envs(environment.iter().copied()));
-        (Self { heard }, daemon)
-    }
-
-    /// How many lines begin like this.
-    fn count(&self, start: &str) -> usize {
-        self.heard.lock().unwrap().iter().filter(|line| line.starts_with(start)).count()
-    }
-
-    #[track_caller]
-    fn hears(&self, start: &str, times: usize) {
-        eventually(start, || self.count(start) >= times);
-    }
-
-    fn heard(&self) -> Vec<String> {
-        self.heard.lock().unwrap().clone()
-    }
-}
+use crate::support::{Api, Systemd, Workspace};
 
 #[test]
 fn systemd_is_told_of_the_first_read_a_reload_and_the_end() {
     let (api, workspace) = (Api::new(), Workspace::new());
     std::fs::remove_dir(workspace.manifests()).unwrap();
-    let (systemd, mut daemon) = Systemd::start(&workspace, &api, &[]);
+    let (systemd, mut daemon) = Systemd::start(&workspace, &api, &[], &[]);
     daemon.told("the folder cannot be read");
     systemd.hears("STATUS=cannot read the manifests folder `manifests`", 1);
     assert_eq!(systemd.count("READY=1"), 0, "not before the first full read");
@@ -82,9 +38,10 @@ fn the_watchdog_is_fed_also_while_all_calls_wait() {
     let (api, workspace) = (Api::new(), Workspace::new());
     workspace.service("web", "1");
     api.world().script(Fault::status(401).always());
-    let (systemd, mut daemon) = Systemd::start(&workspace, &api, &[("WATCHDOG_USEC", "200000")]);
+    let (systemd, mut daemon) = Systemd::start(&workspace, &api, &[], &[("WATCHDOG_USEC", "200000")]);
     daemon.told("the API refuses the token");
-    systemd.hears("STATUS=All calls wait until ", 1);
+    systemd.hears("STATUS=1 denied at tree:", 1);
+    assert!(systemd.shows().contains("; calls are paused until "), "{}", systemd.shows());
     let fed = systemd.count("WATCHDOG=1");
     systemd.hears("WATCHDOG=1", fed + 5);
     daemon.signal(Signal::TERM);

@@ -59,7 +59,7 @@ fn drift_is_told_everywhere_and_left_as_it_is() {
     assert_eq!((drifted, &status["converged"]), (1, &json!(false)), "from the ledger, beside the daemon");
     // It is told once, and no more than told.
     api.world().edit("shop/web", |live| *live = Live::deployment("ghcr.io/acme/web:1"));
-    daemon.told("the drift is gone");
+    daemon.told("the service runs what was applied again");
     assert_eq!(daemon.log().iter().filter(|line| line.contains("the service drifted")).count(), 1);
     assert_eq!(api.world().update_count(), 2);
 }
@@ -81,7 +81,7 @@ fn drift_is_known_after_a_restart_before_anything_is_read() {
 }
 
 #[test]
-fn drift_is_corrected_where_that_is_asked_for_and_a_fight_is_given_up() {
+fn drift_is_corrected_where_that_is_asked_for_and_a_flapping_service_is_left_alone() {
     let (api, workspace) = (plenty(), Workspace::new());
     workspace.write("web.yaml", manifest("web", "1") + "policy: {drift: correct}\n");
     workspace.service("api", "1");
@@ -93,10 +93,10 @@ fn drift_is_corrected_where_that_is_asked_for_and_a_fight_is_given_up() {
         eventually("it is corrected", || api.world().updates("shop/web").len() == 1 + correction);
     }
     by_hand(&api, "web");
-    let told = daemon.told("drifts again after each correction");
+    let told = daemon.told("drift came back after each of 3 corrections");
     assert_eq!(told["service"], "shop/web");
     let web = of(&daemon, "web");
-    assert_eq!(web["state"], "drifted");
+    assert_eq!(web["state"], "flapping");
     assert!(web["drift"]["left_alone_until"].is_string(), "{web}");
     assert_eq!(api.world().updates("shop/api").len(), 1, "the other one is only reported");
     // What was corrected says so in the ledger, and a restart goes on where it was.

@@ -103,8 +103,8 @@ fn without_a_token_nothing_begins() {
         ("two-lines", "holds a blank, a line break within"),
         ("long", "is longer than 4096 bytes"),
         ("binary", "another character that no token has"),
-        ("folder", "token file `folder` is no regular file"),
-        ("pipe", "token file `pipe` is no regular file"),
+        ("folder", "token file `folder` is not a regular file"),
+        ("pipe", "token file `pipe` is not a regular file"),
         ("missing", "cannot read token file `missing`: No such file or directory"),
     ] {
         misconfigured(&workspace.run(&["--reconcile-once", "--token-file", file]), why);
@@ -152,10 +152,10 @@ fn a_bad_address_of_the_api_is_refused_before_anything_else() {
     let workspace = Workspace::sending();
     workspace.service("web", "1");
     for (url, why) in [
-        ("", "is no URL; write it like `https://api.northflank.com`"),
-        ("api.northflank.com", "is no URL"),
-        ("https://", "is no URL"),
-        ("https://a b", "is no URL"),
+        ("", "is not a URL; write it like `https://api.northflank.com`"),
+        ("api.northflank.com", "is not a URL"),
+        ("https://", "is not a URL"),
+        ("https://a b", "is not a URL"),
         ("ftp://api.northflank.com", "has another scheme than https"),
         ("http://api.northflank.com", "would send the token in clear text"),
         ("http://10.0.0.1:8080", "would send the token in clear text"),

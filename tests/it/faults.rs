@@ -32,7 +32,7 @@ fn what_fails_in_passing_is_tried_again_within_the_pass() {
         workspace.service(service, "1");
         api.world().script(fault.clone().of(format!("shop/{service}")));
     }
-    let ran = workspace.once(&api, &["--concurrency", "16"]).exits(0);
+    let ran = workspace.once(&api, &["--concurrency", "16", "--request-timeout", "2s"]).exits(0);
     for (service, _) in &faults {
         let key = format!("shop/{service}");
         let ended = ran.service(&key);
@@ -41,8 +41,9 @@ fn what_fails_in_passing_is_tried_again_within_the_pass() {
         // Where the answer was lost and the update was not, live says so, and nothing is sent again.
         assert_eq!(api.world().updates(key).len(), 1, "{service}");
     }
-    // One that was refused is sent again. Of the others live is read first, and of these two had got through.
-    assert_eq!(ran.report()["api"]["calls"], 2 + 6 * 3 + 2 * 2);
+    // One that was refused is sent again. Of the others live is read first, and of these two had got through. What had
+    // not is read again once the lost request can no longer arrive.
+    assert_eq!(ran.report()["api"]["calls"], 2 + 6 * 4 + 2 * 2);
     assert_eq!(api.world().in_flight_max_of_any(), 1);
     assert!(workspace.once(&api, &[]).exits(0).outcomes().iter().all(|(_, ended)| ended == "unchanged"));
 }
@@ -79,7 +80,7 @@ fn a_success_that_changed_nothing_is_not_recorded_as_one() {
         workspace.service(service, "1");
         api.world().script(fault.of(format!("shop/{service}")));
     }
-    let ran = workspace.once(&api, &[]).exits(0);
+    let ran = workspace.once(&api, &["--request-timeout", "2s"]).exits(0);
     for service in services {
         assert_eq!(ran.service(&format!("shop/{service}"))["outcome"], "updated");
         assert_eq!(api.world().updates(format!("shop/{service}").as_str()).len(), 1, "{service}");
@@ -93,7 +94,7 @@ fn a_page_in_the_apis_place_stalls_nothing() {
         workspace.service("web", "1");
         api.world().script(fault.clone().on(Operation::GetService));
         api.world().script(fault.on(Operation::UpdateServiceDeployment));
-        let ran = workspace.once(&api, &[]).exits(0);
+        let ran = workspace.once(&api, &["--request-timeout", "2s"]).exits(0);
         assert_eq!(ran.service("shop/web")["outcome"], "updated");
         assert_eq!(api.world().updates("shop/web").len(), 1);
         assert!(api.world().calls().iter().all(|call| call.method != "PATCH"), "POST is still served");
@@ -133,7 +134,7 @@ fn at_the_deadline_what_was_accepted_is_recorded_and_the_rest_is_left_for_the_ne
     workspace.service("bad", "1");
     workspace.service("good", "1");
     api.world().script(Fault::error(500, "OOPS", "out of order", None).of("shop/bad").always());
-    let ran = workspace.once(&api, &["--deadline", "3s"]).exits(1);
+    let ran = workspace.once(&api, &["--deadline", "3s", "--request-timeout", "1s"]).exits(1);
     assert_eq!(ran.outcomes(), [outcome("shop/bad", "failed"), outcome("shop/good", "updated")]);
     let bad = ran.service("shop/bad");
     assert_eq!(bad["error"], "the API answered 500 Internal Server Error: out of order (OOPS)");
@@ -145,7 +146,11 @@ fn at_the_deadline_what_was_accepted_is_recorded_and_the_rest_is_left_for_the_ne
     assert_eq!(ran.outcomes(), [outcome("shop/bad", "updated"), outcome("shop/good", "unchanged")]);
     // Whether a 500 had an effect, live tells.
     assert_eq!(ran.service("shop/bad")["cause"], "in-doubt");
-    assert_eq!(api.world().call_count(), before + 2);
+    let spent = api.world().call_count() - before;
+    assert!(
+        (2..=3).contains(&spent),
+        "a read, one more where the lost request may still arrive, and the update: {spent}"
+    );
 }
 
 #[test]
@@ -258,7 +263,7 @@ fn past_the_rate_limit_all_calls_wait_and_the_next_pass_still_does() {
     for service in ["a", "b", "c"] {
         workspace.service(service, "1");
     }
-    api.world().script(Fault::rate_limited(Wait::RetryAfter(3600)));
+    api.world().script(Fault::rate_limited(Wait::Reset(3600)));
     let pending = ["shop/a", "shop/b", "shop/c"].map(|service| outcome(service, "pending"));
     let ran = workspace.once(&api, &["--concurrency", "1", "--deadline", "1s"]).exits(1);
     assert_eq!(ran.outcomes(), pending);
@@ -267,7 +272,7 @@ fn past_the_rate_limit_all_calls_wait_and_the_next_pass_still_does() {
     let next = workspace.once(&api, &["--deadline", "100ms"]).exits(1);
     assert_eq!(next.outcomes(), pending);
     let error = next.service("shop/b")["error"].as_str().unwrap().to_owned();
-    assert!(error.starts_with("not tried: ") && error.contains("429"), "{error}");
+    assert_eq!(error, "not tried: all 1000 calls of the rate limit's window are used");
     assert_eq!(api.world().call_count(), 1);
 }
 

@@ -22,7 +22,8 @@ fn every_call_is_a_line_newest_first_with_what_went_wrong_below() {
 
     let text = workspace.run(&["history"]).exits(0).stdout;
     let lines: Vec<&str> = text.lines().collect();
-    assert_eq!(lines.len(), 4, "{text}");
+    assert_eq!(lines.len(), 5, "{text}");
+    assert!(lines[4].starts_with("no daemon runs; as of 2"), "{text}");
     let heads = ["TIME", "SERVICE", "OUTCOME", "CAUSE", "TRY", "TOOK", "REVISION", "MANIFEST", "DIGEST"];
     assert_eq!(words(lines[0]), heads);
     let newest = words(lines[1]);
@@ -46,7 +47,7 @@ fn what_was_no_try_and_took_no_time_is_not_told_as_one_and_a_hint_has_its_own_li
     workspace.once(&api, &[]).exits(1);
     let text = workspace.run(&["history"]).exits(0).stdout;
     let lines: Vec<&str> = text.lines().collect();
-    assert_eq!(lines.len(), 5, "{text}");
+    assert_eq!(lines.len(), 6, "{text}");
     let (unread, adopted) = (words(lines[1]), words(lines[4]));
     assert_eq!(&unread[1..5], ["shop/nosuch", "rejected 404", "new", "1"], "{text}");
     assert!(lines[2].starts_with("    live could not be read: ") && !lines[2].contains("hint"), "{text}");
@@ -110,7 +111,7 @@ fn a_service_that_nobody_knows_is_told_with_the_near_one() {
         assert!(ran.stderr.starts_with("note: there is no ledger in "), "{ran:#?}");
     }
     let json = workspace.run(&["history", "--output", "json"]).exits(0).json();
-    assert_eq!(json, json!({"service": null, "calls": []}));
+    assert_eq!(json, json!({"service": null, "calls": [], "holder": null, "as_of": null}));
     // Looking leaves no trace.
     assert!(!workspace.state().exists());
 
@@ -134,7 +135,7 @@ fn what_comes_from_outside_cannot_steer_the_terminal() {
     let text = workspace.run(&["history"]).exits(0).stdout;
     let steers = |c: char| c != '\n' && (c.is_control() || "\u{202e}\u{2066}\u{200b}".contains(c));
     assert!(!text.contains(steers), "{text:?}");
-    assert_eq!(text.lines().count(), 3, "{text:?}");
+    assert_eq!(text.lines().count(), 4, "{text:?}");
     assert!(text.contains("\\u{1b}[31m\\u{202e}"), "{text}");
 }
 

@@ -57,7 +57,7 @@ fn a_damaged_ledger_is_left_as_it_is() {
     fs::create_dir(workspace.state()).unwrap();
     fs::write(workspace.state().join("ledger.sqlite"), "this is no database, whatever its name says\n".repeat(500))
         .unwrap();
-    refused(&workspace, &api, "is damaged: it is no SQLite database");
+    refused(&workspace, &api, "is damaged: it is not an SQLite database");
 }
 
 #[test]
@@ -175,7 +175,7 @@ fn a_second_signal_ends_a_stop_that_cannot_record() {
     workspace.service("web", "2");
     eventually("a call is under way", || api.world().in_flight() == 1);
     let other = held(&workspace);
-    daemon.told("the outcome of a call cannot be recorded yet");
+    daemon.told("cannot record how a call ended yet");
     daemon.signal(Signal::TERM);
     daemon.told("stopping");
     daemon.signal(Signal::TERM);

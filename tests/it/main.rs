@@ -23,6 +23,7 @@
 //! - `drift`: the daemon and what somebody changes by hand
 //! - `daemon_kill`: killed at any moment, again and again
 //! - `daemon_links`: behind links that are swapped
+//! - `agreement`: all that is said of a service says the same
 //! - `daemon_systemd`: what systemd is told
 //! - `readme`: every command of the README
 //! - `tidy`: what the modules may know of each other
@@ -30,6 +31,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 mod adopt;
+mod agreement;
 mod commands;
 mod daemon;
 mod daemon_disk;

@@ -101,3 +101,22 @@ fn the_daemon_sends_only_what_is_allowed() {
     assert_eq!(told(&status["problems"]).len(), 2, "{status}");
     assert_eq!((api.calls_of("blog/api"), api.calls_of("shop/cart")), (0, 0));
 }
+
+#[test]
+fn a_manifest_with_the_token_is_a_problem_and_the_token_is_not_shown() {
+    const TOKEN: &str = "nf-0123456789abcdef0123456789abcdef";
+    let (api, workspace) = (Api::of_token(TOKEN), Workspace::sending());
+    workspace.write("web.yaml", manifest("web", "1"));
+    let leak = format!("  docker: {{configType: customCommand, customCommand: 'curl -H {TOKEN}'}}\n");
+    workspace.write("leak.yaml", manifest("leak", "1") + &leak);
+    workspace.write("bad.yaml", manifest(TOKEN, "1").replace(":1", ""));
+    let ran = Ran::of(workspace.once_command(&api, &[]).env("NORTHFLANK_API_TOKEN", TOKEN)).exits(1);
+    assert_eq!(ran.outcomes(), [outcome("shop/web", "updated")]);
+    assert!(!ran.stdout.contains(TOKEN) && !ran.stderr.contains(TOKEN), "{ran:?}");
+    let report = ran.report();
+    let hint = "remove it, and replace the token in Northflank: whoever can read the folder has it";
+    let leak = ["leak.yaml", "the manifest contains the API token", hint];
+    let bad = ["bad.yaml", "this has a problem, and the API token in it, so no more is shown", hint];
+    assert_eq!(told(&report["problems"]), [bad, leak]);
+    assert_eq!(api.calls_of("shop/leak"), 0);
+}

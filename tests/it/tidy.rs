@@ -3,11 +3,13 @@
 use std::path::{Path, PathBuf};
 
 /// Modules from the top down: each may use those below it, and not those above.
-const LAYERS: [&str; 13] = [
+const LAYERS: [&str; 15] = [
     "cli",
     "import",
     "daemon",
     "status",
+    "views",
+    "runner",
     "sandbox",
     "ledger",
     "northflank",

@@ -22,8 +22,8 @@ impl Why {
         }
     }
 
-    fn is(&self, answer: &str) -> bool {
-        self.json["answer"] == answer
+    fn is(&self, state: &str) -> bool {
+        self.json["state"] == state
     }
 
     /// The answer comes first.
@@ -70,8 +70,8 @@ fn a_service_that_is_in_order_says_so() {
     assert_eq!((&why.json["waits_for"], &why.json["not_sent"]), (&Value::Null, &Value::Null));
     let names: Vec<&str> = why.json.as_object().unwrap().keys().map(String::as_str).collect();
     let expected = [
-        "answer",
         "applied",
+        "as_of",
         "cause",
         "changes",
         "desired",
@@ -81,11 +81,14 @@ fn a_service_that_is_in_order_says_so() {
         "in_doubt",
         "last_call",
         "manifest",
+        "may_take_effect_until",
         "next",
         "not_sent",
         "problems",
         "revision",
+        "sent_as_patch",
         "service",
+        "state",
         "step",
         "suspension",
         "waits_for",
@@ -102,7 +105,7 @@ fn what_is_due_is_told_with_what_would_be_sent() {
     assert!(new.is("queued") && new.json["cause"] == "new" && new.json["step"] == "read-live", "{:#}", new.json);
     new.begins("shop/web is to be read, and updated if it runs something else: nothing is known of it.\n");
     assert_eq!(new.line("applied"), "nothing");
-    let next = "no truenorth has the ledger open; when one runs, it reads the service first, and sends the update if it \
+    let next = "no daemon runs; when one runs, it reads the service first, and sends the update if it \
                 runs something else";
     assert_eq!(new.line("next"), next);
     assert!(!workspace.state().exists(), "looking leaves no trace");
@@ -113,7 +116,7 @@ fn what_is_due_is_told_with_what_would_be_sent() {
     let changed = Why::of(&workspace);
     changed.begins("shop/web is to be updated: its manifest changed.\n");
     assert!(changed.is("queued") && changed.json["waits_for"]["what"] == "run", "{:#}", changed.json);
-    assert_eq!(changed.line("next"), "no truenorth has the ledger open; when one runs, it sends the update");
+    assert_eq!(changed.line("next"), "no daemon runs; when one runs, it sends the update");
     assert_eq!(changed.line("to send"), "3 fields");
     assert!(changed.text.contains("docker.customCommand  run --password [hidden]\n"), "{}", changed.text);
     assert!(!changed.text.contains("hunter2") && !changed.json.to_string().contains("hunter2"));
@@ -136,8 +139,8 @@ fn a_read_that_is_refused_is_told_with_its_way_out_where_nobody_runs() {
     let why = Why::of(&workspace);
     assert!(why.is("stalled") && why.json["waits_for"]["what"] == "run", "{:#}", why.json);
     why.begins("shop/web is not up to date: the API refused the read that decides about its update (404) ");
-    let next = "no truenorth has the ledger open; when one runs, it tries the same once more, which helps where what was \
-                refused was mended elsewhere; other content in its manifest is sent at once";
+    let next = "no daemon runs; the next one tries the same once more, which helps where what was refused was fixed \
+                elsewhere; other content in its manifest is sent at once";
     assert_eq!(why.line("next"), next);
     assert!(
         why.text.contains("\n             hint: the service must exist: create it in Northflank, "),
@@ -165,7 +168,7 @@ fn a_read_that_waits_for_the_rate_limit_says_until_when() {
     eventually("a read waits", || {
         let page = workspace.run(&["status", "--output", "json"]).exits(0).json();
         let services = page["services"].as_array().unwrap();
-        let found = services.iter().find(|found| found["state"] == "queued" && found["next_attempt"].is_string());
+        let found = services.iter().find(|found| found["state"] == "rate-limited");
         let idle = services.iter().all(|service| service["state"] != "in-flight");
         waiting = found.map(|found| (found["service"].as_str().unwrap().to_owned(), page["quota"].clone()));
         idle && waiting.is_some()
@@ -174,21 +177,25 @@ fn a_read_that_waits_for_the_rate_limit_says_until_when() {
     assert_eq!((&quota["limit"], &quota["reserve"]), (&json!(200), &json!(20)));
     assert_eq!(quota["reads_wait_until"], quota["resets_at"]);
     let json = workspace.run(&["why", &service, "--output", "json"]).exits(0).json();
-    assert_eq!((&json["answer"], &json["step"]), (&json!("queued"), &json!("read-live")));
-    let until = &quota["reads_wait_until"];
-    let waits = json!({"what": "rate-limit", "until": until, "reason": "what is left is kept for changes"});
-    assert_eq!(json["waits_for"], waits);
+    assert_eq!((&json["state"], &json["step"]), (&json!("rate-limited"), &json!("read-live")));
+    let reason = "the rest of the rate limit's window is kept for changes";
+    let waits = &json["waits_for"];
+    assert_eq!((&waits["what"], &waits["reason"]), (&json!("rate-limit"), &json!(reason)));
+    assert!(waits["until"].is_string(), "{json:#}");
     let text = workspace.run(&["why", &service]).exits(0).stdout;
-    assert!(text.contains(" is known of it; the rate limit makes it wait until "), "{text}");
-    assert!(text.contains("is sent if it runs something else: what is left is kept for changes\n"), "{text}");
+    assert!(text.contains(" waits for the rate limit until ") && text.contains(reason), "{text}");
+    assert!(
+        text.contains("  next       after that the service is read first, and the update is sent if it runs"),
+        "{text}"
+    );
     let text = workspace.run(&["status"]).exits(0).stdout;
-    let told = |line: &str| line.starts_with(&service) && line.contains("  new; waits for the rate limit until ");
+    let told = |line: &str| line.starts_with(&service) && line.contains("waits for the rate limit until ");
     assert!(text.lines().any(told), "{text}");
     // Nobody who waits, nothing to wait for: a single pass keeps nothing back.
     daemon.signal(Signal::TERM);
     daemon.ended().exits(0);
     let json = workspace.run(&["why", &service, "--output", "json"]).exits(0).json();
-    assert_eq!(json["waits_for"]["what"], "run", "{json:#}");
+    assert_eq!((&json["state"], &json["waits_for"]["what"]), (&json!("queued"), &json!("run")), "{json:#}");
     assert!(!workspace.run(&["status"]).exits(0).stdout.contains("waits for the rate limit"));
 }
 
@@ -225,11 +232,11 @@ fn drift_that_comes_back_after_each_correction_is_left_alone_for_a_while() {
     by_hand();
     eventually("it is left alone", || status(&workspace).0["drift"]["left_alone_until"].is_string());
     let (json, line) = status(&workspace);
-    assert_eq!(json["state"], "drifted", "{json:#}");
+    assert_eq!(json["state"], "flapping", "{json:#}");
     assert!(line.contains(":hand -> ghcr.io/acme/web:1; left alone until "), "{line}");
     assert!(line.ends_with(" UTC, it came back after three corrections"), "{line}");
     let why = Why::of(&workspace);
-    assert!(why.is("drifted"), "{:#}", why.json);
+    assert!(why.is("flapping"), "{:#}", why.json);
     why.begins("shop/web runs something else than was applied, as it was read ");
     assert!(why.text.contains(": it came back after three corrections, and is left alone until "), "{}", why.text);
     let waits = &why.json["waits_for"];
@@ -246,7 +253,7 @@ fn drift_that_comes_back_after_each_correction_is_left_alone_for_a_while() {
 }
 
 #[test]
-fn drift_is_told_without_knowing_what_the_daemon_does_about_it() {
+fn drift_is_told_with_what_the_daemon_does_about_it() {
     let (api, workspace) = (plenty(), Workspace::new());
     workspace.service("web", "1");
     let daemon = watching(&workspace, &api);
@@ -255,8 +262,7 @@ fn drift_is_told_without_knowing_what_the_daemon_does_about_it() {
     eventually("it drifts", || status(&workspace).0["state"] == "drifted");
     daemon.signal(Signal::TERM);
     daemon.ended().exits(0);
-    let next = "a truenorth that runs with `--drift correct` reads it again and sends what its manifest says; any other \
-                leaves it as it is";
+    let next = "it is left as it is: the last one ran with `--drift report`";
     let why = Why::of(&workspace);
     assert!(why.is("drifted") && why.json["waits_for"].is_null(), "{:#}", why.json);
     assert_eq!(why.line("next"), next);
@@ -265,7 +271,11 @@ fn drift_is_told_without_knowing_what_the_daemon_does_about_it() {
     assert_eq!(Why::of(&workspace).line("next"), next);
     workspace.write("web.yaml", manifest("web", "1") + "policy: {drift: correct}\n");
     let why = Why::of(&workspace);
-    assert!(why.line("next").starts_with("its manifest says `policy.drift: correct`: a truenorth "), "{}", why.text);
+    assert!(
+        why.line("next").starts_with("its manifest says `policy.drift: correct`; no daemon runs; "),
+        "{}",
+        why.text
+    );
 }
 
 #[test]
@@ -311,7 +321,7 @@ fn a_token_that_is_refused_is_told() {
     workspace.once(&api, &[]).exits(1);
     let why = Why::of(&workspace);
     assert!(why.is("denied"), "{:#}", why.json);
-    why.begins("shop/web is not up to date: the API refused the token (401) ");
+    why.begins("shop/web is not up to date: the API refuses the token: the API answered 401 ");
 }
 
 #[test]
@@ -352,7 +362,7 @@ fn a_service_without_a_valid_manifest_is_orphaned_or_has_problems() {
     workspace.write("other.yaml", manifest("other", "1").replace("kind", "kin"));
     workspace.write("web.yaml", manifest("web", "2").replace(":2\n", "\n"));
     let problem = Why::of(&workspace);
-    assert!(problem.is("problem"), "{:#}", problem.json);
+    assert!(problem.is("invalid"), "{:#}", problem.json);
     problem.begins("shop/web gets nothing new: its manifest has 1 problem.\n");
     assert!(
         problem.text.contains("--> manifests/web.yaml:8:16") && !problem.text.contains("other.yaml"),
@@ -361,11 +371,11 @@ fn a_service_without_a_valid_manifest_is_orphaned_or_has_problems() {
     );
     let problems = problem.json["problems"].as_array().unwrap();
     assert_eq!((problems.len(), &problems[0]["line"]), (1, &json!(8)));
-    assert_eq!(problem.json["waits_for"]["what"], "mending");
+    assert_eq!(problem.json["waits_for"]["what"], "fix");
 
     // One that was never applied is known by its problem alone.
     let other = workspace.run(&["why", "other", "--output", "json"]).exits(0).json();
-    assert_eq!((&other["answer"], &other["service"]), (&json!("problem"), &json!("shop/other")));
+    assert_eq!((&other["state"], &other["service"]), (&json!("invalid"), &json!("shop/other")));
     assert_eq!(other["problems"][0]["file"], "other.yaml");
 }
 
@@ -374,8 +384,13 @@ fn beside_a_daemon_it_says_what_is_waited_for_and_until_when() {
     let refused = Fault::error(422, "INVALID", "no such registry", None);
     for (fault, answer, waits_for, words) in [
         (refused, "stalled", "new-content", "shop/web is not up to date: the API refused its update (422) "),
-        (Fault::status(503), "backing-off", "retry", "shop/web is not up to date: the "),
-        (Fault::rate_limited(Wait::Reset(600)), "paused", "rate-limit", "shop/web waits, as all calls do until "),
+        (Fault::status(503), "unreachable", "retry", "shop/web is not up to date: the API is unreachable: "),
+        (
+            Fault::rate_limited(Wait::Reset(600)),
+            "rate-limited",
+            "rate-limit",
+            "shop/web waits for the rate limit until ",
+        ),
     ] {
         let (api, workspace) = (Api::new(), Workspace::sending());
         workspace.service("web", "1");
@@ -395,14 +410,8 @@ fn beside_a_daemon_it_says_what_is_waited_for_and_until_when() {
         let waits = &why.json["waits_for"];
         assert!(waits["what"] == waits_for && waits["until"].is_string(), "{:#}", why.json);
         assert_eq!(why.json["not_sent"]["why"] == "stalled", answer == "stalled", "{:#}", why.json);
-        if answer == "backing-off" {
-            // The update, or the read that looks whether it arrived.
-            let call = if why.line("last call").starts_with("unsent") {
-                "read that decides"
-            } else {
-                "last call failed (503)"
-            };
-            assert!(why.text.contains(call) && waits["reason"].as_str().unwrap().contains("503"), "{}", why.text);
+        if answer == "unreachable" {
+            assert!(waits["reason"].as_str().unwrap().contains("503"), "{}", why.text);
         }
         if answer == "stalled" {
             assert!(waits["reason"].as_str().unwrap().contains("no such registry"), "{:#}", why.json);
@@ -425,9 +434,26 @@ fn a_call_under_way_is_told_and_one_that_was_cut_off_is_in_doubt() {
     assert_eq!(daemon.ended().code, None);
     let why = Why::of(&workspace);
     assert!(why.is("in-doubt") && why.json["in_doubt"] == true, "{:#}", why.json);
-    why.begins("shop/web is to be read: nobody knows whether the last call arrived.\n");
+    why.begins("shop/web is in doubt: nobody knows whether the last call arrived.\n");
     assert!(why.line("next").contains("when one runs, it reads the service first, and sends"), "{}", why.text);
+    assert!(why.line("in doubt").contains("may still take effect until "), "{}", why.text);
+    assert!(why.json["may_take_effect_until"].is_string(), "{:#}", why.json);
     assert!(why.line("applied").ends_with("nothing; a later call may have arrived too"), "{}", why.text);
+}
+
+#[test]
+fn that_updates_go_out_as_patch_is_told_with_the_way_back() {
+    let (api, workspace) = (Api::new(), Workspace::sending());
+    api.world().script(Fault::gone(410).always());
+    workspace.service("web", "1");
+    workspace.service("api", "1");
+    assert!(Why::of(&workspace).json["sent_as_patch"].is_null());
+    workspace.once(&api, &["--concurrency", "1"]).exits(0);
+    let why = Why::of(&workspace);
+    let told = &why.json["sent_as_patch"];
+    assert!(told["since"].is_string() && told["reason"].as_str().unwrap().contains("410"), "{:#}", why.json);
+    assert!(why.line("sent as").starts_with("PATCH, since 2"), "{}", why.text);
+    assert!(why.text.contains("  hint: --update-call post sends updates as POST again; "), "{}", why.text);
 }
 
 #[test]
@@ -437,7 +463,7 @@ fn a_service_that_nobody_knows_is_told_with_the_near_one() {
     let ran = workspace.run(&["why", "wbe"]).exits(1);
     assert_eq!(ran.stdout, "");
     let expected = "error: neither the folder nor the ledger knows a service `wbe`\n  hint: did you mean shop/web?\n";
-    assert_eq!(ran.stderr, expected);
+    assert!(ran.stderr.ends_with(expected), "{ran:#?}");
     workspace.run(&["why"]).exits(64);
 }
 

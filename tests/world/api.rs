@@ -4,31 +4,61 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use fastrand::Rng;
-use truenorth::engine::{self, Delivery, Ending, Work};
-use truenorth::plan::Reading;
+use truenorth::engine::Work;
+use truenorth::model::ServiceKind;
+use truenorth::northflank::{Delivery, Disposition, Quota, Scope};
+use truenorth::runner::{ExchangeId, Refusal, Reply};
 
 use crate::clock::Moment;
-use crate::content::{Content, Name, Shown, Version};
-use crate::disk::{CallId, Outcome};
+use crate::content::{Content, Name, Parts, Shown, Version};
+use crate::process::Life;
 
 /// A token, by its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Token(pub(crate) u32);
 
+/// A request, by its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct RequestId(pub(crate) u64);
+
+/// What a request asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asks {
+    /// To update, by POST.
+    Post(Version, Parts),
+    /// The same by PATCH, whose answer shows the service.
+    Patch(Version, Parts),
+    Read,
+}
+
 /// One request on its way.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Request {
-    pub(crate) call: CallId,
+    pub(crate) id: RequestId,
+    pub(crate) life: Life,
+    pub(crate) exchange: ExchangeId,
     pub(crate) name: Name,
     pub(crate) work: Work,
-    pub(crate) version: Version,
+    pub(crate) asks: Asks,
     pub(crate) token: Token,
     pub(crate) sent: Moment,
     /// Which look at the folder it follows from.
     pub(crate) look: u64,
     pub(crate) way: Way,
+    /// Whether nobody waits for it any more: its client gave up, or its process is gone.
+    pub(crate) over: bool,
     /// What was known of the service when it was sent.
     pub(crate) grounds: Grounds,
+}
+
+impl Request {
+    /// The content that it carries.
+    pub(crate) fn carries(&self) -> Option<Version> {
+        match self.asks {
+            Asks::Post(version, _) | Asks::Patch(version, _) => Some(version),
+            Asks::Read => None,
+        }
+    }
 }
 
 /// What an update is sent upon.
@@ -48,93 +78,72 @@ pub(crate) enum Way {
     Back,
 }
 
-/// What the headers of an answer say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Quota {
-    pub(crate) limit: u32,
-    pub(crate) remaining: u32,
-    pub(crate) resets_in: Duration,
-    /// Which window it is of; no header says so.
-    pub(crate) number: u64,
-}
-
-/// The rate limit's window as a process has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Window {
-    pub(crate) limit: u32,
-    pub(crate) remaining: u32,
-    pub(crate) resets_at: Moment,
-    /// Which one it is; the process does not know.
-    pub(crate) number: u64,
-}
-
-impl Window {
-    pub(crate) fn said(&self) -> engine::Window {
-        engine::Window { limit: self.limit, remaining: self.remaining, resets_at: self.resets_at.timestamp() }
-    }
-}
-
 /// What the client makes of an answer, or of its absence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
-    Accepted,
+    /// The update was accepted; some answers show the service.
+    Accepted(Option<Shown>),
     /// A read went well.
     Live(Shown),
-    /// 4xx.
+    /// 422: the content is wrong.
     Refused,
+    /// 404: there is no such service, or no such call.
+    Missing,
     /// 401.
     Denied,
     /// 403.
     Forbidden,
-    /// 429.
-    Limited(Duration),
+    /// 429, and whether it spoke of the window.
+    Limited(Duration, bool),
     /// Nothing was sent.
     NoConnection,
     /// The connection broke, or no answer came in time.
     Lost,
     /// 5xx, with a wait that it asks for.
     ServerError(Duration),
-    /// 425: an error that passes, and a refusal.
-    TooEarly,
-    /// 3xx: proves nothing.
-    Redirected,
+    /// A gateway's page in the API's place, under any status.
+    Page(u16),
+    /// 409, 425: an error of this call that passes, and a refusal.
+    Conflict,
 }
+
+/// What the API's window is for a 429 that does not speak of it.
+const BARE: Duration = Duration::from_secs(60);
 
 impl Answer {
-    /// What goes into the ledger and into the engine, as `daemon::send` has it.
-    pub(crate) fn of_update(self) -> (Outcome, Ending) {
-        let error = String::from("e");
-        let transient = |delivery, wait| Ending::Transient { error: String::from("e"), delivery, wait };
-        match self {
-            Self::Accepted => (Outcome::Accepted, Ending::Accepted),
-            Self::Refused => (Outcome::Refused, Ending::Rejected { error, delivery: Delivery::Excluded }),
-            Self::Denied | Self::Forbidden => (Outcome::Refused, Ending::Denied { error }),
-            Self::Limited(wait) => (Outcome::Refused, Ending::Limited { error, wait }),
-            Self::NoConnection | Self::TooEarly => (Outcome::Refused, transient(Delivery::Excluded, Duration::ZERO)),
-            Self::Lost => (Outcome::Unknown, transient(Delivery::Unknown, Duration::ZERO)),
-            Self::ServerError(wait) => (Outcome::Unknown, transient(Delivery::Unknown, wait)),
-            Self::Redirected => (Outcome::Unknown, Ending::Rejected { error, delivery: Delivery::Unknown }),
-            Self::Live(_) => unreachable!("no answer to an update"),
-        }
-    }
-
-    /// What it says of a read: what was shown, or how it failed, as `daemon::read` has it. A read changes nothing.
-    pub(crate) fn of_read(self) -> Result<Shown, Ending> {
-        if let Self::Live(shown) = self {
-            return Ok(shown);
-        }
-        Err(match self.of_update().1 {
-            Ending::Transient { error, wait, .. } => Ending::Transient { error, delivery: Delivery::Excluded, wait },
-            Ending::Rejected { error, .. } => Ending::Rejected { error, delivery: Delivery::Excluded },
-            ending => ending,
-        })
+    /// As the client has it.
+    pub(crate) fn reply(self, asks: Asks, kind: ServiceKind) -> Result<Reply, Refusal> {
+        let live = |shown: Shown| Box::new(shown.live(kind));
+        let (status, disposition, delivery, wait) = match self {
+            Self::Accepted(shown) => {
+                return Ok(Reply::Accepted { status: 200, bare: false, live: shown.map(live) });
+            }
+            Self::Live(shown) => return Ok(Reply::Service(live(shown))),
+            Self::Refused => (Some(422), Disposition::Rejected, Delivery::Refused, Duration::ZERO),
+            Self::Missing => (Some(404), Disposition::Rejected, Delivery::Refused, Duration::ZERO),
+            Self::Denied => (Some(401), Disposition::Denied, Delivery::Refused, Duration::ZERO),
+            Self::Forbidden => (Some(403), Disposition::Forbidden, Delivery::Refused, Duration::ZERO),
+            Self::Limited(wait, told) => {
+                (Some(429), Disposition::Limited { wait, told }, Delivery::Refused, Duration::ZERO)
+            }
+            Self::NoConnection => (None, transient(Scope::Api), Delivery::Unsent, Duration::ZERO),
+            Self::Lost => (None, transient(Scope::Api), Delivery::Unknown, Duration::ZERO),
+            Self::ServerError(wait) => (Some(503), transient(Scope::Api), Delivery::Unknown, wait),
+            Self::Page(status) => (Some(status), transient(Scope::Api), Delivery::Unknown, Duration::ZERO),
+            Self::Conflict => (Some(409), transient(Scope::Service), Delivery::Refused, Duration::ZERO),
+        };
+        // A read has no effect, however it fails.
+        let delivery = match (asks, delivery) {
+            (Asks::Read, Delivery::Unknown) => Delivery::Refused,
+            (_, delivery) => delivery,
+        };
+        let unserved = self == Self::Missing;
+        Err(Refusal { disposition, delivery, status, message: format!("{self:?}"), wait, local: false, unserved })
     }
 }
 
-/// The end of a read that went well.
-pub(crate) fn read(version: Version, shown: Shown) -> Ending {
-    let reading: &Reading = &version.read(shown).0;
-    Ending::Read(reading.clone())
+fn transient(scope: Scope) -> Disposition {
+    Disposition::Transient { scope }
 }
 
 /// What a request meets when it arrives.
@@ -154,14 +163,38 @@ pub(crate) enum Effect {
     },
 }
 
+/// Whether updates may come by POST.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Posts {
+    Served,
+    Gone,
+}
+
 /// How bad the network and the servers are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Weather {
     Calm,
     /// Of ten requests, this many fail.
     Stormy(u8),
-    /// No connection.
-    Outage,
+    /// All of them do, in one way.
+    Outage(Outage),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outage {
+    NoConnection,
+    /// The API's own 503, which counts.
+    Down,
+    /// No answer.
+    Silent,
+    /// A gateway's page.
+    Page,
+}
+
+impl Outage {
+    pub(crate) fn any(chance: &mut Rng) -> Self {
+        [Self::NoConnection, Self::Down, Self::Silent, Self::Page][chance.usize(0..4)]
+    }
 }
 
 /// The window as the API counts it.
@@ -169,12 +202,11 @@ pub(crate) enum Weather {
 struct Counted {
     limit: u32,
     length: Duration,
-    number: u64,
     began: Option<Moment>,
     taken: u32,
-    /// By their number, the calls of this window of which no process has heard what is left.
-    unheard: BTreeMap<u32, CallId>,
-    /// Whether more was used of this window than a process could know: an answer was lost, or a call took two requests.
+    /// By their number, the requests of this window of which no process has heard what is left.
+    unheard: BTreeMap<u32, RequestId>,
+    /// Whether more was used of this window than a process could know: an answer was lost, or others used it.
     surplus: bool,
 }
 
@@ -187,10 +219,22 @@ pub(crate) struct Api {
     pub(crate) forbidden: BTreeSet<Name>,
     /// Services of which nothing is shown.
     pub(crate) hidden: BTreeSet<Name>,
+    /// Services that are answered with a 429 of their own.
+    pub(crate) busy: BTreeSet<Name>,
+    /// Services whose runtime part is accepted, and left as it was, where it comes with another part.
+    pub(crate) lossy: BTreeSet<Name>,
     refused: BTreeSet<(Name, Version)>,
+    pub(crate) posts: Posts,
     pub(crate) token: Token,
     pub(crate) weather: Weather,
     pub(crate) slow: bool,
+    /// Whether requests may be carried out long after their client gave up.
+    pub(crate) late: bool,
+    /// Whether answers speak of the rate limit.
+    pub(crate) headers: bool,
+    /// Requests that came, and those of them that were told that there were too many.
+    pub(crate) requests: u32,
+    pub(crate) limited: u32,
     window: Counted,
 }
 
@@ -203,19 +247,18 @@ impl Api {
             missing: BTreeSet::new(),
             forbidden: BTreeSet::new(),
             hidden: BTreeSet::new(),
+            busy: BTreeSet::new(),
+            lossy: BTreeSet::new(),
             refused,
+            posts: Posts::Served,
             token: Token(0),
             weather: Weather::Calm,
             slow: false,
-            window: Counted {
-                limit,
-                length,
-                number: 0,
-                began: None,
-                taken: 0,
-                unheard: BTreeMap::new(),
-                surplus: false,
-            },
+            late: false,
+            headers: true,
+            requests: 0,
+            limited: 0,
+            window: Counted { limit, length, began: None, taken: 0, unheard: BTreeMap::new(), surplus: false },
         }
     }
 
@@ -234,10 +277,19 @@ impl Api {
         self.touched[name.0] = Some(now);
     }
 
+    pub(crate) fn touch_all(&mut self, now: Moment) {
+        self.touched.fill(Some(now));
+    }
+
+    /// Which credentials it uses is taken to be somebody else's choice.
+    pub(crate) fn leave_credentials(&mut self, name: Name) {
+        self.live[name.0] = self.live[name.0].with_foreign_credentials();
+    }
+
     /// Another daemon uses calls of the window.
     pub(crate) fn use_up(&mut self, calls: u32, now: Moment) {
         for _ in 0..calls {
-            if self.window.take(CallId(0), now).is_err() {
+            if self.window.take(RequestId(0), now).is_err() {
                 break;
             }
         }
@@ -253,8 +305,9 @@ impl Api {
         self.missing.clear();
         self.forbidden.clear();
         self.hidden.clear();
+        self.busy.clear();
         self.weather = Weather::Calm;
-        self.slow = false;
+        (self.slow, self.late, self.posts) = (false, false, Posts::Served);
     }
 
     /// How long a request or an answer is on its way.
@@ -269,81 +322,103 @@ impl Api {
 
     /// A request arrives.
     pub(crate) fn arrive(&mut self, request: &Request, now: Moment, chance: &mut Rng) -> Met {
+        self.requests += 1;
+        let mut met = self.meet(request, now, chance);
+        self.limited += u32::from(matches!(met.answer, Answer::Limited(..)));
+        // What nobody hears of, nobody knows.
+        self.window.surplus |= request.over;
+        met.quota = met.quota.filter(|_| self.headers);
+        met
+    }
+
+    fn meet(&mut self, request: &Request, now: Moment, chance: &mut Rng) -> Met {
         let nothing = |answer, quota| Met { answer, quota, effect: Effect::None };
+        // What the network and the proxies in front do.
         let trouble = match self.weather {
             Weather::Calm => None,
-            Weather::Outage => return nothing(Answer::NoConnection, None),
+            // A request that is carried out behind a network that failed is met by the API itself.
+            _ if request.over => None,
+            Weather::Outage(Outage::NoConnection) => return nothing(Answer::NoConnection, None),
+            Weather::Outage(Outage::Silent) => return nothing(Answer::Lost, None),
+            Weather::Outage(Outage::Page) => return nothing(page(chance), None),
+            Weather::Outage(Outage::Down) => {
+                let quota = self.window.take(request.id, now);
+                return match quota {
+                    Ok(quota) => nothing(Answer::ServerError(Duration::ZERO), Some(quota)),
+                    Err(quota) => nothing(Answer::Limited(quota.resets_in, true), Some(quota)),
+                };
+            }
             Weather::Stormy(of_ten) => (chance.u8(0..10) < of_ten).then(|| chance.u8(0..8)),
         };
-        // What the network and the proxies in front do.
         match trouble {
             Some(0) => return nothing(Answer::NoConnection, None),
             Some(1) => return nothing(Answer::Lost, None),
             Some(2) => return nothing(server_error(chance), None),
-            Some(3) => return nothing(Answer::Redirected, None),
+            Some(3) => return nothing(page(chance), None),
             _ => {}
         }
         if request.token != self.token {
             return nothing(Answer::Denied, None);
         }
-        let quota = match self.window.take(request.call, now) {
+        if self.busy.contains(&request.name) {
+            return nothing(Answer::Limited(BARE, false), None);
+        }
+        let quota = match self.window.take(request.id, now) {
             Ok(quota) => Some(quota),
-            Err(quota) => return nothing(Answer::Limited(quota.resets_in), Some(quota)),
+            Err(quota) => return nothing(Answer::Limited(quota.resets_in, true), Some(quota)),
         };
         if trouble == Some(4) {
-            return nothing(Answer::TooEarly, quota);
+            return nothing(Answer::Conflict, quota);
         }
         if self.forbidden.contains(&request.name) {
             return nothing(Answer::Forbidden, quota);
         }
-        if self.missing.contains(&request.name) {
-            // After 404 for an update the client asks whether the service is there at all.
-            let asked = matches!(request.work, Work::Send(_)).then(|| {
-                self.window.surplus = true;
-                self.window.take(request.call, now)
-            });
-            let quota = asked.map_or(quota, |asked| Some(asked.unwrap_or_else(|used_up| used_up)));
-            return nothing(Answer::Refused, quota);
+        let gone = self.posts == Posts::Gone && matches!(request.asks, Asks::Post(..));
+        if gone || self.missing.contains(&request.name) {
+            return nothing(Answer::Missing, quota);
         }
-        let (answer, effect) = match request.work {
-            Work::Send(_) if self.refuses(request.name, request.version) => return nothing(Answer::Refused, quota),
-            Work::Send(_) => {
-                let before = std::mem::replace(&mut self.live[request.name.0], Content::Version(request.version));
-                (Answer::Accepted, Effect::Applied { before })
+        let (answer, effect) = match request.asks {
+            Asks::Post(version, _) | Asks::Patch(version, _) if self.refuses(request.name, version) => {
+                return nothing(Answer::Refused, quota);
             }
-            Work::Decide(_) | Work::Watch if self.hidden.contains(&request.name) => {
-                (Answer::Live(Shown::Nothing), Effect::None)
+            Asks::Post(version, parts) | Asks::Patch(version, parts) => {
+                let before = self.live(request.name);
+                let loses = parts == Parts::All && self.lossy.contains(&request.name);
+                let parts = if loses { Parts::WithoutRuntime } else { parts };
+                self.live[request.name.0] = before.updated(version, parts);
+                let shown = matches!(request.asks, Asks::Patch(..)).then(|| self.shown(request.name));
+                (Answer::Accepted(shown), Effect::Applied { before })
             }
-            Work::Decide(_) | Work::Watch => (Answer::Live(Shown::Content(self.live(request.name))), Effect::None),
+            Asks::Read => (Answer::Live(self.shown(request.name)), Effect::None),
         };
         let (answer, quota) = match trouble {
             Some(5) => (Answer::Lost, None),
             Some(6) => (server_error(chance), None),
-            Some(7) => (Answer::Redirected, None),
+            Some(7) => (page(chance), None),
             _ => (answer, quota),
         };
         Met { answer, quota, effect }
     }
 
+    fn shown(&self, name: Name) -> Shown {
+        if self.hidden.contains(&name) { Shown::Nothing } else { Shown::Content(self.live(name)) }
+    }
+
     /// A process took in what an answer said of the window.
     pub(crate) fn heard(&mut self, quota: Quota) {
-        if quota.number == self.window.number {
-            let before = quota.limit - quota.remaining;
-            self.window.unheard.retain(|number, _| *number > before);
-        }
+        let before = quota.limit - quota.remaining;
+        self.window.unheard.retain(|number, _| *number > before);
     }
 
-    /// A new process begins, with what was kept of the window.
-    pub(crate) fn kept(&mut self, kept: Option<Window>) {
-        let kept = kept.filter(|kept| kept.number == self.window.number);
-        let heard = kept.map_or(0, |kept| kept.limit - kept.remaining);
+    /// A new process begins, which knows nothing of what it was not told.
+    pub(crate) fn forgotten(&mut self) {
         self.window.unheard.clear();
-        self.window.surplus |= heard < self.window.taken;
+        self.window.surplus = true;
     }
 
-    /// A call ended, and no answer said what is left.
-    pub(crate) fn lost(&mut self, call: CallId) {
-        self.window.surplus |= self.window.unheard.values().any(|unheard| *unheard == call);
+    /// A request is over, and no answer said what is left.
+    pub(crate) fn lost(&mut self, request: RequestId) {
+        self.window.surplus |= self.window.unheard.values().any(|unheard| *unheard == request);
     }
 
     /// Whether more was used of the window than a process could know.
@@ -357,23 +432,26 @@ fn server_error(chance: &mut Rng) -> Answer {
     Answer::ServerError(Duration::from_secs(wait))
 }
 
+fn page(chance: &mut Rng) -> Answer {
+    Answer::Page([200, 302, 403, 404, 502][chance.usize(0..5)])
+}
+
 impl Counted {
-    fn take(&mut self, call: CallId, now: Moment) -> Result<Quota, Quota> {
+    fn take(&mut self, request: RequestId, now: Moment) -> Result<Quota, Quota> {
         if self.began.is_none_or(|began| now.since(began) >= self.length) {
             (self.began, self.taken) = (Some(now), 0);
-            self.number += 1;
             self.unheard.clear();
             self.surplus = false;
         }
         let left = self.length.saturating_sub(now.since(self.began.unwrap_or(now)));
         // Whole seconds, as in the headers.
         let resets_in = Duration::from_secs(left.as_secs() + u64::from(left.subsec_nanos() > 0));
-        let quota = |remaining| Quota { limit: self.limit, remaining, resets_in, number: self.number };
+        let quota = |remaining| Quota { limit: self.limit, remaining, resets_in };
         if self.taken == self.limit {
             return Err(quota(0));
         }
         self.taken += 1;
-        self.unheard.insert(self.taken, call);
+        self.unheard.insert(self.taken, request);
         Ok(quota(self.limit - self.taken))
     }
 }

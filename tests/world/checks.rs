@@ -1,17 +1,21 @@
-//! What must hold at every step. It keeps a picture of its own of what the process was told and did, and shares no
-//! rule with the engine.
+//! What must hold of one process at every step. It keeps a picture of its own of what the process was told and did, and
+//! shares no rule with the engine.
 
 use std::time::Duration;
 
-use truenorth::engine::{Call, Delivery, Ending, Engine, Pace, Phase, Standing, Work};
-use truenorth::model::{Cause, DriftMode, Known};
-use truenorth::plan::{Adopt, Rules, Step};
+use jiff::Timestamp;
+use truenorth::engine::{Call, Ending, Engine, Pace, Phase, Work};
+use truenorth::model::{Applied, Cause, DriftMode, Known};
+use truenorth::northflank::Quota;
+use truenorth::plan::{Adopt, Rules};
 
-use crate::api::{Effect, Grounds, Quota, Request, Token, Window};
-use crate::clock::Moment;
-use crate::content::{Content, Name, Shown, Sight, Version};
-use crate::disk::{CallId, Disk};
-use crate::folder::{Snapshot, Suspension, Wanted};
+use crate::api::{Grounds, Token};
+use crate::clock::{Moment, Skew};
+use crate::content::{Name, Shown, Sight, Version};
+use crate::disk::Disk;
+use crate::folder::{Snapshot, Wanted};
+use crate::gate::{Gate, Showed, leaves_doubt};
+use crate::record::{CORRECTIONS, HOUR};
 
 /// An invariant that did not hold, and how.
 #[derive(Debug)]
@@ -29,15 +33,15 @@ macro_rules! hold {
 }
 pub(crate) use hold;
 
-/// So many corrections an hour, while the manifest stays.
-const CORRECTIONS: usize = 3;
-const HOUR: Duration = Duration::from_secs(3600);
+/// How long a request may still take effect after its intent: the time for it and for its way to the wire.
+const SETTLES: Duration = Duration::from_secs(35);
 
 /// Ends of the rate limit's window that are nearer to each other are of the same window.
 const SAME_WINDOW: Duration = Duration::from_secs(30);
 
+/// Who goes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Lane {
+enum Rank {
     Fresh,
     Retry,
     Read,
@@ -45,45 +49,29 @@ enum Lane {
     Correction,
 }
 
-/// Who may use what is kept back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Class {
-    Change,
-    Other,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum For {
-    ItsTurn,
-    BackOff,
-    Stalled,
-}
-
-/// What a service is due.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Due {
-    version: Version,
-    work: Work,
-}
-
-/// A service for which a call is due that is not being made.
+/// What happened to the content that is to be sent.
 #[derive(Clone, Copy, Debug)]
-struct Waiting {
-    due: Due,
-    what: For,
+struct Tries {
+    version: Version,
+    failed: u32,
+    rejected: u32,
+    not_before: Moment,
     /// Whether it goes behind those that were not tried.
     behind: bool,
-    failed: u32,
-    /// No call before.
-    earliest: Moment,
-    /// Since when it is in its lane; `None` where the engine will see that only when it looks.
-    since: Option<Moment>,
+    /// Whether it waits because the API did not know the call: it need not once updates go another way.
+    unserved: bool,
+    need_not_wait: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Flight {
-    due: Due,
+    version: Version,
+    work: Work,
+    began: Moment,
     failed: u32,
+    rejected: u32,
+    /// Until when older content could arrive, by what was known when it began.
+    unsettled: Option<Moment>,
 }
 
 /// What the newest read showed, as long as nothing was sent since.
@@ -91,21 +79,38 @@ struct Flight {
 struct Compared {
     with: Version,
     shown: Shown,
+    began: Moment,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Service {
     wanted: Option<Wanted>,
-    waiting: Option<Waiting>,
+    tries: Option<Tries>,
     flight: Option<Flight>,
     compared: Option<Compared>,
+    /// Whether an earlier process saw something else than was applied.
+    drifted_before: bool,
     /// When it was read, or tried to be, or had an update accepted.
     looked: Option<Moment>,
+    /// Whether an update was accepted and not read since.
+    unread: bool,
     corrections: Vec<Moment>,
     /// When the API told what it has.
     told: Option<Moment>,
-    /// Whether the end of its suspension was taken in.
-    resumed: bool,
+    /// Whether its content is newer than the first look.
+    fresh: bool,
+    /// When a call began that ended in an acceptance or an adoption.
+    had: Option<Moment>,
+    /// Until when older content could arrive after that.
+    unsettled: Option<Moment>,
+}
+
+/// A service for which a call is due.
+#[derive(Clone, Copy, Debug)]
+struct Waits {
+    rank: Rank,
+    /// No call before.
+    not_before: Moment,
 }
 
 /// What one process must keep to.
@@ -113,334 +118,143 @@ struct Service {
 pub(crate) struct Checks {
     pace: Pace,
     rules: Rules,
+    skew: Skew,
+    born: Moment,
+    /// What may still arrive of what earlier processes sent.
+    left: Vec<(Name, Version, Timestamp)>,
     services: Vec<Service>,
     token: Token,
-    limited: Moment,
-    denied: Option<Moment>,
-    unwritable: Option<Moment>,
-    window: Option<Window>,
-    /// When the newest read for drift began.
-    watched: Moment,
-}
-
-/// What the API must never see, whatever process it talks to.
-#[derive(Debug)]
-pub(crate) struct Record {
-    /// By service: the request on its way, the look that what is live follows from, when drift was corrected, and the
-    /// manifest as it was seen last.
-    on_its_way: Vec<Option<CallId>>,
-    newest: Vec<u64>,
-    corrected: Vec<Vec<Moment>>,
-    manifest: Vec<Option<Version>>,
-}
-
-impl Compared {
-    fn sight(self) -> Sight {
-        self.shown.against(self.with)
-    }
-}
-
-impl Due {
-    fn lane(self, behind: bool) -> Lane {
-        match (self.work, behind) {
-            (Work::Send(Cause::Drifted), _) => Lane::Correction,
-            (Work::Send(_), false) => Lane::Fresh,
-            (Work::Send(_), true) => Lane::Retry,
-            (Work::Decide(Cause::Changed), false) => Lane::Fresh,
-            (Work::Decide(Cause::Changed), true) => Lane::Retry,
-            (_, false) => Lane::Read,
-            (_, true) => Lane::ReadAgain,
-        }
-    }
-}
-
-impl Lane {
-    fn class(self) -> Class {
-        if self <= Self::Retry { Class::Change } else { Class::Other }
-    }
-}
-
-impl Waiting {
-    fn fresh(due: Due, now: Moment) -> Self {
-        Self { due, what: For::ItsTurn, behind: false, failed: 0, earliest: now, since: Some(now) }
-    }
-
-    fn lane(&self) -> Lane {
-        self.due.lane(self.behind)
-    }
-
-    /// Whether nothing but room, quota and the gate can keep it back; the engine counts in finer steps than the world.
-    fn is_ripe(&self, now: Moment) -> bool {
-        self.what == For::ItsTurn || self.earliest < now
-    }
+    pub(crate) gate: Gate,
+    window: Option<(u32, u32, Timestamp)>,
+    /// Whether an answer spoke of the rate limit.
+    told_quota: bool,
+    observed: bool,
+    /// When live was last seen to be something that was not sent from here.
+    foreign: Option<Moment>,
 }
 
 impl Service {
-    fn fights_until(&self, now: Moment) -> Option<Moment> {
-        let first = *self.corrections.iter().rev().nth(CORRECTIONS - 1)?;
-        Some(first.after(HOUR)).filter(|until| *until > now)
+    fn flaps(&self, now: Moment) -> bool {
+        self.corrections.iter().rev().nth(CORRECTIONS - 1).is_some_and(|first| first.after(HOUR) > now)
     }
 
     fn drift(&self, rules: &Rules) -> DriftMode {
         self.wanted.and_then(|wanted| wanted.drift).unwrap_or(rules.drift)
     }
 
-    /// What the design says is to be done, a fight left alone.
-    fn step(&self, name: Name, disk: &Disk, rules: &Rules, now: Moment) -> Option<Step> {
-        let known = disk.known(name);
-        let Some(wanted) = self.wanted else { return known.map(|_| Step::Orphaned) };
-        if wanted.is_suspended(now) {
-            return Some(Step::Suspended);
-        }
-        let read = self.compared.is_some_and(|compared| compared.with == wanted.version);
-        let upon = |cause| if read { Step::Update(cause) } else { Step::ReadLive(cause) };
-        Some(match known {
-            None if rules.adopt == Adopt::SendFirst => Step::Update(Cause::New),
-            None => upon(Cause::New),
-            Some(Known::InDoubt) => upon(Cause::InDoubt),
-            Some(Known::Suspect(applied)) if applied.digest != name.digest(wanted.version) => upon(Cause::Changed),
-            Some(Known::Applied(applied) | Known::Suspect(applied)) => {
-                let of_applied = |compared: &Compared| name.digest(compared.with) == applied.digest;
-                let changed_by_hand =
-                    self.compared.is_some_and(|read| !of_applied(&read) || read.sight() == Sight::Differs);
-                if applied.digest == name.digest(wanted.version) {
-                    let drifted = changed_by_hand && self.compared.as_ref().is_some_and(of_applied);
-                    let corrects = self.drift(rules) == DriftMode::Correct && self.fights_until(now).is_none();
-                    if drifted && corrects { Step::Update(Cause::Drifted) } else { Step::Unchanged }
-                } else if changed_by_hand {
-                    upon(Cause::Changed)
-                } else {
-                    Step::Update(Cause::Changed)
-                }
-            }
-        })
+    fn sight_of(&self, version: Version) -> Option<Sight> {
+        let compared = self.compared.filter(|compared| compared.with == version)?;
+        Some(compared.shown.against(version))
     }
 
-    fn due(&self, name: Name, disk: &Disk, rules: &Rules, now: Moment) -> Option<Due> {
-        let version = self.wanted?.version;
-        match self.step(name, disk, rules, now)? {
-            Step::Update(cause) => Some(Due { version, work: Work::Send(cause) }),
-            Step::ReadLive(cause) => Some(Due { version, work: Work::Decide(cause) }),
-            Step::Unchanged | Step::Suspended | Step::Orphaned => None,
-        }
-    }
-
-    /// The same, without a correction: that follows from a read, and from nothing else.
-    fn due_unread(&self, name: Name, disk: &Disk, rules: &Rules, now: Moment) -> Option<Due> {
-        self.due(name, disk, rules, now).filter(|due| due.work != Work::Send(Cause::Drifted))
-    }
-
-    /// Whether it is to be read for drift in its turn.
-    fn is_watched(&self, name: Name, disk: &Disk, rules: &Rules, now: Moment) -> bool {
-        let rests = self.waiting.is_none() && self.flight.is_none();
-        let Some(wanted) = self.wanted.filter(|wanted| rests && !wanted.is_suspended(now)) else { return false };
-        let applied = disk.known(name).and_then(|known| known.digest());
-        applied == Some(name.digest(wanted.version)) && self.drift(rules) != DriftMode::Off
-    }
-
-    /// When its suspension ended, while the engine may not have seen that.
-    fn resumes(&self) -> Option<Moment> {
-        match self.wanted?.suspend {
-            Suspension::Until(until) if !self.resumed => Some(until),
-            _ => None,
-        }
+    /// Whether live is known to be something else than what was applied, so that it may be what is wanted by now.
+    fn may_have_changed(&self, applied: Version) -> bool {
+        self.drifted_before
+            || self.compared.is_some_and(|read| read.with != applied || read.shown.against(read.with) == Sight::Differs)
     }
 }
 
 impl Checks {
     /// For a process that just began, with what the ledger kept.
-    pub(crate) fn new(pace: Pace, rules: Rules, services: usize, token: Token, disk: &Disk, now: Moment) -> Self {
+    pub(crate) fn new<W: Copy>(
+        (pace, rules): (Pace, Rules),
+        services: usize,
+        token: Token,
+        disk: &Disk<W>,
+        (now, skew): (Moment, Skew),
+    ) -> Self {
+        let clock = skew.timestamp(now);
+        let since = clock - HOUR;
+        let memories = disk.memories(since);
+        let past = |at: &Timestamp| *at <= clock;
         let service = |name: Name| {
-            let applied = disk.known(name).and_then(|known| known.digest());
-            let sighting = disk.sighting(name);
-            let seen = sighting.and_then(|sighting| sighting.seen);
-            let seen = seen.filter(|(with, _)| applied == Some(name.digest(*with)));
-            let since = Moment(now.0.saturating_sub(3_600_000_000));
-            // Of what is not known nothing is taken over.
-            let is_known = disk.known(name).is_some();
+            let memory = memories.get(name.key()).filter(|_| disk.known(name).is_some());
+            let looked = memory.and_then(|memory| memory.looked_at).filter(past);
+            let corrections = memory.map(|memory| memory.corrections.clone()).unwrap_or_default();
             Service {
-                compared: seen.map(|(with, shown)| Compared { with, shown }),
-                looked: sighting.map(|sighting| sighting.at).filter(|_| is_known),
-                corrections: if is_known { disk.corrections(name, since) } else { Vec::new() },
+                drifted_before: memory.and_then(|memory| memory.seen.clone()).is_some_and(|seen| {
+                    disk.known(name).and_then(|known| known.digest()).is_some_and(|is| seen.has_drifted_from(is))
+                        && past(&seen.at)
+                }),
+                // Before the world began, by a clock that was ahead of it.
+                looked: looked.map(|at| skew.reaching(at)).filter(|at| *at > Moment::default()),
+                unread: memory.is_some_and(|memory| memory.effect != truenorth::engine::Effect::Settled),
+                corrections: corrections.into_iter().filter(past).map(|at| skew.reaching(at)).collect(),
                 told: disk.told(name),
                 ..Service::default()
             }
         };
-        let services = (0..services).map(|number| service(Name(number))).collect();
-        let window = disk.quota().filter(|window| window.resets_at > now);
-        let mut checks = Self {
+        let mut gate = Gate::default();
+        // Nothing lasts longer than it was set for, nor longer than two hours, whatever the clock is.
+        let to_come = |until: Timestamp, set_at: Timestamp| {
+            let longest = std::cmp::min(until.duration_since(set_at), 2 * jiff::SignedDuration::from_hours(1));
+            let longest = if longest.is_zero() { 2 * jiff::SignedDuration::from_hours(1) } else { longest };
+            let left = std::cmp::min(until.duration_since(clock), longest);
+            left.is_positive().then(|| clock + left)
+        };
+        if let Some(until) = disk.pause().and_then(|pause| to_come(pause.until, pause.set_at)) {
+            gate.limit(skew.reaching(until));
+        }
+        let window = disk
+            .quota()
+            .and_then(|(window, set_at)| Some((window.limit, window.remaining, to_come(window.resets_at, set_at)?)));
+        if let Some((_, 0, resets_at)) = window {
+            gate.limit(skew.reaching(resets_at));
+        }
+        let unsettled = |name: Name| disk.unsettled(name).map(move |(version, until)| (name, version, until));
+        let left = (0..services).map(Name).flat_map(unsettled).collect();
+        Self {
             pace,
             rules,
-            services,
+            skew,
+            born: now,
+            left,
+            services: (0..services).map(Name).map(service).collect(),
             token,
-            limited: disk.pause().unwrap_or_default(),
-            denied: None,
-            unwritable: None,
+            gate,
             window,
-            watched: Moment::default(),
-        };
-        if let Some(window) = window.filter(|window| window.remaining == 0) {
-            checks.limited(window.resets_at);
+            told_quota: window.is_some(),
+            observed: false,
+            foreign: None,
         }
-        checks
+    }
+
+    pub(crate) fn wanted(&self, name: Name) -> Option<Wanted> {
+        self.services[name.0].wanted
+    }
+
+    fn flights(&self) -> impl Iterator<Item = Flight> {
+        self.services.iter().filter_map(|service| service.flight)
     }
 
     /// Calls in flight, without a read for drift.
     fn in_flight(&self) -> usize {
-        self.flights().filter(|(_, flight)| flight.due.work != Work::Watch).count()
+        self.flights().filter(|flight| flight.work != Work::Watch).count()
     }
 
     fn watching(&self) -> usize {
-        self.flights().filter(|(_, flight)| flight.due.work == Work::Watch).count()
-    }
-
-    fn flights(&self) -> impl Iterator<Item = (Name, Flight)> {
-        self.services.iter().enumerate().filter_map(|(number, service)| Some((Name(number), service.flight?)))
-    }
-
-    fn waiting(&self) -> impl Iterator<Item = (Name, Waiting)> {
-        self.services.iter().enumerate().filter_map(|(number, service)| Some((Name(number), service.waiting?)))
-    }
-
-    fn is_blocked(&self) -> bool {
-        self.denied.is_some() || self.unwritable.is_some()
-    }
-
-    /// How many calls there may be once the gate is open.
-    fn room(&self) -> usize {
-        if self.is_blocked() { 1 } else { self.pace.concurrency }
-    }
-
-    /// When the gate opens, or opened.
-    fn opens(&self) -> Moment {
-        self.limited.max(self.denied.unwrap_or_default()).max(self.unwritable.unwrap_or_default())
+        self.flights().filter(|flight| flight.work == Work::Watch).count()
     }
 
     /// What the rate limit leaves, by what was heard.
     fn left(&self, now: Moment) -> Option<u32> {
-        self.window.map(|window| if window.resets_at <= now { window.limit } else { window.remaining })
+        let clock = self.skew.timestamp(now);
+        self.window.map(|(limit, remaining, resets_at)| if resets_at <= clock { limit } else { remaining })
     }
 
-    /// What a class of calls may not touch.
-    fn kept_from(&self, class: Class) -> u32 {
-        let reserve = |limit: u32| limit * u32::from(self.pace.reserve_percent) / 100;
-        match class {
-            Class::Change => 0,
-            Class::Other => self.window.map_or(0, |window| reserve(window.limit)),
-        }
+    /// What only changes may use.
+    pub(crate) fn reserve(&self) -> u32 {
+        self.window.map_or(0, |(limit, ..)| limit * u32::from(self.pace.reserve_percent) / 100)
     }
 
-    /// Whether the quota has a call for a class beside so many in flight.
-    fn permits(&self, class: Class, now: Moment, in_flight: usize) -> bool {
-        let in_flight = u32::try_from(in_flight).unwrap();
+    /// Whether the quota has a call for certain, whatever those in flight use.
+    fn surely_permits(&self, rank: Rank, now: Moment) -> bool {
+        let needed = u32::try_from(2 * (self.in_flight() + self.watching() + 1)).unwrap();
+        let kept = if rank <= Rank::Retry { 0 } else { self.reserve() };
         match self.left(now) {
-            Some(left) => left > self.kept_from(class) + in_flight,
-            None => class == Class::Change || in_flight == 0,
+            Some(left) => left >= kept + needed,
+            None => rank <= Rank::Retry || self.in_flight() + self.watching() == 0,
         }
-    }
-
-    /// Until when the quota is used up for a class.
-    fn used_up(&self, class: Class, now: Moment) -> Moment {
-        let used_up = self.left(now).is_some_and(|left| left <= self.kept_from(class));
-        self.window.filter(|_| used_up).map_or(now, |window| window.resets_at)
-    }
-
-    /// The process saw the folder.
-    pub(crate) fn observe(&mut self, snapshot: &Snapshot, disk: &Disk, now: Moment) {
-        let rules = self.rules;
-        self.forget(disk);
-        for (number, service) in self.services.iter_mut().enumerate() {
-            let name = Name(number);
-            let wanted = snapshot.of(name);
-            if service.wanted == wanted {
-                continue;
-            }
-            let applied = || disk.known(name).and_then(|known| known.digest());
-            let before = service.wanted.map(|before| name.digest(before.version)).or_else(applied);
-            if before.is_some() && before != wanted.map(|after| name.digest(after.version)) {
-                service.corrections.clear();
-            }
-            service.wanted = wanted;
-            service.resumed = wanted.is_some_and(|wanted| !wanted.is_suspended(now));
-            if service.flight.is_some() {
-                continue;
-            }
-            let due = service.due(name, disk, &rules, now);
-            let stays = service.waiting.filter(|waiting| due.is_some_and(|due| due == waiting.due));
-            let fresh = service.due_unread(name, disk, &rules, now).map(|due| Waiting::fresh(due, now));
-            service.waiting = stays.or(fresh);
-            if due.is_some() && service.waiting.is_none() {
-                service.looked = None;
-            }
-        }
-        self.forget(disk);
-    }
-
-    /// Of what is neither desired nor known the engine keeps nothing.
-    fn forget(&mut self, disk: &Disk) {
-        for (number, service) in self.services.iter_mut().enumerate() {
-            if service.wanted.is_none() && service.flight.is_none() && disk.known(Name(number)).is_none() {
-                (service.compared, service.looked) = (None, None);
-                service.corrections.clear();
-            }
-        }
-    }
-
-    /// Suspensions whose time is past have ended.
-    pub(crate) fn resume(&mut self, disk: &Disk, now: Moment) -> u32 {
-        let rules = self.rules;
-        let looks = self.in_flight() < self.room() && self.opens() <= now;
-        let mut resumed = 0;
-        for (number, service) in self.services.iter_mut().enumerate() {
-            if service.flight.is_none() && service.resumes().is_some_and(|until| until <= now) {
-                // With nothing due, and no room to look, the engine has it among what is to come.
-                service.resumed = looks || service.due_unread(Name(number), disk, &rules, now).is_some();
-                let name = Name(number);
-                let due = service.due_unread(name, disk, &rules, now);
-                service.waiting = due.map(|due| Waiting { since: None, ..Waiting::fresh(due, now) });
-                if looks && due.is_none() && service.due(name, disk, &rules, now).is_some() {
-                    service.looked = None;
-                }
-                resumed += u32::from(service.resumed);
-            }
-        }
-        resumed
-    }
-
-    /// The process was asked to look past all waits.
-    pub(crate) fn retry_all(&mut self, now: Moment) {
-        for waiting in self.services.iter_mut().filter_map(|service| service.waiting.as_mut()) {
-            if waiting.what != For::ItsTurn {
-                (waiting.what, waiting.earliest, waiting.since) = (For::ItsTurn, now, Some(now));
-            }
-        }
-    }
-
-    fn limited(&mut self, until: Moment) {
-        self.limited = self.limited.max(until);
-    }
-
-    pub(crate) fn token_replaced(&mut self, token: Token) {
-        self.token = token;
-        self.denied = None;
-    }
-
-    /// The process takes in what an answer said of the rate limit.
-    pub(crate) fn note(&mut self, quota: Quota, came: Moment) {
-        let Quota { limit, remaining, resets_in, number } = quota;
-        let resets_at = came.after(resets_in);
-        let near = |window: &Window| window.resets_at.since(resets_at).max(resets_at.since(window.resets_at));
-        let same = self.window.filter(|window| near(window) < SAME_WINDOW);
-        let least = same.map_or(remaining, |window| window.remaining.min(remaining));
-        self.window = Some(Window { limit, remaining: least, resets_at, number });
-        if remaining == 0 {
-            self.limited(resets_at);
-        }
-    }
-
-    /// The window as it is to be kept.
-    pub(crate) fn window(&self) -> Option<Window> {
-        self.window
     }
 
     /// Whether an answer, or the ledger, has said what the rate limit leaves.
@@ -448,185 +262,404 @@ impl Checks {
         self.window.is_some()
     }
 
+    /// The process saw the folder.
+    pub(crate) fn observe<W: Copy>(&mut self, snapshot: &Snapshot, disk: &Disk<W>) {
+        let observed = std::mem::replace(&mut self.observed, true);
+        for (number, service) in self.services.iter_mut().enumerate() {
+            let name = Name(number);
+            let wanted = snapshot.of(name);
+            let (before, after) = (service.wanted.map(|w| w.version), wanted.map(|w| w.version));
+            let applied = disk.known(name).and_then(|known| known.digest());
+            let known_before = service.wanted.map(|w| name.digest(w.version)).or(applied.filter(|_| after.is_some()));
+            if known_before.is_some() && known_before != after.map(|version| name.digest(version)) {
+                service.corrections.clear();
+            }
+            let known = disk.known(name).is_some() || service.flight.is_some();
+            service.fresh |= before.is_some() && after.is_some() && before != after;
+            if before.is_none() && after.is_some() && !known {
+                service.fresh = observed;
+            }
+            if before != after {
+                service.tries = None;
+            }
+            service.wanted = wanted;
+            // Of what is neither desired nor known nothing is kept.
+            if wanted.is_none() && !known {
+                *service = Service { told: service.told, ..Service::default() };
+            }
+        }
+    }
+
+    /// What is no longer due loses what was tried of it.
+    pub(crate) fn take_stock<W: Copy>(&mut self, disk: &Disk<W>, now: Moment, wall: Timestamp) {
+        for number in 0..self.services.len() {
+            let service = &self.services[number];
+            // Whether a part that is missing is still due is decided by another rule.
+            let wanted = service.wanted.filter(|wanted| !wanted.is_suspended(wall)).map(|wanted| wanted.version);
+            let lacks_part = wanted
+                .zip(service.compared)
+                .is_some_and(|(version, read)| read.with == version && read.shown.lacks_runtime_alone(version));
+            if service.flight.is_none() && !lacks_part && self.waits(Name(number), disk, now, wall).is_none() {
+                self.services[number].tries = None;
+            }
+        }
+    }
+
+    /// Whether a call is due for a service for certain.
+    fn waits<W: Copy>(&self, name: Name, disk: &Disk<W>, now: Moment, wall: Timestamp) -> Option<Waits> {
+        let service = &self.services[name.0];
+        let wanted = service.wanted.filter(|wanted| !wanted.is_suspended(wall) && service.flight.is_none())?;
+        let version = wanted.version;
+        let tries = service.tries.filter(|tries| tries.version == version);
+        let behind = tries.is_some_and(|tries| tries.behind);
+        let not_before = tries.map_or(Moment::default(), |tries| tries.not_before);
+        let behind = behind || tries.is_some_and(|tries| tries.need_not_wait);
+        let change = if behind { Rank::Retry } else { Rank::Fresh };
+        let (rank, settles) = match disk.known(name) {
+            None if self.rules.adopt == Adopt::SendFirst || service.sight_of(version).is_some() => (change, None),
+            None if service.fresh => (change, None),
+            None => (if behind { Rank::ReadAgain } else { Rank::Read }, None),
+            Some(Known::InDoubt) => {
+                let settles = self.settles(name, disk, |other| other == version);
+                (change, settles.filter(|_| service.sight_of(version).is_some()))
+            }
+            Some(Known::Applied(Applied { digest, .. }) | Known::Suspect(Applied { digest, .. }))
+                if digest == name.digest(version) =>
+            {
+                let unverified = disk.known(name).is_some_and(|known| known.is_unverified());
+                let settles = self.settles(name, disk, |other| other != version);
+                let over = service.had.is_some_and(|had| settles.is_none_or(|settles| settles <= had));
+                if unverified && !over {
+                    (change, settles)
+                } else {
+                    let corrects = service.drift(&self.rules) == DriftMode::Correct && !service.flaps(now);
+                    let drifted = service.sight_of(version) == Some(Sight::Differs);
+                    // Of a part that may not be in effect another rule decides.
+                    let is_part = service.compared.is_some_and(|read| read.shown.lacks_runtime_alone(version));
+                    if !(corrects && drifted) || is_part || service.flight.is_some() || tries.is_none() {
+                        return None;
+                    }
+                    (Rank::Correction, None)
+                }
+            }
+            Some(Known::Applied(_) | Known::Suspect(_)) => (change, None),
+        };
+        // The ledger keeps times to the millisecond.
+        let settled = settles.map(|settles| settles.after(Duration::from_millis(1)));
+        // Whoever waits for a time goes behind those who wait for their turn alone.
+        let rank = if settles.is_some() && rank == Rank::Fresh { Rank::Retry } else { rank };
+        Some(Waits { rank, not_before: not_before.max(settled.unwrap_or_default()) })
+    }
+
+    /// When requests of such content that were given up can no longer take effect.
+    fn settles<W: Copy>(&self, name: Name, disk: &Disk<W>, matters: impl Fn(Version) -> bool) -> Option<Moment> {
+        // What an earlier process left is no longer on its way than it can be, whatever that one's clock was.
+        let longest = self.skew.timestamp(self.born) + SETTLES;
+        let left = |version, until| self.left.contains(&(name, version, until));
+        let until = disk.unsettled(name).filter(|(version, _)| matters(*version));
+        let until =
+            until.map(|(version, until)| if left(version, until) { until.min(longest) } else { until }).max()?;
+        Some(self.skew.reaching(until))
+    }
+
+    /// The process was asked to look past all waits.
+    pub(crate) fn retry_all(&mut self, now: Moment) {
+        self.gate.ask(now);
+        for tries in self.services.iter_mut().filter_map(|service| service.tries.as_mut()) {
+            tries.not_before = tries.not_before.min(now);
+        }
+    }
+
+    /// Updates go another way from now on: whoever waits because the first way was not known need not.
+    pub(crate) fn turned(&mut self) {
+        let tries = self.services.iter_mut().filter_map(|service| service.tries.as_mut());
+        for tries in tries.filter(|tries| tries.unserved) {
+            tries.need_not_wait = true;
+        }
+    }
+
+    pub(crate) fn token_replaced(&mut self, token: Token) {
+        self.token = token;
+        self.gate.token_replaced();
+    }
+
+    /// An answer came at a time, or did not.
+    pub(crate) fn note(&mut self, quota: Option<Quota>, unsent: bool, came: Moment) {
+        let clock = self.skew.timestamp(came);
+        match quota {
+            Some(Quota { limit, remaining, resets_in }) => {
+                let resets_at = clock + resets_in;
+                let near = |at: Timestamp| resets_at.duration_since(at).unsigned_abs() < SAME_WINDOW;
+                let same = self.window.filter(|(.., at)| self.told_quota && near(*at));
+                let least = same.map_or(remaining, |(_, before, _)| before.min(remaining));
+                self.window = Some((limit, least, resets_at));
+                self.told_quota = true;
+                if remaining == 0 {
+                    self.gate.limit(self.skew.reaching(resets_at));
+                }
+            }
+            None if unsent || self.told_quota => {}
+            None => {
+                let whole = (self.pace.assumed_limit, self.pace.assumed_limit, clock + HOUR);
+                let (limit, remaining, at) = self.window.filter(|(.., at)| *at > clock).unwrap_or(whole);
+                self.window = Some((limit, remaining.saturating_sub(1), at));
+            }
+        }
+    }
+
     /// The engine begins a call. Gives the grounds for what it sends.
-    pub(crate) fn begin(&mut self, call: &Call, disk: &Disk, now: Moment) -> Result<Grounds, Broken> {
+    pub(crate) fn begin<W: Copy>(
+        &mut self,
+        call: &Call,
+        disk: &Disk<W>,
+        now: Moment,
+        wall: Timestamp,
+    ) -> Result<Grounds, Broken> {
         let name = Name::of(&call.key);
         let version = name.version(call.digest);
         let service = &self.services[name.0];
+        let asked = std::mem::replace(&mut self.gate.asked, false);
         hold!(service.flight.is_none(), "one in flight: a second call for {name} begins");
-        hold!(self.opens() <= now, "gate: a call for {name} begins before {}", self.opens());
+        hold!(asked || self.gate.opens() <= now, "gate: a call for {name} begins before {}", self.gate.opens());
         let Some(wanted) = service.wanted else {
             return Err(Broken(format!("absent: a call for {name}, which no manifest names")));
         };
-        hold!(!wanted.is_suspended(now), "suspended: a call for {name}");
+        hold!(!wanted.is_suspended(wall), "suspended: a call for {name}");
         hold!(
             version == wanted.version && *call.update == *name.plain(version).update,
             "newest wins: {version} of {name} is sent, the folder says {}",
             wanted.version
         );
-        let failed = match call.work {
-            Work::Watch => self.begin_watch(name, disk, now).map(|()| 0),
-            Work::Send(_) | Work::Decide(_) => self.begin_due(name, call, disk, now),
-        }?;
+        let tries = service.tries.filter(|tries| tries.version == version);
+        let failed = tries.map_or(0, |tries| tries.failed);
+        match call.work {
+            Work::Watch => self.begin_watch(name, disk, now, wall)?,
+            Work::Send(_) | Work::Decide(_) => {
+                // A wall clock that jumped may have ended a suspension and begun it again, and what was tried is forgotten.
+                let jumped = self.skew.timestamp(now) != wall;
+                let (tries, failed) = if jumped { (None, call.attempt - 1) } else { (tries, failed) };
+                let not_before = tries.filter(|tries| !tries.need_not_wait).map_or(now, |tries| tries.not_before);
+                hold!(not_before <= now, "backoff: attempt {} of {name} begins before {not_before}", call.attempt);
+                hold!(call.attempt == failed + 1, "attempts: {} of {name} after {failed} failures", call.attempt);
+                self.is_due(name, call.work, version, disk, now)?;
+                let behind = tries.is_some_and(|tries| tries.behind);
+                self.has_place(name, call.work, behind, asked, disk, now, wall)?;
+            }
+        }
+        let failed = call.attempt - 1;
+        let rejected = tries.filter(|_| failed > 0).map_or(0, |tries| tries.rejected);
+        let unsettled = self.settles(name, disk, |other| other != version);
         let service = &mut self.services[name.0];
-        service.waiting = None;
-        service.flight = Some(Flight { due: Due { version, work: call.work }, failed });
-        let untold = service.compared.is_some_and(|compared| compared.sight() == Sight::CannotTell);
+        service.flight = Some(Flight { version, work: call.work, began: now, failed, rejected, unsettled });
+        let untold = service.compared.is_some_and(|read| read.shown.against(version) == Sight::CannotTell);
         let unasked = call.work == Work::Send(Cause::New) && self.rules.adopt == Adopt::SendFirst;
+        let doubts = matches!(call.work, Work::Send(Cause::InDoubt | Cause::Changed));
+        let unproven = doubts && !version.can_be_proven_against(&disk.others(name));
         Ok(match service.told {
-            Some(told) if !untold && !unasked => Grounds::Told(told),
-            None if !unasked => Grounds::Told(Moment::NEVER),
-            Some(_) | None => Grounds::Nothing,
+            _ if untold || unasked || unproven => Grounds::Nothing,
+            Some(told) => Grounds::Told(told),
+            None => Grounds::Told(Moment::NEVER),
         })
     }
 
-    fn begin_watch(&mut self, name: Name, disk: &Disk, now: Moment) -> Held {
+    fn begin_watch<W: Copy>(&mut self, name: Name, disk: &Disk<W>, now: Moment, wall: Timestamp) -> Held {
         let service = &self.services[name.0];
-        hold!(self.watching() == 0, "one read for drift at a time: a second one begins, of {name}");
-        hold!(service.drift(&self.rules) != DriftMode::Off, "drift is off: {name} is read for it");
+        let version = service.wanted.map(|wanted| wanted.version);
+        let known = disk.known(name).and_then(|known| known.digest());
         hold!(
-            service.is_watched(name, disk, &self.rules, now),
-            "at rest: {name} is read for drift, while {:?}",
-            service.waiting
+            known == version.map(|version| name.digest(version)),
+            "at rest: {name} is read for drift and has {known:?}"
         );
-        let has_room = self.in_flight() < self.room();
-        let queued = |waits: &Waiting| waits.what == For::ItsTurn && (has_room || waits.since.is_some());
-        if let Some((other, waits)) = self.waiting().find(|(_, waits)| queued(waits)) {
-            return Err(Broken(format!("drift last: {name} is read for it before {waits:?} of {other}")));
-        }
-        let period = self.pace.watch_period.ok_or(Broken(format!("never: {name} is read for drift")))?;
+        let period = match self.pace.watch_period {
+            Some(period) => {
+                hold!(self.watching() == 0, "one read for drift at a time: a second one begins, of {name}");
+                hold!(service.drift(&self.rules) != DriftMode::Off, "drift is off: {name} is read for it");
+                if service.unread { period.min(self.pace.check_after) } else { period }
+            }
+            None => {
+                let parts = version.is_some_and(Version::has_several_parts);
+                hold!(service.unread && parts, "never: {name} is read for drift");
+                self.pace.check_after
+            }
+        };
+        let corrects = service.drifted_before || service.sight_of(version.unwrap()) == Some(Sight::Differs);
         hold!(
-            service.looked.is_none_or(|looked| looked.after(period) <= now),
+            corrects || service.looked.is_none_or(|looked| looked.after(period) <= now.after(Duration::from_millis(1))),
             "watch period: {name} is read for drift again, after {:?}",
             service.looked
         );
-        for (other, waits) in self.services.iter().enumerate().map(|(number, service)| (Name(number), service)) {
-            let watched = waits.resumes().is_none() && waits.is_watched(other, disk, &self.rules, now);
-            hold!(
-                !watched || other == name || waits.looked >= service.looked,
-                "longest unread: {name} was read at {:?}, {other} at {:?}",
-                service.looked,
-                waits.looked
-            );
-        }
-        hold!(
-            self.permits(Class::Other, now, self.in_flight()),
-            "reserve: {name} is read for drift with {:?} left",
-            self.left(now)
-        );
-        self.watched = now;
+        let waiting = (0..self.services.len()).map(Name).find(|other| {
+            let waits = self.waits(*other, disk, now, wall);
+            waits.is_some_and(|waits| waits.not_before < now && self.in_flight() < self.gate.room(&self.pace))
+        });
+        hold!(waiting.is_none(), "drift last: {name} is read for it before a call for {waiting:?}");
         Ok(())
     }
 
-    fn begin_due(&self, name: Name, call: &Call, disk: &Disk, now: Moment) -> Result<u32, Broken> {
+    /// Whether it is such a call that is due.
+    fn is_due<W: Copy>(&self, name: Name, work: Work, version: Version, disk: &Disk<W>, now: Moment) -> Held {
         let service = &self.services[name.0];
-        hold!(
-            self.in_flight() < self.room(),
-            "concurrency: a call for {name} begins beside {} others, room is {}",
-            self.in_flight(),
-            self.room()
-        );
         let known = disk.known(name);
-        let applied = known.and_then(|known| known.digest());
-        match call.work {
-            Work::Send(Cause::Drifted) => {
-                hold!(applied == Some(call.digest), "correction: {name} is {known:?}");
-                hold!(service.drift(&self.rules) == DriftMode::Correct, "correction: of {name}, which is not to be");
-                let sight = service.compared.map(Compared::sight);
-                hold!(sight == Some(Sight::Differs), "correction: of {name}, of which is seen {:?}", service.compared);
+        let applied = known.and_then(|known| known.digest()).map(|digest| name.version(digest));
+        let compared = service.compared.filter(|read| read.with == version);
+        let (doubted, unverified) = match known {
+            Some(Known::InDoubt) => (true, false),
+            Some(Known::Applied(Applied { unverified, .. })) => {
+                (false, (unverified || service.unsettled.is_some()) && applied == Some(version))
             }
-            _ => hold!(
-                applied != Some(call.digest),
-                "needless: {:?} of {name} is what the ledger knows as accepted last",
-                call.work
-            ),
-        }
-        let Some(waiting) = service.waiting else {
-            return Err(Broken(format!("not due: {:?} begins for {name}", call.work)));
+            Some(Known::Suspect(_)) | None => (false, false),
+        };
+        let suspect = matches!(known, Some(Known::Suspect(_)));
+        // A request that was given up may have brought it.
+        let arrives = disk.unsettled(name).any(|(other, _)| other == version);
+        let settles = self.settles(name, disk, |other| (other == version) == doubted);
+        let settles = settles.max(service.unsettled.filter(|_| unverified));
+        let settled = |at: Moment| settles.is_none_or(|settles| at >= settles);
+        let right = match work {
+            Work::Send(Cause::New) => known.is_none() && (self.rules.adopt == Adopt::SendFirst || compared.is_some()),
+            Work::Decide(Cause::New) => known.is_none() && self.rules.adopt == Adopt::ReadFirst && compared.is_none(),
+            Work::Send(Cause::InDoubt) => (doubted || unverified) && compared.is_some_and(|read| settled(read.began)),
+            Work::Decide(Cause::InDoubt) => {
+                let again = compared.is_none_or(|read| !settled(read.began));
+                (doubted && (compared.is_none() || settled(now)) || unverified && settled(now)) && again
+            }
+            Work::Send(Cause::Changed) => {
+                let by_hand = applied.is_some_and(|applied| service.may_have_changed(applied));
+                applied.is_some_and(|applied| applied != version)
+                    && (!by_hand && !suspect && !arrives || compared.is_some())
+            }
+            Work::Decide(Cause::Changed) => {
+                let by_hand = applied.is_some_and(|applied| service.may_have_changed(applied));
+                let lately = self.foreign.is_some_and(|at| at.after(HOUR) >= now);
+                applied.is_some_and(|applied| applied != version)
+                    && compared.is_none()
+                    && (by_hand || lately || suspect || arrives || self.gate.is_outage())
+            }
+            Work::Send(Cause::Drifted) => {
+                applied == Some(version)
+                    && service.drift(&self.rules) == DriftMode::Correct
+                    && service.sight_of(version) == Some(Sight::Differs)
+                    && !service.flaps(now)
+            }
+            Work::Send(Cause::NotInEffect) => {
+                applied == Some(version) && compared.is_some_and(|read| read.shown.lacks_runtime_alone(version))
+            }
+            Work::Decide(Cause::Drifted | Cause::NotInEffect) | Work::Watch => false,
         };
         hold!(
-            call.work == waiting.due.work,
-            "what is due: {:?} begins for {name}, it is {:?}; seen is {:?}, known {known:?}",
-            call.work,
-            waiting.due,
+            right,
+            "what is due: {work:?} of {version} begins for {name}, known as {known:?} (applied {applied:?}), seen {:?}, settled at {settles:?}",
             service.compared
-        );
-        hold!(
-            waiting.earliest <= now,
-            "backoff: attempt {} at {} of {name} begins before {}",
-            call.attempt,
-            waiting.due.version,
-            waiting.earliest
-        );
-        hold!(
-            call.attempt == waiting.failed + 1,
-            "attempts: {} is said for {name} after {} failures",
-            call.attempt,
-            waiting.failed
-        );
-        let lane = waiting.lane();
-        hold!(
-            self.permits(lane.class(), now, self.in_flight() + self.watching()),
-            "reserve: {:?} begins for {name} with {:?} left",
-            call.work,
-            self.left(now)
-        );
-        for (other, waits) in self.waiting().filter(|(other, waits)| *other != name && waits.is_ripe(now)) {
-            hold!(
-                waits.lane() >= lane,
-                "what goes first: {name} goes from {lane:?} before {other} from {:?}",
-                waits.lane()
-            );
-            let (Some(mine), Some(others)) = (waiting.since, waits.since) else { continue };
-            hold!(
-                (waits.lane(), lane) != (Lane::Fresh, Lane::Fresh) || others >= mine,
-                "first come, first served: {name} waits since {mine}, {other} since {others}"
-            );
-        }
-        Ok(waiting.failed)
-    }
-
-    /// A call that was made with a token is about to be told to the engine as ended so.
-    pub(crate) fn ended(&self, name: Name, ending: &Ending, token: Token) -> Held {
-        hold!(
-            token == self.token || !matches!(ending, Ending::Denied { .. }),
-            "token: a refusal of {token:?} for {name} is held against {:?}",
-            self.token
         );
         Ok(())
     }
 
-    /// The engine is told how a call ended, with what it showed and when, and with a random number for the wait.
-    pub(crate) fn finish(
+    /// Whether there is room, and nothing goes first.
+    #[allow(clippy::too_many_arguments, reason = "a check of one moment")]
+    fn has_place<W: Copy>(
+        &self,
+        name: Name,
+        work: Work,
+        behind: bool,
+        asked: bool,
+        disk: &Disk<W>,
+        now: Moment,
+        wall: Timestamp,
+    ) -> Held {
+        let room = self.gate.room(&self.pace);
+        hold!(
+            self.in_flight() < room,
+            "concurrency: a call for {name} begins beside {} others, room is {room}",
+            self.in_flight()
+        );
+        let rank = match (work, behind) {
+            (Work::Send(Cause::Drifted | Cause::NotInEffect), _) => Rank::Correction,
+            (Work::Decide(Cause::New), _) if !self.services[name.0].fresh => {
+                if behind {
+                    Rank::ReadAgain
+                } else {
+                    Rank::Read
+                }
+            }
+            (_, false) => Rank::Fresh,
+            (_, true) => Rank::Retry,
+        };
+        // Which call finds out whether an outage is over follows another rule.
+        if asked || self.gate.is_outage() {
+            return Ok(());
+        }
+        for other in (0..self.services.len()).map(Name).filter(|other| *other != name) {
+            let Some(waits) = self.waits(other, disk, now, wall) else { continue };
+            hold!(
+                waits.not_before >= now || waits.rank >= rank,
+                "what goes first: {name} goes as {rank:?} before {other} as {:?}",
+                waits.rank
+            );
+        }
+        Ok(())
+    }
+
+    /// The engine was told how a call ended, with what it showed and when, and with a random number for the wait.
+    #[allow(clippy::too_many_arguments, reason = "a check of one moment")]
+    pub(crate) fn finish<W: Copy>(
         &mut self,
         name: Name,
         ending: &Ending,
         shown: Option<(Shown, Moment)>,
-        disk: &Disk,
-        now: Moment,
-        jitter: f64,
+        told: Option<Moment>,
+        token: Option<Token>,
+        disk: &Disk<W>,
+        (now, jitter): (Moment, f64),
     ) -> Held {
-        let rules = self.rules;
+        hold!(
+            token.is_none_or(|token| token == self.token) || !matches!(ending, Ending::Denied { .. }),
+            "token: a refusal of {token:?} for {name} is held against {:?}",
+            self.token
+        );
         let Some(flight) = self.services[name.0].flight.take() else {
             return Err(Broken(format!("a call ended for {name} that never began")));
         };
-        let Due { version, work } = flight.due;
-        self.gate(work, ending, now);
+        let Flight { version, work, began, unsettled, .. } = flight;
+        let of_interest = |(number, service): (usize, &Service)| {
+            service.wanted.is_some()
+                || disk.known(Name(number)).is_some()
+                || service.flight.is_some()
+                || number == name.0
+        };
+        let alone = self.services.iter().enumerate().filter(|entry| of_interest(*entry)).count() <= 1;
+        let showed = self.gate.note((name, work), ending, alone, (now, jitter), &self.pace);
         let service = &mut self.services[name.0];
+        if matches!(ending, Ending::Accepted { .. } | Ending::Adopted | Ending::Read(_)) || leaves_doubt(ending) {
+            service.drifted_before = false;
+        }
         match ending {
-            Ending::Accepted | Ending::Adopted => {
-                (service.compared, service.looked) = (None, Some(now));
+            Ending::Accepted { .. } | Ending::Adopted => {
+                (service.compared, service.looked, service.fresh) = (None, Some(now), false);
+                service.unread = matches!(ending, Ending::Accepted { .. });
+                service.had = Some(began);
+                service.unsettled = unsettled.filter(|until| *until > began);
                 if work == Work::Send(Cause::Drifted) {
                     service.corrections.push(now);
                 }
+                if let Some((shown, _)) = shown.filter(|_| matches!(ending, Ending::Accepted { shown: Some(_), .. })) {
+                    service.compared = Some(Compared { with: version, shown, began: now });
+                    service.unread = false;
+                }
+                if matches!(work, Work::Decide(Cause::Changed)) {
+                    self.foreign = Some(now);
+                }
             }
             Ending::Read(_) => {
-                service.compared = shown.map(|(shown, _)| Compared { with: version, shown });
+                service.compared = shown.map(|(shown, _)| Compared { with: version, shown, began });
                 service.looked = Some(now);
+                // It shows nothing of the effect of what was accepted, where it was compared with something else.
+                service.unread &= disk.applied(name) != Some(version);
+                if service.sight_of(version) == Some(Sight::Differs) && work == Work::Watch {
+                    self.foreign = Some(now);
+                }
             }
             Ending::Transient { .. } | Ending::Rejected { .. } if work == Work::Watch => service.looked = Some(now),
-            Ending::Transient { delivery: Delivery::Unknown, .. }
-            | Ending::Rejected { delivery: Delivery::Unknown, .. } => {
+            _ if leaves_doubt(ending) => {
                 service.compared = None;
                 if work == Work::Send(Cause::Drifted) {
                     service.corrections.push(now);
@@ -634,52 +667,58 @@ impl Checks {
             }
             _ => {}
         }
-        service.told = service.told.max(shown.map(|(_, told)| told));
-
-        let behind = flight.failed > 0;
-        let stays = Waiting { behind, failed: flight.failed, ..Waiting::fresh(flight.due, now) };
-        let failed = flight.failed + 1;
-        let wait = self.backoff(failed, jitter);
-        let after = |what, wait| Waiting { what, behind: true, failed, earliest: now.after(wait), ..stays };
-        let next = match ending {
-            Ending::Accepted | Ending::Adopted => None,
-            Ending::Transient { .. } | Ending::Rejected { .. } if work == Work::Watch => None,
-            Ending::Transient { wait: least, .. } => Some(after(For::BackOff, wait.max(*least))),
-            Ending::Rejected { .. } => Some(after(For::Stalled, self.pace.stalled_retry)),
-            Ending::Denied { .. } => Some(Waiting { behind: true, ..stays }),
-            Ending::Read(_) | Ending::Limited { .. } | Ending::Unrecorded { .. } | Ending::Withdrawn => Some(stays),
-        };
+        let tries = self.tries_after(name, flight, ending, showed, (now, jitter));
         let service = &mut self.services[name.0];
-        service.resumed = service.wanted.is_some_and(|wanted| !wanted.is_suspended(now));
-        let shows_drift = work == Work::Watch && matches!(ending, Ending::Read(_));
-        let due = if shows_drift || work == Work::Send(Cause::Drifted) {
-            service.due(name, disk, &rules, now)
-        } else {
-            service.due_unread(name, disk, &rules, now)
-        };
-        service.waiting = due.map(|due| match next {
-            Some(next) if next.due.version == due.version => Waiting { due, ..next },
-            Some(_) | None => Waiting::fresh(due, now),
-        });
+        (service.told, service.tries) = (service.told.max(told), tries);
+        // Of what is neither desired nor known nothing is kept.
+        if service.wanted.is_none() && disk.known(name).is_none() {
+            *service = Service { told: service.told, ..Service::default() };
+        }
         Ok(())
     }
 
-    /// What the end of a call shows of what stops all calls.
-    fn gate(&mut self, work: Work, ending: &Ending, now: Moment) {
-        // A read proves nothing of the ledger, unless what it showed was recorded.
-        match (work, ending) {
-            (Work::Send(_), Ending::Unrecorded { .. }) => {
-                self.unwritable = Some(now.after(self.pace.unwritable_retry));
-            }
-            (Work::Send(_), Ending::Withdrawn) => {}
-            (Work::Send(_), _) | (_, Ending::Adopted) => self.unwritable = None,
-            _ => {}
-        }
+    /// What is to be waited for after a call.
+    fn tries_after(
+        &self,
+        name: Name,
+        flight: Flight,
+        ending: &Ending,
+        showed: Showed,
+        (now, jitter): (Moment, f64),
+    ) -> Option<Tries> {
+        let Flight { version, work, failed, rejected, .. } = flight;
+        let service = &self.services[name.0];
+        service.wanted.filter(|wanted| wanted.version == version)?;
+        let stays = Tries {
+            version,
+            failed,
+            rejected,
+            not_before: now,
+            behind: failed > 0,
+            unserved: false,
+            need_not_wait: false,
+        };
+        let more = failed + 1;
         match ending {
-            Ending::Accepted | Ending::Adopted | Ending::Read(_) | Ending::Rejected { .. } => self.denied = None,
-            Ending::Denied { .. } => self.denied = self.denied.max(Some(now.after(self.pace.denied_retry))),
-            Ending::Limited { wait, .. } => self.limited(now.after(*wait)),
-            Ending::Transient { .. } | Ending::Unrecorded { .. } | Ending::Withdrawn => {}
+            Ending::Accepted { .. } | Ending::Adopted => None,
+            Ending::Transient { .. } | Ending::Rejected { .. } if work == Work::Watch => None,
+            Ending::Transient { .. } if showed == Showed::Outage => Some(Tries { failed: more, behind: true, ..stays }),
+            Ending::Transient { wait, error, .. } => {
+                let wait = self.backoff(more, jitter).max(*wait);
+                let unserved = error == "Missing" && !wait.is_zero();
+                Some(Tries { failed: more, not_before: now.after(wait), behind: true, unserved, ..stays })
+            }
+            Ending::Rejected { .. } => {
+                let doubled = Duration::from_secs(30) * 2_u32.pow(rejected.min(10));
+                let not_before = now.after(doubled.min(Duration::from_secs(600)));
+                Some(Tries { failed: more, rejected: rejected + 1, not_before, behind: true, ..stays })
+            }
+            Ending::Limited { wait, told: false, .. } if self.gate.limited_until() <= now => {
+                Some(Tries { not_before: now.after(*wait), behind: true, ..stays })
+            }
+            // Others go first, whom the token may not be refused.
+            Ending::Denied { .. } => Some(Tries { behind: true, ..stays }),
+            _ => Some(stays),
         }
     }
 
@@ -690,193 +729,63 @@ impl Checks {
     }
 
     /// The engine has no more calls for now: it must be right about that, and about when to be asked again.
-    pub(crate) fn rest(&self, engine: &Engine, disk: &Disk, now: Moment) -> Held {
+    pub(crate) fn rest<W: Copy>(&self, engine: &Engine, disk: &Disk<W>, now: Moment, wall: Timestamp) -> Held {
         let in_flight = self.in_flight();
         hold!(engine.in_flight() == in_flight, "the engine counts {} in flight, not {in_flight}", engine.in_flight());
-        let wake = engine.next_wake(now.timestamp()).map(Moment::reaching);
+        let wake = engine.next_wake(self.skew.timestamp(now)).map(|at| self.skew.reaching(at));
         hold!(wake.is_none_or(|wake| wake > now), "busy loop: the engine has no call and wants to be asked at once");
-
-        let mut settled = in_flight == 0;
-        // What the engine takes in only when it looks: a stalled service whose time has come, the end of a suspension.
-        let mut open = false;
-        let mut expected = Moment::NEVER;
-        for (name, waiting) in self.waiting() {
-            settled &= waiting.what == For::Stalled;
-            open |= (waiting.what == For::Stalled && waiting.earliest <= now) || waiting.since.is_none();
-            let from = if waiting.is_ripe(now) { now } else { Moment(waiting.earliest.0 + 1) };
-            let class = waiting.lane().class();
-            let used_up = self.used_up(class, now);
-            if in_flight < self.room() {
-                let permitted = self.permits(class, now, in_flight + self.watching());
+        let has_room = in_flight < self.gate.room(&self.pace);
+        for name in (0..self.services.len()).map(Name) {
+            let Some(waits) = self.waits(name, disk, now, wall).filter(|_| has_room && !self.gate.asked) else {
+                continue;
+            };
+            let permitted = self.surely_permits(waits.rank, now);
+            let from = waits.not_before.max(self.gate.opens());
+            hold!(
+                from >= now || !permitted,
+                "no delay: {name} waits as {waits:?} and there is room, but no call; {:?}",
+                engine.phase(name.key())
+            );
+            let idle = in_flight + self.watching() == 0;
+            let reset = self.window.map_or(now, |(.., at)| self.skew.reaching(at));
+            if permitted || idle {
+                let by = if permitted { from } else { from.max(reset) };
+                let by = Moment(by.max(now).0 + 1);
                 hold!(
-                    from > now || self.opens() > now || !permitted,
-                    "no delay: {name} is ready and there is room, but no call"
+                    wake.is_some_and(|wake| wake <= by),
+                    "woken in time: a call for {name} ({waits:?}) is due by {by}, the engine wants to be asked at {wake:?}"
                 );
-                // What only calls in flight keep back, an answer lets go; and what waits behind that.
-                let behind = self.waiting().any(|(_, ahead)| {
-                    let class = ahead.lane().class();
-                    let held = !self.permits(class, now, in_flight + self.watching());
-                    ahead.is_ripe(now) && ahead.lane() < waiting.lane() && held && self.used_up(class, now) <= now
-                });
-                if !behind && (permitted || used_up > now) {
-                    expected = expected.min(from.max(self.opens()).max(used_up));
-                }
             }
         }
-        for (number, service) in self.services.iter().enumerate().filter(|(_, service)| service.flight.is_none()) {
-            if let Some(until) = service.resumes()
-                && service.due_unread(Name(number), disk, &self.rules, until).is_some()
-                && in_flight < self.room()
-            {
-                expected = expected.min(until.max(self.opens()).max(self.used_up(Class::Other, now)));
-            }
-        }
-        hold!(
-            expected == Moment::NEVER || wake.is_some_and(|wake| wake <= expected),
-            "woken in time: a call is due at {expected}, the engine wants to be asked at {wake:?}"
-        );
-        self.watch_rests(wake, disk, now)?;
-        hold!(
-            open || engine.is_settled() == settled,
-            "settled: the engine says {}, it is {settled}",
-            engine.is_settled()
-        );
         self.agree(engine, disk, now)
     }
 
-    /// Services at rest are read in their turn, and where there is nothing to do at all nobody is woken.
-    fn watch_rests(&self, wake: Option<Moment>, disk: &Disk, now: Moment) -> Held {
-        let each = || self.services.iter().enumerate().map(|(number, service)| (Name(number), service));
-        let watched: Vec<_> =
-            each().filter(|(name, service)| service.is_watched(*name, disk, &self.rules, now)).collect();
-        let suspended = each().any(|(_, service)| service.resumes().is_some());
-        let is_busy = self.waiting().next().is_some() || suspended;
-        let reads = self.pace.watch_period.filter(|_| self.watching() == 0);
-        let Some((period, longest)) = reads.zip(watched.iter().map(|(_, service)| service.looked).min()) else {
-            hold!(is_busy || wake.is_none(), "idle: nothing is due, yet the engine wants to be asked at {wake:?}");
-            return Ok(());
-        };
-        if is_busy || self.in_flight() > 0 {
-            return Ok(());
-        }
-        let longest = longest.map_or(now, |looked| looked.after(period));
-        let paced = self.watched.after(HOUR.max(period));
-        let end = self.window.map_or(now, |window| window.resets_at);
-        let last = longest.max(paced).max(self.opens()).max(end).max(Moment(now.0 + 1));
-        hold!(
-            wake.is_some_and(|wake| wake <= last),
-            "drift in turn: {} are to be read until {last}, the engine wants to be asked at {wake:?}",
-            watched.len()
-        );
-        Ok(())
-    }
-
-    /// What the engine shows of each service is what is so.
-    fn agree(&self, engine: &Engine, disk: &Disk, now: Moment) -> Held {
+    /// What the engine shows is what is so.
+    fn agree<W: Copy>(&self, engine: &Engine, disk: &Disk<W>, now: Moment) -> Held {
+        let clock = self.skew.timestamp(now);
         let said = engine.quota().window().map(|window| (window.limit, window.remaining, window.resets_at));
-        let is = self.window.map(|window| (window.limit, window.remaining, window.resets_at.timestamp()));
-        hold!(said == is, "quota: the engine says {said:?}, it is {is:?}");
-        for (key, standing) in engine.services(now.timestamp()) {
+        hold!(said == self.window, "quota: the engine says {said:?}, it is {:?}", self.window);
+        for (key, standing) in engine.services(clock) {
             let name = Name::of(key);
             let service = &self.services[name.0];
-            let Standing { known, seen, step, phase, fights_until, .. } = standing;
-            let (shows, failed) = match phase {
-                Phase::Resting => ("nothing due", 0),
-                Phase::Ready { failed, .. } | Phase::BackingOff { failed, .. } | Phase::Stalled { failed, .. } => {
-                    ("waiting", failed)
-                }
-                Phase::InFlight { attempt, .. } => ("in flight", attempt - 1),
-            };
-            let (is, failures) = match (service.flight, service.waiting) {
-                (Some(flight), _) if flight.due.work == Work::Watch => ("nothing due", 0),
-                (Some(flight), _) => ("in flight", flight.failed),
-                (None, Some(waiting)) => ("waiting", waiting.failed),
-                (None, None) => ("nothing due", 0),
-            };
-            let late = service.waiting.is_some_and(|waiting| waiting.since.is_none());
-            hold!(late || (shows, failed) == (is, failures), "shown: {name} is {is}, the engine shows {shows}");
-            hold!(
-                service.flight.is_some() || known.copied() == disk.known(name),
-                "doubt: the engine takes {name} as {known:?}, the ledger as {:?}",
-                disk.known(name)
-            );
-            let sees = seen.map(|seen| (seen.compared, seen.reading.differences.is_empty()));
-            let is = service.compared.map(|read| (name.digest(read.with), read.sight() != Sight::Differs));
-            hold!(sees == is, "seen: the engine says {seen:?} of {name}, it is {:?}", service.compared);
-            let until = service.fights_until(now).map(Moment::timestamp);
-            hold!(fights_until == until, "a fight: the engine says until {fights_until:?} for {name}, not {until:?}");
-            let right = service.step(name, disk, &self.rules, now);
-            hold!(
-                service.flight.is_some() || step == right,
-                "step: the engine says {step:?} for {name}, not {right:?}; {:?}",
-                service.compared
-            );
-        }
-        Ok(())
-    }
-}
-
-impl Record {
-    pub(crate) fn new(services: usize) -> Self {
-        Self {
-            on_its_way: vec![None; services],
-            newest: vec![0; services],
-            corrected: vec![Vec::new(); services],
-            manifest: vec![None; services],
-        }
-    }
-
-    /// A process saw the folder.
-    pub(crate) fn observed(&mut self, snapshot: &Snapshot) {
-        for (number, before) in self.manifest.iter_mut().enumerate() {
-            let version = snapshot.of(Name(number)).map(|wanted| wanted.version);
-            if *before != version {
-                *before = version;
-                self.corrected[number].clear();
+            if let Some(flight) = service.flight {
+                let shown = matches!(standing.phase, Phase::InFlight { .. });
+                hold!(shown != (flight.work == Work::Watch), "shown: {name} is in flight, not {:?}", standing.phase);
+                continue;
             }
+            let (says, is) = (standing.known.copied(), disk.known(name));
+            let digests = (says.map(|known| known.digest()), is.map(|known| known.digest()));
+            hold!(digests.0 == digests.1, "doubt: the engine takes {name} as {says:?}, the ledger as {is:?}");
+            let until = match standing.phase {
+                Phase::BackingOff { until, .. } | Phase::Stalled { until, .. } | Phase::Settling { until } => until,
+                Phase::Resting | Phase::Ready { .. } | Phase::InFlight { .. } => continue,
+            };
+            hold!(
+                until.duration_since(clock) <= jiff::SignedDuration::from_mins(90),
+                "waits: {name} is {:?} for longer than anything lasts",
+                standing.phase
+            );
         }
-    }
-
-    /// A request leaves.
-    pub(crate) fn sent(&mut self, request: &Request, disk: &Disk, now: Moment) -> Held {
-        let Request { call, name, version, work, .. } = *request;
-        hold!(
-            !matches!(work, Work::Send(_)) || disk.open_call(name) == Some((call, version)),
-            "intent first: {version} of {name} is sent, and the disk does not know it"
-        );
-        let other = self.on_its_way[name.0].replace(call);
-        hold!(other.is_none(), "one in flight: a second request for {name} is on its way");
-        if work == Work::Send(Cause::Drifted) {
-            let lately = self.corrected[name.0].iter().filter(|at| at.kept().after(HOUR) > now);
-            hold!(lately.count() < CORRECTIONS, "a fight: {name} is corrected again within an hour");
-        }
-        Ok(())
-    }
-
-    /// A request is over for whoever sent it.
-    pub(crate) fn over(&mut self, request: &Request) {
-        self.on_its_way[request.name.0] = None;
-    }
-
-    /// A correction was accepted, and that is on disk.
-    pub(crate) fn corrected(&mut self, name: Name, at: Moment) {
-        self.corrected[name.0].push(at);
-    }
-
-    /// A request took effect on a service that was changed by hand at a time.
-    pub(crate) fn took_effect(&mut self, request: &Request, effect: Effect, touched: Option<Moment>) -> Held {
-        let Request { name, version, look, grounds, .. } = *request;
-        let Effect::Applied { before } = effect else { return Ok(()) };
-        let excused = match grounds {
-            Grounds::Nothing => true,
-            Grounds::Told(told) => touched.is_some_and(|touched| touched >= told),
-        };
-        hold!(
-            before != Content::Version(version) || excused,
-            "needless: {name} had {version} already, and a read could have told; {grounds:?}, by hand at {touched:?}"
-        );
-        hold!(look >= self.newest[name.0], "never older: {version} of {name} comes after something newer");
-        self.newest[name.0] = look;
         Ok(())
     }
 }

@@ -24,21 +24,36 @@ impl Moment {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
     }
 
-    /// As the engine sees it.
+    /// By a clock that is right.
     pub(crate) fn timestamp(self) -> Timestamp {
-        Timestamp::from_microsecond(BEGINNING + i64::try_from(self.0).unwrap()).unwrap()
+        Skew::default().timestamp(self)
     }
 
-    /// The first moment at which a time of the engine has come.
+    /// The first moment at which a time of a right clock has come.
     pub(crate) fn reaching(at: Timestamp) -> Self {
-        let micros = (at.as_nanosecond() + 999).div_euclid(1000) - i128::from(BEGINNING);
-        Self(u64::try_from(micros.max(0)).unwrap())
+        Skew::default().reaching(at)
+    }
+}
+
+/// How far a clock is ahead of the world's time, in microseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Skew(pub(crate) i64);
+
+impl Skew {
+    pub(crate) fn timestamp(self, at: Moment) -> Timestamp {
+        Timestamp::from_microsecond(BEGINNING + self.0 + i64::try_from(at.0).unwrap()).unwrap()
     }
 
-    /// As the ledger keeps it: to the millisecond.
-    pub(crate) fn kept(self) -> Self {
-        Self(self.0 / 1000 * 1000)
+    /// The first moment at which a time of this clock has come.
+    pub(crate) fn reaching(self, at: Timestamp) -> Moment {
+        let micros = (at.as_nanosecond() + 999).div_euclid(1000) - i128::from(BEGINNING) - i128::from(self.0);
+        Moment(u64::try_from(micros.max(0)).unwrap_or(u64::MAX))
     }
+}
+
+/// As the ledger keeps a time: to the millisecond.
+pub(crate) fn kept(at: Timestamp) -> Timestamp {
+    Timestamp::from_millisecond(at.as_millisecond()).unwrap()
 }
 
 impl fmt::Display for Moment {

@@ -1,35 +1,70 @@
-//! The services of the world, what their manifests can say and what can run: small tables, made once.
+//! The services of the world, what their manifests can say and what can run.
 
 use std::fmt;
 use std::sync::LazyLock;
 
 use truenorth::model::{
-    DeploymentUpdate, Desired, Digest, External, ImagePath, Live, LiveExternal, Place, Policy, ServiceKey, ServiceKind,
-    Suspend,
+    CredentialsId, DeploymentUpdate, Desired, Digest, Docker, DockerConfig, External, ImagePath, Live, LiveExternal,
+    LiveRuntime, Place, Policy, ServiceKey, ServiceKind, Suspend,
 };
-use truenorth::plan::{self, Reading};
 
 use crate::folder::{Suspension, Wanted};
 
-/// Most services that a world has.
+/// Most services that a world has as a rule; scripted ones have more.
 pub(crate) const SERVICES: usize = 8;
-/// What a manifest can say, beside its policy. Few, so that content comes back often.
-const VERSIONS: u8 = 5;
+const MOST: usize = 600;
 
 /// A service of the world, by its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Name(pub(crate) usize);
 
-/// One content of a service's manifest.
+/// One content of a service's manifest, by its place in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Version(u8);
 
+/// What a manifest says, or what runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Fields {
+    image: u8,
+    /// Live never shows which ones it uses, only whether it uses any.
+    credentials: Option<u8>,
+    /// What is not named stays as it is.
+    docker: Option<u8>,
+}
+
+/// Few, so that content comes back often. First those that a world of every kind of content uses.
+const TABLE: [Fields; 12] = [
+    fields(0, None, None),
+    fields(1, None, None),
+    fields(1, Some(0), None),
+    fields(2, Some(1), None),
+    fields(2, None, Some(0)),
+    fields(2, None, Some(1)),
+    fields(2, None, None),
+    fields(3, None, Some(0)),
+    fields(4, None, None),
+    fields(5, None, None),
+    fields(6, None, None),
+    fields(7, None, None),
+];
+const ANY: u8 = 8;
+/// Of these a read shows everything.
+const PLAIN: [u8; 7] = [0, 1, 6, 8, 9, 10, 11];
+/// What no manifest says.
+const FOREIGN: u8 = 99;
+
+const fn fields(image: u8, credentials: Option<u8>, docker: Option<u8>) -> Fields {
+    Fields { image, credentials, docker }
+}
+
 /// What a service runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Content {
-    Version(Version),
-    /// Something that no manifest says.
-    Foreign,
+pub(crate) struct Content {
+    fields: Fields,
+    /// The manifest's content that it has, all of it.
+    pub(crate) of: Option<Version>,
+    /// Whether somebody else said which credentials it uses.
+    foreign_credentials: bool,
 }
 
 /// What a read shows.
@@ -50,35 +85,37 @@ pub(crate) enum Sight {
 
 static KEYS: LazyLock<Vec<ServiceKey>> = LazyLock::new(|| {
     let team = |number: usize| if number.is_multiple_of(3) { "acme/" } else { "" };
-    (0..SERVICES).map(|number| format!("{}shop/s{number}", team(number)).parse().unwrap()).collect()
+    (0..MOST).map(|number| format!("{}shop/s{number}", team(number)).parse().unwrap()).collect()
 });
 
 static DESIRED: LazyLock<Vec<Vec<Desired>>> = LazyLock::new(|| {
-    let desired = |number: usize, version: u8| {
+    let desired = |number: usize, fields: &Fields| {
         let place = Place { file: format!("s{number}.yaml").into(), line: 1 };
-        Desired::new(&KEYS[number], update(version), Policy::default(), place)
+        Desired::new(&KEYS[number], fields.update(), Policy::default(), place)
     };
-    (0..SERVICES).map(|number| (0..VERSIONS).map(|version| desired(number, version)).collect()).collect()
+    (0..MOST).map(|number| TABLE.iter().map(|fields| desired(number, fields)).collect()).collect()
 });
 
-/// By version, and by what is shown: what `plan::compare` says, and whether it can be adopted.
-static READINGS: LazyLock<Vec<Vec<(Reading, bool)>>> = LazyLock::new(|| {
-    let read = |version: u8, shown: Shown| {
-        let comparison = plan::compare(&update(version), &shown.live());
-        let undecided = comparison.undecided().map(|field| field.path.to_owned()).collect();
-        let reading = Reading { differences: comparison.differences().into(), undecided, ..Reading::default() };
-        (reading, comparison.is_adoptable())
-    };
-    (0..VERSIONS).map(|version| Shown::all().map(|shown| read(version, shown)).collect()).collect()
-});
+impl Fields {
+    fn image(self) -> String {
+        if self.image == FOREIGN { "redis:8.2".to_owned() } else { format!("nginx:1.{}", self.image) }
+    }
 
-fn image(version: u8) -> String {
-    format!("nginx:1.{version}")
-}
+    fn update(self) -> DeploymentUpdate {
+        let image_path = ImagePath::new(&self.image()).unwrap();
+        let credentials = self.credentials.map(|which| CredentialsId::new(&format!("registry-{which}")).unwrap());
+        let command = |which| Docker::new(DockerConfig::CustomCommand, None, Some(format!("run {which}"))).unwrap();
+        let external = External { credentials, image_path };
+        DeploymentUpdate::External { docker: self.docker.map(command), external }
+    }
 
-fn update(version: u8) -> DeploymentUpdate {
-    let image_path = ImagePath::new(&image(version)).unwrap();
-    DeploymentUpdate::External { docker: None, external: External { credentials: None, image_path } }
+    /// Whether what runs is what these say, in fact.
+    fn are_of(self, content: Content) -> bool {
+        let credentials = self.credentials == content.fields.credentials || content.foreign_credentials;
+        self.image == content.fields.image
+            && credentials
+            && self.docker.is_none_or(|docker| content.fields.docker == Some(docker))
+    }
 }
 
 impl Name {
@@ -97,7 +134,7 @@ impl Name {
         desired.policy.suspend = match wanted.suspend {
             Suspension::No => Suspend::No,
             Suspension::Yes => Suspend::Yes { reason: None, until: None },
-            Suspension::Until(until) => Suspend::Yes { reason: None, until: Some(until.timestamp()) },
+            Suspension::Until(until) => Suspend::Yes { reason: None, until: Some(until) },
         };
         desired
     }
@@ -120,55 +157,163 @@ impl Name {
 
 impl Version {
     pub(crate) fn any(chance: &mut fastrand::Rng) -> Self {
-        Self(chance.u8(0..VERSIONS))
+        Self(chance.u8(0..ANY))
     }
 
-    /// How it compares with what a read shows, and whether that can be adopted.
-    pub(crate) fn read(self, shown: Shown) -> &'static (Reading, bool) {
-        &READINGS[usize::from(self.0)][shown.index()]
+    /// One of which a read shows everything.
+    pub(crate) fn plain(chance: &mut fastrand::Rng) -> Self {
+        Self::nth_plain(chance.usize(0..PLAIN.len()))
+    }
+
+    pub(crate) fn nth_plain(number: usize) -> Self {
+        Self(PLAIN[number % PLAIN.len()])
+    }
+
+    fn fields(self) -> Fields {
+        TABLE[usize::from(self.0)]
+    }
+
+    pub(crate) fn has_several_parts(self) -> bool {
+        self.fields().docker.is_some()
+    }
+
+    /// Whether a read of a service that has this shows that it does, where it may have one of these instead: nothing of
+    /// a manifest at all where there is none.
+    pub(crate) fn can_be_proven_against(self, others: &[Option<Self>]) -> bool {
+        let mine = self.fields();
+        let provable = |other: &Option<Self>| {
+            let other = other.map(Self::fields);
+            let credentials = other.map_or(mine.credentials.is_none(), |other| other.credentials == mine.credentials);
+            let docker = mine.docker.is_some() || other.is_none_or(|other| other.docker.is_none());
+            credentials && docker
+        };
+        if others.is_empty() { provable(&None) } else { others.iter().all(provable) }
+    }
+
+    /// Whether what runs has, in fact, every field of this in which it differs from one of these.
+    pub(crate) fn has_what_changed(self, content: Content, others: &[Option<Self>]) -> bool {
+        let (mine, runs) = (self.fields(), content.fields);
+        let has = |other: &Option<Self>| {
+            let other = other.map(Self::fields);
+            let image = other.is_some_and(|other| other.image == mine.image) || runs.image == mine.image;
+            let credentials = other.is_some_and(|other| other.credentials == mine.credentials)
+                || (mine.credentials.is_none() && other.is_none())
+                || runs.credentials == mine.credentials;
+            // A part that is no longer named is not seen to be gone.
+            let docker = other.is_some_and(|other| other.docker == mine.docker)
+                || (mine.docker.is_none() && other.is_none())
+                || (mine.docker.is_some() && runs.docker == mine.docker);
+            image && credentials && docker
+        };
+        if others.is_empty() { has(&None) } else { others.iter().all(has) }
     }
 }
 
 impl Content {
     pub(crate) fn any(chance: &mut fastrand::Rng) -> Self {
-        if chance.u8(0..4) == 0 { Self::Foreign } else { Self::Version(Version::any(chance)) }
+        match chance.u8(0..4) {
+            0 => Self { fields: fields(FOREIGN, None, None), of: None, foreign_credentials: true },
+            _ => Self::by_hand(Version::any(chance)),
+        }
+    }
+
+    /// A service that was made with a manifest's content.
+    pub(crate) fn has(version: Version) -> Self {
+        Self { fields: version.fields(), of: Some(version), foreign_credentials: false }
+    }
+
+    /// The same, made by somebody else.
+    pub(crate) fn by_hand(version: Version) -> Self {
+        Self { foreign_credentials: true, ..Self::has(version) }
+    }
+
+    pub(crate) fn with_foreign_credentials(self) -> Self {
+        Self { foreign_credentials: true, ..self }
+    }
+
+    /// After an update was carried out: all of it, or without the part that says how it starts.
+    pub(crate) fn updated(self, version: Version, parts: Parts) -> Self {
+        let mine = version.fields();
+        let docker = match parts {
+            Parts::WithoutRuntime => self.fields.docker,
+            Parts::All | Parts::RuntimeAlone => mine.docker.or(self.fields.docker),
+        };
+        let fields = match parts {
+            Parts::RuntimeAlone => Fields { docker, ..self.fields },
+            Parts::All | Parts::WithoutRuntime => Fields { docker, ..mine },
+        };
+        let foreign_credentials = parts == Parts::RuntimeAlone && self.foreign_credentials;
+        let after = Self { fields, of: None, foreign_credentials };
+        Self { of: after.is(version).then_some(version), ..after }
+    }
+
+    /// Somebody changes a part of it by hand.
+    pub(crate) fn edited(self, chance: &mut fastrand::Rng) -> Self {
+        let changed = match chance.u8(0..4) {
+            0 => Fields { docker: Some(chance.u8(0..3)), ..self.fields },
+            1 => Fields { credentials: Some(chance.u8(0..3)), ..self.fields },
+            _ => return Self::any(chance),
+        };
+        Self { fields: changed, of: None, foreign_credentials: true }
+    }
+
+    /// Whether it is what a version says, in fact.
+    pub(crate) fn is(self, version: Version) -> bool {
+        version.fields().are_of(self)
     }
 }
 
+/// Which parts of an update take effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Parts {
+    All,
+    WithoutRuntime,
+    RuntimeAlone,
+}
+
 impl Shown {
-    fn all() -> impl Iterator<Item = Self> {
-        let versions = (0..VERSIONS).map(|version| Self::Content(Content::Version(Version(version))));
-        versions.chain([Self::Content(Content::Foreign), Self::Nothing])
-    }
-
-    fn index(self) -> usize {
-        Self::all().position(|shown| shown == self).unwrap()
-    }
-
     /// As the API reports it.
-    fn live(self) -> Live {
-        let image_path = match self {
-            Self::Content(Content::Version(version)) => image(version.0),
-            Self::Content(Content::Foreign) => "redis:8.2".to_owned(),
-            Self::Nothing => return Live::of_kind(ServiceKind::Deployment),
-        };
-        let registry_provider = Some("dockerhub".to_owned());
+    pub(crate) fn live(self, kind: ServiceKind) -> Live {
+        let Self::Content(content) = self else { return Live::of_kind(kind) };
+        let runs = content.fields;
         let external = LiveExternal {
-            image_path: Some(image_path),
-            registry_provider,
-            private_image: Some(false),
+            image_path: Some(runs.image()),
+            registry_provider: Some("dockerhub".to_owned()),
+            private_image: Some(runs.credentials.is_some()),
             credentials: None,
         };
-        Live { instances: Some(1), external: Some(external), ..Live::of_kind(ServiceKind::Deployment) }
+        let docker = runs.docker.map(|which| LiveRuntime {
+            config_type: Some("customCommand".to_owned()),
+            custom_command: Some(format!("run {which}")),
+            ..LiveRuntime::default()
+        });
+        Live { instances: Some(1), external: Some(external), docker, ..Live::of_kind(kind) }
     }
 
     /// How it compares with a version.
     pub(crate) fn against(self, version: Version) -> Sight {
-        match self {
-            Self::Nothing => Sight::CannotTell,
-            Self::Content(content) if content == Content::Version(version) => Sight::Same,
-            Self::Content(_) => Sight::Differs,
+        let Self::Content(content) = self else { return Sight::CannotTell };
+        let (mine, runs) = (version.fields(), content.fields);
+        let lacks_credentials = mine.credentials.is_some() && runs.credentials.is_none();
+        if runs.image != mine.image || lacks_credentials || self.lacks_runtime(version) {
+            Sight::Differs
+        } else if mine.credentials.is_some() {
+            Sight::CannotTell
+        } else {
+            Sight::Same
         }
+    }
+
+    fn lacks_runtime(self, version: Version) -> bool {
+        let Self::Content(content) = self else { return false };
+        version.fields().docker.is_some_and(|docker| content.fields.docker != Some(docker))
+    }
+
+    /// Whether the part that says how it starts is all that is missing.
+    pub(crate) fn lacks_runtime_alone(self, version: Version) -> bool {
+        let Self::Content(content) = self else { return false };
+        let with = Content { fields: Fields { docker: version.fields().docker, ..content.fields }, ..content };
+        self.lacks_runtime(version) && Self::Content(with).against(version) != Sight::Differs
     }
 }
 
@@ -186,13 +331,17 @@ impl fmt::Display for Version {
 
 #[test]
 fn what_a_read_shows_compares_as_the_world_has_it() {
-    for version in (0..VERSIONS).map(Version) {
-        for shown in Shown::all() {
-            let (reading, adoptable) = version.read(shown);
+    let mut chance = fastrand::Rng::with_seed(1);
+    for number in 0..u8::try_from(TABLE.len()).unwrap() {
+        let version = Version(number);
+        for shown in
+            (0..200).map(|_| Shown::Content(Content::any(&mut chance).edited(&mut chance))).chain([Shown::Nothing])
+        {
+            let comparison = truenorth::plan::compare(&version.fields().update(), &shown.live(ServiceKind::Deployment));
             let sight = shown.against(version);
-            assert_eq!(*adoptable, sight == Sight::Same, "{version} {shown:?}");
-            assert_eq!(reading.differences.is_empty(), sight != Sight::Differs, "{version} {shown:?}");
-            assert_eq!(reading.undecided.is_empty(), sight != Sight::CannotTell, "{version} {shown:?}");
+            assert_eq!(comparison.has_drifted(), sight == Sight::Differs, "{version} {shown:?}");
+            let undecided = comparison.undecided().next().is_some();
+            assert_eq!(undecided && !comparison.has_drifted(), sight == Sight::CannotTell, "{version} {shown:?}");
         }
     }
 }

@@ -1,59 +1,52 @@
 //! The ledger on its disk: what is durable and what is still being written. It follows the rules of doubt of
 //! `truenorth::ledger`; `ledger.rs` beside this file holds the two together.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::mem;
 
-use truenorth::engine::Memory;
-use truenorth::model::{Applied, Cause, Known, ServiceKey};
+use jiff::Timestamp;
+use truenorth::engine::{Effect, Memory, Unsettled, Window};
+use truenorth::ledger::{CallId, Outcome, Pause, Turned};
+use truenorth::model::{Applied, Cause, Known, ServiceKey, ServiceKind};
 use truenorth::plan::Seen;
+use truenorth::runner::{Recalled, Write};
 
-use crate::api::Window;
-use crate::clock::Moment;
-use crate::content::{Name, Shown, Version};
+use crate::clock::{Moment, kept};
+use crate::content::{Name, Version};
 
-/// Names one call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct CallId(pub(crate) u64);
-
-/// How a call ended, as far as the ledger cares.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    Accepted,
-    /// Rejected or unsent: the service has what it had.
-    Refused,
-    Unknown,
+/// One write, and who waits for it.
+#[derive(Clone, Debug)]
+pub(crate) struct Queued<W> {
+    pub(crate) waits: Option<W>,
+    pub(crate) what: What,
+    /// When the API had the request that shows it.
+    pub(crate) told: Option<Moment>,
 }
 
-/// What a read for drift showed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Sighting {
-    /// When it was read, to the millisecond.
-    pub(crate) at: Moment,
-    /// What it was compared with and what was shown; nothing where an update was accepted since.
-    pub(crate) seen: Option<(Version, Shown)>,
-}
-
-/// One write. `told` is when the API had the request that shows it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Write {
-    Intend { call: CallId, name: Name, version: Version, cause: Cause },
-    Record { call: CallId, name: Name, outcome: Outcome, at: Moment, told: Moment },
-    Adopt { call: CallId, name: Name, version: Version, at: Moment, told: Moment },
-    Saw { call: CallId, name: Name, version: Version, shown: Shown, at: Moment, told: Moment },
-    KeepQuota { window: Window },
-    SetPause { until: Moment },
+#[derive(Clone, Debug)]
+pub(crate) enum What {
+    Call(Write),
+    Quota(Window, Timestamp),
+    Pause(Pause),
+    Turned(Option<Turned>),
 }
 
 /// What is durable of a service.
 #[derive(Clone, Debug, Default)]
 struct Row {
-    applied: Option<Version>,
+    /// The content, and whether it was sent and why, or adopted.
+    applied: Option<(Version, Option<Cause>)>,
+    /// Whether there may have been newer content: the ledger is an older one.
+    suspect: bool,
     doubts: u32,
-    open: Option<(CallId, Version, Cause)>,
-    sighting: Option<Sighting>,
-    /// When drift from which content was corrected, to the millisecond, oldest first.
-    corrections: Vec<(Moment, Version)>,
+    open: Option<(CallId, Version, Cause, Timestamp)>,
+    /// What it carried, when it was sent, and until when it may arrive.
+    unsettled: Vec<(CallId, Version, Timestamp, Timestamp)>,
+    looked_at: Option<Timestamp>,
+    kind: Option<ServiceKind>,
+    seen: Option<Seen>,
+    /// When drift from which content was corrected, oldest first.
+    corrections: Vec<(Timestamp, Version)>,
     /// When the API last told what it has.
     told: Option<Moment>,
 }
@@ -65,22 +58,37 @@ pub(crate) enum Space {
     Full,
 }
 
+/// `W` names those who wait for writes.
 #[derive(Debug)]
-pub(crate) struct Disk {
+pub(crate) struct Disk<W> {
     rows: Vec<Row>,
-    pause: Option<Moment>,
-    quota: Option<Window>,
-    queue: VecDeque<Write>,
-    committing: Vec<Write>,
+    backup: Option<Vec<Row>>,
+    calls: i64,
+    pause: Option<Pause>,
+    quota: Option<(Window, Timestamp)>,
+    turned: Option<Turned>,
+    queue: VecDeque<Queued<W>>,
+    committing: Vec<Queued<W>>,
     pub(crate) space: Space,
 }
 
-impl Disk {
+/// A write that was carried out, or was not.
+#[derive(Debug)]
+pub(crate) struct Committed<W> {
+    pub(crate) queued: Queued<W>,
+    /// The call that it began, where it was an intent; nothing where the disk did not take it.
+    pub(crate) done: Result<Option<CallId>, ()>,
+}
+
+impl<W: Copy> Disk<W> {
     pub(crate) fn new(services: usize) -> Self {
         Self {
             rows: vec![Row::default(); services],
+            backup: None,
+            calls: 0,
             pause: None,
             quota: None,
+            turned: None,
             queue: VecDeque::new(),
             committing: Vec::new(),
             space: Space::There,
@@ -88,8 +96,8 @@ impl Disk {
     }
 
     /// Hands a write over.
-    pub(crate) fn queue(&mut self, write: Write) {
-        self.queue.push_back(write);
+    pub(crate) fn queue(&mut self, queued: Queued<W>) {
+        self.queue.push_back(queued);
     }
 
     /// Begins to commit all that waits, if anything does and no commit is under way.
@@ -101,16 +109,15 @@ impl Disk {
         begins
     }
 
-    /// Ends the commit under way: the writes and whether they are durable now.
-    pub(crate) fn commit(&mut self) -> (Vec<Write>, bool) {
+    /// Ends the commit under way.
+    pub(crate) fn commit(&mut self) -> Vec<Committed<W>> {
         let writes = mem::take(&mut self.committing);
         let durable = self.space == Space::There;
-        if durable {
-            for write in &writes {
-                self.apply(*write);
-            }
-        }
-        (writes, durable)
+        let commit = |queued: Queued<W>| {
+            let done = if durable { Ok(self.apply(&queued.what, queued.told)) } else { Err(()) };
+            Committed { queued, done }
+        };
+        writes.into_iter().map(commit).collect()
     }
 
     /// The process dies: what was being written is durable or not, what waited is lost.
@@ -122,42 +129,94 @@ impl Disk {
         self.queue.clear();
     }
 
-    /// The process ends in order: everything that was handed over is carried out, and the intents of `given_up` calls
-    /// are closed as unsent.
-    pub(crate) fn close(&mut self, given_up: &[CallId], now: Moment) {
-        self.commit();
+    /// The process ends in order: everything that was handed over is carried out, and intents for which nobody waits any
+    /// more are closed as unsent.
+    pub(crate) fn close(&mut self) {
+        let mut done = self.commit();
         self.begin();
-        self.commit();
-        for row in self.rows.iter_mut().filter(|_| self.space == Space::There) {
-            if let Some((call, ..)) = row.open.filter(|(call, ..)| given_up.contains(call)) {
-                row.close(call, Outcome::Refused, now, now);
+        done.extend(self.commit());
+        for committed in done {
+            if let (What::Call(Write::Intend(intent)), Ok(Some(call))) = (&committed.queued.what, committed.done) {
+                self.rows[Name::of(&intent.key).0].close(call, &unsent(), intent.at, None);
             }
         }
+    }
+
+    /// Somebody copies the ledger.
+    pub(crate) fn back_up(&mut self) {
+        self.backup = Some(self.rows.clone());
+    }
+
+    pub(crate) fn has_backup(&self) -> bool {
+        self.backup.is_some()
+    }
+
+    /// Somebody puts the copy in its place, while no process has it open. Says whether there is one.
+    pub(crate) fn restore(&mut self) -> bool {
+        let Some(rows) = self.backup.take() else { return false };
+        self.rows = rows;
+        self.rows.iter_mut().for_each(|row| row.suspect = true);
+        true
     }
 
     /// A process opens the ledger: what an earlier one left open stays in doubt.
-    pub(crate) fn open(&mut self) {
+    pub(crate) fn open(&mut self, now: Timestamp) {
         assert!(self.queue.is_empty() && self.committing.is_empty());
         for row in &mut self.rows {
             row.open = None;
+            for (_, _, sent, until) in row.unsettled.iter_mut().filter(|(_, _, sent, _)| *sent > kept(now)) {
+                *until = kept(now) + until.duration_since(*sent);
+            }
         }
     }
 
-    fn apply(&mut self, write: Write) {
-        match write {
-            Write::Intend { call, name, version, cause } => self.rows[name.0].intend(call, version, cause),
-            Write::Record { call, name, outcome, at, told } => self.rows[name.0].close(call, outcome, at, told),
-            Write::Adopt { name, version, at, told, .. } => self.rows[name.0].has(version, at, told),
-            Write::Saw { name, version, shown, at, told, .. } => {
+    fn apply(&mut self, what: &What, told: Option<Moment>) -> Option<CallId> {
+        match what {
+            What::Call(Write::Intend(intent)) => {
+                self.calls += 1;
+                let (call, name) = (CallId(self.calls), Name::of(&intent.key));
                 let row = &mut self.rows[name.0];
-                row.sighting = Some(Sighting { at: at.kept(), seen: Some((version, shown)) });
-                row.told = row.told.max(Some(told));
+                let version = name.version(intent.digest);
+                row.doubts += 1;
+                row.open = Some((call, version, intent.cause, kept(intent.at)));
+                row.unsettled.push((call, version, kept(intent.at), kept(intent.settles_at)));
+                if let Some(kind) = intent.kind {
+                    row.kind = Some(kind);
+                    row.looked_at.get_or_insert(kept(intent.at));
+                }
+                return Some(call);
             }
-            Write::KeepQuota { window } => {
-                self.quota = Some(Window { resets_at: window.resets_at.kept(), ..window });
+            What::Call(Write::Record(call, outcome, at)) => {
+                let open = |row: &&mut Row| row.open.is_some_and(|(open, ..)| open == *call);
+                if let Some(row) = self.rows.iter_mut().find(open) {
+                    row.close(*call, outcome, *at, told);
+                }
             }
-            Write::SetPause { until } => self.pause = Some(until.kept()),
+            What::Call(Write::Adopt(adoption)) => {
+                let name = Name::of(&adoption.key);
+                let at = kept(adoption.at);
+                self.rows[name.0].has((name.version(adoption.digest), None), (at, at), told);
+            }
+            What::Call(Write::Saw(key, sighting)) => {
+                let row = &mut self.rows[Name::of(key).0];
+                row.looked_at = Some(kept(sighting.at));
+                if sighting.failure.is_none() {
+                    row.kind = sighting.kind.or(row.kind);
+                    row.seen = sighting.seen.clone();
+                    row.told = row.told.max(told);
+                }
+            }
+            What::Call(Write::PutOff(..)) => {}
+            What::Quota(window, at) => {
+                self.quota = Some((Window { resets_at: kept(window.resets_at), ..*window }, kept(*at)));
+            }
+            What::Pause(pause) => {
+                let (until, set_at) = (kept(pause.until), kept(pause.set_at));
+                self.pause = Some(Pause { until, set_at, reason: pause.reason.clone() });
+            }
+            What::Turned(turned) => self.turned.clone_from(turned),
         }
+        None
     }
 
     /// What the ledger knows of a service.
@@ -166,22 +225,40 @@ impl Disk {
         if row.doubts > 0 {
             return Some(Known::InDoubt);
         }
-        row.applied.map(|version| Known::Applied(Applied { digest: name.digest(version) }))
+        let (version, _) = row.applied?;
+        let unverified = row.unsettled.iter().any(|(_, other, ..)| *other != version);
+        let known = Known::Applied(Applied { digest: name.digest(version), unverified });
+        Some(if row.suspect { known.suspected() } else { known })
     }
 
     pub(crate) fn all_known(&self) -> impl Iterator<Item = (ServiceKey, Known)> {
         (0..self.rows.len()).filter_map(|number| Some((Name(number).key().clone(), self.known(Name(number))?)))
     }
 
-    /// What is kept of a read for drift.
-    pub(crate) fn sighting(&self, name: Name) -> Option<Sighting> {
-        self.rows[name.0].sighting
+    /// What an exchange is told of a service.
+    pub(crate) fn recalled(&self, name: Name) -> Recalled {
+        let row = &self.rows[name.0];
+        let body = |version| serde_json::to_value(&*name.plain(version).update).unwrap();
+        Recalled { kind: row.kind, others: self.others(name).into_iter().map(|other| other.map(body)).collect() }
+    }
+
+    /// What a service may have: what was applied last, and what may still arrive.
+    pub(crate) fn others(&self, name: Name) -> Vec<Option<Version>> {
+        let row = &self.rows[name.0];
+        let applied = row.applied.map(|(version, _)| version).filter(|_| !row.suspect);
+        std::iter::once(applied).chain(row.unsettled.iter().map(|(_, version, ..)| Some(*version))).collect()
+    }
+
+    /// Content that may still arrive, and until when.
+    pub(crate) fn unsettled(&self, name: Name) -> impl Iterator<Item = (Version, Timestamp)> {
+        self.rows[name.0].unsettled.iter().map(|(_, version, _, until)| (*version, *until))
     }
 
     /// When the drift of a service was corrected since a time.
-    pub(crate) fn corrections(&self, name: Name, since: Moment) -> Vec<Moment> {
+    pub(crate) fn corrections(&self, name: Name, since: Timestamp) -> Vec<Timestamp> {
         let row = &self.rows[name.0];
-        let counts = |(at, version): &&(Moment, Version)| *at >= since.kept() && Some(*version) == row.applied;
+        let applied = row.applied.map(|(version, _)| version);
+        let counts = |(at, version): &&(Timestamp, Version)| *at >= kept(since) && Some(*version) == applied;
         row.corrections.iter().filter(counts).map(|(at, _)| *at).collect()
     }
 
@@ -191,58 +268,83 @@ impl Disk {
     }
 
     /// What a process takes over beside what is applied, of each service that there is something of.
-    pub(crate) fn memories(&self, since: Moment) -> impl Iterator<Item = (ServiceKey, Memory)> {
-        (0..self.rows.len()).map(Name).filter_map(move |name| {
-            let sighting = self.sighting(name);
-            let seen = sighting.and_then(|sighting| {
-                let (version, shown) = sighting.seen?;
-                let reading = version.read(shown).0.clone();
-                Some(Seen { compared: name.digest(version), at: sighting.at.timestamp(), reading })
-            });
-            let corrections: Vec<_> = self.corrections(name, since).into_iter().map(|at| at.timestamp()).collect();
-            let memory = Memory { looked_at: sighting.map(|sighting| sighting.at.timestamp()), seen, corrections };
-            (sighting.is_some() || !memory.corrections.is_empty()).then(|| (name.key().clone(), memory))
-        })
+    pub(crate) fn memories(&self, since: Timestamp) -> BTreeMap<ServiceKey, Memory> {
+        let memory = |name: Name| {
+            let row = &self.rows[name.0];
+            let effect = match row.applied {
+                Some((_, Some(_))) if row.seen.is_some() => Effect::Settled,
+                Some((_, Some(Cause::NotInEffect))) => Effect::Completed,
+                Some((_, Some(_))) => Effect::Unread { bare: false },
+                _ => Effect::Settled,
+            };
+            let unsettled =
+                self.unsettled(name).map(|(version, until)| Unsettled { digest: name.digest(version), until });
+            let memory = Memory {
+                looked_at: row.looked_at,
+                // The time of the newest try stands for both.
+                seen: row.seen.clone().map(|seen| Seen { at: row.looked_at.unwrap_or(seen.at), ..seen }),
+                corrections: self.corrections(name, since),
+                unsettled: unsettled.collect(),
+                effect,
+            };
+            let says = memory.looked_at.is_some()
+                || memory.effect != Effect::Settled
+                || !(memory.corrections.is_empty() && memory.unsettled.is_empty());
+            says.then(|| (name.key().clone(), memory))
+        };
+        (0..self.rows.len()).map(Name).filter_map(memory).collect()
+    }
+
+    /// What was applied last.
+    pub(crate) fn applied(&self, name: Name) -> Option<Version> {
+        self.rows[name.0].applied.map(|(version, _)| version)
     }
 
     /// Which call of a service has its intent on disk and no outcome.
-    pub(crate) fn open_call(&self, name: Name) -> Option<(CallId, Version)> {
-        self.rows[name.0].open.map(|(call, version, _)| (call, version))
+    pub(crate) fn open_call(&self, name: Name) -> Option<Version> {
+        self.rows[name.0].open.map(|(_, version, ..)| version)
     }
 
-    pub(crate) fn pause(&self) -> Option<Moment> {
-        self.pause
+    pub(crate) fn pause(&self) -> Option<&Pause> {
+        self.pause.as_ref()
     }
 
-    pub(crate) fn quota(&self) -> Option<Window> {
+    pub(crate) fn quota(&self) -> Option<(Window, Timestamp)> {
         self.quota
+    }
+
+    pub(crate) fn turned(&self) -> Option<&Turned> {
+        self.turned.as_ref()
     }
 }
 
-impl Row {
-    fn intend(&mut self, call: CallId, version: Version, cause: Cause) {
-        self.doubts += 1;
-        self.open = Some((call, version, cause));
-    }
+fn unsent() -> Outcome {
+    Outcome::Unsent { message: String::new() }
+}
 
-    fn close(&mut self, call: CallId, outcome: Outcome, at: Moment, told: Moment) {
-        let Some((_, version, cause)) = self.open.take_if(|(open, ..)| *open == call) else { return };
-        if cause == Cause::Drifted && outcome != Outcome::Refused {
-            self.corrections.push((at.kept(), version));
+impl Row {
+    fn close(&mut self, call: CallId, outcome: &Outcome, at: Timestamp, told: Option<Moment>) {
+        let Some((_, version, cause, began)) = self.open.take_if(|(open, ..)| *open == call) else { return };
+        if cause == Cause::Drifted && matches!(outcome, Outcome::Accepted { .. } | Outcome::Unknown { .. }) {
+            self.corrections.push((kept(at), version));
         }
         match outcome {
-            Outcome::Accepted => self.has(version, at, told),
-            Outcome::Refused => self.doubts -= 1,
-            Outcome::Unknown => {}
+            Outcome::Accepted { .. } => self.has((version, Some(cause)), (began, at), told),
+            Outcome::Rejected { .. } | Outcome::Unsent { .. } => {
+                self.doubts -= 1;
+                self.unsettled.retain(|(unsettled, ..)| *unsettled != call);
+            }
+            Outcome::Unknown { .. } => {}
         }
     }
 
-    /// It has this for certain.
-    fn has(&mut self, version: Version, at: Moment, told: Moment) {
-        (self.applied, self.doubts, self.open) = (Some(version), 0, None);
-        self.told = self.told.max(Some(told));
-        if let Some(sighting) = &mut self.sighting {
-            *sighting = Sighting { at: at.kept(), seen: None };
+    /// It has this for certain, by a call that began and ended then.
+    fn has(&mut self, applied: (Version, Option<Cause>), (began, at): (Timestamp, Timestamp), told: Option<Moment>) {
+        (self.applied, self.suspect, self.doubts, self.open) = (Some(applied), false, 0, None);
+        self.unsettled.retain(|(_, version, _, until)| *version != applied.0 && *until > began);
+        self.told = self.told.max(told);
+        if self.looked_at.is_some() {
+            (self.looked_at, self.seen) = (Some(kept(at)), None);
         }
     }
 }

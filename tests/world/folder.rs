@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use fastrand::Rng;
+use jiff::Timestamp;
 use truenorth::model::{Desired, DriftMode, ServiceKey};
 
-use crate::clock::Moment;
 use crate::content::{Name, Version};
 
 /// A service's manifest.
@@ -29,11 +29,21 @@ pub(crate) struct Wanted {
 pub(crate) enum Suspension {
     No,
     Yes,
-    Until(Moment),
+    /// By the wall clock.
+    Until(Timestamp),
+}
+
+/// What its manifests say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kinds {
+    Any,
+    /// What a read shows, all of it.
+    Plain,
 }
 
 #[derive(Debug)]
 pub(crate) struct Folder {
+    kinds: Kinds,
     manifests: Vec<Manifest>,
     /// What was there before, to come back unchanged.
     before: Vec<Manifest>,
@@ -41,7 +51,7 @@ pub(crate) struct Folder {
 }
 
 /// What one look finds.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Snapshot {
     pub(crate) manifests: Vec<Manifest>,
 }
@@ -51,20 +61,29 @@ impl Wanted {
         Self { version, suspend: Suspension::No, drift: None }
     }
 
-    pub(crate) fn is_suspended(&self, now: Moment) -> bool {
+    pub(crate) fn is_suspended(&self, wall: Timestamp) -> bool {
         match self.suspend {
             Suspension::No => false,
             Suspension::Yes => true,
-            Suspension::Until(until) => now < until,
+            Suspension::Until(until) => wall < until,
+        }
+    }
+}
+
+impl Kinds {
+    fn any(self, chance: &mut Rng) -> Version {
+        match self {
+            Self::Any => Version::any(chance),
+            Self::Plain => Version::plain(chance),
         }
     }
 }
 
 impl Suspension {
-    fn any(now: Moment, chance: &mut Rng) -> Self {
+    fn any(wall: Timestamp, chance: &mut Rng) -> Self {
         match chance.u8(0..3) {
             0 => Self::Yes,
-            _ => Self::Until(now.after(Duration::from_millis(chance.u64(0..300_000)))),
+            _ => Self::Until(wall + Duration::from_millis(chance.u64(0..300_000))),
         }
     }
 }
@@ -75,17 +94,17 @@ fn any_drift(chance: &mut Rng) -> Option<DriftMode> {
 }
 
 impl Folder {
-    pub(crate) fn new(services: usize, chance: &mut Rng) -> Self {
+    pub(crate) fn new(services: usize, kinds: Kinds, chance: &mut Rng) -> Self {
         let manifest = |chance: &mut Rng| match chance.u8(0..4) {
             0 => Manifest::Absent,
-            _ => Manifest::Valid(Wanted::plain(Version::any(chance))),
+            _ => Manifest::Valid(Wanted::plain(kinds.any(chance))),
         };
         let manifests: Vec<_> = (0..services).map(|_| manifest(chance)).collect();
-        Self { before: manifests.clone(), manifests, readable: true }
+        Self { kinds, before: manifests.clone(), manifests, readable: true }
     }
 
     /// Changes one manifest somehow; says which one and to what.
-    pub(crate) fn change(&mut self, now: Moment, chance: &mut Rng) -> (Name, Manifest) {
+    pub(crate) fn change(&mut self, wall: Timestamp, chance: &mut Rng) -> (Name, Manifest) {
         let number = chance.usize(0..self.manifests.len());
         let is = self.manifests[number];
         let next = match (chance.u8(0..12), is) {
@@ -95,16 +114,16 @@ impl Folder {
             (1..=2, _) => self.before[number],
             (3..=4, Manifest::Valid(wanted)) => {
                 let suspend = match wanted.suspend {
-                    Suspension::No => Suspension::any(now, chance),
+                    Suspension::No => Suspension::any(wall, chance),
                     Suspension::Yes | Suspension::Until(_) => Suspension::No,
                 };
                 Manifest::Valid(Wanted { suspend, ..wanted })
             }
             (5, Manifest::Valid(wanted)) => Manifest::Valid(Wanted { drift: any_drift(chance), ..wanted }),
             (_, Manifest::Valid(wanted)) => {
-                Manifest::Valid(Wanted { version: Version::any(chance), suspend: Suspension::No, ..wanted })
+                Manifest::Valid(Wanted { version: self.kinds.any(chance), suspend: Suspension::No, ..wanted })
             }
-            (_, Manifest::Absent) => Manifest::Valid(Wanted::plain(Version::any(chance))),
+            (_, Manifest::Absent) => Manifest::Valid(Wanted::plain(self.kinds.any(chance))),
         };
         self.before[number] = is;
         self.manifests[number] = next;

@@ -1,31 +1,33 @@
 //! The world's disk beside the real ledger: both are told the same, and must know the same.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use fastrand::Rng;
-use truenorth::engine;
+use jiff::Timestamp;
+use truenorth::engine::{self, Effect, Window};
 use truenorth::ledger::{Adoption, CallId, Intent, Ledger, Outcome, Pause, Sighting};
-use truenorth::model::{ApiPlace, Cause, Digest, Revision, ServiceKey};
-use truenorth::plan::Seen;
+use truenorth::model::{ApiPlace, Cause, Digest, Revision, ServiceKey, ServiceKind};
+use truenorth::plan::{self, Reading, Seen};
+use truenorth::runner::Write;
 
-use crate::api::Window;
 use crate::clock::Moment;
 use crate::content::{Content, Name, Shown, Version};
-use crate::disk::{self, Disk, Write};
+use crate::disk::{Disk, Queued, What};
 
 const SERVICES: usize = 3;
 
-fn write(disk: &mut Disk, write: Write) {
-    disk.queue(write);
+fn write(disk: &mut Disk<()>, what: What) -> Option<CallId> {
+    disk.queue(Queued { waits: None, what, told: None });
     disk.begin();
-    disk.commit();
+    disk.commit().pop().unwrap().done.unwrap()
 }
 
 fn revision() -> Revision {
     Revision::Tree(Digest::of_bytes(b""))
 }
 
-fn intent(name: Name, version: Version, cause: Cause, at: Moment) -> Intent {
+fn intent(name: Name, version: Version, cause: Cause, kind: Option<ServiceKind>, at: Timestamp) -> Intent {
     let desired = name.plain(version);
     Intent {
         key: name.key().clone(),
@@ -35,33 +37,48 @@ fn intent(name: Name, version: Version, cause: Cause, at: Moment) -> Intent {
         revision: revision(),
         place: desired.place,
         attempt: 1,
-        at: at.timestamp(),
+        at,
+        settles_at: at + Duration::from_secs(5),
+        kind,
     }
 }
 
-fn adoption(name: Name, version: Version, at: Moment) -> Adoption {
+fn adoption(name: Name, version: Version, at: Timestamp) -> Adoption {
     let desired = name.plain(version);
-    Adoption {
-        key: name.key().clone(),
-        update: desired.update,
-        digest: desired.digest,
-        revision: revision(),
-        place: desired.place,
-        at: at.timestamp(),
-    }
+    let (key, revision) = (name.key().clone(), revision());
+    Adoption { key, update: desired.update, digest: desired.digest, revision, place: desired.place, at }
 }
 
 /// What the real ledger would have the engine recall, as the daemon asks it.
-fn memories(real: &Ledger, since: Moment) -> BTreeMap<ServiceKey, String> {
+fn memories(real: &Ledger, since: Timestamp) -> BTreeMap<ServiceKey, String> {
+    let reader = real.reader();
     let mut memories: BTreeMap<ServiceKey, engine::Memory> = BTreeMap::new();
-    for (key, saw) in real.reader().sightings().unwrap() {
+    for (key, saw) in reader.sightings().unwrap() {
         let memory = memories.entry(key).or_default();
         (memory.looked_at, memory.seen) = (Some(saw.at), saw.seen);
     }
-    for (key, at) in real.reader().corrections(since.timestamp()).unwrap() {
+    for (key, at) in reader.corrections(since).unwrap() {
         memories.entry(key).or_default().corrections.push(at);
     }
+    for (key, unsettled) in reader.unsettled().unwrap() {
+        memories.entry(key).or_default().unsettled.push(unsettled);
+    }
+    for (key, completed) in reader.unread().unwrap() {
+        memories.entry(key).or_default().effect =
+            if completed { Effect::Completed } else { Effect::Unread { bare: false } };
+    }
     memories.into_iter().map(|(key, memory)| (key, format!("{memory:?}"))).collect()
+}
+
+/// What it tells an exchange, in no order.
+fn others(real: &Ledger, name: Name) -> Vec<String> {
+    let mut others = real.reader().others(name.key()).unwrap();
+    if others.is_empty() {
+        others.push(None);
+    }
+    let mut others: Vec<_> = others.into_iter().map(Option::unwrap_or_default).collect();
+    others.sort_unstable();
+    others
 }
 
 #[tokio::test]
@@ -69,79 +86,82 @@ async fn the_disk_of_the_world_knows_what_the_ledger_knows() {
     for seed in 0..12 {
         let mut chance = Rng::with_seed(seed);
         let folder = tempfile::tempdir().unwrap();
-        let (mut real, mut disk) = (
-            Ledger::open(folder.path(), ApiPlace::new("https://api"), Moment(0).timestamp()).unwrap(),
-            Disk::new(SERVICES),
-        );
-        let mut calls: BTreeMap<Name, (CallId, disk::CallId)> = BTreeMap::new();
+        let open = |now| Ledger::open(folder.path(), ApiPlace::new("https://api"), now).unwrap();
+        let (mut real, mut disk) = (open(Moment(0).timestamp()), Disk::new(SERVICES));
+        let mut calls: BTreeMap<Name, (CallId, CallId)> = BTreeMap::new();
         for step in 1..80 {
-            let now = Moment(step * 1_234_567);
+            let now = Moment(step * 1_234_567).timestamp();
             let name = Name(chance.usize(0..SERVICES));
             let version = Version::any(&mut chance);
-            let call = disk::CallId(step);
             match chance.u8(0..30) {
                 0 => {
                     drop(real);
-                    real = Ledger::open(folder.path(), ApiPlace::new("https://api"), now.timestamp()).unwrap();
+                    real = open(now);
                     disk.crash(true);
-                    disk.open();
+                    disk.open(now);
                     calls.clear();
                 }
-                1 => {
-                    let pause = Pause { until: now.timestamp(), reason: "limit".to_owned() };
-                    real.set_pause(Some(pause)).await.unwrap();
-                    write(&mut disk, Write::SetPause { until: now });
+                1..=3 => {
+                    let window = Window { limit: 1000, remaining: chance.u32(0..1000), resets_at: now };
+                    real.set_quota(window, now).await.unwrap();
+                    write(&mut disk, What::Quota(window, now));
+                    let pause = Pause { until: now, reason: "limit".to_owned(), set_at: now };
+                    real.set_pause(Some(pause.clone())).await.unwrap();
+                    write(&mut disk, What::Pause(pause));
                 }
-                2..=4 => {
-                    let window = Window { limit: 1000, remaining: chance.u32(0..1000), resets_at: now, number: 0 };
-                    real.keep_quota(window.said());
-                    write(&mut disk, Write::KeepQuota { window });
-                    // It goes with what is written next.
-                    let pause = Pause { until: now.timestamp(), reason: "limit".to_owned() };
-                    real.set_pause(Some(pause)).await.unwrap();
-                    write(&mut disk, Write::SetPause { until: now });
-                }
-                5..=8 => {
-                    let shown = Shown::Content(Content::any(&mut chance));
-                    let reading = version.read(shown).0.clone();
-                    let seen = Seen { compared: name.digest(version), at: now.timestamp(), reading };
-                    let sighting = Sighting { at: now.timestamp(), kind: None, seen: Some(seen), failure: None };
-                    real.saw(name.key(), sighting).await.unwrap();
-                    write(&mut disk, Write::Saw { call, name, version, shown, at: now, told: now });
+                4..=8 => {
+                    let live = Shown::Content(Content::any(&mut chance)).live(ServiceKind::Combined);
+                    let reading = Reading::of(&plan::compare(&name.plain(version).update, &live));
+                    let seen = Seen { compared: name.digest(version), at: now, reading };
+                    let failure = (chance.u8(0..4) == 0).then(|| "502".to_owned());
+                    let kind = failure.is_none().then_some(live.kind);
+                    let seen = failure.is_none().then_some(seen);
+                    let sighting = Sighting { at: now, kind, seen, failure };
+                    real.saw(name.key(), sighting.clone()).await.unwrap();
+                    write(&mut disk, What::Call(Write::Saw(name.key().clone(), sighting)));
                 }
                 9..=10 if !calls.contains_key(&name) => {
                     real.adopt(adoption(name, version, now)).await.unwrap();
-                    write(&mut disk, Write::Adopt { call, name, version, at: now, told: now });
+                    write(&mut disk, What::Call(Write::Adopt(adoption(name, version, now))));
                 }
                 // A second intent for a service closes its first.
                 9..=18 => {
-                    let cause = [Cause::Changed, Cause::Drifted][chance.usize(0..2)];
-                    let id = real.intend(intent(name, version, cause, now)).await.unwrap();
-                    write(&mut disk, Write::Intend { call, name, version, cause });
+                    let cause = [Cause::Changed, Cause::Drifted, Cause::NotInEffect][chance.usize(0..3)];
+                    let kind = (chance.u8(0..3) == 0).then_some(ServiceKind::Deployment);
+                    let intent = intent(name, version, cause, kind, now);
+                    let id = real.intend(intent.clone()).await.unwrap();
+                    let call = write(&mut disk, What::Call(Write::Intend(intent))).unwrap();
                     calls.insert(name, (id, call));
                 }
                 _ => {
                     let Some((id, call)) = calls.remove(&name) else { continue };
                     let message = String::new();
-                    let (outcome, end) = match chance.u8(0..4) {
-                        0 => (disk::Outcome::Accepted, Outcome::Accepted { status: 200 }),
-                        1 => (disk::Outcome::Refused, Outcome::Rejected { status: 404, message }),
-                        2 => (disk::Outcome::Refused, Outcome::Unsent { message }),
-                        _ => (disk::Outcome::Unknown, Outcome::Unknown { status: None, message }),
+                    let outcome = match chance.u8(0..4) {
+                        0 => Outcome::Accepted { status: 200 },
+                        1 => Outcome::Rejected { status: 404, message },
+                        2 => Outcome::Unsent { message },
+                        _ => Outcome::Unknown { status: None, message },
                     };
-                    real.record(id, end, now.timestamp()).await.unwrap();
-                    write(&mut disk, Write::Record { call, name, outcome, at: now, told: now });
+                    real.record(id, outcome.clone(), now).await.unwrap();
+                    write(&mut disk, What::Call(Write::Record(call, outcome, now)));
                 }
             }
             let known: BTreeMap<_, _> = real.reader().known().unwrap().into_iter().collect();
             assert_eq!(known, disk.all_known().collect(), "seed {seed}, step {step}");
-            let pause = real.reader().pause().unwrap().map(|pause| Moment::reaching(pause.until));
-            assert_eq!(pause, disk.pause(), "seed {seed}, step {step}");
-            let quota = real.reader().quota().unwrap();
-            assert_eq!(quota, disk.quota().map(|window| window.said()), "seed {seed}, step {step}");
-            let since = Moment(now.0.saturating_sub(30_000_000));
-            let recalled = disk.memories(since).map(|(key, memory)| (key, format!("{memory:?}"))).collect();
+            assert_eq!(real.reader().pause().unwrap().as_ref(), disk.pause(), "seed {seed}, step {step}");
+            assert_eq!(real.reader().kept_quota().unwrap(), disk.quota(), "seed {seed}, step {step}");
+            let since = now - Duration::from_secs(30);
+            let recalled = disk.memories(since).into_iter().map(|(key, memory)| (key, format!("{memory:?}"))).collect();
             assert_eq!(memories(&real, since), recalled, "seed {seed}, step {step}");
+            for name in (0..SERVICES).map(Name) {
+                let recalled = disk.recalled(name);
+                let body =
+                    |body: &Option<serde_json::Value>| body.as_ref().map(ToString::to_string).unwrap_or_default();
+                let mut bodies: Vec<_> = recalled.others.iter().map(body).collect();
+                bodies.sort_unstable();
+                assert_eq!(others(&real, name), bodies, "seed {seed}, step {step}");
+                assert_eq!(real.reader().kind(name.key()).unwrap(), recalled.kind, "seed {seed}, step {step}");
+            }
         }
     }
 }

@@ -1,12 +1,13 @@
-//! A simulated world: the real engine and the real plan, and around them a folder that changes, a ledger on a disk that
+//! A simulated world: the product's own machine, engine and plan, and around them a folder that changes, a ledger on a disk that
 //! fills up, an API that fails in every way that it can, a process that is killed, and a clock that jumps from event to
 //! event. All of it follows from one seed: the same number, the same world.
 //!
 //! - `simulation`: the settings of a seed, what befalls the world, the loop
-//! - `process`: the driver, as `truenorth::daemon` is one
+//! - `process`: a life of the machine, whose effects the world carries out
 //! - `folder`, `disk`, `api`, `clock`, `content`: what is around it
-//! - `checks`: what must hold at every step
+//! - `checks`, `gate`, `record`: what must hold at every step
 //! - `quota`: thousands of services, and what the calls of an hour are used for
+//! - `outage`: what an API that is down, and a small rate limit, cost with hundreds of services
 //! - `plan`, `ledger`: the plan on its own; the world's disk beside the real ledger
 //!
 //! `TRUENORTH_SEEDS=100000` runs more worlds; `TRUENORTH_SEED=42` runs one, and tells all that happens in it.
@@ -19,10 +20,13 @@ mod clock;
 mod content;
 mod disk;
 mod folder;
+mod gate;
 mod ledger;
+mod outage;
 mod plan;
 mod process;
 mod quota;
+mod record;
 mod simulation;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -34,7 +38,7 @@ use simulation::{Simulation, Tally, Telling};
 const SEEDS: u64 = 2000;
 
 /// What a plain run must have met, or the world has become too kind to show anything.
-const MET: [&str; 34] = [
+const MET: [&str; 41] = [
     "accepted",
     "refused",
     "denied",
@@ -56,18 +60,25 @@ const MET: [&str; 34] = [
     "forbidden",
     "drift",
     "corrected",
-    "fights",
+    "flapping",
     "changes by hand",
     "others",
     "suspensions ended",
     "retries",
-    "calls in doubt",
     "commits that failed",
     "starts",
     "stops",
     "left behind",
     "crashes",
-    "arrived after the end",
+    "applied after all",
+    "lingered",
+    "limited alone",
+    "parts sent alone",
+    "withdrawn",
+    "turned",
+    "jumps",
+    "ledgers put back",
+    "rivals",
     "changes",
 ];
 
@@ -97,7 +108,9 @@ fn in_every_world_the_invariants_hold_and_all_converges() {
     println!("{seeds} worlds: {met:#?}");
     if seeds >= SEEDS {
         for what in MET {
-            assert!(met.get(what).is_some_and(|times| *times >= 20), "too few {what}: {met:#?}");
+            // Four changes by hand of one service within an hour are rare.
+            let least = if what == "flapping" { 5 } else { 20 };
+            assert!(met.get(what).is_some_and(|times| *times >= least), "too few {what}: {met:#?}");
         }
     }
 }
@@ -115,6 +128,7 @@ fn run(first: u64, seeds: u64, step: u64) -> Result<Tally, Failed> {
         let mut world = Simulation::new(seed, Telling::Nothing);
         match catch_unwind(AssertUnwindSafe(|| world.run())) {
             Ok(Ok(())) => {}
+            Ok(Err(broken)) if std::env::var_os("TRUENORTH_ALL").is_some() => println!("FAILED {seed}: {}", broken.0),
             Ok(Err(broken)) => return Err(Failed { seed, why: broken.0 }),
             Err(_) => return Err(Failed { seed, why: "a panic, see above".to_owned() }),
         }

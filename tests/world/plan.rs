@@ -27,7 +27,7 @@ fn any(chance: &mut Rng) -> (Folder, Ledger) {
             1 => ledger.push((name.key().clone(), Known::InDoubt)),
             _ => {
                 let digest = name.digest(Version::any(chance));
-                ledger.push((name.key().clone(), Known::Applied(Applied { digest })));
+                ledger.push((name.key().clone(), Known::Applied(Applied::new(digest))));
             }
         }
     }
@@ -55,7 +55,7 @@ fn a_plan_after_a_plan_was_applied_is_empty() {
         let (desired, mut known): (BTreeMap<_, Desired>, HashMap<_, _>) = (map(&folder), map(&ledger));
         for (key, step) in unread(&desired, &known) {
             if sends(&step) {
-                known.insert(key.clone(), Known::Applied(Applied { digest: desired[&key].digest }));
+                known.insert(key.clone(), Known::Applied(Applied::new(desired[&key].digest)));
             }
         }
         let again = unread(&desired, &known);
@@ -85,10 +85,11 @@ fn the_order_of_what_goes_in_changes_nothing() {
         let (mut folder, mut ledger) = any(&mut chance);
         let calls = |folder: &Folder, ledger: &Ledger| -> Vec<_> {
             let rules = Rules { adopt: Adopt::SendFirst, drift: DriftMode::Off };
-            let mut engine = Engine::new(Pace { concurrency: SERVICES, ..Pace::default() }, rules, ledger.clone());
-            engine.note_quota(Window { limit: 1000, remaining: 1000, resets_at: Moment(1_000_000).timestamp() });
+            let mut engine = Engine::new(Pace { concurrency: 2 * SERVICES, ..Pace::default() }, rules, ledger.clone());
+            let window = Window { limit: 1000, remaining: 1000, resets_at: Moment(1_000_000).timestamp() };
+            engine.note_quota(window, Moment(0).timestamp());
             engine.observe(map(folder), Moment(0).timestamp());
-            let calls = std::iter::from_fn(|| engine.next_call(Moment(0).timestamp()));
+            let calls = std::iter::from_fn(|| engine.next_call(Moment(0).timestamp(), 0));
             calls.map(|call| (call.key, call.digest, call.work)).collect()
         };
         let (steps, first) = (unread(&map(&folder), &map(&ledger)), calls(&folder, &ledger));

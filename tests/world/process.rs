@@ -1,36 +1,36 @@
-//! The driver: one life of truenorth, which carries out what the engine decides. It does what `daemon::driver` and
-//! `daemon::{call, read, send}` do, and in the same order: an intent is durable before its request leaves, an outcome or
-//! an adoption before the engine hears of it.
+//! One life of truenorth: the product's own machine, and the world carrying out what it decides, as `runner::Carrier`
+//! does it with tokio.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use truenorth::engine::{Call, Delivery, Ending, Engine, Work};
-use truenorth::model::Cause;
-use truenorth::plan::{self, Seen, Step};
+use truenorth::engine::{Call, Ending, Window, Work};
+use truenorth::ledger::{CallId, Outcome};
+use truenorth::model::{Cause, Digest, Revision, ServiceKind};
+use truenorth::northflank::{Delivery, Quota};
+use truenorth::runner::{
+    self, Effect, ExchangeId, Finished, Heard, Kept, Machine, News, Refusal, Reply, TokenRead, Write,
+};
 
-use crate::api::{Answer, Effect, Grounds, Quota, Request, Token, Way, read};
+use crate::api::{Answer, Asks, Effect as Took, Grounds, Request, RequestId, Token, Way};
 use crate::checks::{Broken, Checks, Held, hold};
-use crate::clock::Moment;
-use crate::content::{Content, Name, Shown, Sight, Version};
-use crate::disk::{CallId, Outcome, Space, Write};
-use crate::folder::Snapshot;
+use crate::clock::{Moment, Skew};
+use crate::content::{Content, Name, Parts, Shown, Sight, Version};
+use crate::disk::{Queued, Space, What};
+use crate::folder::{Snapshot, Suspension};
+use crate::record::HOUR;
 use crate::simulation::{Event, Simulation};
 
-/// `daemon::call` offers a record again after this.
+/// A record is offered again after this.
 const RECORD_AGAIN: Duration = Duration::from_secs(1);
 /// How long calls in flight may take to end after a stop.
 const GRACE: Duration = Duration::from_secs(20);
-/// The client's deadline for one request.
+/// The client's deadline for one request, and how much later than it left one is carried out at most.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// The folder is read without an event.
 const RESYNC: Duration = Duration::from_secs(60);
 /// A start that failed is tried again.
 const START_AGAIN: Duration = Duration::from_secs(5);
-/// Two pauses that end this close to each other are kept as one.
-const SAME_WINDOW: Duration = Duration::from_secs(30);
-/// How far back corrections are taken over.
-const CORRECTIONS_SINCE: Duration = Duration::from_secs(3600);
 
 /// Which life it is; events of an earlier one mean nothing to a later one.
 pub(crate) type Life = u32;
@@ -38,79 +38,34 @@ pub(crate) type Life = u32;
 #[derive(Debug)]
 pub(crate) struct Process {
     pub(crate) life: Life,
-    pub(crate) engine: Engine,
+    pub(crate) machine: Machine,
     checks: Checks,
+    /// The token that is in place.
     token: Token,
-    calls: BTreeMap<CallId, InFlight>,
-    /// Calls that ended, while the driver waits for the disk.
-    ended: VecDeque<Ended>,
-    busy: Busy,
-    /// Until when the pause lasts that this life was to keep over its end, and that the disk did not refuse.
-    kept: Option<Moment>,
-    /// The token that a call was accepted with last.
-    accepted: Option<Token>,
+    /// How far its clock is ahead.
+    pub(crate) skew: Skew,
+    flights: BTreeMap<Name, Flight>,
+    names: BTreeMap<ExchangeId, Name>,
+    looked: Option<Snapshot>,
+    /// The random number that the machine was given last.
+    jitter: f64,
     mood: Mood,
     wake: Option<Moment>,
 }
 
 #[derive(Debug)]
-struct InFlight {
-    name: Name,
+struct Flight {
     work: Work,
     version: Version,
-    token: Token,
     look: u64,
     grounds: Grounds,
-    stage: Stage,
-}
-
-/// How far a call is.
-#[derive(Clone, Debug)]
-enum Stage {
-    /// Its intent is on its way to the disk.
-    Intending,
-    /// Its request is on its way.
-    Sent,
-    /// What it showed is on its way to the disk.
-    Recording { write: Write, insists: Insists, end: End },
-}
-
-/// Whether a record that the disk refuses is offered again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Insists {
-    Yes,
-    No,
-}
-
-/// How a call ended, for the driver.
-#[derive(Clone, Debug)]
-struct End {
-    ending: Ending,
-    /// What the answer said of the rate limit, and when it came.
-    quota: Option<(Quota, Moment)>,
-    /// Whether it was refused with 403.
-    forbidden: bool,
-    /// What the API showed, and when.
+    /// Whether somebody asked for it, whatever closes the gate.
+    asked: bool,
+    /// The token of its newest request.
+    token: Option<Token>,
+    /// What the API showed, and when; when it told what the service has.
     shown: Option<(Shown, Moment)>,
-}
-
-#[derive(Debug)]
-struct Ended {
-    call: CallId,
-    name: Name,
-    work: Work,
-    version: Version,
-    token: Token,
-    end: End,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Busy {
-    No,
-    /// Waits until the pause is kept; whether it was to look at the folder meanwhile.
-    Keeping {
-        look: bool,
-    },
+    told: Option<Moment>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,16 +75,21 @@ enum Mood {
     Stopping,
 }
 
-impl Write {
-    fn call(&self) -> Option<CallId> {
-        match self {
-            Self::Intend { call, .. }
-            | Self::Record { call, .. }
-            | Self::Adopt { call, .. }
-            | Self::Saw { call, .. } => Some(*call),
-            Self::KeepQuota { .. } | Self::SetPause { .. } => None,
-        }
-    }
+/// Who waits for a write.
+pub(crate) type Waits = (Life, ExchangeId);
+
+/// What a request brought, on its way to the machine.
+#[derive(Debug)]
+pub(crate) struct Brought {
+    request: Request,
+    answer: Answer,
+    told: Moment,
+    reply: Result<Reply, Refusal>,
+    heard: Heard,
+}
+
+fn kind(name: Name) -> ServiceKind {
+    if name.0 % 4 == 3 { ServiceKind::Combined } else { ServiceKind::Deployment }
 }
 
 impl Simulation {
@@ -139,33 +99,46 @@ impl Simulation {
             self.future.at(self.now.after(START_AGAIN), Event::Start(life));
             return Ok(());
         }
-        self.disk.open();
-        let (pace, rules, now) = (self.settings.pace, self.settings.rules, self.now);
-        let mut engine = Engine::new(pace, rules, self.disk.all_known());
-        let kept = self.disk.quota().filter(|window| window.resets_at > now);
-        if let Some(window) = kept {
-            engine.note_quota(window.said());
+        let skew = self.wall;
+        let restored = std::mem::take(&mut self.restores) && self.disk.restore();
+        if restored {
+            self.count("ledgers put back");
+            self.say(|| "an older ledger is put back".to_owned());
+            // What it does not know of is as if somebody else had done it.
+            self.api.touch_all(self.now);
         }
-        self.api.kept(kept);
-        if let Some(until) = self.disk.pause() {
-            engine.pause(until.timestamp(), String::from("kept"));
+        if restored || skew != self.last_skew {
+            // An older ledger, or a clock that is another one, knows nothing of what is on its way: that is carried out
+            // before, or never.
+            self.settle_requests()?;
+            self.last_skew = skew;
         }
-        let since = Moment(now.0.saturating_sub(u64::try_from(CORRECTIONS_SINCE.as_micros()).unwrap()));
-        for (key, memory) in self.disk.memories(since) {
-            engine.recall(&key, memory, now.timestamp());
-        }
+        let (pace, rules) = (self.settings.pace, self.settings.rules);
+        let clock = skew.timestamp(self.now);
+        self.disk.open(clock);
+        let settings = runner::Settings::new(pace.concurrency, REQUEST_TIMEOUT, self.settings.update_call);
+        let kept = Kept {
+            known: self.disk.all_known().collect(),
+            memories: self.disk.memories(clock - HOUR).into_iter().collect(),
+            quota: self.disk.quota(),
+            pause: self.disk.pause().cloned(),
+            turned: self.disk.turned().cloned(),
+        };
+        let machine = kept.begin(pace, rules, settings, clock);
+        self.api.forgotten();
         self.say(|| format!("process {life} begins"));
         self.count("starts");
+        let checks = Checks::new((pace, rules), self.settings.services, self.token_file, &self.disk, (self.now, skew));
         self.process = Some(Process {
             life,
-            engine,
-            checks: Checks::new(pace, rules, self.settings.services, self.token_file, &self.disk, now),
+            machine,
+            checks,
             token: self.token_file,
-            calls: BTreeMap::new(),
-            ended: VecDeque::new(),
-            busy: Busy::No,
-            kept: None,
-            accepted: None,
+            skew,
+            flights: BTreeMap::new(),
+            names: BTreeMap::new(),
+            looked: None,
+            jitter: 0.0,
             mood: Mood::Working,
             wake: None,
         });
@@ -173,22 +146,23 @@ impl Simulation {
         self.look()
     }
 
-    /// Reads the folder, and gives the engine what it says.
+    /// Reads the folder, and gives the machine what it says.
     pub(crate) fn look(&mut self) -> Held {
-        let Some(process) = &mut self.process else { return Ok(()) };
-        if let Busy::Keeping { look } = &mut process.busy {
-            *look = true;
+        let now = self.now;
+        let Some(process) = self.process.as_mut().filter(|process| process.mood == Mood::Working) else {
             return Ok(());
-        }
-        if !self.folder.readable || process.mood == Mood::Stopping {
+        };
+        if !self.folder.readable {
             return Ok(());
         }
         let snapshot = self.folder.look();
         self.looks += 1;
-        process.engine.observe(snapshot.desired(), self.now.timestamp());
-        process.checks.observe(&snapshot, &self.disk, self.now);
+        let news = if process.looked.as_ref() == Some(&snapshot) { News::No } else { News::Yes };
+        let revision = Revision::Tree(Digest::of_bytes(&self.looks.to_le_bytes()));
+        process.machine.observe(snapshot.desired(), revision, news, process.skew.timestamp(now));
+        process.checks.observe(&snapshot, &self.disk);
         self.record.observed(&snapshot);
-        self.plan_agrees(&snapshot)?;
+        process.looked = Some(snapshot);
         self.turn()
     }
 
@@ -198,35 +172,10 @@ impl Simulation {
         self.look()
     }
 
-    /// The plan says what is due, of each service on its own account.
-    fn plan_agrees(&self, snapshot: &Snapshot) -> Held {
-        let Some(process) = &self.process else { return Ok(()) };
-        let (desired, known) = (snapshot.desired(), self.disk.all_known().collect());
-        let now = self.now.timestamp();
-        let standing = |name: Name| process.engine.standing(name.key(), now);
-        let seen = (0..self.settings.services).map(Name).filter_map(|name| {
-            let seen: Seen = standing(name)?.seen?.clone();
-            Some((name.key().clone(), seen))
-        });
-        let steps = plan::plan(&desired, &known, &seen.collect(), &self.settings.rules, now);
-        for name in (0..self.settings.services).map(Name) {
-            let (plans, step) = (steps.get(name.key()).copied(), standing(name).and_then(|standing| standing.step));
-            let fights = standing(name).is_some_and(|standing| standing.fights_until.is_some());
-            let left_alone = fights && plans == Some(Step::Update(Cause::Drifted)) && step == Some(Step::Unchanged);
-            let in_flight = process.calls.values().any(|call| call.name == name);
-            let ended = process.ended.iter().any(|ended| ended.name == name);
-            hold!(
-                plans == step || left_alone || in_flight || ended,
-                "plan: {plans:?} for {name}, the engine says {step:?}"
-            );
-        }
-        Ok(())
-    }
-
     /// SIGUSR1.
     pub(crate) fn retry_all(&mut self) -> Held {
         if let Some(process) = &mut self.process {
-            process.engine.retry_all(self.now.timestamp());
+            process.machine.retry_all(process.skew.timestamp(self.now));
             process.checks.retry_all(self.now);
         }
         self.look()
@@ -235,50 +184,44 @@ impl Simulation {
     /// SIGHUP.
     pub(crate) fn read_token(&mut self) -> Held {
         let file = self.token_file;
-        if let Some(process) = self.process.as_mut().filter(|process| process.token != file) {
-            process.replace_token(file);
-            self.say(|| format!("the token is now {file:?}"));
+        if let Some(process) = self.process.as_mut() {
+            let another = process.token != file;
+            process.token = file;
+            process.machine.token_may_be_good(another);
+            process.checks.token_replaced(file);
         }
         self.look()
     }
 
-    /// One turn of the loop: takes in what ended, begins what is due, sees when to wake.
+    /// One turn of the loop: begins what is due, sees when to wake.
     pub(crate) fn turn(&mut self) -> Held {
-        while let Some(process) = &mut self.process
-            && process.busy == Busy::No
-            && let Some(ended) = process.ended.pop_front()
-        {
-            self.end(ended)?;
-        }
-        let now = self.now;
+        let (now, wall) = (self.now, self.wall.timestamp(self.now));
         let Some(process) = &mut self.process else { return Ok(()) };
-        if process.busy != Busy::No {
-            return Ok(());
-        }
         if process.mood == Mood::Stopping {
-            if process.calls.is_empty() {
+            if process.machine.in_flight() == 0 {
                 self.say(|| "the process ends in order".to_owned());
                 return self.leave();
             }
             return Ok(());
         }
-        for _ in 0..process.checks.resume(&self.disk, now) {
-            *self.tally.entry("suspensions ended").or_default() += 1;
+        if process.looked.is_none() {
+            return Ok(());
         }
-        while let Some(call) = self.process.as_mut().and_then(|process| process.engine.next_call(now.timestamp())) {
-            self.begin(&call)?;
-        }
+        let clock = process.skew.timestamp(now);
+        process.checks.take_stock(&self.disk, now, wall);
+        process.machine.set_wall_clock(wall, clock);
+        process.machine.turn(clock);
+        self.carry_out()?;
         let Some(process) = &mut self.process else { return Ok(()) };
-        process.checks.rest(&process.engine, &self.disk, now)?;
-        let reads_wait = process.engine.reads_wait_until(now.timestamp()).is_some();
-        let wake = process.engine.next_wake(now.timestamp()).map(Moment::reaching);
+        process.checks.rest(process.machine.engine(), &self.disk, now, wall)?;
+        let wake = process.machine.next_wake(clock).map(|at| process.skew.reaching(at));
         if process.wake != wake {
             process.wake = wake;
             if let Some(at) = wake {
                 self.future.at(at, Event::Wake(process.life));
             }
         }
-        if reads_wait {
+        if process.machine.engine().reads_wait_until(clock).is_some() {
             self.count("reads kept waiting");
         }
         Ok(())
@@ -286,46 +229,162 @@ impl Simulation {
 
     pub(crate) fn wake(&mut self) -> Held {
         // A wake that was put off since means nothing.
-        match &self.process {
-            Some(process) if process.wake == Some(self.now) => self.turn(),
-            Some(_) | None => Ok(()),
+        if self.process.as_ref().is_some_and(|process| process.wake == Some(self.now)) { self.turn() } else { Ok(()) }
+    }
+
+    /// Carries out what the machine has decided.
+    fn carry_out(&mut self) -> Held {
+        while let Some(process) = &mut self.process {
+            let effects = process.machine.take_effects();
+            if effects.is_empty() {
+                break;
+            }
+            for effect in effects {
+                self.carry_out_one(effect)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn carry_out_one(&mut self, effect: Effect) -> Held {
+        let Some(process) = &mut self.process else { return Ok(()) };
+        let (life, now) = (process.life, self.now);
+        match effect {
+            Effect::Began(call) => return self.began(&call),
+            Effect::Recall(id, key) => {
+                process.names.insert(id, Name::of(&key));
+                let soon = now.after(Duration::from_micros(self.chance.u64(50..3000)));
+                self.future.at(soon, Event::Recalled(life, id));
+            }
+            Effect::Write(id, write) => return self.write_call(id, write),
+            Effect::Ask(id, key, request) => return self.ask(id, Name::of(&key), &request),
+            Effect::ReadToken => {
+                let soon = now.after(Duration::from_micros(self.chance.u64(50..20_000)));
+                self.future.at(soon, Event::TokenRead(life));
+            }
+            Effect::Ended(finished) => return self.ended(finished),
+            Effect::KeepQuota(window) | Effect::ShowQuota(window) => self.keep_quota(window),
+            Effect::KeepPause(pause) => self.write(None, What::Pause(pause), None),
+            Effect::KeepTurned(turned) => {
+                if turned.is_some() {
+                    process.checks.turned();
+                }
+                self.count("turned");
+                self.write(None, What::Turned(turned), None);
+            }
+            Effect::Tell(_) => {}
+        }
+        Ok(())
+    }
+
+    fn keep_quota(&mut self, window: Window) {
+        let at = self.process.as_ref().map(|process| process.skew.timestamp(self.now));
+        if let Some(at) = at {
+            self.write(None, What::Quota(window, at), None);
         }
     }
 
-    fn begin(&mut self, call: &Call) -> Held {
+    /// A call began.
+    fn began(&mut self, call: &Call) -> Held {
+        let (now, wall) = (self.now, self.wall.timestamp(self.now));
         let Some(process) = &mut self.process else { return Ok(()) };
-        let grounds = process.checks.begin(call, &self.disk, self.now)?;
-        self.calls += 1;
-        let id = CallId(self.calls);
-        let (name, work) = (Name::of(&call.key), call.work);
+        hold!(process.mood == Mood::Working, "stopping: a call begins for {}", call.key);
+        let asked = process.checks.gate.asked;
+        let grounds = process.checks.begin(call, &self.disk, now, wall)?;
+        let name = Name::of(&call.key);
         let version = name.version(call.digest);
-        let (token, look) = (process.token, self.looks);
-        let in_flight = InFlight { name, work, version, token, look, grounds, stage: Stage::Intending };
-        process.calls.insert(id, in_flight);
-        self.say(|| format!("{name}: call {}, {work:?} of {version}, attempt {}", id.0, call.attempt));
-        if call.attempt > 1 {
+        let flight =
+            Flight { work: call.work, version, look: self.looks, grounds, asked, token: None, shown: None, told: None };
+        process.flights.insert(name, flight);
+        let (work, attempt) = (call.work, call.attempt);
+        self.say(|| format!("{name}: {work:?} of {version} begins, attempt {attempt}"));
+        match work {
+            Work::Decide(Cause::InDoubt) => self.count("reads in doubt"),
+            Work::Decide(Cause::New) => self.count("reads of the unknown"),
+            Work::Decide(_) => self.count("reads of what drifted"),
+            Work::Watch => self.count("reads for drift"),
+            Work::Send(Cause::Drifted) => self.count("corrections"),
+            Work::Send(Cause::NotInEffect) => self.count("parts sent alone"),
+            Work::Send(_) => {}
+        }
+        if attempt > 1 {
             self.count("retries");
         }
-        self.count(match work {
-            Work::Send(Cause::InDoubt) => "calls in doubt",
-            Work::Send(Cause::Drifted) => "corrections",
-            Work::Send(Cause::New | Cause::Changed) => "updates",
-            Work::Decide(Cause::New) => "reads of the unknown",
-            Work::Decide(Cause::InDoubt) => "reads in doubt",
-            Work::Decide(_) => "reads of what drifted",
-            Work::Watch => "reads for drift",
-        });
-        match work {
-            Work::Send(cause) => {
-                self.write(Write::Intend { call: id, name, version, cause });
-                Ok(())
-            }
-            Work::Decide(_) | Work::Watch => self.send(id),
-        }
+        Ok(())
     }
 
-    fn write(&mut self, write: Write) {
-        self.disk.queue(write);
+    /// The ledger says what it knows of a service.
+    pub(crate) fn recalled(&mut self, id: ExchangeId) -> Held {
+        let Some(process) = &mut self.process else { return Ok(()) };
+        let name = process.names[&id];
+        process.machine.recalled(id, self.disk.recalled(name), process.skew.timestamp(self.now));
+        self.carry_out()?;
+        self.turn()
+    }
+
+    /// The token was read anew, because it was refused.
+    pub(crate) fn token_read(&mut self) -> Held {
+        let file = self.token_file;
+        let jitter = self.chance.f64();
+        let Some(process) = &mut self.process else { return Ok(()) };
+        let read = if process.token == file { TokenRead::Same } else { TokenRead::Another };
+        process.jitter = jitter;
+        if process.token != file {
+            process.token = file;
+            process.checks.token_replaced(file);
+        }
+        process.machine.token_read(&read, process.skew.timestamp(self.now), jitter);
+        self.carry_out()?;
+        self.turn()
+    }
+
+    /// A write of a call is handed to the ledger.
+    fn write_call(&mut self, id: ExchangeId, write: Write) -> Held {
+        let Some(process) = &mut self.process else { return Ok(()) };
+        let life = process.life;
+        let key = match &write {
+            Write::Intend(intent) | Write::PutOff(intent, _) => Some(&intent.key),
+            Write::Adopt(adoption) => Some(&adoption.key),
+            Write::Saw(key, _) => Some(key),
+            Write::Record(..) => None,
+        };
+        if let Some(key) = key {
+            process.names.insert(id, Name::of(key));
+        }
+        let name = process.names[&id];
+        let flight = process.flights.get_mut(&name);
+        let (shown, told) = flight.as_ref().map_or((None, None), |flight| (flight.shown, flight.told));
+        if let (Write::Adopt(adoption), Some(flight)) = (&write, flight) {
+            let version = name.version(adoption.digest);
+            let others = self.disk.others(name);
+            let Some((Shown::Content(content), told)) = shown else {
+                return Err(Broken(format!("adopted: {version} of {name}, of which nothing was shown")));
+            };
+            flight.told = Some(told);
+            let unknown = others.iter().all(Option::is_none) && flight.work != Work::Decide(Cause::InDoubt);
+            let proven = unknown || version.has_what_changed(content, &others);
+            hold!(proven, "adopted: {version} of {name} without proof; it has {content:?}, others are {others:?}");
+            hold!(
+                Shown::Content(content).against(version) != Sight::Differs,
+                "adopted: {version} of {name}, which has {content:?}"
+            );
+            if unknown {
+                // Which credentials it uses is not shown, and nobody knows which it is to have lost.
+                self.api.leave_credentials(name);
+            }
+            self.count("adopted");
+        }
+        let told = match &write {
+            Write::Record(_, Outcome::Accepted { .. }, _) => told,
+            Write::Adopt(_) | Write::Saw(..) => shown.map(|(_, told)| told),
+            _ => None,
+        };
+        self.write(Some((life, id)), What::Call(write), told);
+        Ok(())
+    }
+
+    fn write(&mut self, waits: Option<Waits>, what: What, told: Option<Moment>) {
+        self.disk.queue(Queued { waits, what, told });
         self.commit_what_waits();
     }
 
@@ -339,251 +398,264 @@ impl Simulation {
 
     /// A commit ended, well or not.
     pub(crate) fn committed(&mut self) -> Held {
-        let (writes, durable) = self.disk.commit();
-        if !durable {
+        let done = self.disk.commit();
+        if done.iter().any(|committed| committed.done.is_err()) {
             self.count("commits that failed");
         }
-        for write in writes {
-            match (write, write.call()) {
-                (Write::Intend { call, .. }, _) if durable => self.send(call)?,
-                (Write::Intend { call, .. }, _) => {
-                    let ending = Ending::Unrecorded { error: String::from("e") };
-                    self.take_out(call, End { ending, quota: None, forbidden: false, shown: None });
+        for committed in done {
+            let (Some((life, id)), What::Call(write)) = (committed.queued.waits, &committed.queued.what) else {
+                continue;
+            };
+            match committed.done {
+                Err(()) if write.insists() => {
+                    let at = self.now.after(RECORD_AGAIN);
+                    self.future.at(at, Event::WriteAgain(life, Box::new(committed.queued)));
                 }
-                (_, Some(call)) => self.written(call, durable),
-                (Write::SetPause { .. }, None) => {
-                    if let Some(process) = &mut self.process
-                        && let Busy::Keeping { look } = process.busy
-                    {
-                        process.busy = Busy::No;
-                        process.kept = process.kept.filter(|_| durable);
-                        if look {
-                            self.future.at(self.now, Event::Look(process.life));
-                        }
+                Ok(call) => self.written(id, write, Ok(call))?,
+                Err(()) => {
+                    if matches!(write, Write::Saw(..)) {
+                        self.count("sightings lost");
                     }
+                    self.written(id, write, Err("disk full".to_owned()))?;
                 }
-                // Nobody waits for it.
-                (_, None) => {}
             }
         }
         self.commit_what_waits();
         self.turn()
     }
 
-    /// The request leaves; the intent of an update is on disk.
-    fn send(&mut self, call: CallId) -> Held {
-        let Some(in_flight) = self.process.as_mut().and_then(|process| process.calls.get_mut(&call)) else {
-            return Ok(());
+    /// Hands a record to the ledger again that it did not take.
+    pub(crate) fn write_again(&mut self, queued: Queued<Waits>) {
+        self.disk.queue(queued);
+        self.commit_what_waits();
+    }
+
+    fn written(&mut self, id: ExchangeId, write: &Write, written: Result<Option<CallId>, String>) -> Held {
+        let jitter = self.chance.f64();
+        let now = self.now;
+        let Some(process) = &mut self.process else { return Ok(()) };
+        if let (Write::Record(_, Outcome::Accepted { .. }, _), Ok(_)) = (write, &written)
+            && let Some(flight) = process.names.get(&id).and_then(|name| process.flights.get(name))
+        {
+            self.record.accepted(process.names[&id], flight.work, now);
+        }
+        process.jitter = jitter;
+        process.machine.written(id, written, process.skew.timestamp(now), jitter);
+        self.carry_out()
+    }
+
+    /// A request leaves; the intent of an update is on disk.
+    fn ask(&mut self, exchange: ExchangeId, name: Name, request: &runner::Request) -> Held {
+        let now = self.now;
+        let Some(process) = &mut self.process else { return Ok(()) };
+        process.names.insert(exchange, name);
+        hold!(process.mood == Mood::Working, "stopping: a request leaves for {name}");
+        let Some(flight) = process.flights.get_mut(&name) else {
+            return Err(Broken(format!("a request leaves for {name}, of which no call began")));
         };
-        in_flight.stage = Stage::Sent;
-        let InFlight { name, work, version, token, look, grounds, .. } = *in_flight;
-        let request = Request { call, name, work, version, token, sent: self.now, look, way: Way::There, grounds };
-        self.record.sent(&request, &self.disk, self.now)?;
-        // What arrives after the client gave up is not part of this world.
-        let arrives = self.now.after(self.api.latency(&mut self.chance).min(REQUEST_TIMEOUT));
-        self.requests.insert(call, request);
-        self.future.at(arrives, Event::Arrived(call));
+        let version = flight.version;
+        let parts = |update: &truenorth::model::DeploymentUpdate| {
+            if *update == *name.plain(version).update { Parts::All } else { Parts::RuntimeAlone }
+        };
+        let asks = match request {
+            runner::Request::Post { update } => Asks::Post(version, parts(update)),
+            runner::Request::Patch { update, .. } => Asks::Patch(version, parts(update)),
+            runner::Request::ReadService => Asks::Read,
+            runner::Request::ReadBuildId => return Err(Broken("a build is asked for".to_owned())),
+        };
+        let wanted = process.checks.wanted(name);
+        hold!(
+            wanted.is_some_and(|wanted| wanted.version == version && wanted.suspend != Suspension::Yes),
+            "newest wins: a request for {version} of {name} leaves, the folder says {wanted:?}"
+        );
+        flight.token = Some(process.token);
+        let mine = |request: &&Request| request.life == process.life && !request.over;
+        let on_wire = self.requests.values().filter(mine).count();
+        hold!(on_wire < self.settings.pace.concurrency, "places: request {} leaves for {name}", on_wire + 1);
+        self.calls += 1;
+        let request = Request {
+            id: RequestId(self.calls),
+            life: process.life,
+            exchange,
+            name,
+            work: flight.work,
+            asks,
+            token: process.token,
+            sent: now,
+            look: flight.look,
+            way: Way::There,
+            over: false,
+            grounds: flight.grounds,
+        };
+        self.record.sent(&request, self.requests.values().copied(), &self.disk, now)?;
+        // Of what goes through a gateway some is carried out long after the gateway gave up.
+        let lingers = self.api.late && request.carries().is_some() && self.chance.u8(0..3) == 0;
+        let longest = REQUEST_TIMEOUT - Duration::from_millis(100);
+        let arrives = if lingers {
+            self.count("lingered");
+            let gives_up = now.after(longest.mul_f64(self.chance.f64()));
+            self.future.at(gives_up, Event::Answered(request.id, Answer::Lost, None, now));
+            now.after(longest.mul_f64(self.chance.f64()))
+        } else {
+            now.after(self.api.latency(&mut self.chance).min(longest))
+        };
+        self.requests.insert(request.id, request);
+        self.future.at(arrives, Event::Arrived(request.id));
         Ok(())
     }
 
     /// A request reaches the API; its answer is on its way back from then on.
-    pub(crate) fn arrived(&mut self, call: CallId) -> Held {
-        let Some(request) = self.requests.get_mut(&call) else { return Ok(()) };
+    pub(crate) fn arrived(&mut self, id: RequestId) -> Held {
+        let Some(request) = self.requests.get_mut(&id).filter(|request| request.way == Way::There) else {
+            return Ok(());
+        };
         request.way = Way::Back;
         let request = *request;
         let touched = self.api.touched(request.name);
         let met = self.api.arrive(&request, self.now, &mut self.chance);
-        self.say(|| format!("{}: request {} meets {:?}", request.name, call.0, met));
+        self.say(|| format!("{}: request {} meets {:?}", request.name, id.0, met));
         self.count(match (met.answer, met.effect) {
-            (Answer::Accepted, _) => "accepted",
+            (Answer::Accepted(_), _) => "accepted",
             (Answer::Live(_), _) => "read",
-            (Answer::Refused, _) => "refused",
+            (Answer::Refused | Answer::Missing, _) => "refused",
             (Answer::Denied, _) => "denied",
             (Answer::Forbidden, _) => "forbidden",
-            (Answer::Limited(_), _) => "limited",
-            (Answer::NoConnection | Answer::TooEarly, _) => "not delivered",
-            (_, Effect::None) if !matches!(request.work, Work::Send(_)) => "reads lost",
-            (Answer::Lost | Answer::ServerError(_) | Answer::Redirected, Effect::None) => "lost before",
-            (Answer::Lost | Answer::ServerError(_) | Answer::Redirected, Effect::Applied { .. }) => "lost after",
+            (Answer::Limited(_, true), _) => "limited",
+            (Answer::Limited(_, false), _) => "limited alone",
+            (Answer::NoConnection | Answer::Conflict, _) => "not delivered",
+            (Answer::Lost | Answer::ServerError(_) | Answer::Page(_), Took::None) if request.asks == Asks::Read => {
+                "reads lost"
+            }
+            (Answer::Lost | Answer::ServerError(_) | Answer::Page(_), Took::None) => "lost before",
+            (Answer::Lost | Answer::ServerError(_) | Answer::Page(_), Took::Applied { .. }) => "lost after",
         });
-        if met.effect == (Effect::Applied { before: Content::Version(request.version) }) {
-            self.count("repeats");
+        if let Took::Applied { before } = met.effect {
+            self.count(if request.over { "applied after all" } else { "applied" });
+            if before.of == request.carries() {
+                self.count("repeats");
+            }
         }
-        if let Answer::Limited(_) = met.answer {
-            self.limit_was_known()?;
+        if let Answer::Limited(_, true) = met.answer {
+            self.limit_was_known(request.name)?;
         }
-        self.record.took_effect(&request, met.effect, touched)?;
+        let applied = self.disk.applied(request.name);
+        self.record.took_effect(&request, met.effect, touched, applied)?;
+        if request.over {
+            self.requests.remove(&id);
+            return Ok(());
+        }
         let answered = self.now.after(self.api.latency(&mut self.chance));
         let deadline = request.sent.after(REQUEST_TIMEOUT);
         let (answer, quota) = if answered > deadline { (Answer::Lost, None) } else { (met.answer, met.quota) };
-        self.future.at(answered.min(deadline), Event::Answered(call, answer, quota, self.now));
+        self.future.at(answered.min(deadline), Event::Answered(id, answer, quota, self.now));
         Ok(())
     }
 
     /// 429 is for those who could not know better: nobody had told them, an answer was lost, or others use the token.
-    fn limit_was_known(&mut self) -> Held {
+    fn limit_was_known(&self, name: Name) -> Held {
         let Some(process) = &self.process else { return Ok(()) };
-        if !self.api.has_surplus() && !self.settings.has_others() && process.checks.knows_its_quota() {
-            return Err(Broken(format!("429: a call is refused for the rate limit, {:?}", process.engine.quota())));
+        let asked = process.flights.get(&name).is_some_and(|flight| flight.asked);
+        if !asked
+            && self.api.headers
+            && !self.api.has_surplus()
+            && !self.settings.has_others()
+            && process.checks.knows_its_quota()
+        {
+            let quota = process.machine.engine().quota();
+            return Err(Broken(format!("429: a request is refused for the rate limit, {quota:?}")));
         }
         Ok(())
     }
 
     /// The client has an answer, or gives up. `told` is when the API had the request.
-    pub(crate) fn answered(&mut self, call: CallId, answer: Answer, quota: Option<Quota>, told: Moment) -> Held {
-        let Some(request) = self.requests.remove(&call) else { return Ok(()) };
+    pub(crate) fn answered(&mut self, id: RequestId, answer: Answer, quota: Option<Quota>, told: Moment) -> Held {
+        let Some(request) = self.requests.get_mut(&id).filter(|request| !request.over) else { return Ok(()) };
+        request.over = true;
+        let request = *request;
+        if request.way == Way::Back {
+            self.requests.remove(&id);
+        }
         self.record.over(&request);
-        let Some(in_flight) = self.process.as_ref().and_then(|process| process.calls.get(&call)) else {
+        let Some(process) = self.process.as_ref().filter(|process| process.life == request.life) else {
             return Ok(());
         };
-        let InFlight { name, work, version, .. } = *in_flight;
-        let (at, forbidden) = (self.now, answer == Answer::Forbidden);
-        let quota = quota.map(|quota| (quota, at));
-        let end = |ending, shown| End { ending, quota, forbidden, shown };
-        if let Work::Send(_) = work {
-            let (outcome, ending): (Outcome, _) = answer.of_update();
-            let shown = matches!(ending, Ending::Accepted).then_some((Shown::Content(Content::Version(version)), told));
-            let write = Write::Record { call, name, outcome, at, told };
-            self.record_it(call, write, Insists::Yes, end(ending, shown));
-            return Ok(());
-        }
-        let shown = match answer.of_read() {
-            Ok(shown) => shown,
-            Err(ending) => {
-                self.take_out(call, end(ending, None));
-                return self.turn();
-            }
-        };
-        self.count(match (work, shown.against(version)) {
-            (_, Sight::CannotTell) => "cannot tell",
-            (Work::Watch, Sight::Differs) => "drift",
-            _ => "told",
-        });
-        let seen = Some((shown, told));
-        if work == Work::Watch {
-            let write = Write::Saw { call, name, version, shown, at, told };
-            self.record_it(call, write, Insists::No, end(read(version, shown), seen));
-            return Ok(());
-        }
-        if version.read(shown).1 {
-            self.count("adopted");
-            let write = Write::Adopt { call, name, version, at, told };
-            self.record_it(call, write, Insists::Yes, end(Ending::Adopted, seen));
-            return Ok(());
-        }
-        self.take_out(call, end(read(version, shown), seen));
-        self.turn()
-    }
-
-    fn record_it(&mut self, call: CallId, write: Write, insists: Insists, end: End) {
-        if let Some(in_flight) = self.process.as_mut().and_then(|process| process.calls.get_mut(&call)) {
-            in_flight.stage = Stage::Recording { write, insists, end };
-            self.write(write);
-        }
-    }
-
-    /// Hands a record to the ledger again that it did not take.
-    pub(crate) fn record_again(&mut self, call: CallId) {
-        let Some(in_flight) = self.process.as_ref().and_then(|process| process.calls.get(&call)) else { return };
-        if let Stage::Recording { write, .. } = in_flight.stage {
-            self.write(write);
-        }
-    }
-
-    /// What a call showed is on disk, or is not: the driver may hear of it, or it is offered again.
-    fn written(&mut self, call: CallId, durable: bool) {
-        let Some(process) = &self.process else { return };
-        let Some(InFlight { stage: Stage::Recording { write, insists, end }, name, work, .. }) =
-            process.calls.get(&call)
-        else {
-            return;
-        };
-        let (life, write, end, name, work) = (process.life, *write, end.clone(), *name, *work);
-        if !durable && *insists == Insists::Yes {
-            self.future.at(self.now.after(RECORD_AGAIN), Event::RecordAgain(life, call));
-            return;
-        }
-        if !durable {
-            self.count("sightings lost");
-        }
-        if let (Ending::Accepted, Work::Send(Cause::Drifted), Write::Record { at, .. }) = (&end.ending, work, write) {
-            self.count("corrected");
-            self.record.corrected(name, at);
-        }
-        self.take_out(call, end);
-    }
-
-    fn take_out(&mut self, call: CallId, end: End) {
-        let Some(process) = &mut self.process else { return };
-        if let Some(InFlight { name, work, version, token, .. }) = process.calls.remove(&call) {
-            process.ended.push_back(Ended { call, name, work, version, token, end });
-        }
-    }
-
-    /// Takes in how a call ended.
-    fn end(&mut self, ended: Ended) -> Held {
-        let Ended { call, name, work, token, version, end: End { mut ending, quota, forbidden, shown } } = ended;
-        let now = self.now;
-        let file = self.token_file;
-        let Some(process) = &mut self.process else { return Ok(()) };
-        if matches!(ending, Ending::Denied { .. }) {
-            if token == process.token && file != process.token {
-                process.replace_token(file);
-            }
-            if token != process.token {
-                ending = Ending::Withdrawn;
-            }
-        }
-        match &ending {
-            Ending::Accepted | Ending::Adopted | Ending::Read(_) => process.accepted = Some(token),
-            // The token is good for others, or it is drift alone that is not to be seen.
-            Ending::Denied { error } if forbidden && (work == Work::Watch || process.accepted == Some(token)) => {
-                ending = Ending::Rejected { error: error.clone(), delivery: Delivery::Excluded };
-            }
-            _ => {}
-        }
-        let jitter = self.chance.f64();
-        process.checks.ended(name, &ending, token)?;
-        process.checks.finish(name, &ending, shown, &self.disk, now, jitter)?;
-        process.engine.finish(name.key(), ending.clone(), now.timestamp(), jitter);
-        let standing = process.engine.standing(name.key(), now.timestamp());
-        let fights = standing.is_some_and(|standing| standing.fights_until.is_some());
-        match quota {
-            Some((quota, came)) => self.note(quota, came),
-            None => self.api.lost(call),
-        }
-        self.keep_pause();
-        if fights && matches!(ending, Ending::Read(_)) {
-            self.count("fights");
-        }
-        self.say(|| format!("{name}: {work:?} of {version} ended as {ending:?}"));
+        let reply = answer.reply(request.asks, kind(request.name));
+        let at = process.skew.timestamp(self.now);
+        let heard = Heard { at, quota, deprecation: None, elapsed: self.now.since(request.sent) };
+        // The loop may be busy.
+        let busy = if self.chance.u8(0..8) == 0 { self.chance.u64(0..300_000) } else { 0 };
+        let brought = Box::new(Brought { request, answer, told, reply, heard });
+        self.future.at(self.now.after(Duration::from_micros(busy)), Event::Replied(request.life, brought));
         Ok(())
     }
 
-    /// Takes in what an answer said of the rate limit, and keeps it.
-    fn note(&mut self, quota: Quota, came: Moment) {
-        let Some(process) = &mut self.process else { return };
-        self.api.heard(quota);
-        process.checks.note(quota, came);
-        let window = truenorth::engine::Window::new(quota.limit, quota.remaining, quota.resets_in, came.timestamp());
-        process.engine.note_quota(window);
-        if let Some(window) = process.checks.window() {
-            self.write(Write::KeepQuota { window });
+    /// The machine hears of it.
+    pub(crate) fn replied(&mut self, brought: Brought) -> Held {
+        let Brought { request, answer, told, reply, heard } = brought;
+        let jitter = self.chance.f64();
+        let now = self.now;
+        match heard.quota {
+            Some(quota) => self.api.heard(quota),
+            None => self.api.lost(request.id),
         }
+        let Some(process) = &mut self.process else { return Ok(()) };
+        let unsent = reply.as_ref().is_err_and(|refusal| refusal.delivery == Delivery::Unsent);
+        process.checks.note(heard.quota, unsent, process.skew.reaching(heard.at));
+        if let Some(flight) = process.flights.get_mut(&request.name) {
+            match answer {
+                Answer::Live(shown) => flight.shown = Some((shown, told)),
+                Answer::Accepted(shown) => {
+                    flight.shown = shown.map(|shown| (shown, told));
+                    flight.told = Some(told);
+                }
+                _ => {}
+            }
+            if let Answer::Live(shown) = answer {
+                let sight = shown.against(flight.version);
+                let what = match (flight.work, sight) {
+                    (_, Sight::CannotTell) => "cannot tell",
+                    (Work::Watch, Sight::Differs) => "drift",
+                    _ => "told",
+                };
+                *self.tally.entry(what).or_default() += 1;
+            }
+        }
+        process.jitter = jitter;
+        process.machine.replied(request.exchange, reply, heard, process.skew.timestamp(now), jitter);
+        self.carry_out()?;
+        self.turn()
     }
 
-    /// Keeps the rate limit's pause over a restart.
-    fn keep_pause(&mut self) {
-        let now = self.now;
-        let Some(process) = &mut self.process else { return };
-        let Some(pause) = process.engine.gate().limited(now.timestamp()) else { return };
-        let until = Moment::reaching(pause.until);
-        if process.kept.is_some_and(|kept| until < kept.after(SAME_WINDOW)) {
-            return;
+    /// A call ended, and the engine knows it.
+    fn ended(&mut self, finished: Finished) -> Held {
+        let Finished { key, work, ending, .. } = finished;
+        let (name, now) = (Name::of(&key), self.now);
+        let Some(process) = &mut self.process else { return Ok(()) };
+        let Some(flight) = process.flights.remove(&name) else {
+            return Err(Broken(format!("a call ended for {name} that never began")));
+        };
+        let Flight { version, shown, told, token, look, asked, .. } = flight;
+        let put_back = matches!(ending, Ending::Withdrawn) && process.mood == Mood::Working && look == self.looks;
+        hold!(!asked || !put_back || token.is_some(), "asked: the call for {name} that somebody asked for is put back");
+        let told = match &ending {
+            Ending::Accepted { .. } => told,
+            Ending::Adopted | Ending::Read(_) => shown.map(|(_, told)| told),
+            _ => None,
+        };
+        process.checks.finish(name, &ending, shown, told, token, &self.disk, (now, process.jitter))?;
+        if work == Work::Send(Cause::Drifted) && matches!(ending, Ending::Accepted { .. }) {
+            self.count("corrected");
         }
-        process.kept = Some(until);
-        process.busy = Busy::Keeping { look: false };
-        self.write(Write::SetPause { until });
+        let Some(process) = &self.process else { return Ok(()) };
+        let standing = process.machine.engine().standing(name.key(), process.skew.timestamp(now));
+        if standing.is_some_and(|standing| standing.flaps_until.is_some()) && matches!(ending, Ending::Read(_)) {
+            self.count("flapping");
+        }
+        if matches!(ending, Ending::Withdrawn) {
+            self.count("withdrawn");
+        }
+        self.say(|| format!("{name}: {work:?} of {version} ended as {ending:?}"));
+        Ok(())
     }
 
     /// SIGTERM: nothing new, and some time for what is in flight.
@@ -592,25 +664,25 @@ impl Simulation {
             return Ok(());
         };
         process.mood = Mood::Stopping;
+        process.machine.close(process.skew.timestamp(self.now));
         self.future.at(self.now.after(GRACE), Event::GraceOver(process.life));
         self.say(|| "the process is asked to end".to_owned());
         self.count("stops");
+        self.carry_out()?;
         self.turn()
     }
 
     /// The process ends although calls are in flight; what was handed to the ledger is carried out.
     pub(crate) fn leave(&mut self) -> Held {
         let Some(process) = self.process.take() else { return Ok(()) };
-        let unsent = process.calls.iter().filter(|(_, call)| matches!(call.stage, Stage::Intending));
-        let given_up: Vec<_> = unsent.map(|(id, _)| *id).collect();
-        self.disk.close(&given_up, self.now);
+        self.disk.close();
         self.end_of_life(&process)
     }
 
     /// SIGKILL.
     pub(crate) fn crash(&mut self) -> Held {
         let Some(process) = self.process.take() else { return Ok(()) };
-        self.say(|| format!("process {} is killed, {} calls in flight", process.life, process.calls.len()));
+        self.say(|| format!("process {} is killed, {} calls in flight", process.life, process.machine.in_flight()));
         self.count("crashes");
         let durable = self.chance.bool();
         self.disk.crash(durable);
@@ -618,30 +690,33 @@ impl Simulation {
     }
 
     fn end_of_life(&mut self, process: &Process) -> Held {
-        let kept = process.kept.filter(|_| process.busy == Busy::No).map(Moment::kept);
-        hold!(self.disk.pause() >= kept, "pause kept: the ledger has {:?}, it was {kept:?}", self.disk.pause());
-        // What was on its way arrives now or never: a request that is overtaken by those of the next process is not
-        // part of this world.
-        let left = self.requests.values().filter(|request| request.way == Way::There);
-        for call in left.map(|request| request.call).collect::<Vec<_>>() {
-            if self.chance.bool() {
-                self.count("arrived after the end");
-                self.arrived(call)?;
-            }
-        }
-        for request in std::mem::take(&mut self.requests).into_values() {
+        // What is on its way arrives after all, or never.
+        for id in self.requests.keys().copied().collect::<Vec<_>>() {
+            let Some(request) = self.requests.get_mut(&id).filter(|request| request.life == process.life) else {
+                continue;
+            };
+            let was_over = std::mem::replace(&mut request.over, true);
+            let request = *request;
             self.record.over(&request);
+            if request.way == Way::Back || (!was_over && self.chance.u8(0..3) == 0) {
+                self.requests.remove(&id);
+            }
         }
         let down = Duration::from_micros(self.chance.u64(1_000..5_000_000));
         self.future.at(self.now.after(down), Event::Start(process.life + 1));
         Ok(())
     }
+
+    /// Whatever is on its way is carried out now.
+    fn settle_requests(&mut self) -> Held {
+        for id in self.requests.keys().copied().collect::<Vec<_>>() {
+            self.arrived(id)?;
+        }
+        Ok(())
+    }
 }
 
-impl Process {
-    fn replace_token(&mut self, token: Token) {
-        self.token = token;
-        self.engine.token_replaced();
-        self.checks.token_replaced(token);
-    }
+/// What runs is what a manifest says.
+pub(crate) fn is_right(content: Content, version: Version) -> bool {
+    content.is(version)
 }

@@ -100,6 +100,8 @@ struct Fleet {
     began: Option<Moment>,
     windows: Vec<Used>,
     refused: u32,
+    /// Requests whose process was killed.
+    unheard: u32,
     reads_of_the_unknown: BTreeMap<ServiceKey, u32>,
     /// When content was noticed that is to be sent.
     noticed: BTreeMap<ServiceKey, Moment>,
@@ -159,6 +161,7 @@ impl Fleet {
             began: None,
             windows: Vec::new(),
             refused: 0,
+            unheard: 0,
             reads_of_the_unknown: BTreeMap::new(),
             noticed: BTreeMap::new(),
             slowest: Duration::ZERO,
@@ -173,7 +176,7 @@ impl Fleet {
         for daemon in &mut self.daemons {
             for (key, desired) in &daemon.desired {
                 self.live.insert(key.clone(), desired.digest);
-                let applied = Known::Applied(Applied { digest: desired.digest });
+                let applied = Known::Applied(Applied::new(desired.digest));
                 daemon.kept.known.insert(key.clone(), applied);
                 self.looked.insert(key.clone(), Moment::default());
             }
@@ -207,7 +210,10 @@ impl Fleet {
                 self.daemons[daemon].stopping = true;
                 self.turn(daemon);
             }
-            Event::Stop(daemon, Ends::Killed) => self.end(daemon),
+            Event::Stop(daemon, Ends::Killed) => {
+                self.unheard += u32::try_from(self.daemons[daemon].in_flight).unwrap();
+                self.end(daemon);
+            }
             Event::Begin(daemon) => self.begin(daemon),
         }
     }
@@ -218,7 +224,7 @@ impl Fleet {
         let kept = &daemon.kept;
         let mut engine = Engine::new(self.pace, self.rules, kept.known.clone());
         if let Some(window) = kept.window.filter(|window| window.resets_at > now) {
-            engine.note_quota(window);
+            engine.note_quota(window, now);
         }
         for (key, memory) in &kept.memories {
             engine.recall(key, memory.clone(), now);
@@ -274,7 +280,9 @@ impl Fleet {
             }
             return;
         }
-        while let Some(call) = self.daemons[number].engine.as_mut().and_then(|e| e.next_call(now.timestamp())) {
+        while let owed = self.daemons[number].in_flight
+            && let Some(call) = self.daemons[number].engine.as_mut().and_then(|e| e.next_call(now.timestamp(), owed))
+        {
             self.send(number, call);
         }
         let daemon = &mut self.daemons[number];
@@ -340,12 +348,12 @@ impl Fleet {
         let ending = match call.work {
             _ if !permitted => {
                 self.refused += 1;
-                Ending::Limited { error: String::new(), wait: said.resets_in }
+                Ending::Limited { error: String::new(), wait: said.resets_in, told: true }
             }
             Work::Send(_) => {
                 assert!(!same, "{} has it already", call.key);
                 self.live.insert(call.key.clone(), call.digest);
-                Ending::Accepted
+                Ending::Accepted { shown: None, bare: false }
             }
             Work::Decide(_) if same => Ending::Adopted,
             Work::Decide(_) | Work::Watch => Ending::Read(reading(same)),
@@ -363,7 +371,10 @@ impl Fleet {
                 call.work != Work::Watch || self.daemons.len() > 1 || watched <= half + SLACK,
                 "more than half of what is left over is used for drift: {used:?}"
             );
-            let keeps = said.remaining >= reserve
+            // Changes that began after a read may come before it; and what a process that was killed had on its way is
+            // used without a word.
+            let others = u32::try_from(self.pace.concurrency + self.pace.ahead).unwrap();
+            let keeps = said.remaining + self.unheard + others >= reserve
                 || matches!(call.work, Work::Send(Cause::New | Cause::Changed) | Work::Decide(Cause::Changed));
             assert!(keeps || self.daemons.len() > 1, "{:?} uses what is kept back: {said:?}", call.work);
         }
@@ -381,8 +392,8 @@ impl Fleet {
         let now = self.now.timestamp();
         let kept = &mut daemon.kept;
         match &ending {
-            Ending::Accepted | Ending::Adopted => {
-                kept.known.insert(call.key.clone(), Known::Applied(Applied { digest: call.digest }));
+            Ending::Accepted { .. } | Ending::Adopted => {
+                kept.known.insert(call.key.clone(), Known::Applied(Applied::new(call.digest)));
                 let memory = kept.memories.entry(call.key.clone()).or_default();
                 (memory.looked_at, memory.seen) = (Some(now), None);
                 if call.work == Work::Send(Cause::Drifted) {
@@ -405,7 +416,7 @@ impl Fleet {
             _ => {}
         }
         engine.finish(&call.key, ending, now, self.chance.f64());
-        engine.note_quota(Window::new(LIMIT, said.remaining, said.resets_in, now));
+        engine.note_quota(Window::new(LIMIT, said.remaining, said.resets_in, now), now);
         kept.window = engine.quota().window();
         daemon.in_flight -= 1;
         self.turn(number);

@@ -1,27 +1,29 @@
 //! The world as a whole: its settings from a seed, what befalls it, and the loop from event to event.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use fastrand::Rng;
 use truenorth::engine::{Pace, Phase};
 use truenorth::model::DriftMode;
+use truenorth::northflank::Quota;
 use truenorth::plan::{Adopt, Rules, Step};
+use truenorth::runner::{ExchangeId, UpdateCall};
 
-use crate::api::{Answer, Api, Quota, Request, Token, Weather};
-use crate::checks::{Broken, Held, Record, hold};
-use crate::clock::{Future, Moment};
-use crate::content::{Content, Name, SERVICES};
-use crate::disk::{CallId, Disk, Space};
-use crate::folder::{Folder, Manifest};
-use crate::process::{Life, Process};
+use crate::api::{Answer, Api, Outage, Posts, Request, RequestId, Token, Weather};
+use crate::checks::{Broken, Held, hold};
+use crate::clock::{Future, Moment, Skew};
+use crate::content::{Content, Name, SERVICES, Shown, Sight};
+use crate::disk::{Disk, Queued, Space};
+use crate::folder::{Folder, Kinds, Manifest};
+use crate::process::{Brought, Life, Process, Waits, is_right};
+use crate::record::{HOUR, Record};
 
 /// How long after the last fault all must be well: the design's 15 min, and 10 for services that were refused.
 const CONVERGES_WITHIN: Duration = Duration::from_secs(25 * 60);
 
 /// How long drift may be left alone that came back again and again.
-const FIGHT: Duration = HOUR;
-const HOUR: Duration = Duration::from_secs(3600);
+const FLAPPING: Duration = HOUR;
 
 /// A limit of calls that no world comes near.
 const PLENTY: u32 = 100_000;
@@ -42,9 +44,12 @@ pub(crate) enum Event {
     Resync(Life),
     Wake(Life),
     Committed(Life),
-    RecordAgain(Life, CallId),
-    Arrived(CallId),
-    Answered(CallId, Answer, Option<Quota>, Moment),
+    WriteAgain(Life, Box<Queued<Waits>>),
+    Recalled(Life, ExchangeId),
+    TokenRead(Life),
+    Replied(Life, Box<Brought>),
+    Arrived(RequestId),
+    Answered(RequestId, Answer, Option<Quota>, Moment),
 }
 
 /// What can befall the world.
@@ -60,7 +65,16 @@ pub(crate) enum Act {
     Forbid,
     Missing,
     Hidden,
+    Busy,
+    Lossy,
+    Late,
+    NoPost,
+    Jump,
+    /// The ledger is copied, and put back the next time.
+    Backup,
     HandEdit,
+    /// Somebody else applies what the folder says.
+    Rival,
     Others,
     Look,
     RetryAll,
@@ -69,7 +83,7 @@ pub(crate) enum Act {
     Crash,
 }
 
-const ACTS: [Act; 15] = [
+const ACTS: [Act; 22] = [
     Act::Unreadable,
     Act::Weather,
     Act::Slow,
@@ -78,7 +92,14 @@ const ACTS: [Act; 15] = [
     Act::Forbid,
     Act::Missing,
     Act::Hidden,
+    Act::Busy,
+    Act::Lossy,
+    Act::Late,
+    Act::NoPost,
+    Act::Jump,
+    Act::Backup,
     Act::HandEdit,
+    Act::Rival,
     Act::Others,
     Act::Look,
     Act::RetryAll,
@@ -93,9 +114,13 @@ pub(crate) struct Settings {
     pub(crate) services: usize,
     pub(crate) pace: Pace,
     pub(crate) rules: Rules,
-    limit: u32,
-    window: Duration,
+    pub(crate) update_call: UpdateCall,
+    pub(crate) limit: u32,
+    pub(crate) window: Duration,
     refusals: usize,
+    kinds: Kinds,
+    /// Whether answers speak of the rate limit.
+    headers: bool,
     /// Each seed knows some kinds of trouble only, so that each kind is also met alone.
     acts: Vec<Act>,
     acts_number: u32,
@@ -109,8 +134,9 @@ impl Settings {
         acts.push(Act::Burst);
         // Somebody who changes much by hand.
         acts.extend([Act::HandEdit; 3].into_iter().filter(|act| acts.contains(act)).collect::<Vec<_>>());
+        let headers = chance.u8(0..8) > 0;
         let (limit, window) = match chance.u8(0..3) {
-            0 => (chance.u32(6..24), Duration::from_secs(chance.u64(90..300))),
+            0 if headers => (chance.u32(6..24), Duration::from_secs(chance.u64(90..300))),
             _ => (PLENTY, Duration::from_secs(3600)),
         };
         let adopt = if chance.u8(0..4) == 0 { Adopt::SendFirst } else { Adopt::ReadFirst };
@@ -118,6 +144,7 @@ impl Settings {
         let watch_period = (chance.u8(0..6) > 0).then(|| Duration::from_secs(chance.u64(10..400)));
         let pace = Pace {
             concurrency: chance.usize(1..=4),
+            ahead: chance.usize(0..4),
             reserve_percent: [0, 10, 10, 40][chance.usize(0..4)],
             watch_period,
             ..Pace::default()
@@ -126,9 +153,12 @@ impl Settings {
             services: chance.usize(1..=SERVICES),
             pace,
             rules: Rules { adopt, drift },
+            update_call: [UpdateCall::Post, UpdateCall::Auto, UpdateCall::Auto, UpdateCall::Patch][chance.usize(0..4)],
             limit,
             window,
             refusals: chance.usize(0..4),
+            kinds: if chance.u8(0..3) == 0 { Kinds::Plain } else { Kinds::Any },
+            headers,
             acts,
             acts_number: chance.u32(5..80),
             pause_between: Duration::from_secs(chance.u64(1..90)),
@@ -158,16 +188,23 @@ pub(crate) struct Simulation {
     pub(crate) now: Moment,
     pub(crate) future: Future<Event>,
     pub(crate) folder: Folder,
-    pub(crate) disk: Disk,
+    pub(crate) disk: Disk<Waits>,
     pub(crate) api: Api,
     pub(crate) record: Record,
-    pub(crate) requests: BTreeMap<CallId, Request>,
+    pub(crate) requests: BTreeMap<RequestId, Request>,
     pub(crate) process: Option<Process>,
     /// What the file with the token says.
     pub(crate) token_file: Token,
-    /// Looks and calls so far, over all lives.
+    /// How far the wall clock is from the world's time, and how far it was when a process began last.
+    pub(crate) wall: Skew,
+    pub(crate) last_skew: Skew,
+    /// Looks and requests so far, over all lives.
     pub(crate) looks: u64,
     pub(crate) calls: u64,
+    /// Whether the ledger's copy is put back before the next process begins.
+    pub(crate) restores: bool,
+    /// Services of which the API ever lost a part.
+    lost_parts: BTreeSet<Name>,
     acts_left: u32,
     calm: bool,
     telling: Telling,
@@ -179,19 +216,31 @@ impl Simulation {
     pub(crate) fn new(seed: u64, telling: Telling) -> Self {
         let mut chance = Rng::with_seed(seed);
         let settings = Settings::of(&mut chance);
+        let mut world = Self::with(settings, chance, telling);
+        world.future.at(Moment::default(), Event::Fate);
+        world
+    }
+
+    /// A world whose settings are given, and which nothing befalls by itself.
+    pub(crate) fn with(settings: Settings, mut chance: Rng, telling: Telling) -> Self {
         let mut future = Future::new();
         future.at(Moment::default(), Event::Start(1));
-        future.at(Moment::default(), Event::Fate);
+        let mut api = Api::new(settings.services, settings.limit, settings.window, settings.refusals, &mut chance);
+        api.headers = settings.headers;
         Self {
-            folder: Folder::new(settings.services, &mut chance),
+            folder: Folder::new(settings.services, settings.kinds, &mut chance),
             disk: Disk::new(settings.services),
-            api: Api::new(settings.services, settings.limit, settings.window, settings.refusals, &mut chance),
+            api,
             record: Record::new(settings.services),
             requests: BTreeMap::new(),
             process: None,
             token_file: Token(0),
+            wall: Skew::default(),
+            last_skew: Skew::default(),
             looks: 0,
             calls: 0,
+            restores: false,
+            lost_parts: BTreeSet::new(),
             acts_left: settings.acts_number,
             calm: false,
             telling,
@@ -231,7 +280,8 @@ impl Simulation {
             &PLENTY => Duration::ZERO,
             limit => {
                 let others = limit - limit * u32::from(pace.reserve_percent) / 100;
-                (u32::try_from(3 * services).unwrap() / others + 3) * *window
+                // A read, an update of up to three requests, and the same for a part or a correction.
+                (u32::try_from(8 * services).unwrap() / others + 4) * *window
             }
         }
     }
@@ -240,11 +290,11 @@ impl Simulation {
     fn drift_ends(&self) -> Duration {
         let Settings { services, limit, window, pace, acts, .. } = &self.settings;
         let window = if *limit == PLENTY { &Duration::ZERO } else { window };
-        let Some(period) = pace.watch_period.filter(|_| acts.contains(&Act::HandEdit)) else { return Duration::ZERO };
+        let Some(period) = pace.watch_period.filter(|_| acts.iter().any(by_others)) else { return Duration::ZERO };
         let turns = u32::try_from(*services).unwrap() + 1;
         // A read for drift in a window of which nothing is known yet is paced as in one of an hour.
         let left_over = (limit - limit * u32::from(pace.reserve_percent) / 100) / 2;
-        FIGHT + 2 * period + turns * (period / turns).max(*window + HOUR / left_over)
+        FLAPPING + 2 * period + turns * (period / turns).max(*window + HOUR / left_over)
     }
 
     fn happen(&mut self, event: Event) -> Held {
@@ -268,7 +318,10 @@ impl Simulation {
             | Event::Resync(life)
             | Event::Wake(life)
             | Event::Committed(life)
-            | Event::RecordAgain(life, _)
+            | Event::WriteAgain(life, _)
+            | Event::Recalled(life, _)
+            | Event::TokenRead(life)
+            | Event::Replied(life, _)
                 if self.process.as_ref().is_none_or(|process| process.life != life) =>
             {
                 Ok(())
@@ -282,10 +335,13 @@ impl Simulation {
             Event::Resync(_) => self.resync(),
             Event::Wake(_) => self.wake(),
             Event::Committed(_) => self.committed(),
-            Event::RecordAgain(_, call) => {
-                self.record_again(call);
+            Event::WriteAgain(_, queued) => {
+                self.write_again(*queued);
                 Ok(())
             }
+            Event::Recalled(_, id) => self.recalled(id),
+            Event::TokenRead(_) => self.token_read(),
+            Event::Replied(_, brought) => self.replied(*brought),
         }
     }
 
@@ -308,7 +364,14 @@ impl Simulation {
         }
         match act {
             // What is switched on is switched off again.
-            Act::Unreadable | Act::Slow | Act::DiskFull | Act::Forbid | Act::Hidden => {
+            Act::Unreadable
+            | Act::Slow
+            | Act::DiskFull
+            | Act::Forbid
+            | Act::Hidden
+            | Act::Busy
+            | Act::Late
+            | Act::NoPost => {
                 let long = [500, 5_000, 60_000, 300_000][self.chance.usize(0..4)];
                 let off = Duration::from_millis(self.chance.u64(1..long));
                 self.future.at(self.now.after(off), Event::Befall(act));
@@ -323,7 +386,7 @@ impl Simulation {
                 self.future.at(self.now.after(soon), Event::Befall(act));
             }
             Act::Change | Act::Burst | Act::Weather | Act::Token | Act::Missing | Act::HandEdit | Act::Others => {}
-            Act::Look | Act::RetryAll | Act::ReadToken => {}
+            Act::Look | Act::RetryAll | Act::ReadToken | Act::Lossy | Act::Jump | Act::Backup | Act::Rival => {}
         }
     }
 
@@ -339,7 +402,7 @@ impl Simulation {
             Act::Weather => {
                 self.api.weather = match self.chance.u8(0..10) {
                     0..3 => Weather::Calm,
-                    3 => Weather::Outage,
+                    3..6 => Weather::Outage(Outage::any(&mut self.chance)),
                     _ => Weather::Stormy(self.chance.u8(1..10)),
                 }
             }
@@ -359,8 +422,32 @@ impl Simulation {
             Act::Forbid => toggle(&mut self.api.forbidden, some),
             Act::Missing => toggle(&mut self.api.missing, some),
             Act::Hidden => toggle(&mut self.api.hidden, some),
+            Act::Busy => toggle(&mut self.api.busy, some),
+            Act::Lossy => {
+                toggle(&mut self.api.lossy, some);
+                self.lost_parts.insert(some);
+            }
+            Act::Late => self.api.late = !self.api.late,
+            Act::NoPost => {
+                self.api.posts = if self.api.posts == Posts::Served { Posts::Gone } else { Posts::Served };
+            }
+            Act::Jump => {
+                let far = [100, 4_000, 200_000][self.chance.usize(0..3)];
+                let seconds = [0, self.chance.i64(-far..far)][self.chance.usize(0..2)];
+                self.wall = Skew(seconds * 1_000_000);
+                self.record.jumped = true;
+                self.count("jumps");
+            }
+            Act::Backup if self.disk.has_backup() => self.restores = true,
+            Act::Backup => self.disk.back_up(),
+            Act::Rival => {
+                if let Some(wanted) = self.folder.look().of(some) {
+                    self.api.edit(some, Content::by_hand(wanted.version), self.now);
+                    self.count("rivals");
+                }
+            }
             Act::HandEdit => {
-                let content = Content::any(&mut self.chance);
+                let content = self.api.live(some).edited(&mut self.chance);
                 self.api.edit(some, content, self.now);
                 self.count("changes by hand");
                 self.say(|| format!("{some}: changed by hand to {content:?}"));
@@ -382,7 +469,7 @@ impl Simulation {
     /// Changes manifests. The watcher says so soon, or not at all; then the next resync finds it.
     fn change(&mut self, times: u8) {
         for _ in 0..times {
-            let (name, manifest) = self.folder.change(self.now, &mut self.chance);
+            let (name, manifest) = self.folder.change(self.wall.timestamp(self.now), &mut self.chance);
             self.count("changes");
             self.say(|| format!("{name}: the folder says {manifest:?}"));
         }
@@ -395,6 +482,9 @@ impl Simulation {
     fn calm_down(&mut self) -> Held {
         self.say(|| "all faults end".to_owned());
         self.calm = true;
+        self.restores = false;
+        // No clock jumps any more.
+        self.wall = self.last_skew;
         self.api.calm_down();
         self.disk.space = Space::There;
         self.folder.readable = true;
@@ -405,25 +495,39 @@ impl Simulation {
     /// After a calm time the API has what the folder says, or is known to have something else, and nothing is left to do.
     fn converged(&mut self) -> Held {
         let Some(process) = &self.process else { return Err(Broken("converged: no process".to_owned())) };
+        let (clock, wall) = (process.skew.timestamp(self.now), self.wall.timestamp(self.now));
         for (name, manifest) in self.folder.services() {
             let Manifest::Valid(wanted) = manifest else { continue };
-            if wanted.is_suspended(self.now) || self.api.refuses(name, wanted.version) {
+            if wanted.is_suspended(wall) || self.api.refuses(name, wanted.version) {
                 continue;
             }
-            let standing = process.engine.standing(name.key(), self.now.timestamp());
+            let standing = process.machine.engine().standing(name.key(), clock);
             let Some(standing) = standing else { return Err(Broken(format!("converged: {name} is forgotten"))) };
-            hold!(standing.phase == Phase::Resting, "converged: {name} is {:?}", standing.phase);
+            hold!(
+                standing.phase == Phase::Resting,
+                "converged: {name} is {:?} at {}; {:?}",
+                standing.phase,
+                self.now,
+                process.machine.next_wake(clock)
+            );
             hold!(standing.step == Some(Step::Unchanged), "converged: the plan says {:?} for {name}", standing.step);
             let live = self.api.live(name);
-            let is_true = live == Content::Version(wanted.version);
+            let is_true = is_right(live, wanted.version);
             let applied = standing.known.and_then(|known| known.digest());
             let seen = standing.seen.filter(|seen| applied.is_some_and(|applied| seen.has_drifted_from(applied)));
             let mode = wanted.drift.unwrap_or(self.settings.rules.drift);
             let is_read = self.settings.pace.watch_period.is_some() && mode != DriftMode::Off;
             let by_hand = self.api.touched(name).is_some();
+            // Where nobody reads it, nobody can know that a part was left as it was.
+            let hides = self.settings.acts.contains(&Act::Hidden);
+            let unseen = self.lost_parts.contains(&name) && (!is_read || hides);
+            // An older ledger that was put back is believed where live shows nothing else.
+            let put_back = self.tally.contains_key("ledgers put back");
+            let unprovable = put_back && Shown::Content(live).against(wanted.version) != Sight::Differs;
             let right = match mode {
+                _ if unseen || unprovable => true,
                 _ if !by_hand => is_true,
-                DriftMode::Report if is_read => is_true != seen.is_some(),
+                DriftMode::Report if is_read => is_true || seen.is_some(),
                 DriftMode::Correct if is_read => is_true,
                 _ => true,
             };
@@ -440,7 +544,10 @@ impl Simulation {
 
     /// From there on nothing is sent, whatever makes it look, except what is refused.
     fn rests(&mut self) -> Held {
-        let accepted = self.tally.get("accepted").copied();
+        // Where a part was changed by hand before anybody read what was accepted last, that part may be sent again.
+        let tally = |tally: &Tally, what| tally.get(what).copied().unwrap_or_default();
+        let calls = |of: &Tally| tally(of, "accepted").saturating_sub(tally(of, "parts sent alone"));
+        let accepted = calls(&self.tally);
         let end = self.now.after(Duration::from_secs(150)).after(self.windows());
         self.crash()?;
         while let Some((at, event)) = self.future.next()
@@ -450,7 +557,8 @@ impl Simulation {
             self.happen(event)?;
         }
         self.now = end;
-        hold!(self.tally.get("accepted").copied() == accepted, "at rest: a restart makes calls");
+        let unwatched = self.settings.pace.watch_period.is_none() && self.settings.acts.iter().any(by_others);
+        hold!(unwatched || calls(&self.tally) <= accepted, "at rest: a restart makes calls");
         self.converged()
     }
 
@@ -467,7 +575,12 @@ impl Simulation {
     }
 }
 
-fn toggle(names: &mut std::collections::BTreeSet<Name>, name: Name) {
+/// Whether it makes live something else than what was sent.
+fn by_others(act: &Act) -> bool {
+    matches!(act, Act::HandEdit | Act::Rival | Act::Backup)
+}
+
+fn toggle(names: &mut BTreeSet<Name>, name: Name) {
     if !names.remove(&name) {
         names.insert(name);
     }

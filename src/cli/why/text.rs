@@ -6,15 +6,13 @@ use std::path::Path;
 use anstyle::{AnsiColor, Style};
 use jiff::Timestamp;
 
-use super::super::attempt::{Attempt, with_hint};
 use super::super::print;
 use super::super::status::told;
-use super::answer::Answer;
-use super::facts::Facts;
 use crate::ledger::AppliedRecord;
 use crate::model::Place;
 use crate::plan::Change;
 use crate::text::{Printable, counted, printable, short};
+use crate::views::{Attempt, Facts, UNDO, next, not_sent, sentence, waits_for, with_hint};
 
 const PLAIN: Style = Style::new();
 const STRONG: Style = Style::new().bold();
@@ -26,11 +24,10 @@ const LABEL: usize = 9;
 
 /// The explanation; `folder` is where the manifests are, so that a place can be opened from where truenorth runs.
 pub(super) fn text(facts: &Facts, folder: &Path) -> String {
-    let answer = Answer::of(facts);
     let mut text = Text::default();
-    let _ = writeln!(text.0, "{STRONG}{}{STRONG:#}\n", printable(&answer.sentence(facts)));
-    text.line("next", &answer.next(facts));
-    if let Some(waiting) = answer.waits_for(facts) {
+    let _ = writeln!(text.0, "{STRONG}{}{STRONG:#}\n", printable(&sentence(facts)));
+    text.line("next", &next(facts));
+    if let Some(waiting) = waits_for(facts) {
         let until = waiting.until.map(|until| format!(", by {}", short::time(until)));
         text.line("waits for", &format!("{}{}", words_of(waiting.what), until.unwrap_or_default()));
     }
@@ -72,14 +69,26 @@ pub(super) fn text(facts: &Facts, folder: &Path) -> String {
         }
         text.changes(&last.changes);
     }
-    if let Some(not_sent) = answer.not_sent(facts) {
-        text.line("not sent", not_sent.why);
+    if let Some(not_sent) = not_sent(facts) {
+        text.line("not sent", not_sent.why.as_str());
         text.changes(&facts.changes);
     } else if !facts.changes.is_empty() {
         text.line("to send", &counted(facts.changes.len(), "field"));
         text.changes(&facts.changes);
     }
-    text.line("ledger", &told(facts.holder));
+    if let Some(until) = facts.unsettled_until {
+        let until = format!("{} (in {})", short::time(until), short::span(facts.now, until));
+        text.line("in doubt", &format!("a request whose end is not known may still take effect until {until}"));
+    }
+    if let Some(turned) = &facts.turned {
+        let (reason, _) = with_hint(&turned.reason);
+        text.line(
+            "sent as",
+            &format!("PATCH, since {}, because the API refused POST: {reason}", short::time(turned.at)),
+        );
+        text.hint(Some(UNDO));
+    }
+    text.line("ledger", &told(facts.holder, facts.as_of));
     text.0
 }
 
@@ -154,10 +163,12 @@ fn words_of(what: &str) -> &str {
         "rate-limit" => "the rate limit",
         "retry" => "its next try",
         "suspension" => "the end of its suspension",
-        "left-alone" => "the end of a fight about it",
+        "left-alone" => "the end of the pause after three corrections",
+        "settling" => "the time after which the last call can no longer arrive",
+        "release" => "its release",
         "new-content" => "other content, or its next try",
-        "mending" => "its manifest to be mended",
-        "run" => "a truenorth that runs",
+        "fix" => "its manifest to be fixed",
+        "run" => "a daemon or a pass that runs",
         other => other,
     }
 }

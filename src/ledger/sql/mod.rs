@@ -35,6 +35,8 @@ pub(super) struct NewCall {
     place: Place,
     attempt: u32,
     at: Timestamp,
+    settles_at: Option<Timestamp>,
+    kind: Option<&'static str>,
     spec: String,
 }
 
@@ -48,6 +50,8 @@ impl NewCall {
             place: intent.place.clone(),
             attempt: intent.attempt,
             at: intent.at,
+            settles_at: Some(intent.settles_at),
+            kind: intent.kind.map(ServiceKind::as_str),
             spec: spec(&intent.update)?,
         })
     }
@@ -61,6 +65,8 @@ impl NewCall {
             place: adoption.place.clone(),
             attempt: 0,
             at: adoption.at,
+            settles_at: None,
+            kind: None,
             spec: spec(&adoption.update)?,
         })
     }
@@ -75,6 +81,7 @@ pub(super) struct NewSighting {
     compared: Option<Digest>,
     differences: String,
     undecided: String,
+    unnamed: Option<String>,
     failure: Option<String>,
 }
 
@@ -89,6 +96,7 @@ impl NewSighting {
             compared: sighting.seen.as_ref().map(|seen| seen.compared),
             differences: json(serde_json::to_string(&reading.differences))?,
             undecided: json(serde_json::to_string(&reading.undecided))?,
+            unnamed: reading.unnamed_credentials.as_ref().map(|one| json(serde_json::to_string(one))).transpose()?,
             failure: sighting.failure.as_deref().map(|failure| bounded(failure).to_owned()),
         })
     }

@@ -8,14 +8,17 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension as _, Params, Row,
 use tracing::warn;
 
 use super::{nonsense, seal, time};
-use crate::engine::Window;
+use crate::engine::{Unsettled, Window};
 use crate::error::chain;
 use crate::ledger::mark::Own;
-use crate::ledger::{AppliedMark, AppliedRecord, CallId, End, HistoryEntry, Outcome, Pause, Sighting, Turned};
-use crate::model::{ApiPlace, Applied, Digest, Known, Place, ServiceKey, ServiceKind};
-use crate::plan::{Reading, Seen};
+use crate::ledger::{
+    AppliedMark, AppliedRecord, CallId, Decider, End, Halt, HistoryEntry, Outcome, Pause, Sighting, StateRecord,
+    States, Turned,
+};
+use crate::model::{ApiPlace, Applied, Digest, DriftMode, Known, Place, ServiceKey, ServiceKind, ServiceState};
+use crate::plan::{Adopt, Reading, Rules, Seen};
 
-const SIGHTINGS: &str = "SELECT name, read_at, kind, compared, differences, undecided, failure
+const SIGHTINGS: &str = "SELECT name, read_at, kind, compared, differences, undecided, failure, unnamed
     FROM live JOIN service ON service.id = live.service";
 
 const KIND: &str = "SELECT kind FROM live JOIN service ON service.id = live.service WHERE name = ?1";
@@ -25,14 +28,37 @@ const CORRECTIONS: &str = "SELECT name, ended_at FROM call JOIN service ON servi
     WHERE outcome IN ('accepted', 'unknown') AND cause = 'drifted' AND ended_at >= ?1 AND call.digest = service.digest
     ORDER BY ended_at";
 
-const QUOTA: &str = "SELECT total, remaining, resets_at FROM quota";
+const QUOTA: &str = "SELECT total, remaining, resets_at, set_at FROM quota";
 
-const TURNED: &str = "SELECT since, reason FROM patch";
+const TURNED: &str = "SELECT since, reason, version FROM patch";
+
+const UNSETTLED: &str =
+    "SELECT name, unsettled.digest, until FROM unsettled JOIN service ON service.id = unsettled.service";
+
+/// What may be older than what was applied last is no body to compare with.
+const OTHERS: &str = "
+    SELECT body.spec FROM service
+    LEFT JOIN body ON body.service = service.id AND body.digest = service.digest AND service.suspect = 0
+    WHERE service.name = ?1
+    UNION ALL
+    SELECT unsettled.spec FROM unsettled JOIN service ON service.id = unsettled.service WHERE service.name = ?1";
+
+const UNREAD: &str = "SELECT name, call.cause = 'not-in-effect'
+    FROM service JOIN call ON call.id = service.applied LEFT JOIN live ON live.service = service.id
+    WHERE call.outcome = 'accepted' AND live.compared IS NULL";
+
+const STATES: &str = "SELECT name, state, since, until, reason, digest, attempts FROM state";
+
+const STATES_OF: &str = "SELECT at, adopt, drift, reserve, halted, halted_until, halted_reason FROM states_of";
+
+const OPEN_CALLS: &str = "SELECT name FROM call JOIN service ON service.id = call.service WHERE outcome IS NULL";
 
 const PLACE: &str = "SELECT api, account FROM ledger";
 
 /// All rows: that nothing is known of one may be the damage.
-const KNOWN: &str = "SELECT name, digest, applied, doubts, suspect, seal FROM service";
+const KNOWN: &str = "SELECT name, digest, applied, doubts, suspect, seal,
+    EXISTS (SELECT 1 FROM unsettled WHERE unsettled.service = service.id AND unsettled.digest <> service.digest)
+    AS unverified FROM service";
 
 const OWN: &str = "SELECT writes, inode FROM ledger";
 
@@ -56,7 +82,7 @@ const HISTORY_OF_ONE: &str =
     LEFT JOIN body ON body.service = call.service AND body.digest = call.digest
     WHERE call.service = (SELECT id FROM service WHERE name = ?2) ORDER BY call.id DESC LIMIT ?1";
 
-const PAUSE: &str = "SELECT until, reason FROM pause";
+const PAUSE: &str = "SELECT until, reason, set_at FROM pause";
 
 /// The API and the account that the ledger belongs to; nothing before its first answer.
 pub(in crate::ledger) fn api_place(connection: &Connection) -> rusqlite::Result<Option<ApiPlace>> {
@@ -84,7 +110,8 @@ fn known_of(row: &Row<'_>) -> rusqlite::Result<Option<Known>> {
     let digest: Option<[u8; 32]> = row.get("digest")?;
     let (doubts, suspect): (i64, bool) = (row.get("doubts")?, row.get("suspect")?);
     let sealed = seal::matches(row)?;
-    let applied = digest.map(|digest| Applied { digest: Digest::from_bytes(digest) });
+    let unverified = row.get("unverified")?;
+    let applied = digest.map(|digest| Applied { digest: Digest::from_bytes(digest), unverified });
     Ok(match applied {
         _ if doubts > 0 => Some(Known::InDoubt),
         Some(applied) if sealed && !suspect => Some(Known::Applied(applied)),
@@ -189,7 +216,9 @@ pub(in crate::ledger) fn sightings(connection: &Connection) -> rusqlite::Result<
         let seen = match row.get::<_, Option<[u8; 32]>>("compared")? {
             None => None,
             Some(compared) => {
-                let reading = Reading { differences: list(row, 4)?, undecided: list(row, 5)?, ..Reading::default() };
+                let unnamed: Option<String> = row.get("unnamed")?;
+                let unnamed_credentials = unnamed.and_then(|text| serde_json::from_str(&text).ok());
+                let reading = Reading { differences: list(row, 4)?, undecided: list(row, 5)?, unnamed_credentials };
                 Some(Seen { compared: Digest::from_bytes(compared), at, reading })
             }
         };
@@ -222,22 +251,79 @@ pub(in crate::ledger) fn corrections(
     all("a correction", statement, [since.as_millisecond()], |row| Ok((key(row, 0)?, time(row, "ended_at")?)))
 }
 
-pub(in crate::ledger) fn quota(connection: &Connection) -> rusqlite::Result<Option<Window>> {
+/// The rate limit's window, and when it was kept.
+pub(in crate::ledger) fn quota(connection: &Connection) -> rusqlite::Result<Option<(Window, Timestamp)>> {
     one("the rate limit's window", connection, QUOTA, |row| {
-        Ok(Window { limit: row.get("total")?, remaining: row.get("remaining")?, resets_at: time(row, "resets_at")? })
+        let resets_at = time(row, "resets_at")?;
+        let window = Window { limit: row.get("total")?, remaining: row.get("remaining")?, resets_at };
+        Ok((window, optional_time(row, "set_at")?.unwrap_or(resets_at)))
     })
 }
 
 pub(in crate::ledger) fn turned(connection: &Connection) -> rusqlite::Result<Option<Turned>> {
     one("the turn to PATCH", connection, TURNED, |row| {
-        Ok(Turned { at: time(row, "since")?, reason: row.get("reason")? })
+        Ok(Turned { at: time(row, "since")?, version: row.get("version")?, reason: row.get("reason")? })
     })
 }
 
 pub(in crate::ledger) fn pause(connection: &Connection) -> rusqlite::Result<Option<Pause>> {
     one("the pause of all calls", connection, PAUSE, |row| {
-        Ok(Pause { until: time(row, "until")?, reason: row.get("reason")? })
+        let until = time(row, "until")?;
+        Ok(Pause { until, reason: row.get("reason")?, set_at: optional_time(row, "set_at")?.unwrap_or(until) })
     })
+}
+
+fn optional_time(row: &Row<'_>, column: &str) -> rusqlite::Result<Option<Timestamp>> {
+    row.get::<_, Option<i64>>(column)?.map(|_| time(row, column)).transpose()
+}
+
+/// Requests that may still take effect, by service.
+pub(in crate::ledger) fn unsettled(connection: &Connection) -> rusqlite::Result<Vec<(ServiceKey, Unsettled)>> {
+    all("a request that may still take effect", connection.prepare_cached(UNSETTLED)?, [], |row| {
+        Ok((key(row, 0)?, Unsettled { digest: Digest::from_bytes(row.get(1)?), until: time(row, "until")? }))
+    })
+}
+
+/// The bodies that a service may have instead of what is desired: what was applied last, and what may still arrive.
+pub(in crate::ledger) fn others(connection: &Connection, key: &ServiceKey) -> rusqlite::Result<Vec<Option<String>>> {
+    connection.prepare_cached(OTHERS)?.query_map([key.to_string()], |row| row.get(0))?.collect()
+}
+
+/// Services of whose last accepted update no read has shown the effect yet, and whether that was the missing part alone.
+pub(in crate::ledger) fn unread(connection: &Connection) -> rusqlite::Result<Vec<(ServiceKey, bool)>> {
+    all("an update", connection.prepare_cached(UNREAD)?, [], |row| Ok((key(row, 0)?, row.get(1)?)))
+}
+
+/// The state of each service as it was written last. A word of a newer version is left out.
+pub(in crate::ledger) fn states(connection: &Connection) -> rusqlite::Result<Option<States>> {
+    let head = one("who decided the states", connection, STATES_OF, |row| Ok((time(row, "at")?, decider(row)?)))?;
+    let Some((at, decider)) = head else { return Ok(None) };
+    let states: Vec<_> = all("the state of a service", connection.prepare_cached(STATES)?, [], |row| {
+        let state = ServiceState::from_word(row.get_ref("state")?.as_str()?);
+        let digest = row.get::<_, Option<[u8; 32]>>("digest")?.map(Digest::from_bytes);
+        let (since, until) = (time(row, "since")?, optional_time(row, "until")?);
+        let (reason, attempts) = (row.get("reason")?, row.get("attempts")?);
+        let record = state.map(|state| StateRecord { state, since, until, reason, digest, attempts });
+        Ok(record.zip(Some(key(row, 0)?)))
+    })?;
+    Ok(Some(States { at, decider, of: states.into_iter().flatten().map(|(record, key)| (key, record)).collect() }))
+}
+
+fn decider(row: &Row<'_>) -> rusqlite::Result<Decider> {
+    let default = Rules::default();
+    let rules = Rules {
+        adopt: Adopt::from_word(row.get_ref("adopt")?.as_str()?).unwrap_or(default.adopt),
+        drift: DriftMode::from_word(row.get_ref("drift")?.as_str()?).unwrap_or(default.drift),
+    };
+    let state = row.get::<_, Option<String>>("halted")?.as_deref().and_then(ServiceState::from_word);
+    let (until, reason) = (optional_time(row, "halted_until")?, row.get::<_, Option<String>>("halted_reason")?);
+    let halt = state.zip(until).zip(reason).map(|((state, until), reason)| Halt { state, until, reason });
+    Ok(Decider { rules, reserve_percent: row.get("reserve")?, halt })
+}
+
+/// Services with a call that has no end yet.
+pub(in crate::ledger) fn open_calls(connection: &Connection) -> rusqlite::Result<Vec<ServiceKey>> {
+    all("a call", connection.prepare_cached(OPEN_CALLS)?, [], |row| key(row, 0))
 }
 
 /// How many transactions the ledger has seen, and the file that it was last.

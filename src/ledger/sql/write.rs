@@ -5,8 +5,8 @@ use rusqlite::{Connection, OptionalExtension as _, named_params, params};
 
 use super::{KEEP_ACCEPTED, KEEP_OTHERS, NewCall, NewSighting, bodies, bounded, seal, time};
 use crate::engine::Window;
-use crate::ledger::{CallId, Outcome, Pause, Turned, WriteError};
-use crate::model::{ApiPlace, Digest};
+use crate::ledger::{CallId, Decider, Outcome, Pause, StateRecord, Turned, WriteError};
+use crate::model::{ApiPlace, Digest, ServiceKey};
 
 const TOUCH_SERVICE: &str = "INSERT INTO service (name) VALUES (?1)
     ON CONFLICT (name) DO UPDATE SET name = name RETURNING id";
@@ -33,11 +33,35 @@ const TAKE_DOUBT: &str = "UPDATE service SET doubts = max(doubts - 1, 0) WHERE i
 
 const APPLY: &str = "UPDATE service SET applied = ?2, digest = ?3, doubts = 0, suspect = 0 WHERE id = ?1";
 
+const UNSETTLE: &str = "INSERT INTO unsettled (call, service, digest, spec, until) VALUES (?1, ?2, ?3, ?4, ?5)";
+
+const SETTLE_CALL: &str = "DELETE FROM unsettled WHERE call = ?1";
+
+/// A clock that was ahead when they were sent makes nothing arrive later.
+const CLAMP_UNSETTLED: &str = "UPDATE unsettled
+    SET until = ?1 + until - (SELECT began_at FROM call WHERE id = unsettled.call)
+    WHERE (SELECT began_at FROM call WHERE id = unsettled.call) > ?1";
+
+const SETTLE: &str = "DELETE FROM unsettled WHERE service = ?1 AND (digest = ?2 OR until <= ?3)";
+
+const KEEP_KIND: &str = "INSERT INTO live (service, read_at, kind) VALUES (?1, ?2, ?3)
+    ON CONFLICT (service) DO UPDATE SET kind = excluded.kind";
+
+const SET_STATE: &str = "INSERT INTO state (name, state, since, until, reason, digest, attempts)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+    ON CONFLICT (name) DO UPDATE SET state = excluded.state, since = excluded.since, until = excluded.until,
+    reason = excluded.reason, digest = excluded.digest, attempts = excluded.attempts";
+
+const FORGET_STATE: &str = "DELETE FROM state WHERE name = ?1";
+
+const STATES_AT: &str = "INSERT OR REPLACE INTO states_of
+    (only_one, at, adopt, drift, reserve, halted, halted_until, halted_reason) VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+
 const FORGET_SEEN: &str =
-    "UPDATE live SET compared = NULL, differences = '[]', undecided = '[]', failure = NULL, read_at = ?2
+    "UPDATE live SET compared = NULL, differences = '[]', undecided = '[]', unnamed = NULL, failure = NULL, read_at = ?2
     WHERE service = ?1";
 
-const OPEN_CALL: &str = "SELECT service, digest FROM call WHERE id = ?1 AND outcome IS NULL";
+const OPEN_CALL: &str = "SELECT service, digest, began_at FROM call WHERE id = ?1 AND outcome IS NULL";
 
 const BEGAN: &str = "SELECT began_at FROM call WHERE id = ?1";
 
@@ -56,23 +80,27 @@ const SUSPECT: &str = "UPDATE service SET suspect = 1 WHERE id = ?1";
 
 const CLOSE_CALL: &str = "UPDATE call SET outcome = ?2, status = ?3, message = ?4, ended_at = ?5 WHERE id = ?1";
 
-const SET_PAUSE: &str = "INSERT OR REPLACE INTO pause (only_one, until, reason) VALUES (1, ?1, ?2)";
+const SET_PAUSE: &str = "INSERT OR REPLACE INTO pause (only_one, until, reason, set_at) VALUES (1, ?1, ?2, ?3)";
 
 const END_PAUSE: &str = "DELETE FROM pause";
 
-const SAW: &str = "INSERT INTO live (service, read_at, kind, compared, differences, undecided)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+const SAW: &str = "INSERT INTO live (service, read_at, kind, compared, differences, undecided, unnamed)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
     ON CONFLICT (service) DO UPDATE SET read_at = excluded.read_at, kind = coalesce(excluded.kind, kind),
-    compared = excluded.compared, differences = excluded.differences, undecided = excluded.undecided, failure = NULL";
+    compared = excluded.compared, differences = excluded.differences, undecided = excluded.undecided,
+    unnamed = excluded.unnamed, failure = NULL";
 
 const TRUST: &str = "UPDATE service SET suspect = 0 WHERE id = ?1 AND digest = ?2 AND suspect = 1 AND doubts = 0";
 
 const SAW_NOT: &str = "INSERT INTO live (service, read_at, failure) VALUES (?1, ?2, ?3)
     ON CONFLICT (service) DO UPDATE SET read_at = excluded.read_at, failure = excluded.failure";
 
-const KEEP_QUOTA: &str = "INSERT OR REPLACE INTO quota (only_one, total, remaining, resets_at) VALUES (1, ?1, ?2, ?3)";
+const KEEP_QUOTA: &str =
+    "INSERT OR REPLACE INTO quota (only_one, total, remaining, resets_at, set_at) VALUES (1, ?1, ?2, ?3, ?4)";
 
-const TURN_TO_PATCH: &str = "INSERT OR IGNORE INTO patch (only_one, since, reason) VALUES (1, ?1, ?2)";
+const TURN_TO_PATCH: &str = "INSERT OR REPLACE INTO patch (only_one, since, reason, version) VALUES (1, ?1, ?2, ?3)";
+
+const TURN_BACK: &str = "DELETE FROM patch";
 
 const BELONG: &str = "UPDATE ledger SET api = coalesce(api, ?1), account = coalesce(account, ?2)
     WHERE api IS NULL OR account IS NULL AND ?2 IS NOT NULL";
@@ -87,26 +115,35 @@ pub(in crate::ledger) fn intend(connection: &Connection, call: &NewCall) -> rusq
     let (service, id) = insert(connection, call, None)?;
     connection.prepare_cached(ADD_DOUBT)?.execute([service])?;
     seal::seal(connection, service)?;
+    if let Some(settles_at) = call.settles_at {
+        let values = params![id.0, service, call.digest.as_bytes(), call.spec, settles_at.as_millisecond()];
+        connection.prepare_cached(UNSETTLE)?.execute(values)?;
+    }
+    if let Some(kind) = call.kind {
+        connection.prepare_cached(KEEP_KIND)?.execute(params![service, call.at.as_millisecond(), kind])?;
+    }
     Ok(id)
 }
 
 /// An adoption: like a call that was accepted at once.
 pub(in crate::ledger) fn adopt(connection: &Connection, call: &NewCall) -> rusqlite::Result<CallId> {
     let (service, id) = insert(connection, call, Some("adopted"))?;
-    apply(connection, service, id, call.digest.as_bytes(), call.at)?;
+    apply(connection, service, id, call.digest.as_bytes(), (call.at, call.at))?;
     Ok(id)
 }
 
-/// What a service has is known again.
+/// What a service has is known again, by a call that began and ended then: what arrives of the same can do no harm, and
+/// what had its time before does not arrive any more.
 fn apply(
     connection: &Connection,
     service: i64,
     call: CallId,
     digest: &[u8; 32],
-    at: Timestamp,
+    (began, at): (Timestamp, Timestamp),
 ) -> rusqlite::Result<()> {
     connection.prepare_cached(APPLY)?.execute(params![service, call.0, digest])?;
     seal::seal(connection, service)?;
+    connection.prepare_cached(SETTLE)?.execute(params![service, digest, began.as_millisecond()])?;
     connection.prepare_cached(FORGET_SEEN)?.execute(params![service, at.as_millisecond()]).map(drop)
 }
 
@@ -136,7 +173,8 @@ pub(in crate::ledger) fn saw(connection: &Connection, row: &NewSighting) -> rusq
         return connection.prepare_cached(SAW_NOT)?.execute(values).map(drop);
     }
     let compared = row.compared.as_ref().map(Digest::as_bytes);
-    let values = params![service, row.at.as_millisecond(), row.kind, compared, row.differences, row.undecided];
+    let (at, kind) = (row.at.as_millisecond(), row.kind);
+    let values = params![service, at, kind, compared, row.differences, row.undecided, row.unnamed];
     connection.prepare_cached(SAW)?.execute(values)?;
     if row.shows_all() && connection.prepare_cached(TRUST)?.execute(params![service, compared])? > 0 {
         seal::seal(connection, service)?;
@@ -144,14 +182,58 @@ pub(in crate::ledger) fn saw(connection: &Connection, row: &NewSighting) -> rusq
     Ok(())
 }
 
-pub(in crate::ledger) fn keep_quota(connection: &Connection, window: &Window) -> rusqlite::Result<()> {
-    let values = params![window.limit, window.remaining, window.resets_at.as_millisecond()];
+pub(in crate::ledger) fn keep_quota(connection: &Connection, window: &Window, at: Timestamp) -> rusqlite::Result<()> {
+    let resets_at = window.resets_at.as_millisecond();
+    let values = params![window.limit, window.remaining, resets_at, at.as_millisecond()];
     connection.prepare_cached(KEEP_QUOTA)?.execute(values).map(drop)
 }
 
-pub(in crate::ledger) fn turn_to_patch(connection: &Connection, turned: &Turned) -> rusqlite::Result<()> {
-    let values = params![turned.at.as_millisecond(), bounded(&turned.reason)];
-    connection.prepare_cached(TURN_TO_PATCH)?.execute(values).map(drop)
+pub(in crate::ledger) fn set_turned(connection: &Connection, turned: Option<&Turned>) -> rusqlite::Result<()> {
+    match turned {
+        Some(turned) => {
+            let values = params![turned.at.as_millisecond(), bounded(&turned.reason), turned.version];
+            connection.prepare_cached(TURN_TO_PATCH)?.execute(values).map(drop)
+        }
+        None => connection.prepare_cached(TURN_BACK)?.execute([]).map(drop),
+    }
+}
+
+/// Writes the states that changed; `None` takes one out.
+pub(in crate::ledger) fn set_states(
+    connection: &Connection,
+    states: &[(ServiceKey, Option<StateRecord>)],
+    decider: &Decider,
+    at: Timestamp,
+) -> rusqlite::Result<()> {
+    for (key, record) in states {
+        let name = key.to_string();
+        match record {
+            Some(StateRecord { state, since, until, reason, digest, attempts }) => {
+                connection.prepare_cached(SET_STATE)?.execute(params![
+                    name,
+                    state.as_str(),
+                    since.as_millisecond(),
+                    until.map(|until| until.as_millisecond()),
+                    reason.as_deref().map(bounded),
+                    digest.as_ref().map(Digest::as_bytes),
+                    attempts,
+                ])?;
+            }
+            None => drop(connection.prepare_cached(FORGET_STATE)?.execute([name])?),
+        }
+    }
+    let Decider { rules, reserve_percent, halt } = decider;
+    let halt = halt.as_ref();
+    let values = params![
+        at.as_millisecond(),
+        rules.adopt.as_str(),
+        rules.drift.as_str(),
+        reserve_percent,
+        halt.map(|halt| halt.state.as_str()),
+        halt.map(|halt| halt.until.as_millisecond()),
+        halt.map(|halt| bounded(&halt.reason)),
+    ];
+    connection.prepare_cached(STATES_AT)?.execute(values).map(drop)
 }
 
 fn insert(connection: &Connection, call: &NewCall, outcome: Option<&'static str>) -> rusqlite::Result<(i64, CallId)> {
@@ -184,20 +266,21 @@ pub(in crate::ledger) fn record(
     end: &Outcome,
     at: Timestamp,
 ) -> Result<(), WriteError> {
-    let (service, digest): (i64, [u8; 32]) = connection
+    let (service, digest, began): (i64, [u8; 32], _) = connection
         .prepare_cached(OPEN_CALL)?
-        .query_row([call.0], |row| Ok((row.get(0)?, row.get(1)?)))
+        .query_row([call.0], |row| Ok((row.get(0)?, row.get(1)?, time(row, "began_at")?)))
         .optional()?
         .ok_or(WriteError::NotOpen(call))?;
     let (word, status, message) = columns(end);
     connection.prepare_cached(CLOSE_CALL)?.execute(params![call.0, word, status, message, at.as_millisecond()])?;
     match end {
         Outcome::Accepted { .. } => {
-            apply(connection, service, call, &digest, at)?;
+            apply(connection, service, call, &digest, (began, at))?;
         }
         Outcome::Rejected { .. } | Outcome::Unsent { .. } => {
             connection.prepare_cached(TAKE_DOUBT)?.execute([service])?;
             seal::seal(connection, service)?;
+            connection.prepare_cached(SETTLE_CALL)?.execute([call.0])?;
         }
         Outcome::Unknown { .. } => {}
     }
@@ -240,6 +323,7 @@ pub(in crate::ledger) fn suspect_contradicted(connection: &Connection) -> rusqli
 
 /// Closes what an earlier process left open; the doubt stays.
 pub(in crate::ledger) fn interrupt_all(connection: &Connection, now: Timestamp) -> rusqlite::Result<()> {
+    connection.execute(CLAMP_UNSETTLED, [now.as_millisecond()])?;
     connection.execute(INTERRUPT_ALL, [now.as_millisecond()]).map(drop)
 }
 
@@ -247,7 +331,7 @@ pub(in crate::ledger) fn set_pause(connection: &Connection, pause: Option<&Pause
     match pause {
         Some(pause) => connection
             .prepare_cached(SET_PAUSE)?
-            .execute(params![pause.until.as_millisecond(), bounded(&pause.reason)])
+            .execute(params![pause.until.as_millisecond(), bounded(&pause.reason), pause.set_at.as_millisecond()])
             .map(drop),
         None => connection.prepare_cached(END_PAUSE)?.execute([]).map(drop),
     }

@@ -3,8 +3,9 @@
 
 use super::*;
 use crate::engine::Window;
-use crate::ledger::{AppliedMark, CallId, End, Pause, Sighting, Turned};
-use crate::plan::{Change, Reading, Seen};
+use crate::ledger::{AppliedMark, CallId, Decider, End, Halt, Pause, Sighting, StateRecord, Turned};
+use crate::model::{DriftMode, ServiceState};
+use crate::plan::{Adopt, Change, Reading, Rules, Seen};
 
 /// A store that can be opened again, by this process and by the next.
 trait Store: Default {
@@ -51,10 +52,10 @@ async fn everything_that_was_answered_is_there_after_a_restart(store: impl Store
     send(&ledger, "shop/web", "1", ACCEPTED).await;
     send(&ledger, "acme/shop/api", "1", rejected()).await;
     ledger.put_off(intent("shop/late", "1"), unsent()).await.unwrap();
-    ledger.set_pause(Some(Pause { until: at(60), reason: "rate limit".into() })).await.unwrap();
+    ledger.set_pause(Some(Pause { until: at(60), reason: "rate limit".into(), set_at: at(0) })).await.unwrap();
     let window = Window { limit: 1000, remaining: 7, resets_at: at(90) };
-    ledger.set_quota(window).await.unwrap();
-    ledger.turn_to_patch(Turned { at: at(5), reason: "410 Gone".into() }).await.unwrap();
+    ledger.set_quota(window, at(0)).await.unwrap();
+    ledger.set_turned(Some(Turned { at: at(5), version: None, reason: "410 Gone".into() })).await.unwrap();
     let change = Change { path: "external.imagePath".into(), from: Some("nginx:0".into()), to: None };
     let reading = Reading {
         differences: [change].into(),
@@ -64,6 +65,20 @@ async fn everything_that_was_answered_is_there_after_a_restart(store: impl Store
     let seen = Seen { compared: digest("shop/web", "1"), at: at(3), reading };
     let sighting = Sighting { at: at(3), kind: None, seen: Some(seen.clone()), failure: None };
     ledger.saw(&key("shop/web"), sighting).await.unwrap();
+    let state = StateRecord {
+        state: ServiceState::Stalled,
+        since: at(3),
+        until: Some(at(33)),
+        reason: Some("422".into()),
+        digest: Some(digest("shop/web", "1")),
+        attempts: 2,
+    };
+    let halt = Halt { state: ServiceState::Unreachable, until: at(9), reason: "no route".into() };
+    let rules = Rules { adopt: Adopt::SendFirst, drift: DriftMode::Correct };
+    let decider = Decider { rules, reserve_percent: 7, halt: Some(halt) };
+    ledger.set_states(vec![(key("shop/gone"), Some(state.clone()))], decider.clone(), at(3)).await.unwrap();
+    let states = vec![(key("shop/web"), Some(state.clone())), (key("shop/gone"), None)];
+    ledger.set_states(states, decider.clone(), at(4)).await.unwrap();
     drop(ledger);
 
     let ledger = store.open();
@@ -86,17 +101,19 @@ async fn everything_that_was_answered_is_there_after_a_restart(store: impl Store
     assert_eq!(reader.quota().unwrap(), Some(window));
     assert_eq!(reader.turned().unwrap().unwrap().reason, "410 Gone");
     assert_eq!(reader.sightings().unwrap()[&key("shop/web")].seen, Some(seen));
+    let states = reader.states().unwrap().unwrap();
+    assert_eq!((states.at, states.decider, states.of), (at(4), decider, [(key("shop/web"), state)].into()));
     assert_eq!(reader.place().unwrap(), Some(here()));
 }
 
 async fn a_hint_goes_with_the_next_write_and_the_newest_wins(store: impl Store) {
     let ledger = store.open();
     for remaining in [9, 8, 7] {
-        ledger.keep_quota(Window { limit: 10, remaining, resets_at: at(9) });
+        ledger.keep_quota(Window { limit: 10, remaining, resets_at: at(9) }, at(0));
     }
     send(&ledger, "shop/web", "1", ACCEPTED).await;
     assert_eq!(ledger.reader().quota().unwrap().unwrap().remaining, 7);
-    ledger.keep_quota(Window { limit: 10, remaining: 6, resets_at: at(9) });
+    ledger.keep_quota(Window { limit: 10, remaining: 6, resets_at: at(9) }, at(0));
     drop(ledger);
     assert_eq!(store.open().reader().quota().unwrap().unwrap().remaining, 6, "the end is a write too");
 }

@@ -127,7 +127,7 @@ fn what_a_killed_process_was_answered_is_there_and_its_lock_is_not() {
         let mut answers = output.by_ref().filter(|line| line.contains("intended") || line.contains("recorded"));
         said.extend(answers.by_ref().take(lines));
         let beside = Reader::open(dir.path()).unwrap().unwrap();
-        assert_eq!(beside.holder().unwrap(), Some(Holder { pid: Some(child.id()) }));
+        assert_eq!(beside.holder().unwrap(), Some(Holder { pid: Some(child.id()), writes: true }));
         assert!(!beside.known().unwrap().is_empty(), "read from another process");
         assert!(
             Ledger::open(dir.path(), here(), at(0)).unwrap_err().to_string().contains(&format!("pid {}", child.id()))

@@ -225,3 +225,34 @@ async fn an_update_that_was_put_off_is_in_history_and_casts_no_doubt() {
     let recorded = |outcome| End::Recorded { outcome, at: at(1) };
     assert_eq!(ends, [recorded(unsent()), recorded(rejected())]);
 }
+
+#[tokio::test]
+async fn a_request_whose_end_is_lost_stays_unsettled_until_its_time_or_until_its_content_is_seen() {
+    let dir = folder();
+    let until = |digest| crate::engine::Unsettled { digest, until: at(40) };
+    let send = |tag: &str| Intent { settles_at: at(40), ..intent("shop/web", tag) };
+    let ledger = open(dir.path());
+    let lost = ledger.intend(send("1")).await.unwrap();
+    ledger.record(lost, Outcome::Unknown { status: Some(502), message: "bad gateway".into() }, at(2)).await.unwrap();
+    let refused = ledger.intend(send("2")).await.unwrap();
+    ledger.record(refused, Outcome::Rejected { status: 400, message: "no".into() }, at(3)).await.unwrap();
+    let newer = ledger.intend(send("3")).await.unwrap();
+    ledger.record(newer, Outcome::Accepted { status: 200 }, at(4)).await.unwrap();
+    let unverified = Known::Applied(crate::model::Applied { digest: digest("shop/web", "3"), unverified: true });
+    assert_eq!(known(&ledger, "shop/web"), Some(unverified), "the lost one may come after it");
+    assert_eq!(ledger.reader().unsettled().unwrap(), [(key("shop/web"), until(digest("shop/web", "1")))]);
+    let others = ledger.reader().others(&key("shop/web")).unwrap();
+    assert_eq!(others.len(), 2, "what was applied, and what may still arrive");
+    // A read that began too early proves nothing, one after the time does.
+    ledger.adopt(Adoption { at: at(39), ..adoption("shop/web", "3") }).await.unwrap();
+    assert_eq!(known(&ledger, "shop/web"), Some(unverified));
+    // A process that is killed leaves the same behind.
+    let _ = ledger.intend(send("4")).await.unwrap();
+    drop(ledger);
+    let ledger = open(dir.path());
+    assert_eq!(known(&ledger, "shop/web"), Some(Known::InDoubt));
+    assert_eq!(ledger.reader().unsettled().unwrap().len(), 2);
+    ledger.adopt(Adoption { at: at(40), ..adoption("shop/web", "3") }).await.unwrap();
+    assert_eq!(known(&ledger, "shop/web"), applied("shop/web", "3"));
+    assert_eq!(ledger.reader().unsettled().unwrap(), []);
+}

@@ -94,6 +94,8 @@ fn intent(service: &str, tag: &str) -> Intent {
         place: place(),
         attempt: 1,
         at: at(1),
+        settles_at: at(1),
+        kind: None,
     }
 }
 
@@ -119,7 +121,7 @@ fn known(ledger: &Ledger, service: &str) -> Option<Known> {
 }
 
 fn applied(service: &str, tag: &str) -> Option<Known> {
-    Some(Known::Applied(crate::model::Applied { digest: digest(service, tag) }))
+    Some(Known::Applied(crate::model::Applied::new(digest(service, tag))))
 }
 
 fn suspect(service: &str, tag: &str) -> Option<Known> {

@@ -166,9 +166,12 @@ fn damage_in_place(dir: &Path, statement: &str) {
 async fn damaged_hints_are_left_out() {
     let dir = closed().await;
     let ledger = open(dir.path());
-    ledger.set_pause(Some(crate::ledger::Pause { until: at(9), reason: "rate limit".into() })).await.unwrap();
+    ledger
+        .set_pause(Some(crate::ledger::Pause { until: at(9), reason: "rate limit".into(), set_at: at(0) }))
+        .await
+        .unwrap();
     let window = crate::engine::Window { limit: 1000, remaining: 1, resets_at: at(9) };
-    ledger.set_quota(window).await.unwrap();
+    ledger.set_quota(window, at(0)).await.unwrap();
     let sighting = Sighting { at: at(1), kind: None, seen: None, failure: None };
     ledger.saw(&key("shop/web"), sighting.clone()).await.unwrap();
     ledger.saw(&key("shop/api"), sighting).await.unwrap();

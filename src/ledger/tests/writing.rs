@@ -151,7 +151,7 @@ async fn what_still_fits_on_a_full_disk_is_written() {
     let (recorded, full, paused, ()) = tokio::join!(
         ledger.record(call, ACCEPTED, at(2)),
         ledger.intend(intent("shop/api", &long)),
-        ledger.set_pause(Some(Pause { until: at(9), reason: "rate limit".into() })),
+        ledger.set_pause(Some(Pause { until: at(9), reason: "rate limit".into(), set_at: at(0) })),
         async { drop(release) },
     );
     assert!(recorded.is_ok() && full.is_err() && paused.is_ok());
@@ -197,10 +197,10 @@ async fn dropping_the_last_handle_finishes_what_is_queued_and_leaves_one_file() 
 #[tokio::test]
 async fn a_pause_survives_a_restart() {
     let dir = folder();
-    let pause = Pause { until: at(3600), reason: "rate limit of the API".into() };
+    let pause = Pause { until: at(3600), reason: "rate limit of the API".into(), set_at: at(0) };
     let ledger = open(dir.path());
     assert_eq!(ledger.reader().pause().unwrap(), None);
-    ledger.set_pause(Some(Pause { until: at(1), reason: "an earlier one".into() })).await.unwrap();
+    ledger.set_pause(Some(Pause { until: at(1), reason: "an earlier one".into(), set_at: at(0) })).await.unwrap();
     ledger.set_pause(Some(pause.clone())).await.unwrap();
     drop(ledger);
     let ledger = open(dir.path());

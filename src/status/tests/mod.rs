@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use super::*;
 use crate::host::Hosts;
 use crate::manifest::Problem;
-use crate::model::{Digest, Place, Revision};
+use crate::model::{Digest, Place, Revision, ServiceState};
 use crate::plan::ApiUse;
 
 /// What a loop answers that is well.
@@ -116,7 +116,7 @@ fn status() -> Status {
         paused: Some(Paused { by: "rate-limit", until: at("2026-03-01T10:00:00Z"), reason: "429".to_owned() }),
         services: vec![ServiceStatus {
             service: "acme/shop/checkout".parse().unwrap(),
-            state: "backing-off",
+            state: ServiceState::BackingOff,
             desired: Some(digest),
             applied: None,
             manifest: Some(place),

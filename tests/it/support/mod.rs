@@ -5,6 +5,7 @@ mod daemon;
 mod git;
 mod ran;
 mod report;
+mod systemd;
 mod terminal;
 
 use std::fmt::Write as _;
@@ -20,6 +21,7 @@ pub(crate) use daemon::Daemon;
 pub(crate) use git::git;
 pub(crate) use ran::{Ran, Running};
 pub(crate) use report::{hidden, outcome};
+pub(crate) use systemd::Systemd;
 pub(crate) use terminal::{Terminal, last_picture, plain};
 
 /// The token that every command gets, and that nothing may show.

@@ -5,35 +5,34 @@ use serde::Serialize;
 
 use crate::ledger::{End, HistoryEntry, Outcome};
 use crate::model::{Digest, Place, ServiceKey};
-use crate::northflank::passes;
 
 /// One call, or the adoption of what was live.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub(super) struct Attempt {
-    pub(super) service: ServiceKey,
-    pub(super) began: Timestamp,
+pub(crate) struct Attempt {
+    pub(crate) service: ServiceKey,
+    pub(crate) began: Timestamp,
     /// Nothing while the end is not known.
-    pub(super) ended: Option<Timestamp>,
+    pub(crate) ended: Option<Timestamp>,
     /// How long it took, in seconds.
-    pub(super) seconds: Option<f64>,
+    pub(crate) seconds: Option<f64>,
     /// Why: new, changed, in-doubt, adopted, …
-    pub(super) cause: String,
-    pub(super) outcome: Word,
+    pub(crate) cause: String,
+    pub(crate) outcome: Word,
     /// HTTP status, where there was an answer.
-    pub(super) status: Option<u16>,
+    pub(crate) status: Option<u16>,
     /// What went wrong.
-    pub(super) message: Option<String>,
+    pub(crate) message: Option<String>,
     /// Which try of this content, from 1; 0 where nothing was sent.
-    pub(super) attempt: u32,
-    pub(super) revision: String,
-    pub(super) manifest: Place,
-    pub(super) digest: Digest,
+    pub(crate) attempt: u32,
+    pub(crate) revision: String,
+    pub(crate) manifest: Place,
+    pub(crate) digest: Digest,
 }
 
 /// How a call ended, in a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum Word {
+pub(crate) enum Word {
     /// The API took it.
     Accepted,
     /// The API refused it.
@@ -51,7 +50,7 @@ pub(super) enum Word {
 }
 
 impl Word {
-    pub(super) fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Accepted => "accepted",
             Self::Rejected => "rejected",
@@ -64,7 +63,7 @@ impl Word {
     }
 
     /// Whether the service has afterwards what was asked for.
-    pub(super) fn is_good(self) -> bool {
+    pub(crate) fn is_good(self) -> bool {
         matches!(self, Self::Accepted | Self::Adopted)
     }
 }
@@ -72,7 +71,7 @@ impl Word {
 impl Attempt {
     /// From the ledger; `held` is whether a truenorth has it open. Where none has, a call without an end has nobody who
     /// could still record one.
-    pub(super) fn new(entry: HistoryEntry, held: bool) -> Self {
+    pub(crate) fn new(entry: HistoryEntry, held: bool) -> Self {
         let (outcome, ended, status, message) = match entry.end {
             End::Open if held => (Word::InFlight, None, None, None),
             End::Open => (Word::Interrupted, None, None, Some(GONE.to_owned())),
@@ -108,24 +107,18 @@ impl Attempt {
         }
     }
 
-    /// Whether the API refused the content, so that it waits for other content. A limit, or another change in progress,
-    /// does not refuse it.
-    pub(super) fn stalls(&self) -> bool {
-        self.outcome == Word::Rejected && !self.status.is_some_and(passes)
-    }
-
     /// Whether nothing was sent because live, which decides about it, could not be read.
-    pub(super) fn is_unread(&self) -> bool {
+    pub(crate) fn is_unread(&self) -> bool {
         tells_unread(self.message.as_deref())
     }
 
     /// Which try it was, where anything was tried.
-    pub(super) fn tried(&self) -> Option<u32> {
+    pub(crate) fn tried(&self) -> Option<u32> {
         Some(self.attempt).filter(|attempt| *attempt > 0)
     }
 
     /// As `rejected 404`.
-    pub(super) fn ending(&self) -> String {
+    pub(crate) fn ending(&self) -> String {
         match self.status {
             Some(status) => format!("{} {status}", self.outcome.as_str()),
             None => self.outcome.as_str().to_owned(),
@@ -133,7 +126,7 @@ impl Attempt {
     }
 
     /// How long it took.
-    pub(super) fn took(&self) -> Option<SignedDuration> {
+    pub(crate) fn took(&self) -> Option<SignedDuration> {
         self.seconds.and_then(|seconds| SignedDuration::try_from_secs_f64(seconds).ok())
     }
 }
@@ -145,6 +138,6 @@ fn tells_unread(message: Option<&str>) -> bool {
 }
 
 /// A message and the way out that may stand behind it.
-pub(super) fn with_hint(message: &str) -> (&str, Option<&str>) {
+pub(crate) fn with_hint(message: &str) -> (&str, Option<&str>) {
     message.rsplit_once("; hint: ").map_or((message, None), |(message, hint)| (message, Some(hint)))
 }

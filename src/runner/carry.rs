@@ -1,0 +1,452 @@
+//! Carries out what the machine decides: requests by the client, writes by the ledger, waits by tokio.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, sleep, timeout_at};
+use tracing::{error, info, warn};
+
+use super::clock::Clock;
+use super::exchange::{Recalled, Request, Write};
+use super::kept::Kept;
+use super::machine::{Effect, ExchangeId, Finished, Machine, News, Settings, TokenRead};
+use super::patch::UpdateCall;
+use super::reply::{Heard, Refusal, Reply};
+use crate::engine::{Call, Effect as InEffect, Engine, FLAPPING, Memory, Pace};
+use crate::error::chain;
+use crate::ledger::{CallId, Ledger, Pause, ReadError, WriteError};
+use crate::model::{Desired, Known, Revision, ServiceKey};
+use crate::northflank::{AcceptedBody, Answered, CallError, Client, ReadToken, TokenSource};
+use crate::plan::{ApiUse, Rules};
+
+/// How long to wait before a record that the disk did not take is tried again.
+const RECORD_AGAIN: Duration = Duration::from_secs(1);
+
+/// The API, as one token sees it.
+#[derive(Debug)]
+pub struct Api {
+    /// The client.
+    pub client: Client,
+    /// Where its token came from, and may come from again.
+    pub tokens: TokenSource,
+    /// Which call carries an update.
+    pub update_call: UpdateCall,
+    /// The deadline of one request.
+    pub request_timeout: Duration,
+}
+
+/// What the machine did that whoever drives it may want to know.
+#[derive(Debug)]
+pub enum Happened {
+    /// A call began.
+    Began(Call),
+    /// A call ended, and the engine knows it.
+    Ended(Finished),
+    /// What holds for all calls is another thing than before.
+    ForAll,
+}
+
+/// What a task brought.
+#[derive(Debug)]
+pub struct Done(Brought);
+
+#[derive(Debug)]
+enum Brought {
+    Recalled(ExchangeId, Recalled),
+    Written(ExchangeId, Result<Option<CallId>, String>),
+    Replied(ExchangeId, Result<Reply, Refusal>, Heard),
+    Token(Result<ReadToken, String>, Why),
+    /// Something was kept that nobody waits for.
+    Kept,
+}
+
+/// Why the token is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Why {
+    Refused,
+    /// Somebody says that it may be another one.
+    Asked,
+}
+
+/// A machine, and what it takes to carry out its effects.
+#[derive(Debug)]
+pub struct Carrier {
+    machine: Machine,
+    clock: Clock,
+    ledger: Ledger,
+    client: Client,
+    tokens: TokenSource,
+    tasks: JoinSet<Done>,
+    api: ApiUse,
+}
+
+impl Carrier {
+    /// A carrier whose engine knows what the ledger knows of these services, pauses and the rate limit's window included.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub fn new(
+        pace: Pace,
+        rules: Rules,
+        known: impl IntoIterator<Item = (ServiceKey, Known)>,
+        ledger: Ledger,
+        api: Api,
+    ) -> Result<Self, ReadError> {
+        let clock = Clock::start();
+        let now = clock.now();
+        let reader = ledger.reader();
+        let kept = Kept {
+            known: known.into_iter().collect(),
+            memories: memories(&ledger, now)?,
+            quota: reader.kept_quota()?,
+            pause: reader.pause()?,
+            turned: reader.turned()?,
+        };
+        let settings = Settings::new(pace.concurrency, api.request_timeout, api.update_call);
+        let machine = kept.begin(pace, rules, settings, now);
+        let (client, tokens, tasks) = (api.client, api.tokens, JoinSet::new());
+        Ok(Self { machine, clock, ledger, client, tokens, tasks, api: ApiUse::default() })
+    }
+
+    /// What is decided, and what is known.
+    #[must_use]
+    pub fn machine(&self) -> &Machine {
+        &self.machine
+    }
+
+    /// What is due, and what each service is doing.
+    #[must_use]
+    pub fn engine(&self) -> &Engine {
+        self.machine.engine()
+    }
+
+    /// The ledger.
+    #[must_use]
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// The clock of this process.
+    #[must_use]
+    pub fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    /// What was used of the API, and what its rate limit leaves.
+    #[must_use]
+    pub fn api(&self) -> ApiUse {
+        self.api
+    }
+
+    /// Takes what a look at the folder showed.
+    pub fn observe(&mut self, desired: BTreeMap<ServiceKey, Desired>, revision: Revision, news: News) {
+        self.machine.observe(desired, revision, news, self.clock.now());
+    }
+
+    /// A text for people, without the token.
+    #[must_use]
+    pub fn conceal(&self, text: &str) -> String {
+        self.client.conceal(text)
+    }
+
+    /// Tells whether a text holds the token of this moment.
+    pub fn finds_token(&self) -> impl Fn(&str) -> bool + Send + use<> {
+        self.client.finds_token()
+    }
+
+    /// Ends every wait of a service now, and lets one call through whatever closes the gate.
+    pub fn retry_all(&mut self) {
+        self.machine.retry_all(self.clock.now());
+    }
+
+    /// Reads the token again, because somebody says that it may be another one.
+    pub fn renew_token(&mut self) {
+        self.read_token(Why::Asked);
+    }
+
+    /// After a 403: lets the next service be tried. `false` where the token is good for none.
+    pub fn try_another_service(&mut self) -> bool {
+        self.machine.try_another_service()
+    }
+
+    /// Begins what is due and carries out all that follows from it.
+    pub fn turn(&mut self) -> Vec<Happened> {
+        let now = self.clock.now();
+        self.machine.set_wall_clock(self.clock.wall(), now);
+        self.machine.turn(now);
+        self.carry_out()
+    }
+
+    /// Returns what a task brought; `None` while there is none. Cancel-safe.
+    pub async fn done(&mut self) -> Option<Result<Done, JoinError>> {
+        self.tasks.join_next().await
+    }
+
+    /// Takes in what a task brought.
+    pub fn take(&mut self, done: Done) -> Vec<Happened> {
+        let (now, jitter) = (self.clock.now(), fastrand::f64());
+        match done.0 {
+            Brought::Recalled(id, recalled) => self.machine.recalled(id, recalled, now),
+            Brought::Written(id, written) => self.machine.written(id, written, now, jitter),
+            Brought::Replied(id, reply, heard) => {
+                self.api.calls += u32::from(!reply.as_ref().is_err_and(|refusal| refusal.local));
+                self.machine.replied(id, reply, heard, now, jitter);
+                if heard.quota.is_some() {
+                    self.api.remaining = self.machine.engine().quota().left(now);
+                }
+            }
+            Brought::Token(read, why) => self.take_token(read, why, now, jitter),
+            Brought::Kept => {}
+        }
+        self.carry_out()
+    }
+
+    /// When there may be something to do that is not there now.
+    #[must_use]
+    pub fn next_wake(&self) -> Option<Instant> {
+        self.machine.next_wake(self.clock.now()).map(|at| self.clock.instant(at))
+    }
+
+    /// Lets the calls in flight end until then; `stopped` returns where nobody wants to wait any longer. What is left has
+    /// its intent on disk: the next process knows that it is in doubt.
+    ///
+    /// # Errors
+    /// A task broke down.
+    pub async fn drain(
+        &mut self,
+        until: Instant,
+        stopped: impl Future<Output = ()>,
+        mut took: impl FnMut(Finished),
+    ) -> Result<(), JoinError> {
+        self.machine.close(self.clock.now());
+        let mut happened = self.carry_out();
+        tokio::pin!(stopped);
+        loop {
+            for ended in happened.drain(..) {
+                if let Happened::Ended(finished) = ended {
+                    took(finished);
+                }
+            }
+            if self.machine.in_flight() == 0 {
+                break;
+            }
+            tokio::select! {
+                biased;
+                () = &mut stopped => break,
+                done = timeout_at(until, self.tasks.join_next()) => match done {
+                    Ok(Some(done)) => happened = self.take(done?),
+                    Ok(None) | Err(_) => break,
+                },
+            }
+        }
+        self.tasks.abort_all();
+        Ok(())
+    }
+
+    /// Carries out what the machine has decided, until nothing is left to begin.
+    fn carry_out(&mut self) -> Vec<Happened> {
+        let mut happened = Vec::new();
+        loop {
+            let effects = self.machine.take_effects();
+            if effects.is_empty() {
+                return happened;
+            }
+            for effect in effects {
+                match effect {
+                    Effect::Began(call) => happened.push(Happened::Began(call)),
+                    Effect::Ended(finished) => happened.push(Happened::Ended(finished)),
+                    Effect::Recall(id, key) => self.recall(id, key),
+                    Effect::Write(id, write) => self.write(id, write),
+                    Effect::Ask(id, key, request) => self.ask(id, key, request),
+                    Effect::ReadToken => self.read_token(Why::Refused),
+                    Effect::KeepQuota(window) => self.ledger.keep_quota(window, self.clock.now()),
+                    Effect::ShowQuota(window) => {
+                        let (ledger, now) = (self.ledger.clone(), self.clock.now());
+                        self.keep("the rate limit's window", async move { ledger.set_quota(window, now).await });
+                    }
+                    Effect::KeepPause(pause) => self.keep_pause(pause),
+                    Effect::KeepTurned(turned) => {
+                        let ledger = self.ledger.clone();
+                        self.keep("which call carries updates", async move { ledger.set_turned(turned).await });
+                    }
+                    Effect::Tell(told) => {
+                        told.log();
+                        if told.is_for_all() {
+                            happened.push(Happened::ForAll);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn keep_pause(&mut self, pause: Pause) {
+        let ledger = self.ledger.clone();
+        self.keep("the pause", async move { ledger.set_pause(Some(pause)).await });
+    }
+
+    fn keep(&mut self, what: &'static str, write: impl Future<Output = Result<(), WriteError>> + Send + 'static) {
+        self.tasks.spawn(async move {
+            if let Err(error) = write.await {
+                warn!(error = chain(&error), "cannot record {what}; a restart would forget it");
+            }
+            Done(Brought::Kept)
+        });
+    }
+
+    fn recall(&mut self, id: ExchangeId, key: ServiceKey) {
+        let ledger = self.ledger.clone();
+        self.tasks.spawn_blocking(move || Done(Brought::Recalled(id, recalled(&ledger, &key))));
+    }
+
+    fn write(&mut self, id: ExchangeId, write: Write) {
+        let ledger = self.ledger.clone();
+        self.tasks.spawn(async move { Done(Brought::Written(id, written(&ledger, write).await)) });
+    }
+
+    fn ask(&mut self, id: ExchangeId, key: ServiceKey, request: Request) {
+        let (client, clock) = (self.client.clone(), self.clock);
+        self.tasks.spawn(async move {
+            let (reply, heard) = asked(&client, &clock, &key, request).await;
+            Done(Brought::Replied(id, reply, heard))
+        });
+    }
+
+    fn read_token(&mut self, why: Why) {
+        let tokens = self.tokens.clone();
+        // A file may be on a disk that does not answer.
+        self.tasks.spawn_blocking(move || Done(Brought::Token(tokens.read().map_err(|error| chain(&error)), why)));
+    }
+
+    fn take_token(&mut self, read: Result<ReadToken, String>, why: Why, now: Timestamp, jitter: f64) {
+        let read = match read {
+            Ok(read) if self.client.token_is(&read.token) => TokenRead::Same,
+            Ok(read) => {
+                self.client.replace_token(read.token);
+                TokenRead::Another
+            }
+            Err(error) => TokenRead::Unreadable(error),
+        };
+        match (why, &read) {
+            (Why::Refused, read) => self.machine.token_read(read, now, jitter),
+            (Why::Asked, TokenRead::Another) => {
+                info!("the token was replaced");
+                self.machine.token_may_be_good(true);
+            }
+            (Why::Asked, TokenRead::Same) => self.machine.token_may_be_good(false),
+            (Why::Asked, TokenRead::Unreadable(error)) => {
+                error!(error, "cannot read the token again; the old one stays");
+            }
+        }
+    }
+}
+
+/// What earlier processes saw of live, corrected, and left unsettled.
+fn memories(ledger: &Ledger, now: Timestamp) -> Result<HashMap<ServiceKey, Memory>, ReadError> {
+    let reader = ledger.reader();
+    let mut memories: HashMap<ServiceKey, Memory> = HashMap::new();
+    for (key, saw) in reader.sightings()? {
+        memories.insert(key, Memory { looked_at: Some(saw.at), seen: saw.seen, ..Memory::default() });
+    }
+    // Corrections that are older make nothing flap any more.
+    let since = now.checked_sub(FLAPPING).unwrap_or(Timestamp::MIN);
+    for (key, at) in reader.corrections(since)? {
+        memories.entry(key).or_default().corrections.push(at);
+    }
+    for (key, unsettled) in reader.unsettled()? {
+        memories.entry(key).or_default().unsettled.push(unsettled);
+    }
+    for (key, completed) in reader.unread()? {
+        let effect = if completed { InEffect::Completed } else { InEffect::Unread { bare: false } };
+        memories.entry(key).or_default().effect = effect;
+    }
+    Ok(memories)
+}
+
+/// What the ledger knows of a service that its exchange has to know. What cannot be read is not known; then everything
+/// has to be proven.
+fn recalled(ledger: &Ledger, key: &ServiceKey) -> Recalled {
+    let reader = ledger.reader();
+    let parsed = |spec: Option<String>| spec.and_then(|spec| serde_json::from_str(&spec).ok());
+    let others = reader.others(key).unwrap_or_else(|error| {
+        warn!(service = %key, error = chain(&error), "cannot read what was sent before");
+        vec![None]
+    });
+    Recalled { kind: reader.kind(key).unwrap_or_default(), others: others.into_iter().map(parsed).collect() }
+}
+
+/// Offers a write to the ledger; where it insists, until the ledger takes it.
+async fn written(ledger: &Ledger, write: Write) -> Result<Option<CallId>, String> {
+    for tries in 1_u64.. {
+        let offered = match write.clone() {
+            Write::Intend(intent) => ledger.intend(intent).await.map(Some),
+            Write::Record(call, outcome, at) => ledger.record(call, outcome, at).await.map(|()| None),
+            Write::Adopt(adoption) => ledger.adopt(adoption).await.map(|_| None),
+            Write::Saw(key, sighting) => ledger.saw(&key, sighting).await.map(|()| None),
+            Write::PutOff(intent, outcome) => ledger.put_off(intent, outcome).await.map(|_| None),
+        };
+        let error = match offered {
+            Ok(id) => return Ok(id),
+            Err(WriteError::NotOpen { .. } | WriteError::Stopped) if write.insists() => return Ok(None),
+            Err(error) => chain(&error),
+        };
+        if !write.insists() {
+            if !matches!(write, Write::Intend(_)) {
+                warn!(error, "cannot record what a read showed");
+            }
+            return Err(error);
+        }
+        if tries.is_power_of_two() {
+            error!(error, tries, "cannot record how a call ended yet");
+        }
+        sleep(RECORD_AGAIN).await;
+    }
+    Ok(None)
+}
+
+/// Makes a request.
+async fn asked(client: &Client, clock: &Clock, key: &ServiceKey, request: Request) -> (Result<Reply, Refusal>, Heard) {
+    match request {
+        Request::Post { update } => sorted(client.update_deployment(key, &update).await, clock, accepted(client)),
+        Request::Patch { update, kind, instances } => {
+            sorted(client.patch_deployment(key, kind, instances, &update).await, clock, accepted(client))
+        }
+        Request::ReadService => sorted(client.read_service(key).await, clock, |live, _| {
+            // What live shows is compared, kept and shown: a command may hold the token.
+            Reply::Service(Box::new(live.map_texts(|text| client.conceal(text))))
+        }),
+        Request::ReadBuildId => sorted(client.read_build_id(key).await, clock, |id, _| Reply::BuildId(id)),
+    }
+}
+
+fn accepted(client: &Client) -> impl FnOnce(crate::northflank::Accepted, u16) -> Reply {
+    let client = client.clone();
+    move |accepted, status| {
+        let bare = matches!(accepted.body, AcceptedBody::Empty);
+        let live = match accepted.body {
+            AcceptedBody::Service(live) => Some(Box::new(live.map_texts(|text| client.conceal(text)))),
+            AcceptedBody::Empty | AcceptedBody::Data => None,
+        };
+        Reply::Accepted { status, bare, live }
+    }
+}
+
+fn sorted<T>(
+    answer: Result<Answered<T>, CallError>,
+    clock: &Clock,
+    reply: impl FnOnce(T, u16) -> Reply,
+) -> (Result<Reply, Refusal>, Heard) {
+    let at = clock.now();
+    match answer {
+        Ok(answer) => {
+            let heard = Heard { at, quota: answer.quota, deprecation: answer.deprecated, elapsed: answer.elapsed };
+            (Ok(reply(answer.value, answer.status)), heard)
+        }
+        Err(error) => {
+            let heard = Heard { at, quota: error.quota(), deprecation: error.deprecated(), elapsed: error.elapsed() };
+            (Err(Refusal::from(&error)), heard)
+        }
+    }
+}

@@ -1,0 +1,566 @@
+//! All exchanges at once: which begin, which get a place on the wire, what an answer means for the others.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::exchange::{Beginning, End, Exchange, Next, Read, Recalled, Request, Showed, Spent, Write};
+use super::patch::{UpdateCall, UpdateCalls, Verdict};
+use super::reply::{Heard, Refusal, Reply};
+use super::tell::Told;
+use crate::engine::{Block, Call, Delivery, Ending, Engine, Event, SAME_WINDOW, Scope, Window, Work};
+use crate::ledger::{CallId, Pause, Turned};
+use crate::model::{Desired, Revision, ServiceKey};
+use crate::northflank::Deprecation;
+
+/// Names one exchange of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ExchangeId(pub u64);
+
+/// Counts the tokens that were put in place, so that a late refusal of an old one is not held against a new one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TokenNumber(pub u64);
+
+/// What is to be done. Whoever carries it out gives back what became of it.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// A call began.
+    Began(Call),
+    /// Say what the ledger knows of a service: [`Machine::recalled`].
+    Recall(ExchangeId, ServiceKey),
+    /// Write to the ledger, again and again where the write insists: [`Machine::written`].
+    Write(ExchangeId, Write),
+    /// Make a request, with the token that is in place: [`Machine::replied`].
+    Ask(ExchangeId, ServiceKey, Request),
+    /// Read the token anew: [`Machine::token_read`].
+    ReadToken,
+    /// A call ended, and the engine knows it.
+    Ended(Finished),
+    /// Keep the rate limit's window over a restart. It is a hint.
+    KeepQuota(Window),
+    /// The same, at once: others go by it, and nothing else may be written soon.
+    ShowQuota(Window),
+    /// Keep the pause for the rate limit over a restart.
+    KeepPause(Pause),
+    /// Keep which call carries updates over a restart.
+    KeepTurned(Option<Turned>),
+    /// Tell people.
+    Tell(Told),
+}
+
+/// What became of a call.
+#[derive(Clone, Debug)]
+pub struct Finished {
+    /// For which service.
+    pub key: ServiceKey,
+    /// What it did.
+    pub work: Work,
+    /// How it ended, as the engine was told.
+    pub ending: Ending,
+    /// The requests that it took.
+    pub spent: Spent,
+}
+
+/// Whether a snapshot is another one than the one before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum News {
+    /// It is.
+    Yes,
+    /// It is not.
+    No,
+}
+
+/// What reading the token anew showed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TokenRead {
+    /// It is the one that is in place.
+    Same,
+    /// It is another one, and is in place by now.
+    Another,
+    /// It cannot be read; the one that is in place stays.
+    Unreadable(String),
+}
+
+/// How the calls of a process are made.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Requests on the wire at once; at least one.
+    pub places: usize,
+    /// How long after its intent a request may still take effect: the time for one request and a margin.
+    pub settle: Duration,
+    /// How long an intent waits for its place on the wire at most.
+    pub patience: Duration,
+    /// Which call carries an update.
+    pub update_call: UpdateCall,
+}
+
+impl Settings {
+    /// Settings that follow from the deadline of one request. A request that was given up counts as over when its
+    /// deadline has passed since it left.
+    #[must_use]
+    pub fn new(places: usize, request_timeout: Duration, update_call: UpdateCall) -> Self {
+        let patience = PATIENCE.min(request_timeout);
+        Self { places, settle: request_timeout + patience, patience, update_call }
+    }
+}
+
+/// How long an intent waits for its place at most. After that it goes back, so that the time in which its request may
+/// take effect is counted from when it leaves.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// After so many services in a row that are forbidden to the token (403), it is taken to be good for none.
+const FORBIDDEN_AT_MOST: u32 = 3;
+
+/// The machine. Effects pile up in it until they are taken.
+#[derive(Debug)]
+pub struct Machine {
+    engine: Engine,
+    settings: Settings,
+    updates: UpdateCalls,
+    exchanges: BTreeMap<ExchangeId, Exchange>,
+    begun: u64,
+    /// Who waits for a place on the wire, and with which request.
+    waiting: VecDeque<(ExchangeId, Request)>,
+    on_wire: usize,
+    /// Calls whose token was refused, until it is known whether there is another one.
+    refused: Vec<(ExchangeId, End)>,
+    revision: Option<Revision>,
+    /// Counts the snapshots that brought something new.
+    look: u64,
+    token: TokenNumber,
+    /// The token that a call was accepted with last.
+    accepted: Option<TokenNumber>,
+    /// Services that were refused with 403 since a call was accepted.
+    forbidden: u32,
+    /// What calls read that went back before their update was sent: it is not read again if they go out soon.
+    read: BTreeMap<ServiceKey, Read>,
+    closed: bool,
+    kept_pause: Option<Timestamp>,
+    kept_quota: Option<Window>,
+    told_deprecation: Option<Deprecation>,
+    told_period: bool,
+    effects: Vec<Effect>,
+}
+
+impl Machine {
+    /// A machine around an engine that knows what the ledger knows. `turned` is what the ledger has of the update calls.
+    #[must_use]
+    pub fn new(engine: Engine, settings: Settings, turned: Option<Turned>, now: Timestamp) -> Self {
+        let updates = UpdateCalls::new(settings.update_call, turned.clone(), now);
+        let undone = turned.is_some() && settings.update_call == UpdateCall::Post;
+        let mut machine = Self {
+            engine,
+            settings,
+            updates,
+            exchanges: BTreeMap::new(),
+            begun: 0,
+            waiting: VecDeque::new(),
+            on_wire: 0,
+            refused: Vec::new(),
+            revision: None,
+            look: 0,
+            token: TokenNumber::default(),
+            accepted: None,
+            forbidden: 0,
+            read: BTreeMap::new(),
+            closed: false,
+            kept_pause: None,
+            kept_quota: None,
+            told_deprecation: None,
+            told_period: false,
+            effects: Vec::new(),
+        };
+        if undone {
+            machine.effects.push(Effect::KeepTurned(None));
+        }
+        machine
+    }
+
+    /// What is due, and what each service is doing.
+    #[must_use]
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// The token that is in place.
+    #[must_use]
+    pub fn token(&self) -> TokenNumber {
+        self.token
+    }
+
+    /// Whether updates go out as PATCH because the API refused POST.
+    #[must_use]
+    pub fn turned(&self) -> Option<&Turned> {
+        self.updates.turned()
+    }
+
+    /// Calls that have begun and not ended, reads for drift among them.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.exchanges.len()
+    }
+
+    /// What is to be done, in this order.
+    pub fn take_effects(&mut self) -> Vec<Effect> {
+        std::mem::take(&mut self.effects)
+    }
+
+    /// Takes what a look at the folder showed.
+    pub fn observe(&mut self, desired: BTreeMap<ServiceKey, Desired>, revision: Revision, news: News, now: Timestamp) {
+        if news == News::Yes {
+            self.look += 1;
+        }
+        self.revision = Some(revision);
+        self.engine.observe(desired, now);
+    }
+
+    /// Takes what the wall clock says.
+    pub fn set_wall_clock(&mut self, wall: Timestamp, now: Timestamp) {
+        self.engine.set_wall_clock(wall, now);
+    }
+
+    /// Begins every call that is due and has room, and gives places to those that wait for one.
+    pub fn turn(&mut self, now: Timestamp) {
+        if !self.closed {
+            self.engine.set_update_requests(if self.updates.are_patches(now) { 2 } else { 1 });
+        }
+        loop {
+            while !self.closed {
+                let asked = self.engine.gate().is_asked();
+                let Some(call) = self.engine.next_call(now, self.owed()) else { break };
+                self.begin(call, asked, now);
+            }
+            // What was put back may begin anew, with what is newer.
+            let before = self.exchanges.len();
+            self.give_places(now);
+            if self.closed || self.exchanges.len() == before {
+                break;
+            }
+        }
+        self.keep(now);
+    }
+
+    /// When there may be something to do that is not there now.
+    #[must_use]
+    pub fn next_wake(&self, now: Timestamp) -> Option<Timestamp> {
+        self.engine.next_wake(now)
+    }
+
+    /// The ledger said what it knows of a service.
+    pub fn recalled(&mut self, id: ExchangeId, recalled: Recalled, now: Timestamp) {
+        self.advance(id, now, |exchange| exchange.recalled(recalled, now));
+        self.give_places(now);
+    }
+
+    /// A write is on disk, or the ledger did not take it.
+    pub fn written(&mut self, id: ExchangeId, written: Result<Option<CallId>, String>, now: Timestamp, jitter: f64) {
+        if let Some(next) = self.exchanges.get_mut(&id).map(|exchange| exchange.written(written)) {
+            self.follow(id, next, now, jitter);
+        }
+        self.give_places(now);
+    }
+
+    /// A request was answered, or was given up.
+    pub fn replied(
+        &mut self,
+        id: ExchangeId,
+        reply: Result<Reply, Refusal>,
+        heard: Heard,
+        now: Timestamp,
+        jitter: f64,
+    ) {
+        self.on_wire = self.on_wire.saturating_sub(1);
+        self.note_quota(&reply, &heard);
+        self.tell_deprecation(heard.deprecation);
+        if let Some(next) = self.exchanges.get_mut(&id).map(|exchange| exchange.replied(reply, &heard)) {
+            self.follow(id, next, now, jitter);
+        }
+        self.give_places(now);
+    }
+
+    /// The token was read anew, because it was refused.
+    pub fn token_read(&mut self, read: &TokenRead, now: Timestamp, jitter: f64) {
+        match read {
+            TokenRead::Another => {
+                self.token_replaced();
+                self.effects.push(Effect::Tell(Told::TokenReplacedAfterRefusal));
+            }
+            TokenRead::Unreadable(error) => self.effects.push(Effect::Tell(Told::TokenUnreadable(error.clone()))),
+            TokenRead::Same => {}
+        }
+        for (id, end) in std::mem::take(&mut self.refused) {
+            self.finish(id, end, now, jitter);
+        }
+    }
+
+    /// Somebody put another token in place, or says that the one in place may be good by now.
+    pub fn token_may_be_good(&mut self, another: bool) {
+        if another {
+            self.token_replaced();
+        } else {
+            self.engine.token_replaced();
+        }
+    }
+
+    fn token_replaced(&mut self) {
+        self.token.0 += 1;
+        self.forbidden = 0;
+        self.engine.token_replaced();
+    }
+
+    /// After a 403 that no other call speaks against: lets the next service be tried, which may be open to the token.
+    /// `false` after some of them, and after a 401.
+    pub fn try_another_service(&mut self) -> bool {
+        let another = self.forbidden < FORBIDDEN_AT_MOST && self.engine.queued() > 1;
+        if another {
+            self.engine.token_replaced();
+        }
+        another
+    }
+
+    /// Ends every wait of a service now, and lets one call through whatever closes the gate.
+    pub fn retry_all(&mut self, now: Timestamp) {
+        self.engine.retry_all(now);
+    }
+
+    /// Nothing new is begun, for good. What waits for a place is taken back.
+    pub fn close(&mut self, now: Timestamp) {
+        self.closed = true;
+        self.give_places(now);
+    }
+
+    /// Requests that calls in flight have still to make, or to hear of.
+    fn owed(&self) -> usize {
+        self.exchanges.values().map(Exchange::owes).sum()
+    }
+
+    fn begin(&mut self, call: Call, asked: bool, now: Timestamp) {
+        let Some(revision) = self.revision.clone() else { return };
+        self.begun += 1;
+        let id = ExchangeId(self.begun);
+        self.effects.push(Effect::Began(call.clone()));
+        let beginning = Beginning {
+            revision,
+            token: self.token,
+            look: self.look,
+            patches: self.updates.are_patches(now),
+            may_turn: self.updates.may_turn(now),
+            settle: self.settings.settle,
+            asked,
+            read: self.read.remove(&call.key).filter(|read| read.is_fresh(now)),
+        };
+        self.exchanges.insert(id, Exchange::new(call, beginning));
+        self.advance(id, now, |exchange| exchange.begin(now));
+    }
+
+    /// Lets an exchange take a step that cannot end it.
+    fn advance(&mut self, id: ExchangeId, now: Timestamp, step: impl FnOnce(&mut Exchange) -> Next) {
+        if let Some(next) = self.exchanges.get_mut(&id).map(step) {
+            self.follow(id, next, now, 0.0);
+        }
+    }
+
+    fn follow(&mut self, id: ExchangeId, next: Next, now: Timestamp, jitter: f64) {
+        let Some(exchange) = self.exchanges.get(&id) else { return };
+        let key = || exchange.call.key.clone();
+        match next {
+            Next::Recall => self.effects.push(Effect::Recall(id, key())),
+            Next::Write(write) => self.effects.push(Effect::Write(id, write)),
+            Next::Place(request) => self.waiting.push_back((id, request)),
+            Next::End(end) => self.end(id, end, now, jitter),
+        }
+    }
+
+    /// Gives places on the wire to those that wait, in their order. Whoever may have something newer to send by now, or
+    /// may make no request, goes back.
+    fn give_places(&mut self, now: Timestamp) {
+        while (self.closed || self.on_wire < self.settings.places.max(1))
+            && let Some((id, request)) = self.waiting.pop_front()
+        {
+            if self.may_ask(id, now) {
+                self.on_wire += 1;
+                if let Some(exchange) = self.exchanges.get_mut(&id) {
+                    exchange.token = self.token;
+                    self.effects.push(Effect::Ask(id, exchange.call.key.clone(), request));
+                }
+            } else if let Some(next) = self.exchanges.get_mut(&id).map(|exchange| exchange.withdraw(now)) {
+                self.follow(id, next, now, 0.0);
+            }
+        }
+    }
+
+    fn may_ask(&self, id: ExchangeId, now: Timestamp) -> bool {
+        let Some(exchange) = self.exchanges.get(&id) else { return false };
+        let waited = exchange.intended().and_then(|at| Duration::try_from(now.duration_since(at)).ok());
+        let others = self.owed().saturating_sub(exchange.owes());
+        let first = exchange.spent.requests == 0;
+        !self.closed
+            && exchange.look == self.look
+            && waited.is_none_or(|waited| waited <= self.settings.patience || !first)
+            && (exchange.asked
+                || first && self.engine.gate().opens(now).is_none()
+                || !first && self.engine.permits_another(exchange.call.work, now, others))
+    }
+
+    /// An exchange is over, unless its token was refused: then it is first asked whether there is another one.
+    fn end(&mut self, id: ExchangeId, end: End, now: Timestamp, jitter: f64) {
+        let Some(exchange) = self.exchanges.get(&id) else { return };
+        if matches!(end.ending, Ending::Denied { .. }) && exchange.token == self.token {
+            if self.refused.is_empty() {
+                self.effects.push(Effect::ReadToken);
+            }
+            self.refused.push((id, end));
+            return;
+        }
+        self.finish(id, end, now, jitter);
+    }
+
+    fn finish(&mut self, id: ExchangeId, end: End, now: Timestamp, jitter: f64) {
+        let Some(mut exchange) = self.exchanges.remove(&id) else { return };
+        if let (Ending::Withdrawn, Some(read)) = (&end.ending, exchange.take_read()) {
+            self.read.retain(|_, read| read.is_fresh(now));
+            self.read.insert(exchange.call.key.clone(), read);
+        }
+        for text in &end.warnings {
+            let (key, place, text) = (exchange.call.key.clone(), exchange.call.place.clone(), text.clone());
+            self.effects.push(Effect::Tell(Told::Warning { key, place, text }));
+        }
+        let ending = self.judge(&exchange, end, now);
+        let Exchange { call, spent, .. } = exchange;
+        let quiet = self.engine.gate().is_unreachable() && is_outage(&ending);
+        self.engine.finish(&call.key, ending.clone(), now, jitter);
+        let quiet = quiet || (self.engine.gate().is_unreachable() && is_outage(&ending));
+        if !quiet {
+            self.effects.push(Effect::Tell(Told::Call { call: call.clone(), ending: ending.clone() }));
+        }
+        self.keep(now);
+        self.tell_period(now);
+        self.effects.push(Effect::Ended(Finished { key: call.key, work: call.work, ending, spent }));
+    }
+
+    /// What the end of an exchange means, in the light of the calls of others.
+    fn judge(&mut self, exchange: &Exchange, end: End, now: Timestamp) -> Ending {
+        let End { ending, forbidden, showed, .. } = end;
+        let Exchange { call, token, .. } = exchange;
+        let ending = self.judge_update_call(&call.key, ending, showed, now);
+        match ending {
+            // The next attempt has the newer token.
+            Ending::Denied { .. } if *token != self.token => Ending::Withdrawn,
+            // To look for drift is no reason to stop everything else; and where the token is good for others, this
+            // service alone is closed to it.
+            Ending::Denied { error } if forbidden && (call.work == Work::Watch || self.accepted == Some(*token)) => {
+                if call.work != Work::Watch {
+                    let (key, error) = (call.key.clone(), error.clone());
+                    self.effects.push(Effect::Tell(Told::Forbidden { key, error }));
+                }
+                Ending::Rejected { error, delivery: Delivery::Excluded }
+            }
+            Ending::Denied { .. } => {
+                self.forbidden = if forbidden { self.forbidden + 1 } else { FORBIDDEN_AT_MOST };
+                ending
+            }
+            Ending::Accepted { .. } | Ending::Adopted | Ending::Read(_) => {
+                (self.accepted, self.forbidden) = (Some(*token), 0);
+                ending
+            }
+            ending => ending,
+        }
+    }
+
+    /// What it showed of the calls that carry updates.
+    fn judge_update_call(&mut self, key: &ServiceKey, ending: Ending, showed: Showed, now: Timestamp) -> Ending {
+        let again =
+            |error, wait| Ending::Transient { error, delivery: Delivery::Excluded, wait, scope: Scope::Service };
+        match showed {
+            Showed::Nothing => ending,
+            Showed::PostAccepted => {
+                self.updates.accepted();
+                ending
+            }
+            Showed::PostUnserved(reason) => match self.updates.refused(key, &reason, now) {
+                Verdict::Turn(first) => {
+                    self.engine.retry(&first, now);
+                    self.effects.push(Effect::KeepTurned(self.updates.turned().cloned()));
+                    self.effects.push(Effect::Tell(Told::Turned { reason: reason.clone() }));
+                    again(reason, Duration::ZERO)
+                }
+                Verdict::Wait(wait) => again(reason, wait),
+                Verdict::Refused => ending,
+            },
+            Showed::PatchForbidden => {
+                if self.updates.patch_was_forbidden(now) {
+                    self.effects.push(Effect::KeepTurned(None));
+                    self.effects.push(Effect::Tell(Told::TurnUndone));
+                }
+                ending
+            }
+        }
+    }
+
+    /// Takes in what an answer said of the rate limit. Its window ends by when the answer came, not by when that was
+    /// recorded.
+    fn note_quota(&mut self, reply: &Result<Reply, Refusal>, heard: &Heard) {
+        match heard.quota {
+            Some(quota) => {
+                let window = Window::new(quota.limit, quota.remaining, quota.resets_in, heard.at);
+                self.engine.note_quota(window, heard.at);
+            }
+            // What never left was not counted by anybody.
+            None if reply.as_ref().is_err_and(|refusal| refusal.delivery == crate::northflank::Delivery::Unsent) => {}
+            None => self.engine.count_request(heard.at),
+        }
+        let window = self.engine.quota().window();
+        if let Some(window) = window.filter(|window| self.kept_quota != Some(*window)) {
+            self.kept_quota = Some(window);
+            self.effects.push(Effect::KeepQuota(window));
+        }
+    }
+
+    /// Tells what happened in the engine, and keeps what must outlive the process.
+    fn keep(&mut self, now: Timestamp) {
+        for event in self.engine.take_events() {
+            // `status` and `why` go by the ledger, and nothing else may be written soon.
+            let waits = matches!(event, Event::ReadsWait { .. });
+            let window = self.engine.quota().window().filter(|_| waits);
+            self.effects.extend(window.map(Effect::ShowQuota));
+            self.effects.push(Effect::Tell(Told::Engine(event)));
+        }
+        let Some(pause) = self.engine.gate().limited(now) else { return };
+        if self.kept_pause.is_none_or(|kept| pause.until.duration_since(kept) >= SAME_WINDOW) {
+            self.kept_pause = Some(pause.until);
+            let pause = Pause { until: pause.until, reason: pause.reason.clone(), set_at: now };
+            self.effects.push(Effect::KeepPause(pause));
+        }
+    }
+
+    fn tell_deprecation(&mut self, said: Option<Deprecation>) {
+        let Some(said) = said else { return };
+        if self.told_deprecation != Some(said) {
+            self.effects.push(Effect::Tell(Told::Deprecated(said)));
+            self.told_deprecation = Some(said);
+        }
+    }
+
+    /// Tells how often each service is read for drift, when that is first known; `/status` has it from then on.
+    fn tell_period(&mut self, now: Timestamp) {
+        if self.told_period || self.engine.quota().window().is_none() {
+            return;
+        }
+        if let Some(period) = self.engine.watch_period(now) {
+            self.effects.push(Effect::Tell(Told::WatchPeriod(period)));
+            self.told_period = true;
+        }
+    }
+
+    /// Whether all calls wait because the token is refused, and nothing can show otherwise.
+    #[must_use]
+    pub fn is_denied(&self) -> bool {
+        matches!(self.engine.gate().blocked(), Some((Block::Denied, _))) && self.engine.in_flight() == 0
+    }
+}
+
+/// Whether an ending only says that the API cannot be reached.
+fn is_outage(ending: &Ending) -> bool {
+    matches!(ending, Ending::Transient { scope: Scope::Api | Scope::Network, .. })
+}

@@ -1,0 +1,37 @@
+//! What was sent, when, why, from where, and how it ended; from the ledger alone.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::{Attempt, Holding};
+use crate::ledger::{ReadError, Reader};
+use crate::model::ServiceKey;
+
+/// The calls for one service or for all, and the JSON of them.
+#[derive(Debug, Serialize)]
+pub(crate) struct History {
+    /// Nothing for all services.
+    pub(crate) service: Option<ServiceKey>,
+    /// Newest first.
+    pub(crate) calls: Vec<Attempt>,
+    /// Who has the ledger open.
+    pub(crate) holder: Option<Holding>,
+    /// When the ledger was written last, where no daemon runs.
+    pub(crate) as_of: Option<Timestamp>,
+}
+
+impl History {
+    /// The newest `limit` calls; nothing where there is no ledger.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub(crate) fn read(ledger: Option<&Reader>, service: Option<ServiceKey>, limit: u32) -> Result<Self, ReadError> {
+        let holder = Holding::of(ledger)?;
+        let Some(ledger) = ledger else { return Ok(Self { service, calls: Vec::new(), holder, as_of: None }) };
+        let entries = ledger.history(service.as_ref(), limit)?;
+        let calls: Vec<Attempt> = entries.into_iter().map(|entry| Attempt::new(entry, holder.is_some())).collect();
+        let newest = calls.first().map(|call| call.ended.unwrap_or(call.began));
+        let written = ledger.states()?.map(|states| states.at);
+        Ok(Self { service, calls, holder, as_of: newest.max(written).filter(|_| holder.is_none()) })
+    }
+}

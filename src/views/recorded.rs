@@ -1,0 +1,149 @@
+//! What the ledger knows of all services: what a daemon or a pass decided, what live showed, and what the rate limit leaves.
+
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::{Drift, Paused, Quota};
+use crate::engine::Unsettled;
+use crate::ledger::{AppliedMark, Decider, Halt, ReadError, Reader, Sighting, StateRecord, States, Turned};
+use crate::model::{Known, ServiceKey, ServiceState};
+
+/// A truenorth that has the ledger open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Holding {
+    /// Its pid, where it could be read.
+    pub(crate) pid: Option<u32>,
+    /// Whether it can write the ledger.
+    pub(crate) writes: bool,
+}
+
+impl Holding {
+    pub(crate) fn of(reader: Option<&Reader>) -> Result<Option<Self>, ReadError> {
+        let holder = match reader {
+            Some(reader) => reader.holder()?,
+            None => None,
+        };
+        Ok(holder.map(|holder| Self { pid: holder.pid, writes: holder.writes }))
+    }
+}
+
+/// What the ledger knows of all services.
+#[derive(Debug)]
+pub(crate) struct Recorded {
+    pub(super) now: Timestamp,
+    /// Who has it open.
+    pub(crate) holder: Option<Holding>,
+    /// When each service was applied last.
+    pub(super) marks: HashMap<ServiceKey, AppliedMark>,
+    pub(super) states: Option<States>,
+    sightings: HashMap<ServiceKey, Sighting>,
+    /// What all calls wait for.
+    pub(super) halt: Option<Halt>,
+    /// What the rate limit leaves, by the newest answer that was kept.
+    pub(super) quota: Option<Quota>,
+    /// Since when updates go out as PATCH, and why.
+    pub(super) turned: Option<Turned>,
+    /// Requests that may still take effect.
+    unsettled: Vec<(ServiceKey, Unsettled)>,
+    /// Services for which a call was begun that has no end yet.
+    pub(super) open: Vec<ServiceKey>,
+}
+
+impl Recorded {
+    /// # Errors
+    /// The ledger cannot be read.
+    pub(crate) fn read(ledger: Option<&Reader>, now: Timestamp) -> Result<Self, ReadError> {
+        let mut recorded = Self {
+            now,
+            holder: Holding::of(ledger)?,
+            marks: HashMap::new(),
+            states: None,
+            sightings: HashMap::new(),
+            halt: None,
+            quota: None,
+            turned: None,
+            unsettled: Vec::new(),
+            open: Vec::new(),
+        };
+        let Some(ledger) = ledger else { return Ok(recorded) };
+        recorded.marks = ledger.marks()?;
+        recorded.states = ledger.states()?;
+        recorded.sightings = ledger.sightings()?;
+        recorded.turned = ledger.turned()?;
+        recorded.unsettled = ledger.unsettled()?.into_iter().filter(|(_, unsettled)| unsettled.until > now).collect();
+        recorded.open = ledger.open_calls()?;
+        recorded.halt = match recorded.decider().and_then(|decider| decider.halt.clone()) {
+            // A limit ends by itself, anything else by a call that goes well.
+            Some(halt) if halt.state != ServiceState::RateLimited || halt.until > now => Some(halt),
+            // Of a pause that was kept over a restart the next process knows too.
+            Some(_) | None => ledger.pause()?.filter(|pause| pause.until > now).map(|pause| Halt {
+                state: ServiceState::RateLimited,
+                until: pause.until,
+                reason: pause.reason,
+            }),
+        };
+        recorded.quota = ledger.quota()?.filter(|window| window.resets_at > now).map(|window| {
+            let reserve = recorded.decider().map_or(0, |decider| window.reserve(decider.reserve_percent));
+            let resets_at = Some(window.resets_at);
+            Quota { limit: window.limit, remaining: window.remaining, resets_at, reserve, reads_wait_until: None }
+        });
+        if let Some(quota) = &mut recorded.quota {
+            quota.reads_wait_until = quota.resets_at.filter(|_| quota.remaining <= quota.reserve && quota.reserve > 0);
+        }
+        Ok(recorded)
+    }
+
+    /// By what the states were decided that the ledger has; nothing where it has none.
+    pub(crate) fn decider(&self) -> Option<&Decider> {
+        self.states.as_ref().map(|states| &states.decider)
+    }
+
+    /// When the states were written last, where nobody runs who would write newer ones.
+    pub(crate) fn as_of(&self) -> Option<Timestamp> {
+        self.states.as_ref().map(|states| states.at).filter(|_| self.holder.is_none())
+    }
+
+    /// The state of a service as it was decided last.
+    pub(super) fn state(&self, key: &ServiceKey) -> Option<&StateRecord> {
+        self.states.as_ref()?.of.get(key)
+    }
+
+    /// What all calls wait for: a rate limit holds for the next process too, anything else for who runs.
+    pub(super) fn paused(&self) -> Option<Paused> {
+        let runs = self.holder.is_some();
+        let halt = self.halt.as_ref().filter(|halt| runs || halt.state == ServiceState::RateLimited)?;
+        Paused::of(halt.state, halt.until, &halt.reason)
+    }
+
+    /// Whether somebody runs who makes a call for a service.
+    pub(super) fn is_called(&self, key: &ServiceKey) -> bool {
+        self.holder.is_some() && self.open.contains(key)
+    }
+
+    /// Until when requests for a service may still take effect whose end is not known.
+    pub(super) fn unsettled(&self, key: &ServiceKey) -> impl Iterator<Item = &Unsettled> {
+        self.unsettled.iter().filter(move |(of, _)| of == key).map(|(_, unsettled)| unsettled)
+    }
+
+    /// How live compares with what was applied.
+    pub(super) fn drift(
+        &self,
+        key: &ServiceKey,
+        known: Option<&Known>,
+        left_alone_until: Option<Timestamp>,
+    ) -> Option<Drift> {
+        let sighting = self.sightings.get(key);
+        let error = sighting.and_then(|sighting| sighting.failure.as_deref());
+        let seen = sighting.and_then(|sighting| sighting.seen.as_ref());
+        let drift = Drift::of(known, seen, error, left_alone_until)?;
+        // The ledger has the time of the newest read, also of one that failed.
+        Some(Drift { read_at: drift.read_at.filter(|_| error.is_none()), ..drift })
+    }
+
+    /// When the newest read failed, if it did.
+    pub(super) fn failed_at(&self, key: &ServiceKey) -> Option<Timestamp> {
+        self.sightings.get(key).filter(|sighting| sighting.failure.is_some()).map(|sighting| sighting.at)
+    }
+}

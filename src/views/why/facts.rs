@@ -1,0 +1,143 @@
+//! What is known of one service, gathered from one look at the folder and the ledger.
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::super::state::Finding;
+use super::super::{Attempt, Drift, Holding, Observed, Recorded};
+use crate::ledger::{AppliedRecord, HistoryEntry, ReadError, Reader, Turned};
+use crate::manifest::Problem;
+use crate::model::{Desired, Digest, DriftMode, Known, Place, ServiceKey, ServiceState};
+use crate::plan::{self, Change, Rules, Step, Suspension};
+use crate::text::command::Commands;
+
+/// How far back it is looked for what was accepted before the last call: all that the ledger keeps of a service.
+const LOOKED_BACK: u32 = 256;
+
+/// What is known of one service.
+#[derive(Debug)]
+pub(crate) struct Facts {
+    pub(crate) now: Timestamp,
+    pub(crate) service: ServiceKey,
+    /// The snapshot that the folder has.
+    pub(crate) revision: String,
+    /// Nothing where no valid manifest names it.
+    pub(crate) desired: Option<Wanted>,
+    /// What was accepted last.
+    pub(crate) applied: Option<AppliedRecord>,
+    pub(crate) in_doubt: bool,
+    /// How live compares with what was applied, where it was read since.
+    pub(crate) drift: Option<Drift>,
+    /// When the newest read for drift failed, if it did.
+    pub(crate) unread_at: Option<Timestamp>,
+    /// What the desired content changes against what was accepted last.
+    pub(crate) changes: Vec<Change>,
+    pub(crate) last: Option<Last>,
+    /// What a pass would do; nothing where a problem hides that.
+    pub(crate) step: Option<Step>,
+    /// In which state it is.
+    pub(crate) found: Finding,
+    /// By which rules that was decided; nothing where nobody decided yet.
+    pub(crate) rules: Option<Rules>,
+    /// Until when a request may still take effect whose end is not known.
+    pub(crate) unsettled_until: Option<Timestamp>,
+    /// Since when updates go out as PATCH, and why.
+    pub(crate) turned: Option<Turned>,
+    pub(crate) holder: Option<Holding>,
+    /// When the state was decided, where nobody runs who would decide it anew.
+    pub(crate) as_of: Option<Timestamp>,
+    /// What keeps its manifest from being read.
+    pub(crate) problems: Vec<Problem>,
+}
+
+/// What its manifest says.
+#[derive(Debug)]
+pub(crate) struct Wanted {
+    pub(crate) place: Place,
+    pub(crate) digest: Digest,
+    /// What its manifest says of its suspension, while that holds.
+    pub(crate) suspension: Option<Suspension>,
+    /// What its manifest says becomes of drift, where it says that.
+    pub(crate) drift: Option<DriftMode>,
+}
+
+/// The newest entry of its history.
+#[derive(Debug)]
+pub(crate) struct Last {
+    pub(crate) call: Attempt,
+    /// What it was to change, against what had been accepted before it.
+    pub(crate) changes: Vec<Change>,
+}
+
+impl Facts {
+    pub(crate) fn gather(
+        service: ServiceKey,
+        observed: Observed<'_>,
+        ledger: Option<&Reader>,
+        commands: Commands,
+        now: Timestamp,
+    ) -> Result<Self, ReadError> {
+        let recorded = Recorded::read(ledger, now)?;
+        let (applied, history) = match ledger {
+            Some(ledger) => (ledger.applied(&service)?, ledger.history(Some(&service), LOOKED_BACK)?),
+            None => (None, Vec::new()),
+        };
+        let snapshot = observed.snapshot;
+        let desired = snapshot.desired.get(&service);
+        let known = observed.known.get(&service);
+        let step = observed.steps.get(&service).copied();
+        let found = Finding::of(&service, observed, &recorded);
+        let left_alone_until = found.until.filter(|_| found.state == ServiceState::Flapping);
+        let last_file = applied.as_ref().map(|applied| &*applied.place.file);
+        let problems = match desired {
+            // Problems beside a valid manifest are those of others.
+            Some(_) => Vec::new(),
+            None => snapshot.problems_of(&service, last_file).cloned().collect(),
+        };
+        Ok(Self {
+            now,
+            revision: snapshot.revision.to_string(),
+            desired: desired.map(|desired| wanted(desired, found.state)),
+            in_doubt: known.is_some_and(|known| matches!(known, Known::InDoubt)),
+            drift: recorded.drift(&service, known, left_alone_until),
+            unread_at: recorded.failed_at(&service),
+            changes: desired.map(|desired| to_send(applied.as_ref(), desired, commands)).unwrap_or_default(),
+            last: last(history, recorded.holder.is_some(), commands),
+            applied,
+            step,
+            found,
+            rules: recorded.decider().map(|decider| decider.rules),
+            unsettled_until: recorded.unsettled(&service).map(|unsettled| unsettled.until).max(),
+            as_of: recorded.as_of(),
+            holder: recorded.holder,
+            turned: recorded.turned,
+            problems,
+            service,
+        })
+    }
+}
+
+fn wanted(desired: &Desired, state: ServiceState) -> Wanted {
+    let suspension = Suspension::of(desired).filter(|_| state == ServiceState::Suspended);
+    Wanted { place: desired.place.clone(), digest: desired.digest, suspension, drift: desired.policy.drift }
+}
+
+fn to_send(applied: Option<&AppliedRecord>, desired: &Desired, commands: Commands) -> Vec<Change> {
+    plan::changes(applied.and_then(|applied| body(applied.spec.as_deref())).as_ref(), &desired.update, commands)
+}
+
+fn last(history: Vec<HistoryEntry>, held: bool, commands: Commands) -> Option<Last> {
+    let mut entries = history.into_iter();
+    let newest = entries.next()?;
+    let sent = body(newest.spec.as_deref());
+    let before = entries
+        .find(|entry| Attempt::new(entry.clone(), held).outcome.is_good())
+        .and_then(|entry| body(entry.spec.as_deref()));
+    let changes = sent.map(|sent| plan::changes_between(before.as_ref(), &sent, commands)).unwrap_or_default();
+    Some(Last { call: Attempt::new(newest, held), changes })
+}
+
+/// A body as the ledger keeps it. One that cannot be read is treated as none.
+fn body(spec: Option<&str>) -> Option<Value> {
+    serde_json::from_str(spec?).ok()
+}

@@ -1,0 +1,125 @@
+//! Why a service is as it is, from the ledger and the folder.
+//!
+//! `facts` gathers what is known, `answer` words what follows from it (pure); [`Explanation`] is the JSON of both.
+
+mod answer;
+mod facts;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::{Attempt, Drift, Holding};
+use crate::manifest::Problem;
+use crate::model::{Cause, Digest, Place, ServiceKey, ServiceState};
+use crate::plan::{Change, Outcome, Step, Suspension};
+
+use answer::{NotSent, Waiting};
+pub(crate) use answer::{next, not_sent, sentence, suspension, waits_for};
+pub(crate) use facts::Facts;
+
+/// How to send updates as POST again.
+pub(crate) const UNDO: &str =
+    "--update-call post sends updates as POST again; they also do after a day, and after an upgrade";
+
+/// The JSON of `why`.
+#[derive(Debug, Serialize)]
+pub(crate) struct Explanation<'a> {
+    service: &'a ServiceKey,
+    state: ServiceState,
+    /// The answer in a sentence.
+    explanation: String,
+    /// What happens now.
+    next: String,
+    /// What a pass would do: read-live, update, unchanged, suspended, orphaned; nothing where a problem hides that.
+    step: Option<Outcome>,
+    cause: Option<Cause>,
+    /// The snapshot that the folder has now.
+    revision: &'a str,
+    manifest: Option<&'a Place>,
+    desired: Option<Digest>,
+    /// What was accepted last.
+    applied: Option<AppliedPart<'a>>,
+    /// Whether a later call may have been accepted without anybody knowing.
+    in_doubt: bool,
+    /// Until when a request may still take effect whose end is not known.
+    may_take_effect_until: Option<Timestamp>,
+    last_call: Option<LastCall<'a>>,
+    /// What would be sent, against what was accepted last.
+    changes: &'a [Change],
+    waits_for: Option<Waiting>,
+    not_sent: Option<NotSent>,
+    suspension: Option<&'a Suspension>,
+    /// How live compares with what was applied, where it was read since.
+    drift: Option<&'a Drift>,
+    /// Since when updates go out as PATCH, where they do.
+    sent_as_patch: Option<SentAsPatch<'a>>,
+    problems: &'a [Problem],
+    holder: Option<Holding>,
+    /// When the state was decided, where no daemon runs that would decide it anew.
+    as_of: Option<Timestamp>,
+}
+
+#[derive(Debug, Serialize)]
+struct AppliedPart<'a> {
+    digest: Digest,
+    revision: &'a str,
+    manifest: &'a Place,
+    cause: &'a str,
+    at: Timestamp,
+}
+
+#[derive(Debug, Serialize)]
+struct LastCall<'a> {
+    #[serde(flatten)]
+    call: &'a Attempt,
+    /// What it was to change, against what had been accepted before.
+    changes: &'a [Change],
+}
+
+#[derive(Debug, Serialize)]
+struct SentAsPatch<'a> {
+    since: Timestamp,
+    /// What the API said to POST.
+    reason: &'a str,
+    hint: &'static str,
+}
+
+impl<'a> Explanation<'a> {
+    pub(crate) fn of(facts: &'a Facts) -> Self {
+        let desired = facts.desired.as_ref();
+        Self {
+            service: &facts.service,
+            state: facts.found.state,
+            explanation: sentence(facts),
+            next: next(facts),
+            step: facts.step.map(Outcome::from),
+            cause: facts.step.and_then(Step::cause),
+            revision: &facts.revision,
+            manifest: desired.map(|desired| &desired.place),
+            desired: desired.map(|desired| desired.digest),
+            applied: facts.applied.as_ref().map(|applied| AppliedPart {
+                digest: applied.digest,
+                revision: &applied.revision,
+                manifest: &applied.place,
+                cause: &applied.cause,
+                at: applied.at,
+            }),
+            in_doubt: facts.in_doubt,
+            may_take_effect_until: facts.unsettled_until,
+            last_call: facts.last.as_ref().map(|last| LastCall { call: &last.call, changes: &last.changes }),
+            changes: &facts.changes,
+            waits_for: waits_for(facts),
+            not_sent: not_sent(facts),
+            suspension: desired.and_then(|desired| desired.suspension.as_ref()),
+            drift: facts.drift.as_ref(),
+            sent_as_patch: facts.turned.as_ref().map(|turned| SentAsPatch {
+                since: turned.at,
+                reason: &turned.reason,
+                hint: UNDO,
+            }),
+            problems: &facts.problems,
+            holder: facts.holder,
+            as_of: facts.as_of,
+        }
+    }
+}
