@@ -13,7 +13,7 @@ use crate::api::{Grounds, Token};
 use crate::clock::{Moment, Skew};
 use crate::content::{Name, Shown, Sight, Version};
 use crate::disk::Disk;
-use crate::folder::{Snapshot, Wanted};
+use crate::folder::{Snapshot, Suspension, Wanted};
 use crate::gate::{Gate, Showed, leaves_doubt};
 use crate::record::{CORRECTIONS, HOUR};
 
@@ -85,6 +85,8 @@ struct Compared {
 #[derive(Clone, Debug, Default)]
 struct Service {
     wanted: Option<Wanted>,
+    /// The suspension that held at the last turn.
+    suspended: Option<Suspension>,
     tries: Option<Tries>,
     flight: Option<Flight>,
     compared: Option<Compared>,
@@ -291,8 +293,15 @@ impl Checks {
     }
 
     /// What is no longer due loses what was tried of it.
-    pub(crate) fn take_stock<W: Copy>(&mut self, disk: &Disk<W>, now: Moment, wall: Timestamp) {
+    /// Returns how many suspensions ended by time alone since the last turn.
+    pub(crate) fn take_stock<W: Copy>(&mut self, disk: &Disk<W>, now: Moment, wall: Timestamp) -> u64 {
+        let mut ended = 0;
         for number in 0..self.services.len() {
+            let service = &mut self.services[number];
+            let suspended = service.wanted.filter(|wanted| wanted.is_suspended(wall)).map(|wanted| wanted.suspend);
+            let still_asked = service.wanted.is_some_and(|wanted| service.suspended == Some(wanted.suspend));
+            ended += u64::from(still_asked && suspended.is_none());
+            service.suspended = suspended;
             let service = &self.services[number];
             // Whether a part that is missing is still due is decided by another rule.
             let wanted = service.wanted.filter(|wanted| !wanted.is_suspended(wall)).map(|wanted| wanted.version);
@@ -303,6 +312,7 @@ impl Checks {
                 self.services[number].tries = None;
             }
         }
+        ended
     }
 
     /// Whether a call is due for a service for certain.

@@ -208,7 +208,8 @@ impl Simulation {
             return Ok(());
         }
         let clock = process.skew.timestamp(now);
-        process.checks.take_stock(&self.disk, now, wall);
+        let ended = process.checks.take_stock(&self.disk, now, wall);
+        *self.tally.entry("suspensions ended").or_default() += ended;
         process.machine.set_wall_clock(wall, clock);
         process.machine.turn(clock);
         self.carry_out()?;
