@@ -203,7 +203,7 @@ pub(super) struct ShowArgs {
     /// Show commands whole: where stdout is a terminal, or always, as when it goes to a file
     ///
     /// Without this only the harmless words of a command are shown, since people write passwords into commands: option
-    /// names, paths, short numbers, plain words that are no option's value. [hidden] stands for the others, [changed] for
+    /// names, paths, short numbers, plain words that are no option's value. `[hidden]` stands for the others, `[changed]` for
     /// one that is to change.
     #[arg(
         long,
@@ -340,9 +340,15 @@ pub(super) struct ApiArgs {
 /// Where the API is, and what opens it.
 #[derive(Args, Debug)]
 pub(super) struct ConnectArgs {
-    /// Where the API is: https, or http on loopback only [default: https://api.northflank.com]
+    /// Where the API is.
     // Its value stays out of the help text: a URL that is refused may be one with a password.
-    #[arg(long, value_name = "URL", env = "NORTHFLANK_API_URL", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "NORTHFLANK_API_URL",
+        hide_env_values = true,
+        help = "Where the API is: https, or http on loopback only [default: https://api.northflank.com]"
+    )]
     pub(super) api_url: Option<String>,
     /// File that holds the API token; read again on SIGHUP, and when the API refuses the token
     #[arg(long, value_name = "FILE", env = "TRUENORTH_TOKEN_FILE")]

@@ -88,7 +88,7 @@ pub struct Parsed {
     pub problems: Vec<Problem>,
     /// How many problems were found beyond those.
     pub(crate) more: usize,
-    /// Warnings, in their order, the first [`MAX_WARNINGS`] of them.
+    /// Warnings, in their order, the first `MAX_WARNINGS` of them.
     pub warnings: Vec<Warning>,
     /// Services that documents with problems name, where that much could be read.
     pub claimed: Vec<ServiceKey>,
