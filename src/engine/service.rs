@@ -552,9 +552,9 @@ impl Service {
     }
 
     /// Whether it is to be read once because of what was accepted. A daemon reads it in its turn, only sooner; a pass
-    /// reads what can be accepted in part.
+    /// reads what can be accepted in part. One whose read failed waits for its turn among the others.
     fn is_to_be_checked(&self, context: Context) -> bool {
-        let Some(desired) = &self.desired else { return false };
+        let Some(desired) = self.desired.as_ref().filter(|_| self.unread.is_none()) else { return false };
         match self.effect {
             Effect::Unread { bare: true } => true,
             Effect::Unread { bare: false } | Effect::Completed if context.in_turn => {

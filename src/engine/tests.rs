@@ -986,3 +986,24 @@ fn a_pass_checks_updates_of_several_parts_at_its_end_and_no_others() {
     engine.finish(&key("a"), same(), at(1), JITTER);
     assert!(engine.is_settled() && engine.next_call(at(1), 0).is_none());
 }
+
+#[test]
+fn a_check_whose_read_fails_ends_a_pass_and_waits_for_its_turn_in_a_daemon() {
+    let rules = Rules { adopt: Adopt::ReadFirst, drift: DriftMode::Report };
+    for ending in [transient(Delivery::Excluded), rejected()] {
+        let pass = Pace { watch_period: None, check_after: Duration::ZERO, reserve_percent: 0, ..Pace::default() };
+        for (pace, read_again) in [(pass, false), (Pace::default(), true)] {
+            let mut engine = Engine::new(pace, rules, [applied("a", "0")]);
+            engine.note_quota(Window { limit: 1000, remaining: 900, resets_at: at(3600) }, at(0));
+            engine.observe([(key("a"), with_command("a", "run"))].into(), at(0));
+            assert_eq!(calls(&mut engine, at(0)), ["a"]);
+            engine.finish(&key("a"), accepted(), at(0), JITTER);
+            let checked = at(0) + pace.check_after;
+            assert_eq!(calls(&mut engine, checked), ["a"], "one part of it may not be in effect");
+            engine.finish(&key("a"), ending.clone(), checked, JITTER);
+            assert!(engine.standing(&key("a"), checked).unwrap().unread.is_some());
+            assert!(calls(&mut engine, checked + pace.check_after).is_empty(), "not read again at once");
+            assert_eq!(engine.next_wake(checked), read_again.then(|| checked + pace.watch_period.unwrap()));
+        }
+    }
+}
