@@ -88,7 +88,10 @@ impl Quota {
         }
         self.source = Source::Counted;
         let whole = Window { limit: self.assumed, remaining: self.assumed, resets_at: later(now, WINDOW) };
-        let window = self.window.filter(|window| window.resets_at > now).unwrap_or(whole);
+        let window = self.window.filter(|window| window.resets_at > now).unwrap_or_else(|| {
+            self.watched = 0;
+            whole
+        });
         self.window = Some(Window { remaining: window.remaining.saturating_sub(1), ..window });
     }
 
@@ -217,6 +220,20 @@ mod tests {
         quota.count_one(at(10));
         assert_eq!(quota.left(at(10)), Some(900), "an answer without it in between");
         assert_eq!(self::quota(5, 1, 60).reserve(), 0, "a few calls are for all");
+    }
+
+    #[test]
+    fn what_was_read_in_one_assumed_window_does_not_slow_the_next() {
+        let mut quota = Quota::new(10, 1000);
+        quota.count_one(at(0));
+        let fresh = quota.watch_interval(at(0));
+        for _ in 0..400 {
+            quota.watch();
+            quota.count_one(at(1));
+        }
+        assert!(quota.watch_interval(at(1)) > fresh * 2);
+        quota.count_one(at(3600));
+        assert_eq!(quota.watch_interval(at(3600)), fresh);
     }
 
     #[test]
