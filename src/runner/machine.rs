@@ -397,7 +397,7 @@ impl Machine {
         let first = exchange.spent.requests == 0;
         !self.closed
             && exchange.look == self.look
-            && waited.is_none_or(|waited| waited <= self.settings.patience || !first)
+            && waited.is_none_or(|waited| waited <= self.settings.patience)
             && (exchange.asked
                 || first && self.engine.gate().opens(now).is_none()
                 || !first && self.engine.permits_another(exchange.call.work, now, others))
