@@ -350,12 +350,18 @@ pub(super) struct ConnectArgs {
         help = "Where the API is: https, or http on loopback only [default: https://api.northflank.com]"
     )]
     pub(super) api_url: Option<String>,
-    /// File that holds the API token; read again on SIGHUP, and when the API refuses the token
-    #[arg(long, value_name = "FILE", env = "TRUENORTH_TOKEN_FILE")]
-    pub(super) token_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) token: TokenArgs,
     /// Time for one API call, from connecting to the end of its answer
     #[arg(long, value_name = "DURATION", env = "TRUENORTH_REQUEST_TIMEOUT", default_value = "30s", value_parser = request_timeout)]
     pub(super) request_timeout: Duration,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct TokenArgs {
+    /// File that holds the API token; read again on SIGHUP, and when the API refuses the token
+    #[arg(long, value_name = "FILE", env = "TRUENORTH_TOKEN_FILE")]
+    pub(super) token_file: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]
@@ -445,6 +451,8 @@ pub(super) struct WhyArgs {
 pub(super) struct ValidateArgs {
     #[command(flatten)]
     pub(super) folder: FolderArgs,
+    #[command(flatten)]
+    pub(super) token: TokenArgs,
     #[command(flatten)]
     pub(super) show: ShowArgs,
     /// What to print on stdout

@@ -78,7 +78,7 @@ struct Failure {
 }
 
 /// Runs a command to its end on a runtime of its own. A look at the folder that waits for git's lock is not waited for.
-fn on_runtime(command: impl Future<Output = anyhow::Result<Exit>>) -> anyhow::Result<Exit> {
+fn on_runtime<T>(command: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
     let ended = runtime.block_on(command);
@@ -127,7 +127,6 @@ fn read_error(error: crate::ledger::ReadError) -> anyhow::Error {
 /// A pass that cannot begin.
 fn observe_error(error: crate::daemon::ObserveError) -> anyhow::Error {
     match error {
-        crate::daemon::ObserveError::Open(error) => ledger_error(&error),
         crate::daemon::ObserveError::Folder(error) => unreadable(&error),
         crate::daemon::ObserveError::Ledger(error) => read_error(error),
     }

@@ -15,19 +15,22 @@ use crate::plan::{Outcome, Report};
 
 pub(super) fn run(args: &PlanArgs) -> anyhow::Result<Exit> {
     let commands = args.show.commands();
+    let rules = args.rules.rules();
     let state_dir = settings::state_dir(&args.state, &settings::environment)?;
-    let mut folder = args.folder.folder();
-    let mut observation = daemon::observe(&mut folder, &state_dir, &args.rules.rules()).map_err(observe_error)?;
-    observation.commands = commands;
     let ledger = Reader::open(&state_dir).map_err(|error| ledger_error(&error))?;
     let place = place(args, ledger.as_ref(), &state_dir)?;
+    let is_secret = settings::finds_token(&args.api.token, &settings::environment);
+    let mut folder = args.folder.folder();
+    let observed = daemon::observe_with(&mut folder, ledger.as_ref(), &rules, &is_secret);
+    let mut observation = observed.map_err(observe_error)?;
+    observation.commands = commands;
     let mut report = if args.live {
-        live(args, observation, place)?
+        super::on_runtime(live(args, observation, place))?
     } else {
         let quota = ledger.map(|ledger| ledger.quota()).transpose().map_err(read_error)?.flatten();
         daemon::plan(observation, place, quota, Timestamp::now())
     };
-    report.warnings = folder.warnings();
+    report.warnings = folder.warnings(&is_secret);
     print::report(&report, folder.path(), args.output, commands)?;
     let pending = report.count(Outcome::Update) + report.count(Outcome::ReadLive);
     let drifted = report.services.iter().any(|service| !service.drift.is_empty());
@@ -55,16 +58,12 @@ fn place(args: &PlanArgs, ledger: Option<&Reader>, state_dir: &Path) -> anyhow::
 }
 
 /// Reads what runs.
-fn live(args: &PlanArgs, observation: Observation, place: ApiPlace) -> anyhow::Result<Report> {
-    let (concurrency, rules) = (usize::from(args.concurrency), args.rules.rules());
-    let mut report = None;
-    super::on_runtime(async {
-        let client = settings::client(&args.api, &settings::environment)?;
-        let line = ReadsLine::new();
-        let shown = |read, all| line.show(read, all);
-        report = Some(daemon::plan_live(observation, place, &client, concurrency, &rules, shown).await);
-        line.clear();
-        Ok(Exit::Converged)
-    })?;
-    report.ok_or_else(|| anyhow::anyhow!("the plan was not made"))
+async fn live(args: &PlanArgs, observation: Observation, place: ApiPlace) -> anyhow::Result<Report> {
+    let client = settings::client(&args.api, &settings::environment)?;
+    let line = ReadsLine::new();
+    let shown = |read, all| line.show(read, all);
+    let report =
+        daemon::plan_live(observation, place, &client, args.concurrency.into(), &args.rules.rules(), shown).await;
+    line.clear();
+    Ok(report)
 }

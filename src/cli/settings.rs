@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::PathBuf;
 
-use super::args::{ConnectArgs, StateArgs};
+use super::args::{ConnectArgs, StateArgs, TokenArgs};
 use crate::error::chain;
 use crate::northflank::{ApiUrl, BuildError, Client, Settings, TokenReadError, TokenSource};
 use crate::text::printable;
@@ -47,8 +47,15 @@ pub(super) fn api_url(args: &ConnectArgs) -> anyhow::Result<ApiUrl> {
 }
 
 /// Where the token comes from.
-pub(super) fn token_source(args: &ConnectArgs, variable: Variable<'_>) -> anyhow::Result<TokenSource> {
+pub(super) fn token_source(args: &TokenArgs, variable: Variable<'_>) -> anyhow::Result<TokenSource> {
     TokenSource::choose(args.token_file.as_deref(), variable).map_err(|error| token_error(&error))
+}
+
+/// Tells whether a text holds the token, for commands that do not need one: where none can be read, nothing is found.
+pub(super) fn finds_token(args: &TokenArgs, variable: Variable<'_>) -> impl Fn(&str) -> bool + Send + Sync + use<> {
+    let source = TokenSource::choose(args.token_file.as_deref(), variable);
+    let token = source.and_then(|source| source.read()).ok().map(|read| read.token);
+    move |text| token.as_ref().is_some_and(|token| token.is_in(text))
 }
 
 /// No token: exit 78.
@@ -64,7 +71,7 @@ pub(super) fn client_error(error: &BuildError) -> anyhow::Error {
 /// A client of the API with its token.
 pub(super) fn client(args: &ConnectArgs, variable: Variable<'_>) -> anyhow::Result<Client> {
     let settings = Settings::new(api_url(args)?, args.request_timeout);
-    let read = token_source(args, variable)?.read().map_err(|error| token_error(&error))?;
+    let read = token_source(&args.token, variable)?.read().map_err(|error| token_error(&error))?;
     if let Some(warning) = read.warning {
         // Where stderr is gone, there is nobody to tell.
         let _ = writeln!(anstream::stderr(), "warning: {}", printable(&warning.to_string()));

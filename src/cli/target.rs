@@ -36,7 +36,7 @@ impl Target {
         Ok(Self {
             place: ApiPlace::new(&api_url.to_string()),
             client: Settings::new(api_url, args.api.connect.request_timeout),
-            tokens: settings::token_source(&args.api.connect, &settings::environment)?,
+            tokens: settings::token_source(&args.api.connect.token, &settings::environment)?,
             state_dir: settings::state_dir(&args.state, &settings::environment)?,
             update_call: args.update_call.into(),
             sandbox: None,

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::args::{ValidateArgs, ValidateOutput};
 use super::exit::Exit;
-use super::print;
+use super::{print, settings};
 use crate::manifest::{Problem, Warning};
 use crate::model::Revision;
 use crate::text::{counted, printable};
@@ -25,9 +25,11 @@ struct Validation<'a> {
 pub(super) fn run(args: &ValidateArgs) -> anyhow::Result<Exit> {
     let commands = args.show.commands();
     let mut folder = args.folder.folder();
-    let snapshot = folder.look().map_err(|error| super::unreadable(&error))?;
+    let mut snapshot = folder.look().map_err(|error| super::unreadable(&error))?;
+    let is_secret = settings::finds_token(&args.token, &settings::environment);
+    snapshot.withhold(&is_secret);
     let valid = snapshot.problems.is_empty();
-    let warnings = folder.warnings();
+    let warnings = folder.warnings(&is_secret);
     match args.output {
         ValidateOutput::Json => print::json(&Validation {
             revision: &snapshot.revision,

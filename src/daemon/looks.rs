@@ -66,6 +66,8 @@ pub(super) enum Trigger {
     Reload,
     /// SIGUSR1.
     Asked,
+    /// Another token is in place, which a manifest may contain.
+    Token,
 }
 
 impl Trigger {
@@ -76,6 +78,7 @@ impl Trigger {
             Self::Resync => "resync",
             Self::Reload => "hup",
             Self::Asked => "usr1",
+            Self::Token => "token",
         }
     }
 }

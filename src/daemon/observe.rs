@@ -1,13 +1,12 @@
 //! The first move of a pass: what the folder says, what the ledger knows, and what follows from both.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
 use std::thread;
 
 use jiff::Timestamp;
 use thiserror::Error;
 
-use crate::ledger::{OpenError, ReadError, Reader};
+use crate::ledger::{ReadError, Reader};
 use crate::model::{Cause, Desired, Known, ServiceKey};
 use crate::plan::{self, Change, Outcome, Rules, ServiceReport, Step, Suspension};
 use crate::source::{Folder, Snapshot, Unreadable};
@@ -40,23 +39,12 @@ pub enum ObserveError {
     /// The folder cannot be read.
     #[error(transparent)]
     Folder(#[from] Unreadable),
-    /// The ledger cannot be opened.
-    #[error(transparent)]
-    Open(#[from] OpenError),
     /// The ledger cannot be read.
     #[error(transparent)]
     Ledger(#[from] ReadError),
 }
 
-/// Observes with the ledger in a state folder, which may be in use; an absent one knows nothing. Blocks on the disk.
-///
-/// # Errors
-/// The folder or the ledger cannot be read.
-pub fn observe(folder: &mut Folder, state_dir: &Path, rules: &Rules) -> Result<Observation, ObserveError> {
-    observe_with(folder, Reader::open(state_dir)?.as_ref(), rules, &|_| false)
-}
-
-/// Observes with a ledger, which is read while the folder is.
+/// Observes with a ledger, which is read while the folder is; an absent one knows nothing. Blocks on the disk.
 /// `is_secret` finds the token in a text.
 ///
 /// # Errors

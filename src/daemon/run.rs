@@ -31,7 +31,7 @@ use crate::ledger::{Ledger, ReadError};
 use crate::manifest::Problem;
 use crate::model::Revision;
 use crate::plan::Rules;
-use crate::runner::{Api, Carrier, Finished, Happened, News};
+use crate::runner::{Api, Carrier, Done, Finished, Happened, News, TokenNumber};
 use crate::source::{Folder, Mounts, Snapshot, Unreadable, Watch, Watching, Writing};
 use crate::status::{Meters, Query};
 
@@ -106,6 +106,8 @@ pub(super) struct Daemon {
     reported: Reported,
     /// Whether it was told that uncommitted work is applied.
     told_uncommitted: bool,
+    /// The token that the present snapshot was searched for.
+    searched_for: TokenNumber,
     /// When the change was noticed that the present snapshot shows.
     noticed: Option<Instant>,
     /// What is written down of the states of services.
@@ -158,6 +160,7 @@ pub async fn run(
         reload: Reload::Starting,
         reported: Reported::Nothing,
         told_uncommitted: false,
+        searched_for: TokenNumber::default(),
         noticed: None,
         published: Published::taken_over(written),
     };
@@ -189,8 +192,7 @@ pub async fn run(
             biased;
             () = stop.reached(Stopping::Gracefully) => break,
             Some(done) = daemon.carrier.done() => {
-                let happened = daemon.carrier.take(done?);
-                daemon.hear(&happened);
+                daemon.take_done(done?);
             }
             Some(looked) = OptionFuture::from(looking.as_mut()) => {
                 looking = None;
@@ -266,6 +268,16 @@ impl Daemon {
         }
     }
 
+    /// Takes what a task brought back.
+    fn take_done(&mut self, done: Done) {
+        let token = self.carrier.machine().token();
+        let happened = self.carrier.take(done);
+        if self.carrier.machine().token() != token {
+            self.looks.ask(Trigger::Token);
+        }
+        self.hear(&happened);
+    }
+
     /// Counts what happened, and notes whose state may be another one by now.
     fn hear(&mut self, happened: &[Happened]) {
         let now = Instant::now();
@@ -306,12 +318,13 @@ impl Daemon {
             }
             debug!(trigger = trigger.as_str(), "looking at the folder");
         }
+        let searched = self.searched_for == self.carrier.machine().token();
         tokio::task::spawn_blocking(move || {
             // Watches first: what changes after them is an event, what changed before them is seen.
             let news = eyes.watch.follow(&eyes.folder.git_files()).cloned();
             // Where changes cannot be had by events, folders' times may be those of another machine.
             let trusted = *eyes.watch.watching() == Watching::Events;
-            let saw = saw(&mut eyes.folder, aim, trusted);
+            let saw = saw(&mut eyes.folder, aim, trusted, searched);
             Looked { eyes, saw, news }
         })
     }
@@ -330,6 +343,7 @@ impl Daemon {
                 let unfinished = snapshot.unfinished;
                 let mut snapshot = *snapshot;
                 snapshot.withhold(&self.carrier.finds_token());
+                self.searched_for = self.carrier.machine().token();
                 self.see(snapshot);
                 self.succeed();
                 if unfinished {
@@ -470,8 +484,9 @@ const UNFINISHED_AGAIN: Duration = Duration::from_secs(1);
 /// How long one look waits for git; then there is another.
 const WAITS_FOR_GIT: Duration = Duration::from_secs(2);
 
-/// Reads the folder, as little of it as is needed. Where its times are not to be trusted, that is all of it.
-fn saw(folder: &mut Folder, aim: Aim, trusted: bool) -> Saw {
+/// Reads the folder, as little of it as is needed. Where its times are not to be trusted, that is all of it. What was not
+/// searched for the present token is seen again, though it did not change.
+fn saw(folder: &mut Folder, aim: Aim, trusted: bool, searched: bool) -> Saw {
     if !trusted {
         folder.forget_ahead();
     }
@@ -489,7 +504,7 @@ fn saw(folder: &mut Folder, aim: Aim, trusted: bool) -> Saw {
         }
         Aim::Look(_) => {}
     }
-    if trusted && folder.is_unchanged() {
+    if trusted && searched && folder.is_unchanged() {
         return Saw::Unchanged;
     }
     folder.look_within(WAITS_FOR_GIT).map_or_else(Saw::Nothing, |snapshot| Saw::Snapshot(Box::new(snapshot)))

@@ -69,12 +69,17 @@ impl Problem {
         if rest.starts_with(['{', '[']) { Some(rest) } else { text.get(*start..*end) }
     }
 
+    /// Whether it shows a text that must not be shown.
+    pub(crate) fn shows(&self, is_secret: &dyn Fn(&str) -> bool) -> bool {
+        let excerpt = self.excerpt.as_ref().map(|excerpt| excerpt.text.as_str());
+        let texts = [Some(self.message.as_str()), Some(&self.path), self.hint.as_deref(), excerpt];
+        texts.into_iter().flatten().any(is_secret)
+    }
+
     /// The same problem without a word of the file, where it shows some that must not be shown.
     #[must_use]
     pub(crate) fn withheld(self, is_secret: &dyn Fn(&str) -> bool) -> Self {
-        let texts = [Some(self.message.as_str()), Some(&self.path), self.hint.as_deref()];
-        let shown = self.excerpt.as_ref().map(|excerpt| excerpt.text.as_str());
-        if !texts.into_iter().chain([shown]).flatten().any(is_secret) {
+        if !self.shows(is_secret) {
             return self;
         }
         let message = "this has a problem, and the API token in it, so no more is shown".to_owned();

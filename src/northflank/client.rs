@@ -274,11 +274,10 @@ impl Client {
         scrub::conceal(text, &self.token())
     }
 
-    /// Tells whether a text holds the token of this moment, or one of its ends where the rest was cut off. A short token may
-    /// be a word of the text, and is never found.
+    /// Tells whether a text holds the token of this moment, as [`Token::is_in`] does.
     pub fn finds_token(&self) -> impl Fn(&str) -> bool + Send + use<> {
         let token = self.token();
-        move |text| scrub::holds(text, &token)
+        move |text| token.is_in(text)
     }
 
     /// Sends one request, once, and sorts the answer by its status.

@@ -29,6 +29,13 @@ pub enum TokenError {
 }
 
 impl Token {
+    /// Whether a text holds the token, or one of its ends where the rest was cut off. A short token may be a word of the
+    /// text, and is never found.
+    #[must_use]
+    pub fn is_in(&self, text: &str) -> bool {
+        super::scrub::holds(text, self)
+    }
+
     /// The longest token, in bytes; the provider's have a few hundred.
     pub const MAX_BYTES: usize = 4096;
 

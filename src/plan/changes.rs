@@ -70,27 +70,24 @@ pub fn changes(applied: Option<&Value>, desired: &DeploymentUpdate, commands: Co
 /// The same of two bodies that the ledger has.
 #[must_use]
 pub fn changes_between(from: Option<&Value>, to: &Value, commands: Commands) -> Vec<Change> {
-    let mut fields: BTreeMap<String, (Option<String>, Option<String>)> = BTreeMap::new();
-    if let Some(from) = from {
-        leaves("", from, &mut |path, text| fields.entry(path).or_default().0 = Some(text));
-    }
-    leaves("", to, &mut |path, text| fields.entry(path).or_default().1 = Some(text));
-    fields
-        .into_iter()
-        .filter(|(_, (from, to))| from != to)
-        .map(|(path, (from, to))| Change::new(path, from, to, commands))
-        .collect()
+    differing(from, to).map(|(path, [from, to])| Change::new(path, from, to, commands)).collect()
 }
 
 /// The paths of the fields in which two bodies differ; of all fields of `to` where there is no other.
 #[must_use]
 pub fn changed_paths(from: Option<&Value>, to: &Value) -> Vec<String> {
-    let mut fields: BTreeMap<String, (Option<String>, Option<String>)> = BTreeMap::new();
-    if let Some(from) = from {
-        leaves("", from, &mut |path, text| fields.entry(path).or_default().0 = Some(text));
+    differing(from, to).map(|(path, _)| path).collect()
+}
+
+/// The fields in which two bodies differ, by path, each with what it has in both.
+fn differing(from: Option<&Value>, to: &Value) -> impl Iterator<Item = (String, [Option<String>; 2])> + use<> {
+    let mut fields: BTreeMap<String, [Option<String>; 2]> = BTreeMap::new();
+    for (side, body) in [from, Some(to)].into_iter().enumerate() {
+        if let Some(body) = body {
+            leaves("", body, &mut |path, text| fields.entry(path).or_default()[side] = Some(text));
+        }
     }
-    leaves("", to, &mut |path, text| fields.entry(path).or_default().1 = Some(text));
-    fields.into_iter().filter(|(_, (from, to))| from != to).map(|(path, _)| path).collect()
+    fields.into_iter().filter(|(_, [from, to])| from != to)
 }
 
 /// Gives every leaf below `value` with its path.

@@ -321,12 +321,15 @@ impl Folder {
         &self.path
     }
 
-    /// What is worth a look in the files of the last look, by place; no more than problems are kept.
+    /// What is worth a look in the files of the last look, by place; no more than problems are kept. What would show the
+    /// API's token is left out: its manifest is a problem.
     #[must_use]
-    pub fn warnings(&self) -> Vec<Warning> {
+    pub fn warnings(&self, is_secret: &dyn Fn(&str) -> bool) -> Vec<Warning> {
         first_paths(&self.seen, &self.permits)
-            .flat_map(|found| found.contents.parsed.warnings.iter().cloned())
+            .flat_map(|found| &found.contents.parsed.warnings)
+            .filter(|warning| !warning.0.shows(is_secret))
             .take(MAX_PROBLEMS)
+            .cloned()
             .collect()
     }
 

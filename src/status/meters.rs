@@ -100,7 +100,7 @@ impl Meters {
         Self { registry: Arc::new(registry), passes, calls, durations, reactions, unrecorded, deprecated }
     }
 
-    /// A pass began, set off by `start`, `event`, `resync`, `hup` or `usr1`.
+    /// A pass began, set off by `start`, `event`, `resync`, `hup`, `usr1` or `token`.
     pub fn pass(&self, trigger: &'static str) {
         self.passes.get_or_create(&ByTrigger { trigger }).inc();
     }

@@ -3,10 +3,11 @@
 use std::fs;
 use std::path::Path;
 
+use rustix::process::Signal;
 use serde_json::json;
 use truenorth::sandbox::{Fault, SECRET};
 
-use crate::support::{Api, Ran, TOKEN, Workspace, contents, manifest};
+use crate::support::{Api, Daemon, Ran, TOKEN, Workspace, contents, eventually, manifest};
 
 /// Where the token comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +48,43 @@ fn no_command_shows_the_token() {
         assert_eq!(api.world().update_count(), 2);
         assert_nothing_in_files(&workspace);
     }
+}
+
+#[test]
+fn a_manifest_with_the_token_is_a_problem_wherever_a_token_is_at_hand() {
+    let workspace = workspace();
+    workspace.remove("bad.yaml");
+    workspace.write("web.yaml", manifest("web", TOKEN));
+    for planted in BOTH {
+        for arguments in
+            [&["validate"][..], &["plan"], &["plan", "--output", "json"], &["validate", "--output", "github"]]
+        {
+            let ran = run(&workspace, planted, arguments).exits(1);
+            assert!(ran.stdout.contains("the manifest contains the API token"), "{arguments:?}: {}", ran.stdout);
+        }
+    }
+    let mut unknown = workspace.command(&["validate", "--output", "json"]);
+    Ran::of(unknown.env_remove("NORTHFLANK_API_TOKEN")).exits(0);
+    let mut unreadable = workspace.command(&["plan", "--output", "json", "--token-file", "nowhere"]);
+    Ran::of(unreadable.env_remove("NORTHFLANK_API_TOKEN")).exits(0);
+}
+
+#[test]
+fn a_token_that_is_put_in_place_is_looked_for_in_manifests_that_stay_as_they_are() {
+    const NEXT: &str = "nf-the-next-one-4d5e6f7a8b9c";
+    let (api, workspace) = (Api::new(), workspace());
+    workspace.remove("bad.yaml");
+    workspace.write("web.yaml", manifest("web", NEXT));
+    let mut command = Daemon::command(&workspace, &api, &["--token-file", "token", "--resync", "1h"]);
+    let mut daemon = Daemon::of(command.env_remove("NORTHFLANK_API_TOKEN"));
+    eventually("it is applied", || daemon.state("web") == "unchanged");
+    fs::write(workspace.path().join("token"), NEXT).unwrap();
+    daemon.signal(Signal::HUP);
+    daemon.told("the token was replaced");
+    daemon.told("the manifest contains the API token");
+    eventually("it is a problem", || daemon.state("web") == "invalid");
+    daemon.signal(Signal::TERM);
+    daemon.ends_with(0);
 }
 
 #[test]
