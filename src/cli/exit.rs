@@ -12,6 +12,8 @@ pub enum Exit {
     NotConverged,
     /// 2: only `plan --exit-code`: changes are pending.
     Changes,
+    /// 3: nothing failed; something is held, and a person or a time is awaited.
+    Held,
     /// 64: the command line cannot be understood (`EX_USAGE` of sysexits.h).
     Usage,
     /// 78: no token, a bad URL, an unreadable folder, a ledger in use (`EX_CONFIG`). Nothing was sent.
@@ -24,6 +26,7 @@ impl From<Exit> for ExitCode {
             Exit::Converged => 0,
             Exit::NotConverged => 1,
             Exit::Changes => 2,
+            Exit::Held => 3,
             Exit::Usage => 64,
             Exit::Configuration => 78,
         })

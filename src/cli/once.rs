@@ -44,8 +44,12 @@ async fn pass(args: &RunArgs) -> anyhow::Result<Exit> {
     })?;
     target.end().await;
     print::report(&report, folder.path(), args.output, commands)?;
-    let converged = report.converged;
+    let exit = match report.converged {
+        true => Exit::Converged,
+        false if report.is_only_held() => Exit::Held,
+        false => Exit::NotConverged,
+    };
     // The process ends: the system takes back the memory of 10,000 manifests faster than they are taken apart.
     std::mem::forget((report, folder));
-    Ok(if converged { Exit::Converged } else { Exit::NotConverged })
+    Ok(exit)
 }

@@ -38,6 +38,8 @@ pub(super) fn run(args: &PlanArgs) -> anyhow::Result<Exit> {
         Exit::NotConverged
     } else if args.exit_code && (pending > 0 || drifted) {
         Exit::Changes
+    } else if args.exit_code && report.is_only_held() {
+        Exit::Held
     } else {
         Exit::Converged
     };

@@ -156,6 +156,7 @@ impl Views {
             let differences: Vec<Change> = reading.differences.to_vec();
             service.undecided = reading.undecided.to_vec();
             service.warnings = reading.warnings(desired.policy.credentials);
+            let unnamed = reading.unnamed_credentials.clone();
             let known = observation.known.get(&service.service);
             let seen = Seen { compared: desired.digest, at: Timestamp::UNIX_EPOCH, reading };
             let now = Timestamp::now();
@@ -165,6 +166,11 @@ impl Views {
                 (Some(Step::ReadLive(_)), _) if comparison.is_adoptable() => {
                     service.outcome = Outcome::Adopted;
                     service.changes = Vec::new();
+                }
+                (_, Some(step @ Step::Update(cause))) if !plan::held_by(step, desired, unnamed.as_ref()).is_empty() => {
+                    (service.outcome, service.cause) = (Outcome::Held, Some(cause));
+                    service.held_by = plan::held_by(step, desired, unnamed.as_ref());
+                    service.changes = differences;
                 }
                 (_, Some(Step::Update(cause))) => {
                     (service.outcome, service.cause) = (Outcome::Update, Some(cause));

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use thiserror::Error;
 
 use crate::ledger::{ReadError, Reader};
-use crate::model::{Cause, Desired, Known, ServiceKey};
+use crate::model::{Cause, Desired, HeldBy, Known, ServiceKey};
 use crate::plan::{self, Change, Outcome, Rules, ServiceReport, Step, Suspension};
 use crate::source::{Folder, Snapshot, Unreadable};
 use crate::text::command::Commands;
@@ -24,6 +24,8 @@ pub struct Observation {
     pub steps: BTreeMap<ServiceKey, Step>,
     /// Known services that no valid manifest names, but one that cannot be read may, with the file that named them last.
     pub unproven: BTreeMap<ServiceKey, Box<str>>,
+    /// What holds the updates that are due, where something does.
+    pub held: HashMap<ServiceKey, Vec<HeldBy>>,
     /// What was applied last of those that are due, as the ledger keeps it.
     applied: HashMap<ServiceKey, String>,
     /// How commands stand in what is told of it.
@@ -84,6 +86,7 @@ impl Observation {
             Some(ledger) => ledger.specs()?,
             None => HashMap::new(),
         };
+        let held = hold(&snapshot.desired, &mut steps, ledger)?;
         let mut unproven = BTreeMap::new();
         for (key, step) in &steps {
             let applied = || ledger.map_or(Ok(None), |ledger| ledger.applied(key));
@@ -101,13 +104,13 @@ impl Observation {
             steps.remove(key);
             known.remove(key);
         }
-        Ok(Self { snapshot, known, steps, unproven, applied: last, commands: Commands::Hidden })
+        Ok(Self { snapshot, known, steps, unproven, held, applied: last, commands: Commands::Hidden })
     }
 
     /// The same for whoever shows it.
     pub(crate) fn observed(&self) -> Observed<'_> {
-        let Self { snapshot, known, steps, unproven, .. } = self;
-        Observed { snapshot, known, steps, unproven }
+        let Self { snapshot, known, steps, unproven, held, .. } = self;
+        Observed { snapshot, known, steps, unproven, held }
     }
 
     /// What is desired and known of the services for which an update is due: all that a single pass has to do with.
@@ -156,9 +159,31 @@ impl Observation {
                     undecided: Vec::new(),
                     warnings: Vec::new(),
                     drift: Vec::new(),
+                    held_by: self.held.get(key).cloned().unwrap_or_default(),
                     suspension: desired.filter(|_| *step == Step::Suspended).and_then(Suspension::of),
                 }
             })
             .collect()
     }
+}
+
+/// Turns the updates that something holds into steps that say so, and gives what holds them.
+fn hold(
+    desired: &BTreeMap<ServiceKey, Desired>,
+    steps: &mut BTreeMap<ServiceKey, Step>,
+    ledger: Option<&Reader>,
+) -> Result<HashMap<ServiceKey, Vec<HeldBy>>, ReadError> {
+    let may_be_held = |key: &ServiceKey| desired.get(key).is_some_and(plan::may_drop_credentials);
+    let is_needed = steps.iter().any(|(key, step)| matches!(step, Step::Update(_)) && may_be_held(key));
+    let Some(ledger) = ledger.filter(|_| is_needed) else { return Ok(HashMap::new()) };
+    let mut held = HashMap::new();
+    for (key, unnamed) in ledger.unnamed()? {
+        let (Some(step), Some(desired)) = (steps.get_mut(&key), desired.get(&key)) else { continue };
+        let held_by = plan::held_by(*step, desired, Some(&unnamed));
+        if let (Step::Update(cause), false) = (*step, held_by.is_empty()) {
+            *step = Step::Held(cause);
+            held.insert(key, held_by);
+        }
+    }
+    Ok(held)
 }

@@ -14,7 +14,7 @@ use super::publish::{LAST, decider, record_of, write_last};
 use super::stop::{Stop, Stopping};
 use crate::engine::{Backoff, Block, Ending, Pace, Phase, Work};
 use crate::ledger::Ledger;
-use crate::model::ServiceKey;
+use crate::model::{ServiceKey, ServiceState};
 use crate::plan::{Change, Outcome, Reading, Report, Rules};
 use crate::runner::{Api, Carrier, Finished, Happened, News};
 use crate::source::Folder;
@@ -258,9 +258,9 @@ fn count(tally: &mut BTreeMap<ServiceKey, Tally>, finished: Finished) {
     }
     match finished.ending {
         // The answer was lost, the update was not.
-        Ending::Adopted if tally.sent == Sent::Yes => (tally.settled, tally.error) = (Settled::Updated, None),
+        Ending::Adopted { .. } if tally.sent == Sent::Yes => (tally.settled, tally.error) = (Settled::Updated, None),
         Ending::Accepted { .. } => (tally.settled, tally.error) = (Settled::Updated, None),
-        Ending::Adopted => (tally.settled, tally.error) = (Settled::Adopted, None),
+        Ending::Adopted { .. } => (tally.settled, tally.error) = (Settled::Adopted, None),
         // A check of what was accepted says nothing of what was changed, only whether it is in effect.
         Ending::Read(reading) if finished.work == Work::Watch => {
             let fields: Vec<&str> = reading.differences.iter().map(|change| change.path.as_str()).collect();
@@ -317,6 +317,7 @@ impl Pass {
             Some(_) => self.ended(key, over),
             None => (Outcome::from(step), 0, None),
         });
+        let now = self.carrier.clock().now();
         for service in &mut services {
             let Some(tally) = self.tally.get(&service.service) else { continue };
             if let Some(reading) = &tally.reading {
@@ -326,6 +327,9 @@ impl Pass {
                 let desired = observation.snapshot.desired.get(&service.service);
                 service.warnings =
                     desired.map(|desired| reading.warnings(desired.policy.credentials)).unwrap_or_default();
+            }
+            if let Some(standing) = self.carrier.engine().standing(&service.service, now) {
+                service.held_by = standing.held_by;
             }
             if tally.settled == Settled::Adopted {
                 service.changes.clear();
@@ -345,6 +349,11 @@ impl Pass {
         let tally = self.tally.get(key);
         let attempts = tally.map_or(0, |tally| tally.attempts);
         let error = tally.and_then(|tally| tally.error.clone());
+        let now = self.carrier.clock().now();
+        let standing = self.carrier.engine().standing(key, now);
+        if standing.is_some_and(|standing| standing.state == ServiceState::Held) {
+            return (Outcome::Held, attempts, None);
+        }
         match self.carrier.engine().phase(key) {
             Some(Phase::Resting) | None => match tally.map(|tally| tally.settled) {
                 _ if tally.is_some_and(|tally| tally.missing.is_some()) => {

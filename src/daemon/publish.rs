@@ -190,7 +190,7 @@ pub(super) fn record_of(standing: &Standing<'_>, now: Timestamp) -> StateRecord 
         state: standing.state,
         since: now,
         until: standing.until,
-        reason: standing.reason.map(str::to_owned),
+        reason: standing.reason.as_deref().map(str::to_owned),
         digest: standing.desired.map(|desired| desired.digest),
         attempts,
     }

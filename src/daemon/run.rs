@@ -523,7 +523,7 @@ fn count(meters: &Meters, finished: &Finished) {
     }
     let outcome = match finished.ending {
         Ending::Accepted { .. } => "accepted",
-        Ending::Adopted | Ending::Read(_) => "read",
+        Ending::Adopted { .. } | Ending::Read(_) => "read",
         Ending::Transient { .. } => "transient",
         Ending::Limited { .. } => "limited",
         Ending::Denied { .. } | Ending::Withdrawn => "denied",

@@ -1,5 +1,6 @@
 //! What the daemon answers when it is asked about itself.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
@@ -230,7 +231,7 @@ fn service(key: &ServiceKey, standing: Standing<'_>) -> ServiceStatus {
         attempts,
         since,
         next_attempt: until.filter(|_| waits),
-        error: reason.filter(|_| waits).map(str::to_owned),
+        error: reason.filter(|_| waits).map(Cow::into_owned),
         drift: Drift::of(known, seen, unread, flaps_until),
         suspension: desired.filter(|_| state == ServiceState::Suspended).and_then(Suspension::of),
     }

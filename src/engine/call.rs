@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::model::{Cause, DeploymentUpdate, Digest, Place, ServiceKey, Unnamed};
-use crate::plan::Reading;
+use crate::plan::{Reading, UnnamedCredentials};
 
 /// A call that is to be made now.
 #[derive(Clone, Debug)]
@@ -62,7 +62,10 @@ pub enum Ending {
         bare: bool,
     },
     /// Live has the update already, and that is recorded. Ends [`Work::Decide`] alone.
-    Adopted,
+    Adopted {
+        /// Credentials that live uses and the manifest names none of.
+        unnamed: Option<UnnamedCredentials>,
+    },
     /// Live was read, and this is how it compares. After [`Work::Decide`] it shows that the update has to be sent.
     Read(Reading),
     /// It failed for a reason that passes.

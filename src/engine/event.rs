@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::gate::{Block, Gate};
 use super::quota::SAME_WINDOW;
 use super::service::{Effect, Service};
-use crate::model::ServiceKey;
+use crate::model::{HeldBy, ServiceKey};
 use crate::plan::Change;
 
 /// Something that people are told once.
@@ -26,6 +26,13 @@ pub enum Event {
     DriftGone {
         /// Which service.
         key: ServiceKey,
+    },
+    /// An update is due, and held; or something else holds it.
+    Held {
+        /// Which service.
+        key: ServiceKey,
+        /// What holds it, and the way past it.
+        what: String,
     },
     /// A part of what the API accepted is not in effect.
     NotInEffect {
@@ -135,6 +142,8 @@ pub(super) struct Told {
     /// Whether something was sent since: the same differences are then news again.
     sent_since: bool,
     unread: bool,
+    /// What holds its update, while something does.
+    held_by: Vec<HeldBy>,
 }
 
 impl Told {
@@ -142,6 +151,16 @@ impl Told {
     pub(super) fn sent(&mut self) {
         self.sent_since = true;
     }
+}
+
+/// What is to be told of what holds the update of a service. That nothing holds it any more shows when it is sent.
+pub(super) fn held(service: &mut Service, key: &ServiceKey, held_by: Vec<HeldBy>) -> Option<Event> {
+    if service.told.held_by == held_by {
+        return None;
+    }
+    service.told.held_by = held_by;
+    let reasons: Vec<&str> = service.told.held_by.iter().map(|held| &*held.what).collect();
+    (!reasons.is_empty()).then(|| Event::Held { key: key.clone(), what: reasons.join("; ") })
 }
 
 /// What is to be told of a service after a call for it ended. That it no longer differs is told after a read that shows

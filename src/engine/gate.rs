@@ -176,13 +176,13 @@ impl Gate {
         // An update that was sent had its intent recorded; a read proves nothing of the ledger.
         let recorded = match work {
             Work::Send(_) => !matches!(ending, Ending::Unrecorded { .. } | Ending::Withdrawn),
-            Work::Decide(_) | Work::Watch => matches!(ending, Ending::Adopted),
+            Work::Decide(_) | Work::Watch => matches!(ending, Ending::Adopted { .. }),
         };
         if recorded {
             self.unwritable = None;
         }
         match ending {
-            Ending::Accepted { .. } | Ending::Adopted | Ending::Read(_) | Ending::Rejected { .. } => {
+            Ending::Accepted { .. } | Ending::Adopted { .. } | Ending::Read(_) | Ending::Rejected { .. } => {
                 self.denied = None;
                 self.bare = None;
                 self.proven = true;

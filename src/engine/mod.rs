@@ -27,14 +27,15 @@ mod gate;
 mod quota;
 mod service;
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::model::{Cause, Desired, Known, ServiceKey, ServiceState, Suspend};
-use crate::plan::{Rules, Seen, Step};
+use crate::model::{Cause, Desired, HeldBy, Known, ServiceKey, ServiceState, Suspend};
+use crate::plan::{Rules, Seen, Step, UnnamedCredentials};
 
 use agenda::{Agenda, Lane};
 pub use backoff::Backoff;
@@ -106,6 +107,8 @@ pub struct Memory {
     pub unsettled: Vec<Unsettled>,
     /// Whether what was accepted last is in effect.
     pub effect: Effect,
+    /// Credentials that live used by the newest read, where the manifest named none.
+    pub unnamed: Option<UnnamedCredentials>,
 }
 
 /// A service as it stands.
@@ -132,7 +135,9 @@ pub struct Standing<'a> {
     /// Until when it is in that state, where that is a time.
     pub until: Option<Timestamp>,
     /// Why, where there is more to say than the word.
-    pub reason: Option<&'a str>,
+    pub reason: Option<Cow<'a, str>>,
+    /// What holds its update, where something does.
+    pub held_by: Vec<HeldBy>,
 }
 
 impl<'a> Standing<'a> {
@@ -145,7 +150,7 @@ impl<'a> Standing<'a> {
 }
 
 /// A state, until when, and why.
-type Condition<'a> = (ServiceState, Option<Timestamp>, Option<&'a str>);
+type Condition<'a> = (ServiceState, Option<Timestamp>, Option<Cow<'a, str>>);
 
 /// The state machine.
 #[derive(Debug)]
@@ -213,7 +218,7 @@ impl Engine {
         let past = |at: &Timestamp| *at <= now;
         service.looked_at = memory.looked_at.filter(past).unwrap_or_default();
         service.corrections = memory.corrections.into_iter().filter(past).collect();
-        (service.unsettled, service.effect) = (memory.unsettled, memory.effect);
+        (service.unsettled, service.effect, service.unnamed) = (memory.unsettled, memory.effect, memory.unnamed);
         // Where something older may have come since, another read decides.
         let applied = service.known.filter(|known| !known.is_unverified()).and_then(|known| known.digest());
         service.seen = memory.seen.filter(|seen| Some(seen.compared) == applied && past(&seen.at));
@@ -277,6 +282,7 @@ impl Engine {
             if let Some(at) = self.at(key, now) {
                 at.reconsider();
             }
+            self.tell_held(key, now);
         }
         if gone {
             self.services.retain(|_, service| service.is_of_interest());
@@ -376,8 +382,9 @@ impl Engine {
                 service.accepted(tries.digest, work, (shown, bare), (since, now));
                 Sequel::Done
             }
-            (Ending::Adopted, _) => {
+            (Ending::Adopted { unnamed }, _) => {
                 service.has(tries.digest, (since, now));
+                service.unnamed = unnamed;
                 Sequel::Done
             }
             (Ending::Read(reading), _) => {
@@ -434,6 +441,7 @@ impl Engine {
         if let Some(at) = self.at(key, now) {
             at.follow(sequel, tries);
         }
+        self.tell_held(key, now);
         if foreign {
             self.meet_somebody(key, work, now);
         }
@@ -445,6 +453,15 @@ impl Engine {
         }
         let after = self.condition(now);
         self.events.extend(Event::between(&before, &after));
+    }
+
+    /// Tells what holds the update of a service, once.
+    fn tell_held(&mut self, key: &ServiceKey, now: Timestamp) {
+        let context = self.context(now);
+        if let Some(service) = self.services.get_mut(key) {
+            let held_by = service.held_by(context);
+            self.events.extend(event::held(service, key, held_by));
+        }
     }
 
     /// Somebody else changed a service. Once may be a person; where it happens to several services, or live has new
@@ -670,6 +687,7 @@ impl Engine {
             state,
             until,
             reason,
+            held_by: service.held_by(context),
         }
     }
 
@@ -684,7 +702,7 @@ impl Engine {
                     Wait::Stalled => ServiceState::Stalled,
                     Wait::Settling => ServiceState::InDoubt,
                 };
-                (state, Some(*until), tries.error.as_deref())
+                (state, Some(*until), tries.error.as_deref().map(Cow::Borrowed))
             }
             State::Ready { ticket, tries } => self.state_in_queue(*ticket, tries.error.as_deref(), step, context),
         }
@@ -699,12 +717,13 @@ impl Engine {
         context: Context,
     ) -> Condition<'a> {
         if let Some((state, pause)) = self.halted(context.now) {
-            return (state, Some(pause.until), Some(&pause.reason));
+            return (state, Some(pause.until), Some(Cow::Borrowed(&pause.reason)));
         }
+        let error = error.map(Cow::Borrowed);
         let agenda::Ticket::Queued(lane, _) = ticket else { return (ServiceState::Queued, None, error) };
         if let Some(until) = self.quota.opens(class(lane), context.now, self.requests(lane)) {
             let reason = "the rest of the rate limit's window is kept for changes";
-            return (ServiceState::RateLimited, Some(until), Some(reason));
+            return (ServiceState::RateLimited, Some(until), Some(reason.into()));
         }
         match step {
             Some(Step::ReadLive(Cause::InDoubt)) => (ServiceState::InDoubt, None, error),

@@ -1,5 +1,6 @@
 //! One service: what is known of it, what it is doing, and how it goes from one to the next.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,8 +9,9 @@ use jiff::{SignedDuration, Timestamp};
 use super::agenda::{Agenda, Lane, Ticket};
 use super::event::Told;
 use super::{Call, Delivery, Ending, Phase, Unsettled, Work};
-use crate::model::{Applied, Cause, Desired, Digest, DriftMode, Known, ServiceKey, ServiceState, Suspend};
-use crate::plan::{self, Change, Reading, Rules, Seen, Step};
+use crate::model::held_until;
+use crate::model::{Applied, Cause, Desired, Digest, DriftMode, HeldBy, Known, ServiceKey, ServiceState, Suspend};
+use crate::plan::{self, Change, Reading, Rules, Seen, Step, UnnamedCredentials};
 
 /// After so many corrections within [`FLAPPING`] the service is flapping: somebody changes it back each time.
 const CORRECTIONS: usize = 3;
@@ -26,6 +28,8 @@ pub(super) struct Service {
     pub(super) known: Option<Known>,
     /// What the newest read showed, as long as nothing was sent since.
     pub(super) seen: Option<Seen>,
+    /// Credentials that live used by the newest read, where the manifest named none; they stay until an update.
+    pub(super) unnamed: Option<UnnamedCredentials>,
     /// When a read of it was last tried, or an update accepted.
     pub(super) looked_at: Timestamp,
     /// Why the newest read for drift failed, if it did.
@@ -172,8 +176,28 @@ impl Tries {
 }
 
 impl Service {
-    /// What is to be done for it. A flapping service is left alone; a part that is not in effect is sent once.
+    /// What is to be done for it. What is held waits.
     pub(super) fn step(&self, context: Context) -> Option<Step> {
+        let step = self.unheld_step(context)?;
+        Some(match step {
+            Step::Update(cause) if !self.holds(step).is_empty() => Step::Held(cause),
+            step => step,
+        })
+    }
+
+    /// What holds the update that is due.
+    pub(super) fn held_by(&self, context: Context) -> Vec<HeldBy> {
+        self.unheld_step(context).map(|step| self.holds(step)).unwrap_or_default()
+    }
+
+    fn holds(&self, step: Step) -> Vec<HeldBy> {
+        let desired = self.desired.as_ref();
+        desired.map(|desired| plan::held_by(step, desired, self.unnamed.as_ref())).unwrap_or_default()
+    }
+
+    /// What is to be done for it if nothing holds it. A flapping service is left alone; a part that is not in effect is
+    /// sent once.
+    fn unheld_step(&self, context: Context) -> Option<Step> {
         let seen = self.conclusive();
         let step = plan::step(self.desired.as_ref(), self.known.as_ref(), seen, &context.rules, context.wall)?;
         Some(match step {
@@ -212,14 +236,21 @@ impl Service {
         &self,
         step: Option<Step>,
         context: Context,
-    ) -> (ServiceState, Option<Timestamp>, Option<&str>) {
+    ) -> (ServiceState, Option<Timestamp>, Option<Cow<'_, str>>) {
         let flaps_until = self.flaps_until(context.now);
         match step {
             Some(Step::Suspended) => match self.desired.as_ref().map(|desired| &desired.policy.suspend) {
-                Some(Suspend::Yes { reason, until }) => (ServiceState::Suspended, *until, reason.as_deref()),
+                Some(Suspend::Yes { reason, until }) => {
+                    (ServiceState::Suspended, *until, reason.as_deref().map(Cow::Borrowed))
+                }
                 _ => (ServiceState::Suspended, None, None),
             },
             Some(Step::Orphaned) | None => (ServiceState::Orphaned, None, None),
+            Some(Step::Held(_)) => {
+                let held_by = self.held_by(context);
+                let reasons: Vec<&str> = held_by.iter().map(|held| &*held.what).collect();
+                (ServiceState::Held, held_until(&held_by), Some(reasons.join("; ").into()))
+            }
             Some(Step::Unchanged | CORRECT) if self.drift().is_none() => (ServiceState::Unchanged, None, None),
             Some(Step::Unchanged | CORRECT) if self.effect.is_missing() => (ServiceState::NotInEffect, None, None),
             Some(Step::Unchanged | CORRECT) if flaps_until.is_some() => (ServiceState::Flapping, flaps_until, None),
@@ -302,7 +333,7 @@ impl Service {
         self.unsettled.retain(|unsettled| unsettled.digest != digest && unsettled.until > began);
         self.known = Some(Known::Applied(Applied { digest, unverified: !self.unsettled.is_empty() }));
         (self.seen, self.unread, self.looked_at) = (None, None, now);
-        (self.effect, self.fresh) = (Effect::Settled, false);
+        (self.effect, self.fresh, self.unnamed) = (Effect::Settled, false, None);
         self.told.sent();
     }
 
@@ -328,6 +359,7 @@ impl Service {
         if of_applied {
             self.effect = self.effect_by(&reading);
         }
+        self.unnamed = reading.unnamed_credentials.clone();
         self.seen = Some(Seen { compared, at: began, reading });
         (self.unread, self.looked_at) = (None, now);
     }
@@ -337,7 +369,7 @@ impl Service {
     pub(super) fn is_foreign(&self, work: Work, ending: &Ending) -> bool {
         match (work, ending) {
             // Where drift was seen before, a person may have written down what they changed by hand.
-            (Work::Decide(Cause::Changed), Ending::Adopted) => {
+            (Work::Decide(Cause::Changed), Ending::Adopted { .. }) => {
                 self.drift().is_none() && matches!(self.known, Some(Known::Applied(_)))
             }
             (Work::Watch, Ending::Read(reading)) => {
@@ -411,7 +443,7 @@ impl At<'_> {
             (State::Ready { tries, .. }, Step::Update(cause)) => (Work::Send(cause), tries.clone()),
             (State::Ready { tries, .. }, Step::ReadLive(cause)) => (Work::Decide(cause), tries.clone()),
             // Drift that is not corrected at once is read once more before it is: after a restart, after flapping.
-            (State::Resting { .. }, Step::Unchanged | Step::Update(Cause::Drifted)) => {
+            (State::Resting { .. }, Step::Unchanged | Step::Update(Cause::Drifted) | Step::Held(Cause::Drifted)) => {
                 (Work::Watch, Tries::none(self.service.desired.as_ref()?.digest))
             }
             _ => return None,
@@ -488,7 +520,7 @@ impl At<'_> {
 
     /// The digest of what a step calls for, if it does.
     fn due(&self, step: Option<Step>) -> Option<Digest> {
-        step?.cause()?;
+        step.filter(|step| !matches!(step, Step::Held(_)))?.cause()?;
         self.service.desired.as_ref().map(|desired| desired.digest)
     }
 
@@ -510,7 +542,7 @@ impl At<'_> {
             (Some(Step::ReadLive(cause)), Turn::Behind) if self.service.is_change(cause) => Some(Lane::Retry),
             (Some(Step::ReadLive(_)), Turn::Fresh) => Some(Lane::Read),
             (Some(Step::ReadLive(_)), Turn::Behind) => Some(Lane::ReadAgain),
-            (Some(Step::Unchanged | Step::Suspended | Step::Orphaned) | None, _) => None,
+            (Some(Step::Held(_) | Step::Unchanged | Step::Suspended | Step::Orphaned) | None, _) => None,
         };
         let settling = self.service.settling_until(self.context.now);
         let settling = settling.filter(|_| matches!(step, Some(Step::ReadLive(Cause::InDoubt))));
@@ -534,10 +566,17 @@ impl At<'_> {
                 let wait = Duration::try_from(until.duration_since(context.wall)).unwrap_or_default();
                 Some(agenda.schedule(later(context.now, wait), key))
             }
+            (Step::Held(cause), _) if cause != Cause::Drifted => {
+                let until = held_until(&service.held_by(*context))?;
+                let wait = Duration::try_from(until.duration_since(context.wall)).unwrap_or_default();
+                Some(agenda.schedule(later(context.now, wait), key))
+            }
             (Step::Unchanged | CORRECT, _) if service.is_to_be_checked(*context) => {
                 Some(agenda.check(later(service.looked_at, context.check_after), key))
             }
-            (Step::Unchanged | CORRECT, _) if context.in_turn && context.rules.drift_of(desired) != DriftMode::Off => {
+            (Step::Unchanged | Step::Held(_) | CORRECT, _)
+                if context.in_turn && context.rules.drift_of(desired) != DriftMode::Off =>
+            {
                 Some(agenda.watch(service.looked_at, key))
             }
             _ => None,

@@ -1,6 +1,6 @@
 use super::*;
-use crate::model::{Applied, Cause, DeploymentUpdate, DriftMode, External, ImagePath, Place, Policy, Suspend};
-use crate::plan::{Adopt, Change, Reading};
+use crate::model::{Applied, Cause, DeploymentUpdate, DriftMode, External, ImagePath, Place, Policy, Suspend, Unnamed};
+use crate::plan::{Adopt, Change, Reading, UnnamedCredentials};
 
 const JITTER: f64 = 1.0;
 
@@ -367,7 +367,7 @@ fn an_unknown_service_is_read_and_sent_to_only_if_it_runs_something_else() {
     engine.observe(folder([("has", "1"), ("lacks", "1")]), at(0));
     assert_eq!(engine.next_call(at(0), 0).unwrap().work, Work::Decide(Cause::New));
     assert!(engine.next_call(at(0), 1).is_none(), "one read asks what the quota is");
-    engine.finish(&key("has"), Ending::Adopted, at(1), JITTER);
+    engine.finish(&key("has"), Ending::Adopted { unnamed: None }, at(1), JITTER);
     assert_eq!(engine.next_call(at(1), 0).unwrap().work, Work::Decide(Cause::New));
     engine.finish(&key("lacks"), differs(), at(2), JITTER);
     let call = engine.next_call(at(2), 0).unwrap();
@@ -386,11 +386,51 @@ fn a_lost_answer_is_settled_by_reading_before_anything_is_sent_again() {
         engine.finish(&key("web"), transient(unknown()), at(0), JITTER);
         let call = engine.next_call(at(1), 0).unwrap();
         assert_eq!((call.work, call.attempt), (Work::Decide(Cause::InDoubt), 2));
-        let ending = if has_it { Ending::Adopted } else { differs() };
+        let ending = if has_it { Ending::Adopted { unnamed: None } } else { differs() };
         engine.finish(&key("web"), ending, at(2), JITTER);
         let next = engine.next_call(at(2), 0).map(|call| (call.work, call.attempt));
         assert_eq!(next, (!has_it).then_some((Work::Send(Cause::InDoubt), 2)));
     }
+}
+
+#[test]
+fn an_update_that_would_drop_credentials_is_held_until_the_manifest_says_what_is_meant() {
+    let unnamed = Some(UnnamedCredentials { id: Some("ghcr".to_owned()) });
+    let with = |policy: Policy, tag: &str| BTreeMap::from([(key("web"), Desired { policy, ..desired("web", tag) })]);
+    let on_purpose = Policy { credentials: Unnamed::OnPurpose, ..Policy::default() };
+    let is_held = |engine: &Engine| {
+        let standing = engine.standing(&key("web"), at(9)).unwrap();
+        (standing.state, standing.held_by.len(), standing.reason.is_some()) == (ServiceState::Held, 1, true)
+    };
+
+    // Known by an adoption, in this process or before it.
+    let mut adopting = reading_first([]);
+    adopting.observe(folder([("web", "1")]), at(0));
+    assert_eq!(calls(&mut adopting, at(0)), ["web"]);
+    adopting.finish(&key("web"), Ending::Adopted { unnamed: unnamed.clone() }, at(1), JITTER);
+    let mut recalling = reading_first([applied("web", "1")]);
+    recalling.recall(&key("web"), Memory { unnamed: unnamed.clone(), ..Memory::default() }, at(0));
+    for mut engine in [adopting, recalling] {
+        engine.take_events();
+        engine.observe(folder([("web", "2")]), at(2));
+        assert!(is_held(&engine) && engine.next_call(at(2), 0).is_none() && engine.is_settled());
+        assert!(matches!(&engine.take_events()[..], [Event::Held { what, .. }] if what.contains("ghcr")));
+        engine.observe(folder([("web", "3")]), at(3));
+        assert!(is_held(&engine) && engine.take_events().is_empty(), "it is told once");
+        engine.observe(with(on_purpose.clone(), "3"), at(4));
+        assert_eq!(engine.next_call(at(4), 0).unwrap().work, Work::Send(Cause::Changed));
+        engine.finish(&key("web"), accepted(), at(5), JITTER);
+        engine.observe(folder([("web", "4")]), at(6));
+        assert_eq!(engine.next_call(at(6), 0).unwrap().work, Work::Send(Cause::Changed), "they are gone");
+    }
+
+    // Known by the read that decides, or by one for drift.
+    let mut engine = reading_first([]);
+    engine.observe(folder([("web", "1")]), at(0));
+    assert_eq!(calls(&mut engine, at(0)), ["web"]);
+    let Ending::Read(reading) = differs() else { unreachable!() };
+    engine.finish(&key("web"), Ending::Read(Reading { unnamed_credentials: unnamed, ..reading }), at(1), JITTER);
+    assert!(is_held(&engine) && engine.next_call(at(1), 0).is_none() && engine.next_wake(at(1)).is_none());
 }
 
 #[test]
@@ -431,7 +471,7 @@ fn what_was_there_at_the_start_is_read_after_changes_and_what_changes_meanwhile_
     engine.finish(&key("u"), accepted(), at(0), JITTER);
     assert_eq!(calls(&mut engine, at(0)), ["a"]);
     engine.observe(folder([("a", "1"), ("b", "1"), ("c", "2"), ("u", "2")]), at(1));
-    engine.finish(&key("a"), Ending::Adopted, at(1), JITTER);
+    engine.finish(&key("a"), Ending::Adopted { unnamed: None }, at(1), JITTER);
     assert_eq!(calls(&mut engine, at(1)), ["c"], "somebody waits for it");
     engine.note_quota(Window { limit: 1000, remaining: 90, resets_at: at(3600) }, at(1));
     engine.finish(&key("c"), differs(), at(1), JITTER);
@@ -611,7 +651,7 @@ fn what_was_written_down_after_a_change_by_hand_is_read_before_it_is_sent() {
     engine.finish(&key("web"), differs(), at(0), JITTER);
     engine.observe(folder([("web", "2")]), at(1));
     assert_eq!(engine.next_call(at(1), 0).unwrap().work, Work::Decide(Cause::Changed));
-    engine.finish(&key("web"), Ending::Adopted, at(1), JITTER);
+    engine.finish(&key("web"), Ending::Adopted { unnamed: None }, at(1), JITTER);
     assert_eq!(engine.standing(&key("web"), at(1)).unwrap().step, Some(Step::Unchanged));
 }
 
@@ -738,7 +778,7 @@ fn a_correction_whose_answer_was_lost_counts_as_one() {
         engine.finish(&key("web"), transient(unknown()), now, JITTER);
         now = engine.next_wake(now).unwrap();
         assert_eq!(engine.next_call(now, 0).unwrap().work, Work::Decide(Cause::InDoubt));
-        engine.finish(&key("web"), Ending::Adopted, now, JITTER);
+        engine.finish(&key("web"), Ending::Adopted { unnamed: None }, now, JITTER);
         now = engine.next_wake(now).unwrap();
     }
     assert!(engine.standing(&key("web"), now).unwrap().flaps_until.is_some());

@@ -24,6 +24,7 @@ use super::{
 };
 use crate::engine::{Unsettled, Window};
 use crate::model::{ApiPlace, Known, ServiceKey, ServiceKind};
+use crate::plan::UnnamedCredentials;
 
 /// How often a read is done again because the file moved. Once is the rule: then the log is there.
 const ROUNDS: usize = 5;
@@ -161,6 +162,14 @@ impl Reader {
     /// The file cannot be read.
     pub fn pause(&self) -> Result<Option<Pause>, ReadError> {
         self.read(sql::pause)
+    }
+
+    /// Services whose manifest named no credentials where live used some, by the newest read, with no update since.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn unnamed(&self) -> Result<Vec<(ServiceKey, UnnamedCredentials)>, ReadError> {
+        self.read(sql::unnamed)
     }
 
     /// What every service that was read showed then.

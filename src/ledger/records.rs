@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::model::{Cause, DeploymentUpdate, Digest, Place, Revision, ServiceKey, ServiceKind, ServiceState};
-use crate::plan::{Rules, Seen};
+use crate::plan::{Rules, Seen, UnnamedCredentials};
 
 /// Names one call in the ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -89,6 +89,8 @@ pub struct Adoption {
     pub place: Place,
     /// When the read of live began that shows it.
     pub at: Timestamp,
+    /// Credentials that live uses and the manifest names none of.
+    pub unnamed: Option<UnnamedCredentials>,
 }
 
 /// All calls wait.
@@ -111,6 +113,8 @@ pub struct Sighting {
     pub kind: Option<ServiceKind>,
     /// How live compares with what was applied; `None` where nothing was compared, or an update was accepted since.
     pub seen: Option<Seen>,
+    /// Credentials that live uses and the manifest named none of; kept until an update is accepted.
+    pub unnamed: Option<UnnamedCredentials>,
     /// Why the read failed, if it did; what was seen before stays then. Kept up to [`Outcome::MAX_MESSAGE`].
     pub failure: Option<String>,
 }

@@ -3,6 +3,7 @@
 
 mod changes;
 mod compare;
+mod hold;
 mod image;
 mod report;
 mod seen;
@@ -15,6 +16,7 @@ use jiff::Timestamp;
 pub use changes::{Change, changed_paths, changes, changes_between};
 pub(crate) use compare::CREDENTIALS;
 pub use compare::{Comparison, FieldVerdict, UnnamedCredentials, Verdict, compare};
+pub use hold::{held_by, may_drop_credentials};
 pub(crate) use image::{knows_registry, written_image};
 pub use report::{ApiUse, Cost, Outcome, Report, ServiceReport, Suspension};
 pub use seen::{Reading, Seen};
@@ -29,6 +31,8 @@ pub enum Step {
     ReadLive(Cause),
     /// Send the desired update.
     Update(Cause),
+    /// Nothing for now: an update is due for this cause, and kept back on purpose.
+    Held(Cause),
     /// Nothing: what is desired was accepted last.
     Unchanged,
     /// Nothing: its manifest says so.
@@ -38,11 +42,11 @@ pub enum Step {
 }
 
 impl Step {
-    /// Why something is to be done; nothing where nothing is.
+    /// Why something is to be done, or would be if nothing held it; nothing where nothing is.
     #[must_use]
     pub fn cause(self) -> Option<Cause> {
         match self {
-            Self::ReadLive(cause) | Self::Update(cause) => Some(cause),
+            Self::ReadLive(cause) | Self::Update(cause) | Self::Held(cause) => Some(cause),
             Self::Unchanged | Self::Suspended | Self::Orphaned => None,
         }
     }

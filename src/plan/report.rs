@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 
 use super::{Change, Step};
 use crate::manifest::{Problem, Warning};
-use crate::model::{ApiPlace, Cause, Desired, Digest, Place, Revision, ServiceKey, Suspend};
+use crate::model::{ApiPlace, Cause, Desired, Digest, HeldBy, Place, Revision, ServiceKey, Suspend};
 
 /// What one pass did, or what a plan would do.
 #[derive(Clone, Debug, Serialize)]
@@ -60,6 +60,9 @@ pub struct ServiceReport {
     /// What live has that was not applied: from what runs, to what was. It is left as it is.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub drift: Vec<Change>,
+    /// What holds the update that is due.
+    #[serde(rename = "heldBy", skip_serializing_if = "Vec::is_empty")]
+    pub held_by: Vec<HeldBy>,
     /// Why and until when a suspended service is left alone, where its manifest says so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub suspension: Option<Suspension>,
@@ -114,6 +117,8 @@ pub enum Outcome {
     Stalled,
     /// The pass ended before its turn came.
     Pending,
+    /// An update is due, and kept back on purpose.
+    Held,
     /// Plan: the update would be sent.
     Update,
     /// Plan: live would be read, and the update sent unless live has it.
@@ -133,6 +138,7 @@ impl Outcome {
             Self::Failed => "failed",
             Self::Stalled => "stalled",
             Self::Pending => "pending",
+            Self::Held => "held",
             Self::Update => "update",
             Self::ReadLive => "read-live",
         }
@@ -143,7 +149,7 @@ impl Outcome {
     pub fn is_converged(self) -> bool {
         match self {
             Self::Updated | Self::Adopted | Self::Unchanged | Self::Suspended | Self::Orphaned => true,
-            Self::Failed | Self::Stalled | Self::Pending | Self::Update | Self::ReadLive => false,
+            Self::Failed | Self::Stalled | Self::Pending | Self::Held | Self::Update | Self::ReadLive => false,
         }
     }
 }
@@ -153,6 +159,7 @@ impl From<Step> for Outcome {
         match step {
             Step::Update(_) => Self::Update,
             Step::ReadLive(_) => Self::ReadLive,
+            Step::Held(_) => Self::Held,
             Step::Unchanged => Self::Unchanged,
             Step::Suspended => Self::Suspended,
             Step::Orphaned => Self::Orphaned,
@@ -203,6 +210,15 @@ impl Report {
     ) -> Self {
         let converged = problems.is_empty() && services.iter().all(ServiceReport::is_converged);
         Self { place, revision, converged, services, problems, warnings: Vec::new(), api, cost: None }
+    }
+
+    /// Whether nothing is wrong: some updates are held, and a person or a time is awaited.
+    #[must_use]
+    pub fn is_only_held(&self) -> bool {
+        let is_held = |service: &ServiceReport| service.outcome == Outcome::Held && service.error.is_none();
+        !self.converged
+            && self.problems.is_empty()
+            && self.services.iter().all(|service| service.is_converged() || is_held(service))
     }
 
     /// How many services ended so.

@@ -122,6 +122,7 @@ fn a_report_reads_as_lines_and_a_summary() {
         error: error.map(str::to_owned),
         undecided: vec![],
         warnings: vec![],
+        held_by: Vec::new(),
         drift: vec![],
         suspension: None,
     };

@@ -17,10 +17,11 @@ const FAINT: Style = Style::new().dimmed();
 const STRONG: Style = Style::new().bold();
 
 /// Outcomes in the order of the summary, what needs a look first.
-const SUMMARY: [(Outcome, &str); 10] = [
+const SUMMARY: [(Outcome, &str); 11] = [
     (Outcome::Failed, "failed"),
     (Outcome::Stalled, "stalled"),
     (Outcome::Pending, "pending"),
+    (Outcome::Held, "held"),
     (Outcome::Update, "to update"),
     (Outcome::ReadLive, "to read first"),
     (Outcome::Updated, "updated"),
@@ -73,6 +74,10 @@ fn write_service(text: &mut String, service: &ServiceReport) {
     for change in changes() {
         write_change(text, change, width);
     }
+    for held in &service.held_by {
+        let until = held.until.map(|until| format!(" until {}", short::time(until))).unwrap_or_default();
+        let _ = writeln!(text, "    {CHANGED}held{until}: {}{CHANGED:#}", printable(&held.what));
+    }
     for warning in &service.warnings {
         let _ = writeln!(text, "    {CHANGED}warning: {}{CHANGED:#}", printable(warning));
     }
@@ -116,7 +121,7 @@ fn mark(service: &ServiceReport) -> (char, Style) {
         (Outcome::Updated | Outcome::Update, _) => ('~', CHANGED),
         (Outcome::ReadLive, _) => ('?', CHANGED),
         (Outcome::Adopted, _) => ('=', NEW),
-        (Outcome::Pending, _) => ('.', CHANGED),
+        (Outcome::Pending | Outcome::Held, _) => ('.', CHANGED),
         (Outcome::Unchanged | Outcome::Suspended | Outcome::Orphaned, _) => ('-', FAINT),
     }
 }

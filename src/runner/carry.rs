@@ -348,7 +348,8 @@ fn memories(ledger: &Ledger, now: Timestamp) -> Result<HashMap<ServiceKey, Memor
     let reader = ledger.reader();
     let mut memories: HashMap<ServiceKey, Memory> = HashMap::new();
     for (key, saw) in reader.sightings()? {
-        memories.insert(key, Memory { looked_at: Some(saw.at), seen: saw.seen, ..Memory::default() });
+        memories
+            .insert(key, Memory { looked_at: Some(saw.at), seen: saw.seen, unnamed: saw.unnamed, ..Memory::default() });
     }
     // Corrections that are older make nothing flap any more.
     let since = now.checked_sub(FLAPPING).unwrap_or(Timestamp::MIN);

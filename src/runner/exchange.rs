@@ -12,7 +12,7 @@ use super::machine::TokenNumber;
 use super::reply::{Heard, Refusal, Reply};
 use crate::engine::{self, Call, Ending, Work};
 use crate::ledger::{Adoption, CallId, Intent, Outcome, Sighting};
-use crate::model::{Cause, DeploymentUpdate, Live, Revision, ServiceKey, ServiceKind};
+use crate::model::{Cause, DeploymentUpdate, Live, Revision, ServiceKey, ServiceKind, Unnamed};
 use crate::northflank::{Delivery, Deprecation, Disposition};
 use crate::plan::{self, Comparison, Reading, Seen};
 
@@ -487,7 +487,7 @@ impl Exchange {
         // The rate limit is not the matter of one service.
         let Some(failure) = failure(&end.ending).map(str::to_owned) else { return Next::End(end) };
         let Some(intent) = self.intent(now) else {
-            let sighting = Sighting { at: now, kind: None, seen: None, failure: Some(failure) };
+            let sighting = Sighting { at: now, kind: None, seen: None, unnamed: None, failure: Some(failure) };
             return self.record(Write::Saw(self.call.key.clone(), sighting), end);
         };
         let message = format!("{}{failure}", Outcome::UNREAD);
@@ -514,7 +514,8 @@ impl Exchange {
         match self.call.work {
             Work::Watch => {
                 let seen = Some(Seen { compared: self.call.digest, at: self.began, reading: reading.clone() });
-                let sighting = Sighting { at: now, kind: Some(live.kind), seen, failure: None };
+                let unnamed = reading.unnamed_credentials.clone();
+                let sighting = Sighting { at: now, kind: Some(live.kind), seen, unnamed, failure: None };
                 self.record(Write::Saw(key, sighting), end(Ending::Read(reading)))
             }
             Work::Decide(cause) if comparison.is_adoptable() && self.proves(cause, comparison) => {
@@ -525,8 +526,17 @@ impl Exchange {
                     revision: self.revision.clone(),
                     place: self.call.place.clone(),
                     at: self.began,
+                    unnamed: reading.unnamed_credentials.clone(),
                 };
-                self.record(Write::Adopt(adoption), end(Ending::Adopted))
+                let unnamed = reading.unnamed_credentials;
+                self.record(Write::Adopt(adoption), end(Ending::Adopted { unnamed }))
+            }
+            // That the update is held is known over a restart, without another read.
+            Work::Decide(_) if reading.unnamed_credentials.is_some() && self.call.unnamed == Unnamed::Forgotten => {
+                let unnamed = reading.unnamed_credentials.clone();
+                let seen = Some(Seen { compared: self.call.digest, at: self.began, reading: reading.clone() });
+                let sighting = Sighting { at: now, kind: Some(live.kind), seen, unnamed, failure: None };
+                self.record(Write::Saw(key, sighting), end(Ending::Read(reading)))
             }
             Work::Decide(_) | Work::Send(_) => Next::End(end(Ending::Read(reading))),
         }
@@ -583,7 +593,7 @@ fn failure(ending: &Ending) -> Option<&str> {
         Ending::Transient { error, .. } | Ending::Rejected { error, .. } | Ending::Denied { error } => Some(error),
         Ending::Limited { .. }
         | Ending::Accepted { .. }
-        | Ending::Adopted
+        | Ending::Adopted { .. }
         | Ending::Read(_)
         | Ending::Unrecorded { .. }
         | Ending::Withdrawn => None,

@@ -460,7 +460,7 @@ impl Machine {
                 self.forbidden = if forbidden { self.forbidden + 1 } else { FORBIDDEN_AT_MOST };
                 ending
             }
-            Ending::Accepted { .. } | Ending::Adopted | Ending::Read(_) => {
+            Ending::Accepted { .. } | Ending::Adopted { .. } | Ending::Read(_) => {
                 (self.accepted, self.forbidden) = (Some(*token), 0);
                 ending
             }

@@ -103,6 +103,7 @@ fn log_event(event: &Event) {
             let fields = listed(differences);
             warn!(service = %key, fields, "the service drifted: it runs something else than was applied");
         }
+        Event::Held { key, what } => warn!(service = %key, "an update is held: {what}"),
         Event::DriftGone { key } => info!(service = %key, "the service runs what was applied again"),
         Event::NotInEffect { key, differences, sends: true } => {
             let fields = listed(differences);
@@ -153,7 +154,9 @@ fn log_call(call: &Call, ending: &Ending) {
     let cause = work.cause();
     match ending {
         Ending::Accepted { .. } => info!(service = %key, cause, %digest, manifest = %place, attempt, "update accepted"),
-        Ending::Adopted => info!(service = %key, cause, %digest, manifest = %place, "adopted: live has it already"),
+        Ending::Adopted { .. } => {
+            info!(service = %key, cause, %digest, manifest = %place, "adopted: live has it already")
+        }
         // What it shows is told with the update that follows, or as drift.
         Ending::Read(reading) => {
             let (differences, undecided) = (reading.differences.len(), reading.undecided.len());

@@ -17,7 +17,7 @@ mod why;
 use std::collections::{BTreeMap, HashMap};
 
 use crate::manifest::Problem;
-use crate::model::{Known, ServiceKey};
+use crate::model::{HeldBy, Known, ServiceKey};
 use crate::plan::Step;
 use crate::source::Snapshot;
 
@@ -37,6 +37,8 @@ pub(crate) struct Observed<'a> {
     pub(crate) known: &'a HashMap<ServiceKey, Known>,
     /// What a pass would do.
     pub(crate) steps: &'a BTreeMap<ServiceKey, Step>,
+    /// What holds the updates that are due, where something does.
+    pub(crate) held: &'a HashMap<ServiceKey, Vec<HeldBy>>,
     /// Known services that no valid manifest names, but one that cannot be read may, with the file that named them last.
     pub(crate) unproven: &'a BTreeMap<ServiceKey, Box<str>>,
 }

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use super::{Drift, Observed, Recorded, told};
 use crate::ledger::StateRecord;
-use crate::model::{Cause, Digest, ServiceKey, ServiceState, Suspend};
+use crate::model::{Cause, Digest, HeldBy, ServiceKey, ServiceState, Suspend, held_until};
 use crate::plan::Step;
 
 /// In which state a service is, until when, and why.
@@ -30,13 +30,14 @@ impl Finding {
         {
             return found;
         }
-        let (until, reason) = match desired.map(|desired| &desired.policy.suspend) {
-            Some(Suspend::Yes { reason, until }) if step == Step::Suspended => (*until, reason.as_deref()),
+        let (until, reason) = match (step, desired.map(|desired| &desired.policy.suspend)) {
+            (Step::Suspended, Some(Suspend::Yes { reason, until })) => (*until, reason.as_deref().map(str::to_owned)),
+            (Step::Held(_), _) => held(observed.held.get(key)),
             _ => (None, None),
         };
         let drift = || recorded.drift(key, observed.known.get(key), None);
         let found = Self::planned(step, drift);
-        let found = Self { until, reason: reason.map(str::to_owned), ..found };
+        let found = Self { until, reason, ..found };
         found.while_called(step.cause(), recorded, key)
     }
 
@@ -52,6 +53,7 @@ impl Finding {
         Self::from(match step {
             Step::Update(Cause::InDoubt) | Step::ReadLive(Cause::InDoubt) => ServiceState::InDoubt,
             Step::Update(_) | Step::ReadLive(_) => ServiceState::Queued,
+            Step::Held(_) => ServiceState::Held,
             Step::Suspended => ServiceState::Suspended,
             Step::Orphaned => ServiceState::Orphaned,
             Step::Unchanged if drift().is_some_and(|drift| !drift.differences.is_empty()) => ServiceState::Drifted,
@@ -74,6 +76,7 @@ impl Finding {
         let is_newest = recorded.marks.get(key).is_none_or(|mark| mark.at <= record.since);
         let at_rest = at_rest(record.state);
         let holds = match step {
+            Step::Held(_) => record.state == ServiceState::Held,
             Step::Suspended => record.state == ServiceState::Suspended,
             Step::Orphaned => record.state == ServiceState::Orphaned,
             Step::Unchanged => at_rest || is_pending(record.state) && is_newest,
@@ -138,6 +141,13 @@ impl From<ServiceState> for Finding {
     fn from(state: ServiceState) -> Self {
         Self { state, since: None, until: None, reason: None, attempts: 0 }
     }
+}
+
+/// Until when something is held, and by what.
+fn held(held_by: Option<&Vec<HeldBy>>) -> (Option<Timestamp>, Option<String>) {
+    let held_by = held_by.map_or(&[][..], Vec::as_slice);
+    let reasons: Vec<&str> = held_by.iter().map(|held| &*held.what).collect();
+    (held_until(held_by), Some(reasons.join("; ")))
 }
 
 /// Whether nothing is due for a service in this state, though its manifest does not ask for that.

@@ -46,6 +46,13 @@ fn shop() -> Api {
     shop_shown_as(Shape::Flat)
 }
 
+/// One service, of a private image, as the flat shape shows it.
+pub(crate) fn private_shop() -> Api {
+    let api = Api::with(Options { services: Services::Only(vec![]), ..Options::default() });
+    api.world().set_live("shop/web", Live { docker: None, ..private("ghcr.io/acme/web:1.2") });
+    api
+}
+
 fn shop_shown_as(shape: Shape) -> Api {
     let api = Api::with(Options { shape, services: Services::Only(vec![]), ..Options::default() });
     let world = api.world();

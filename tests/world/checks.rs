@@ -639,11 +639,12 @@ impl Checks {
         let alone = self.services.iter().enumerate().filter(|entry| of_interest(*entry)).count() <= 1;
         let showed = self.gate.note((name, work), ending, alone, (now, jitter), &self.pace);
         let service = &mut self.services[name.0];
-        if matches!(ending, Ending::Accepted { .. } | Ending::Adopted | Ending::Read(_)) || leaves_doubt(ending) {
+        if matches!(ending, Ending::Accepted { .. } | Ending::Adopted { .. } | Ending::Read(_)) || leaves_doubt(ending)
+        {
             service.drifted_before = false;
         }
         match ending {
-            Ending::Accepted { .. } | Ending::Adopted => {
+            Ending::Accepted { .. } | Ending::Adopted { .. } => {
                 (service.compared, service.looked, service.fresh) = (None, Some(now), false);
                 service.unread = matches!(ending, Ending::Accepted { .. });
                 service.had = Some(began);
@@ -710,7 +711,7 @@ impl Checks {
         };
         let more = failed + 1;
         match ending {
-            Ending::Accepted { .. } | Ending::Adopted => None,
+            Ending::Accepted { .. } | Ending::Adopted { .. } => None,
             Ending::Transient { .. } | Ending::Rejected { .. } if work == Work::Watch => None,
             Ending::Transient { .. } if showed == Showed::Outage => Some(Tries { failed: more, behind: true, ..stays }),
             Ending::Transient { wait, error, .. } => {

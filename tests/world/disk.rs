@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use truenorth::engine::{Effect, Memory, Unsettled, Window};
 use truenorth::ledger::{CallId, Outcome, Pause, Turned};
 use truenorth::model::{Applied, Cause, Known, ServiceKey, ServiceKind};
-use truenorth::plan::Seen;
+use truenorth::plan::{Seen, UnnamedCredentials};
 use truenorth::runner::{Recalled, Write};
 
 use crate::clock::{Moment, kept};
@@ -45,6 +45,8 @@ struct Row {
     looked_at: Option<Timestamp>,
     kind: Option<ServiceKind>,
     seen: Option<Seen>,
+    /// Credentials that live uses and the manifest names none of.
+    unnamed: Option<UnnamedCredentials>,
     /// When drift from which content was corrected, oldest first.
     corrections: Vec<(Timestamp, Version)>,
     /// When the API last told what it has.
@@ -195,7 +197,12 @@ impl<W: Copy> Disk<W> {
             What::Call(Write::Adopt(adoption)) => {
                 let name = Name::of(&adoption.key);
                 let at = kept(adoption.at);
-                self.rows[name.0].has((name.version(adoption.digest), None), (at, at), told);
+                let row = &mut self.rows[name.0];
+                row.has((name.version(adoption.digest), None), (at, at), told);
+                if adoption.unnamed.is_some() {
+                    row.looked_at.get_or_insert(at);
+                    row.unnamed.clone_from(&adoption.unnamed);
+                }
             }
             What::Call(Write::Saw(key, sighting)) => {
                 let row = &mut self.rows[Name::of(key).0];
@@ -203,6 +210,7 @@ impl<W: Copy> Disk<W> {
                 if sighting.failure.is_none() {
                     row.kind = sighting.kind.or(row.kind);
                     row.seen = sighting.seen.clone();
+                    row.unnamed.clone_from(&sighting.unnamed);
                     row.told = row.told.max(told);
                 }
             }
@@ -280,6 +288,7 @@ impl<W: Copy> Disk<W> {
             let unsettled =
                 self.unsettled(name).map(|(version, until)| Unsettled { digest: name.digest(version), until });
             let memory = Memory {
+                unnamed: row.unnamed.clone(),
                 looked_at: row.looked_at,
                 // The time of the newest try stands for both.
                 seen: row.seen.clone().map(|seen| Seen { at: row.looked_at.unwrap_or(seen.at), ..seen }),
@@ -341,6 +350,7 @@ impl Row {
     /// It has this for certain, by a call that began and ended then.
     fn has(&mut self, applied: (Version, Option<Cause>), (began, at): (Timestamp, Timestamp), told: Option<Moment>) {
         (self.applied, self.suspect, self.doubts, self.open) = (Some(applied), false, 0, None);
+        self.unnamed = None;
         self.unsettled.retain(|(_, version, _, until)| *version != applied.0 && *until > began);
         self.told = self.told.max(told);
         if self.looked_at.is_some() {

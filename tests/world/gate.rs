@@ -92,11 +92,11 @@ impl Gate {
     ) -> Showed {
         match (work, ending) {
             (Work::Send(_), Ending::Unrecorded { .. } | Ending::Withdrawn) => {}
-            (Work::Send(_), _) | (_, Ending::Adopted) => self.unwritable = None,
+            (Work::Send(_), _) | (_, Ending::Adopted { .. }) => self.unwritable = None,
             _ => {}
         }
         match ending {
-            Ending::Accepted { .. } | Ending::Adopted | Ending::Read(_) | Ending::Rejected { .. } => {
+            Ending::Accepted { .. } | Ending::Adopted { .. } | Ending::Read(_) | Ending::Rejected { .. } => {
                 (self.denied, self.bare, self.proven) = (None, None, true);
             }
             Ending::Denied { .. } => self.denied = self.denied.max(Some(now.after(pace.denied_retry))),

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use truenorth::engine::{self, Effect, Window};
 use truenorth::ledger::{Adoption, CallId, Intent, Ledger, Outcome, Pause, Sighting};
 use truenorth::model::{ApiPlace, Cause, Digest, Revision, ServiceKey, ServiceKind};
-use truenorth::plan::{self, Reading, Seen};
+use truenorth::plan::{self, Reading, Seen, UnnamedCredentials};
 use truenorth::runner::Write;
 
 use crate::clock::Moment;
@@ -43,10 +43,10 @@ fn intent(name: Name, version: Version, cause: Cause, kind: Option<ServiceKind>,
     }
 }
 
-fn adoption(name: Name, version: Version, at: Timestamp) -> Adoption {
+fn adoption(name: Name, version: Version, at: Timestamp, unnamed: Option<UnnamedCredentials>) -> Adoption {
     let desired = name.plain(version);
     let (key, revision) = (name.key().clone(), revision());
-    Adoption { key, update: desired.update, digest: desired.digest, revision, place: desired.place, at }
+    Adoption { key, update: desired.update, digest: desired.digest, revision, place: desired.place, at, unnamed }
 }
 
 /// What the real ledger would have the engine recall, as the daemon asks it.
@@ -55,7 +55,7 @@ fn memories(real: &Ledger, since: Timestamp) -> BTreeMap<ServiceKey, String> {
     let mut memories: BTreeMap<ServiceKey, engine::Memory> = BTreeMap::new();
     for (key, saw) in reader.sightings().unwrap() {
         let memory = memories.entry(key).or_default();
-        (memory.looked_at, memory.seen) = (Some(saw.at), saw.seen);
+        (memory.looked_at, memory.seen, memory.unnamed) = (Some(saw.at), saw.seen, saw.unnamed);
     }
     for (key, at) in reader.corrections(since).unwrap() {
         memories.entry(key).or_default().corrections.push(at);
@@ -112,17 +112,22 @@ async fn the_disk_of_the_world_knows_what_the_ledger_knows() {
                 4..=8 => {
                     let live = Shown::Content(Content::any(&mut chance)).live(ServiceKind::Combined);
                     let reading = Reading::of(&plan::compare(&name.plain(version).update, &live));
+                    let unnamed = reading.unnamed_credentials.clone().filter(|_| chance.bool());
+                    let reading = Reading { unnamed_credentials: unnamed.clone(), ..reading };
                     let seen = Seen { compared: name.digest(version), at: now, reading };
                     let failure = (chance.u8(0..4) == 0).then(|| "502".to_owned());
                     let kind = failure.is_none().then_some(live.kind);
                     let seen = failure.is_none().then_some(seen);
-                    let sighting = Sighting { at: now, kind, seen, failure };
+                    let unnamed = unnamed.filter(|_| seen.is_some());
+                    let sighting = Sighting { at: now, kind, seen, unnamed, failure };
                     real.saw(name.key(), sighting.clone()).await.unwrap();
                     write(&mut disk, What::Call(Write::Saw(name.key().clone(), sighting)));
                 }
                 9..=10 if !calls.contains_key(&name) => {
-                    real.adopt(adoption(name, version, now)).await.unwrap();
-                    write(&mut disk, What::Call(Write::Adopt(adoption(name, version, now))));
+                    let unnamed = (chance.bool()).then(|| UnnamedCredentials { id: Some("ghcr".to_owned()) });
+                    let adoption = adoption(name, version, now, unnamed);
+                    real.adopt(adoption.clone()).await.unwrap();
+                    write(&mut disk, What::Call(Write::Adopt(adoption)));
                 }
                 // A second intent for a service closes its first.
                 9..=18 => {

@@ -640,7 +640,7 @@ impl Simulation {
         hold!(!asked || !put_back || token.is_some(), "asked: the call for {name} that somebody asked for is put back");
         let told = match &ending {
             Ending::Accepted { .. } => told,
-            Ending::Adopted | Ending::Read(_) => shown.map(|(_, told)| told),
+            Ending::Adopted { .. } | Ending::Read(_) => shown.map(|(_, told)| told),
             _ => None,
         };
         process.checks.finish(name, &ending, shown, told, token, &self.disk, (now, process.jitter))?;

@@ -355,7 +355,7 @@ impl Fleet {
                 self.live.insert(call.key.clone(), call.digest);
                 Ending::Accepted { shown: None, bare: false }
             }
-            Work::Decide(_) if same => Ending::Adopted,
+            Work::Decide(_) if same => Ending::Adopted { unnamed: None },
             Work::Decide(_) | Work::Watch => Ending::Read(reading(same)),
         };
         if permitted {
@@ -392,7 +392,7 @@ impl Fleet {
         let now = self.now.timestamp();
         let kept = &mut daemon.kept;
         match &ending {
-            Ending::Accepted { .. } | Ending::Adopted => {
+            Ending::Accepted { .. } | Ending::Adopted { .. } => {
                 kept.known.insert(call.key.clone(), Known::Applied(Applied::new(call.digest)));
                 let memory = kept.memories.entry(call.key.clone()).or_default();
                 (memory.looked_at, memory.seen) = (Some(now), None);

@@ -13,6 +13,7 @@ use rusqlite::types::Type;
 
 use super::{Adoption, Intent, Outcome, Sighting, WriteError};
 use crate::model::{DeploymentUpdate, Digest, Place, ServiceKey, ServiceKind};
+use crate::plan::UnnamedCredentials;
 
 #[cfg(test)]
 pub(super) use bodies::{KEEP as KEEP_BODIES, MAX as MAX_BODIES};
@@ -38,6 +39,8 @@ pub(super) struct NewCall {
     settles_at: Option<Timestamp>,
     kind: Option<&'static str>,
     spec: String,
+    /// Credentials that live uses and an adopted update names none of, as JSON.
+    unnamed: Option<String>,
 }
 
 impl NewCall {
@@ -53,6 +56,7 @@ impl NewCall {
             settles_at: Some(intent.settles_at),
             kind: intent.kind.map(ServiceKind::as_str),
             spec: spec(&intent.update)?,
+            unnamed: None,
         })
     }
 
@@ -68,6 +72,7 @@ impl NewCall {
             settles_at: None,
             kind: None,
             spec: spec(&adoption.update)?,
+            unnamed: as_json(adoption.unnamed.as_ref())?,
         })
     }
 }
@@ -96,7 +101,7 @@ impl NewSighting {
             compared: sighting.seen.as_ref().map(|seen| seen.compared),
             differences: json(serde_json::to_string(&reading.differences))?,
             undecided: json(serde_json::to_string(&reading.undecided))?,
-            unnamed: reading.unnamed_credentials.as_ref().map(|one| json(serde_json::to_string(one))).transpose()?,
+            unnamed: as_json(sighting.unnamed.as_ref())?,
             failure: sighting.failure.as_deref().map(|failure| bounded(failure).to_owned()),
         })
     }
@@ -107,6 +112,11 @@ impl NewSighting {
     fn shows_all(&self) -> bool {
         self.compared.is_some() && self.differences == "[]" && self.undecided == "[]"
     }
+}
+
+fn as_json(credentials: Option<&UnnamedCredentials>) -> Result<Option<String>, WriteError> {
+    let text = credentials.map(serde_json::to_string).transpose();
+    text.map_err(|source| WriteError::Spec(Arc::new(source)))
 }
 
 fn spec(update: &DeploymentUpdate) -> Result<String, WriteError> {

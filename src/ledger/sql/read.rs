@@ -16,10 +16,13 @@ use crate::ledger::{
     States, Turned,
 };
 use crate::model::{ApiPlace, Applied, Digest, DriftMode, Known, Place, ServiceKey, ServiceKind, ServiceState};
-use crate::plan::{Adopt, Reading, Rules, Seen};
+use crate::plan::{Adopt, Reading, Rules, Seen, UnnamedCredentials};
 
 const SIGHTINGS: &str = "SELECT name, read_at, kind, compared, differences, undecided, failure, unnamed
     FROM live JOIN service ON service.id = live.service";
+
+const UNNAMED: &str =
+    "SELECT name, unnamed FROM live JOIN service ON service.id = live.service WHERE unnamed IS NOT NULL";
 
 const KIND: &str = "SELECT kind FROM live JOIN service ON service.id = live.service WHERE name = ?1";
 
@@ -213,17 +216,31 @@ pub(in crate::ledger) fn history(
 pub(in crate::ledger) fn sightings(connection: &Connection) -> rusqlite::Result<HashMap<ServiceKey, Sighting>> {
     all("what live showed of a service", connection.prepare_cached(SIGHTINGS)?, [], |row| {
         let at = time(row, "read_at")?;
+        let unnamed = unnamed_of(row, "unnamed")?;
         let seen = match row.get::<_, Option<[u8; 32]>>("compared")? {
             None => None,
             Some(compared) => {
-                let unnamed: Option<String> = row.get("unnamed")?;
-                let unnamed_credentials = unnamed.and_then(|text| serde_json::from_str(&text).ok());
+                let unnamed_credentials = unnamed.clone();
                 let reading = Reading { differences: list(row, 4)?, undecided: list(row, 5)?, unnamed_credentials };
                 Some(Seen { compared: Digest::from_bytes(compared), at, reading })
             }
         };
-        Ok((key(row, 0)?, Sighting { at, kind: kind_of(row, 2)?, seen, failure: row.get("failure")? }))
+        Ok((key(row, 0)?, Sighting { at, kind: kind_of(row, 2)?, seen, unnamed, failure: row.get("failure")? }))
     })
+}
+
+/// Services whose manifest named no credentials where live used some, by the newest read, with no update since.
+pub(in crate::ledger) fn unnamed(connection: &Connection) -> rusqlite::Result<Vec<(ServiceKey, UnnamedCredentials)>> {
+    let statement = connection.prepare_cached(UNNAMED)?;
+    let rows = all("credentials that live uses", statement, [], |row| Ok((key(row, 0)?, unnamed_of(row, "unnamed")?)));
+    let named = |(key, unnamed): (ServiceKey, Option<UnnamedCredentials>)| Some((key, unnamed?));
+    rows.map(|rows: Vec<_>| rows.into_iter().filter_map(named).collect())
+}
+
+/// What cannot be read is only a hint that is lost.
+fn unnamed_of(row: &Row<'_>, column: &str) -> rusqlite::Result<Option<UnnamedCredentials>> {
+    let text: Option<String> = row.get(column)?;
+    Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
 }
 
 fn list<T: serde::de::DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<Arc<[T]>> {

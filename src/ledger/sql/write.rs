@@ -61,6 +61,10 @@ const FORGET_SEEN: &str =
     "UPDATE live SET compared = NULL, differences = '[]', undecided = '[]', unnamed = NULL, failure = NULL, read_at = ?2
     WHERE service = ?1";
 
+/// An adoption sends nothing: the credentials that live uses are still in use.
+const KEEP_UNNAMED: &str = "INSERT INTO live (service, read_at, unnamed) VALUES (?1, ?2, ?3)
+    ON CONFLICT (service) DO UPDATE SET unnamed = excluded.unnamed";
+
 const OPEN_CALL: &str = "SELECT service, digest, began_at FROM call WHERE id = ?1 AND outcome IS NULL";
 
 const BEGAN: &str = "SELECT began_at FROM call WHERE id = ?1";
@@ -129,6 +133,9 @@ pub(in crate::ledger) fn intend(connection: &Connection, call: &NewCall) -> rusq
 pub(in crate::ledger) fn adopt(connection: &Connection, call: &NewCall) -> rusqlite::Result<CallId> {
     let (service, id) = insert(connection, call, Some("adopted"))?;
     apply(connection, service, id, call.digest.as_bytes(), (call.at, call.at))?;
+    if let Some(unnamed) = &call.unnamed {
+        connection.prepare_cached(KEEP_UNNAMED)?.execute(params![service, call.at.as_millisecond(), unnamed])?;
+    }
     Ok(id)
 }
 

@@ -42,7 +42,7 @@ async fn the_first_answer_decides_where_a_ledger_belongs() {
 
 #[tokio::test]
 async fn a_read_and_an_adoption_are_answers_too() {
-    let sighting = Sighting { at: at(1), kind: None, seen: None, failure: None };
+    let sighting = Sighting { at: at(1), kind: None, seen: None, unnamed: None, failure: None };
     let (read, adopted) = (folder(), folder());
     let failed = Sighting { failure: Some("timed out".into()), ..sighting.clone() };
     let ledger = open(read.path());

@@ -63,7 +63,7 @@ async fn everything_that_was_answered_is_there_after_a_restart(store: impl Store
         ..Reading::default()
     };
     let seen = Seen { compared: digest("shop/web", "1"), at: at(3), reading };
-    let sighting = Sighting { at: at(3), kind: None, seen: Some(seen.clone()), failure: None };
+    let sighting = Sighting { at: at(3), kind: None, seen: Some(seen.clone()), unnamed: None, failure: None };
     ledger.saw(&key("shop/web"), sighting).await.unwrap();
     let state = StateRecord {
         state: ServiceState::Stalled,

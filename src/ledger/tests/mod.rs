@@ -107,6 +107,7 @@ fn adoption(service: &str, tag: &str) -> Adoption {
         revision: revision(),
         place: place(),
         at: at(1),
+        unnamed: None,
     }
 }
 

@@ -115,7 +115,7 @@ async fn what_is_known_again_is_believed_and_the_rest_is_not() {
     let saw = |differences: &[Change], undecided: &[String]| {
         let reading = Reading { differences: differences.into(), undecided: undecided.into(), ..Reading::default() };
         let seen = Seen { compared: digest("shop/seen", "1"), at: at(3), reading };
-        Sighting { at: at(3), kind: None, seen: Some(seen), failure: None }
+        Sighting { at: at(3), kind: None, seen: Some(seen), unnamed: None, failure: None }
     };
     let change = Change { path: "external.imagePath".into(), from: Some("nginx:0".into()), to: None };
     for not_all in [saw(&[change], &[]), saw(&[], &["external.credentials".to_owned()])] {
@@ -172,7 +172,7 @@ async fn damaged_hints_are_left_out() {
         .unwrap();
     let window = crate::engine::Window { limit: 1000, remaining: 1, resets_at: at(9) };
     ledger.set_quota(window, at(0)).await.unwrap();
-    let sighting = Sighting { at: at(1), kind: None, seen: None, failure: None };
+    let sighting = Sighting { at: at(1), kind: None, seen: None, unnamed: None, failure: None };
     ledger.saw(&key("shop/web"), sighting.clone()).await.unwrap();
     ledger.saw(&key("shop/api"), sighting).await.unwrap();
     drop(ledger);

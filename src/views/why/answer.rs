@@ -22,7 +22,7 @@ pub(crate) struct Waiting {
 /// What is not sent, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct NotSent {
-    /// `suspended`, `invalid`, `orphaned` or `stalled`.
+    /// `suspended`, `invalid`, `orphaned`, `held` or `stalled`.
     pub(crate) why: ServiceState,
     pub(crate) reason: Option<String>,
     pub(crate) until: Option<Timestamp>,
@@ -107,6 +107,7 @@ pub(crate) fn next(facts: &Facts) -> String {
             Some(until) => format!("its manifest is followed again from {} on; {fields}", short::time(until)),
             None => format!("its manifest is followed again once it does not suspend it; {fields}"),
         },
+        ServiceState::Held => format!("the update is sent once nothing holds it; {fields}"),
         _ if facts.holder.is_none() => next_of_nobody(facts),
         ServiceState::InFlight => "the answer is recorded when it comes".to_owned(),
         ServiceState::RateLimited => format!("after that {}", is_done(facts)),
@@ -123,7 +124,7 @@ pub(crate) fn next(facts: &Facts) -> String {
             Some(until) => format!("from {} on, when it can no longer arrive, {}", by_clock(until, facts), is_done(facts)),
             None => is_done(facts).to_owned(),
         },
-        ServiceState::Queued | ServiceState::Held => is_done(facts).to_owned(),
+        ServiceState::Queued => is_done(facts).to_owned(),
     }
 }
 
@@ -180,8 +181,14 @@ pub(crate) fn waits_for(facts: &Facts) -> Option<Waiting> {
 /// What is not sent and why, where something is not.
 pub(crate) fn not_sent(facts: &Facts) -> Option<NotSent> {
     let why = facts.found.state;
-    let is_left =
-        matches!(why, ServiceState::Suspended | ServiceState::Invalid | ServiceState::Stalled | ServiceState::Orphaned);
+    let is_left = matches!(
+        why,
+        ServiceState::Suspended
+            | ServiceState::Invalid
+            | ServiceState::Stalled
+            | ServiceState::Held
+            | ServiceState::Orphaned
+    );
     let waiting = waits_for(facts).filter(|_| is_left);
     let (reason, until) = waiting.map_or((None, None), |waiting| (waiting.reason, waiting.until));
     is_left.then_some(NotSent { why, reason, until })

@@ -1,0 +1,48 @@
+//! What keeps an update back that is due.
+
+use std::fmt;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+/// Why an update that is due is not sent: kept back on purpose, until a person acts or a time comes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct HeldBy {
+    /// What kind of thing holds it.
+    pub kind: HoldKind,
+    /// What exactly, and the way past it; text from a manifest or the API may be in it.
+    pub what: Arc<str>,
+    /// Until when, by the wall clock; without it until somebody acts.
+    pub until: Option<Timestamp>,
+}
+
+/// The kinds of things that hold an update.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HoldKind {
+    /// It would drop the registry credentials that live uses.
+    Credentials,
+}
+
+impl HoldKind {
+    /// The word in reports.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Credentials => "credentials",
+        }
+    }
+}
+
+impl fmt::Display for HeldBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)
+    }
+}
+
+/// When the first of these holds ends by itself, where one does.
+#[must_use]
+pub fn held_until(held_by: &[HeldBy]) -> Option<Timestamp> {
+    held_by.iter().filter_map(|held| held.until).min()
+}
