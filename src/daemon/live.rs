@@ -180,9 +180,10 @@ impl Views {
                 _ => {}
             }
         }
+        let plan = observation.plan();
         let Observation { snapshot, .. } = observation;
         let cost = cost(&services, &snapshot.desired, self.spent.remaining, self.resets_in);
-        let report = Report::new(place, snapshot.revision, services, snapshot.problems, self.spent);
+        let report = Report::new(place, snapshot.revision, plan, services, snapshot.problems, self.spent);
         Report { cost: Some(cost), ..report }
     }
 }

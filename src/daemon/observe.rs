@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use crate::ledger::{ReadError, Reader};
 use crate::model::{Cause, Desired, HeldBy, Known, ServiceKey};
-use crate::plan::{self, Change, Outcome, Rules, ServiceReport, Step, Suspension};
+use crate::plan::{self, Change, Outcome, Plan, PlanReport, Rules, ServiceReport, Step, Suspension};
 use crate::source::{Folder, Snapshot, Unreadable};
 use crate::text::command::Commands;
 use crate::views::Observed;
@@ -111,6 +111,11 @@ impl Observation {
     pub(crate) fn observed(&self) -> Observed<'_> {
         let Self { snapshot, known, steps, unproven, held, .. } = self;
         Observed { snapshot, known, steps, unproven, held }
+    }
+
+    /// What is to change.
+    pub(super) fn plan(&self) -> PlanReport {
+        PlanReport::from(&Plan::of(&self.steps, &self.snapshot.desired, &self.known))
     }
 
     /// What is desired and known of the services for which an update is due: all that a single pass has to do with.

@@ -3,6 +3,7 @@
 
 mod changes;
 mod compare;
+mod content;
 mod hold;
 mod image;
 mod report;
@@ -16,9 +17,10 @@ use jiff::Timestamp;
 pub use changes::{Change, changed_paths, changes, changes_between};
 pub(crate) use compare::CREDENTIALS;
 pub use compare::{Comparison, FieldVerdict, UnnamedCredentials, Verdict, compare};
+pub use content::{Plan, PlannedChange};
 pub use hold::{held_by, may_drop_credentials};
 pub(crate) use image::{knows_registry, written_image};
-pub use report::{ApiUse, Cost, Outcome, Report, ServiceReport, Suspension};
+pub use report::{ApiUse, Cost, Outcome, PlanReport, Report, ServiceReport, Suspension};
 pub use seen::{Reading, Seen};
 pub use text::render;
 

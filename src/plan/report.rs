@@ -5,9 +5,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
-use super::{Change, Step};
+use super::{Change, Plan, Step};
 use crate::manifest::{Problem, Warning};
-use crate::model::{ApiPlace, Cause, Desired, Digest, HeldBy, Place, Revision, ServiceKey, Suspend};
+use crate::model::{ApiPlace, Cause, Desired, Digest, HeldBy, Place, PlanId, Revision, ServiceKey, Suspend};
 
 /// What one pass did, or what a plan would do.
 #[derive(Clone, Debug, Serialize)]
@@ -18,6 +18,8 @@ pub struct Report {
     pub revision: Revision,
     /// Whether every service has what its manifest says, and every manifest could be read.
     pub converged: bool,
+    /// What was to change when it began.
+    pub plan: PlanReport,
     /// Every service that is desired or known, by name.
     pub services: Vec<ServiceReport>,
     /// Every problem in the folder, by place.
@@ -30,6 +32,21 @@ pub struct Report {
     /// What carrying out the plan would cost; nothing in the report of a pass.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cost: Option<Cost>,
+}
+
+/// A plan in a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct PlanReport {
+    /// Its id; nothing where nothing would change.
+    pub id: Option<PlanId>,
+    /// How many services would change.
+    pub changes: usize,
+}
+
+impl From<&Plan> for PlanReport {
+    fn from(plan: &Plan) -> Self {
+        Self { id: plan.id(), changes: plan.changes().len() }
+    }
 }
 
 /// One service in a report.
@@ -204,12 +221,13 @@ impl Report {
     pub fn new(
         place: ApiPlace,
         revision: Revision,
+        plan: PlanReport,
         services: Vec<ServiceReport>,
         problems: Vec<Problem>,
         api: ApiUse,
     ) -> Self {
         let converged = problems.is_empty() && services.iter().all(ServiceReport::is_converged);
-        Self { place, revision, converged, services, problems, warnings: Vec::new(), api, cost: None }
+        Self { place, revision, plan, converged, services, problems, warnings: Vec::new(), api, cost: None }
     }
 
     /// Whether nothing is wrong: some updates are held, and a person or a time is awaited.

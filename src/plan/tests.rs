@@ -131,6 +131,7 @@ fn a_report_reads_as_lines_and_a_summary() {
     let report = Report {
         place: ApiPlace::new("https://api.example.com"),
         revision: Revision::Tree(Digest::of_bytes(b"")),
+        plan: PlanReport { id: None, changes: 2 },
         converged: false,
         services: vec![
             service("shop/a", Outcome::Updated, Some(Cause::Changed), vec![change], None),

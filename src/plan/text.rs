@@ -151,6 +151,9 @@ fn write_summary(text: &mut String, report: &Report) {
         }
     }
     let _ = writeln!(text, "  {FAINT}{}{FAINT:#}", report.revision);
+    if let Some(id) = report.plan.id.filter(|_| report.cost.is_some()) {
+        let _ = writeln!(text, "plan {id}: {}", counted(report.plan.changes, "change"));
+    }
     if let Some(cost) = report.cost.filter(|cost| cost.calls > 0) {
         let first = report.count(Outcome::ReadLive) > 0;
         let _ = write!(text, "{}{}", if first { "at most " } else { "" }, counted(cost.calls as usize, "call"));

@@ -51,6 +51,7 @@ fn a_plan_tells_changes_from_the_last_applied_content_and_sends_nothing() {
     - orphaned  shop/orphaned
     - suspended shop/suspended  suspended.yaml:1
     2 to update, 1 unchanged, 1 suspended, 1 orphaned  tree:sha256:…
+    plan 263b6c618e9a: 2 changes
     2 calls, 996 left, window resets in 60 min
     ");
     assert_eq!(text.stderr, "");
@@ -59,6 +60,7 @@ fn a_plan_tells_changes_from_the_last_applied_content_and_sends_nothing() {
 
     // What a plan says is what a pass does, and after it there is nothing left to do.
     let done = workspace.once(&api, &[]).exits(0);
+    assert_eq!(done.report()["plan"], report["plan"]);
     for service in ["shop/changed", "shop/new"] {
         let (planned, done) = (plan.service(service), done.service(service));
         assert_eq!((&planned["digest"], &planned["changes"]), (&done["digest"], &done["changes"]), "{service}");

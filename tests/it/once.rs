@@ -18,6 +18,7 @@ fn a_new_service_is_updated_and_then_unchanged() {
         json!({
             "place": {"api": api.url(), "account": null},
             "revision": "tree:sha256:…",
+            "plan": {"id": "sha256:…", "changes": 1},
             "converged": true,
             "services": [{
                 "service": "shop/web",
@@ -43,6 +44,7 @@ fn a_new_service_is_updated_and_then_unchanged() {
         json!({
             "place": {"api": api.url(), "account": null},
             "revision": "tree:sha256:…",
+            "plan": {"id": null, "changes": 0},
             "converged": true,
             "services": [{
                 "service": "shop/web",
