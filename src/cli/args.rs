@@ -65,6 +65,15 @@ pub(super) enum Command {
         /// Which shell
         shell: clap_complete::Shell,
     },
+    /// Print the manual page, or write one for each command
+    Man(ManArgs),
+}
+
+#[derive(Args, Debug)]
+pub(super) struct ManArgs {
+    /// Folder to write truenorth.1, truenorth-plan.1 and the others to; made where it is not there
+    #[arg(long, value_name = "DIR", env = "TRUENORTH_MAN_OUT")]
+    pub(super) out: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]

@@ -7,6 +7,7 @@ mod exit;
 mod history;
 mod import;
 mod logging;
+mod man;
 mod once;
 mod plan;
 mod print;
@@ -50,6 +51,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Some(Command::Schema) => completions::schema(),
         Some(Command::Sandbox(args)) => sandbox::run(&args),
         Some(Command::Completions { shell }) => completions::run(shell),
+        Some(Command::Man(args)) => man::run(&args),
         Some(Command::Status(args)) => status::run(&args),
         Some(Command::Import(args)) => import::run(&args),
         Some(Command::History(args)) => history::run(&args),

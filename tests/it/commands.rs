@@ -193,6 +193,24 @@ fn completions_are_there_for_each_shell() {
 }
 
 #[test]
+fn the_manual_has_a_page_for_each_command() {
+    let workspace = Workspace::new();
+    workspace.run(&["man", "--out", "share/man1"]).exits(0);
+    let page = |name: &str| std::fs::read_to_string(workspace.path().join("share/man1").join(name)).unwrap();
+    for (name, told) in [
+        ("truenorth.1", "reconcile\\-once"),
+        ("truenorth-plan.1", "TRUENORTH_EXIT_CODE"),
+        ("truenorth-import.1", "\\-\\-out"),
+        ("truenorth-why.1", "SERVICE"),
+    ] {
+        let text = page(name);
+        assert!(text.contains(told) && text.contains(env!("CARGO_PKG_VERSION")), "{name}: {text}");
+    }
+    assert_eq!(workspace.run(&["man"]).exits(0).stdout, page("truenorth.1"));
+    workspace.run(&["man", "--out", "share/man1/truenorth.1"]).exits(78);
+}
+
+#[test]
 fn the_sandbox_alone_serves_a_pass_until_it_is_stopped() {
     for signal in [Signal::TERM, Signal::INT] {
         let workspace = Workspace::new();
