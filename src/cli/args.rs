@@ -1,6 +1,6 @@
 //! Arguments as they are typed. What they mean together is decided in `settings`.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,6 +9,7 @@ use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use jiff::SignedDuration;
 
+use super::print;
 use crate::host::Hosts;
 use crate::model::{DriftMode, Id};
 use crate::northflank::Settings;
@@ -234,9 +235,9 @@ impl ShowArgs {
             ShowCommands::Always => Commands::Shown,
             ShowCommands::Terminal if std::io::stdout().is_terminal() => Commands::Shown,
             ShowCommands::Terminal => {
-                let words = "note: commands stay hidden: stdout is not a terminal; --show-commands=always shows them";
-                // Where stderr is gone, there is nobody to tell.
-                let _ = writeln!(anstream::stderr(), "{words}");
+                print::note(
+                    "note: commands stay hidden: stdout is not a terminal; --show-commands=always shows them\n",
+                );
                 Commands::Hidden
             }
         }

@@ -117,8 +117,7 @@ fn tell_missing(state_dir: &std::path::Path) {
     if state_dir != std::path::Path::new(OF_SERVICE) && std::fs::symlink_metadata(OF_SERVICE).is_ok() {
         note += &format!("  hint: the systemd service has its own: --state-dir {OF_SERVICE}\n");
     }
-    // Where stderr is gone, there is nobody to tell.
-    let _ = std::io::Write::write_all(&mut anstream::stderr(), note.as_bytes());
+    print::note(&note);
 }
 
 /// A ledger that cannot be read: exit 78, or 1 where that may pass by itself.
@@ -153,8 +152,7 @@ fn failed(error: &anyhow::Error) -> Exit {
         if let Some(hint) = failure.and_then(|failure| failure.hint.as_deref()) {
             text.push_str(&format!("  hint: {}\n", printable(hint)));
         }
-        // Where stderr is gone, there is nobody to tell.
-        let _ = std::io::Write::write_all(&mut anstream::stderr(), text.as_bytes());
+        print::note(&text);
     }
     failure.map_or(Exit::NotConverged, |failure| failure.exit)
 }

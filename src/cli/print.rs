@@ -12,6 +12,11 @@ use crate::text::{self, Printable, printable};
 
 use super::args::Output;
 
+/// A text on stderr, with its line breaks. Where stderr is gone, there is nobody to tell.
+pub(super) fn note(text: &str) {
+    let _ = anstream::stderr().write_all(text.as_bytes());
+}
+
 /// One JSON object on stdout.
 pub(super) fn json(value: &impl Serialize) -> io::Result<()> {
     let mut out = io::BufWriter::new(io::stdout().lock());

@@ -1,11 +1,12 @@
 //! How far a pass or an import is, on a terminal, once it takes longer than a second.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::Timestamp;
 
+use super::print;
 use crate::daemon::{Progress, Waiting};
 use crate::text::short;
 
@@ -89,11 +90,8 @@ impl ReadsLine {
     /// Tells that everything waits.
     pub(super) fn limited(&self, wait: Duration, until: Timestamp) {
         let until = until.strftime("%H:%M:%S UTC");
-        let tell = || {
-            // Where stderr is gone, there is nobody to tell.
-            let _ =
-                writeln!(anstream::stderr(), "the rate limit is used up: waiting {}, until {until}", short::wait(wait));
-        };
+        let tell =
+            || print::note(&format!("the rate limit is used up: waiting {}, until {until}\n", short::wait(wait)));
         match &self.0.bar {
             Some(bar) => bar.suspend(tell),
             None => tell(),

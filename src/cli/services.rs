@@ -3,10 +3,8 @@
 use super::Failure;
 use super::exit::Exit;
 use crate::model::ServiceKey;
-use crate::text::near;
+use crate::text::{listed, near};
 
-/// Most names that a message lists.
-const LISTED: usize = 5;
 /// How alike two names must be, of 1.
 const NEAR: f32 = 0.6;
 
@@ -57,14 +55,6 @@ fn hint(name: &str, known: &[&ServiceKey]) -> String {
         return format!("did you mean {near}?");
     }
     format!("known: {}", listed(known))
-}
-
-fn listed(keys: &[&ServiceKey]) -> String {
-    let shown: Vec<String> = keys.iter().take(LISTED).map(ToString::to_string).collect();
-    match keys.len().saturating_sub(LISTED) {
-        0 => shown.join(", "),
-        more => format!("{} and {more} more", shown.join(", ")),
-    }
 }
 
 #[cfg(test)]

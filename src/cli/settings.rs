@@ -2,7 +2,6 @@
 //! never touch the real one.
 
 use std::ffi::OsString;
-use std::io::Write as _;
 use std::path::PathBuf;
 
 use super::args::{ConnectArgs, StateArgs, TokenArgs};
@@ -73,8 +72,7 @@ pub(super) fn client(args: &ConnectArgs, variable: Variable<'_>) -> anyhow::Resu
     let settings = Settings::new(api_url(args)?, args.request_timeout);
     let read = token_source(&args.token, variable)?.read().map_err(|error| token_error(&error))?;
     if let Some(warning) = read.warning {
-        // Where stderr is gone, there is nobody to tell.
-        let _ = writeln!(anstream::stderr(), "warning: {}", printable(&warning.to_string()));
+        super::print::note(&format!("warning: {}\n", printable(&warning.to_string())));
     }
     Client::new(settings, read.token).map_err(|error| client_error(&error))
 }

@@ -11,11 +11,11 @@ use super::status_table::{self, View};
 use super::table::Size;
 use super::{ledger_error, observe_error, print, read_error, settings, tell_missing, watch};
 use crate::daemon::{self, Observation};
-use crate::ledger::Reader;
+use crate::ledger::{Holder, Reader};
 use crate::source::Folder;
 use crate::text::command::Commands;
 use crate::text::short;
-use crate::views::{Holding, Page};
+use crate::views::{Page, who};
 
 pub(super) fn run(args: &StatusArgs) -> anyhow::Result<Exit> {
     let state_dir = settings::state_dir(&args.state, &settings::environment)?;
@@ -23,8 +23,8 @@ pub(super) fn run(args: &StatusArgs) -> anyhow::Result<Exit> {
     if let Some(every) = args.watch {
         return watch::run(folder, state_dir, every, args.output);
     }
-    let page = look(&mut folder, &state_dir)?;
-    if matches!(Reader::open(&state_dir), Ok(None)) {
+    let (page, has_ledger) = look(&mut folder, &state_dir)?;
+    if !has_ledger {
         tell_missing(&state_dir);
     }
     match args.output {
@@ -39,37 +39,24 @@ pub(super) fn run(args: &StatusArgs) -> anyhow::Result<Exit> {
     Ok(Exit::Converged)
 }
 
-/// Reads the folder and the ledger.
-pub(super) fn look(folder: &mut Folder, state_dir: &Path) -> anyhow::Result<Page> {
+/// What a look at the folder and the ledger showed, and whether there is a ledger.
+pub(super) fn look(folder: &mut Folder, state_dir: &Path) -> anyhow::Result<(Page, bool)> {
     let (observation, reader) = observe(folder, state_dir)?;
-    let now = Timestamp::now();
-    let holder = Holding::of(reader.as_ref()).map_err(read_error)?;
-    Page::read(observation.observed(), who(holder), reader.as_ref(), now).map_err(read_error)
+    let page = Page::read(observation.observed(), reader.as_ref(), Timestamp::now()).map_err(read_error)?;
+    Ok((page, reader.is_some()))
 }
 
 /// Reads the folder and the ledger, by the rules of whoever wrote the ledger.
 pub(super) fn observe(folder: &mut Folder, state_dir: &Path) -> anyhow::Result<(Observation, Option<Reader>)> {
     let reader = Reader::open(state_dir).map_err(|error| ledger_error(&error))?;
-    let states = match &reader {
-        Some(reader) => reader.states().map_err(read_error)?,
-        None => None,
-    };
-    let rules = states.map(|states| states.decider.rules).unwrap_or_default();
+    let decider = reader.as_ref().map(Reader::decider).transpose().map_err(read_error)?.flatten();
+    let rules = decider.map(|(_, decider)| decider.rules).unwrap_or_default();
     let observation = daemon::observe_with(folder, reader.as_ref(), &rules, &|_| false).map_err(observe_error)?;
     Ok((observation, reader))
 }
 
-/// Who works on the ledger.
-fn who(holder: Option<Holding>) -> String {
-    match holder.map(|holder| holder.pid) {
-        None => "no daemon runs".to_owned(),
-        Some(None) => "another process has the ledger open".to_owned(),
-        Some(Some(pid)) => format!("process {pid} has the ledger open"),
-    }
-}
-
 /// Who works on the ledger, and how old what it says is where nobody does.
-pub(super) fn told(holder: Option<Holding>, as_of: Option<Timestamp>) -> String {
+pub(super) fn told(holder: Option<Holder>, as_of: Option<Timestamp>) -> String {
     match (holder, as_of) {
         (None, Some(as_of)) => format!("no daemon runs; as of {}", short::time(as_of)),
         (holder, _) => who(holder),

@@ -65,7 +65,7 @@ fn look_again(mut folder: Folder, state_dir: PathBuf, every: Duration, sender: &
     loop {
         // Taken before: what is written during the look is seen by the next one.
         let traces = Traces::of(&state_dir);
-        if sender.blocking_send(status::look(&mut folder, &state_dir).map(Box::new)).is_err() {
+        if sender.blocking_send(status::look(&mut folder, &state_dir).map(|(page, _)| Box::new(page))).is_err() {
             return;
         }
         let again = Instant::now() + every;

@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
+use serde::Serialize;
+
 use super::folder::NO_LINK;
 use super::mark::Stamp;
 use super::{OpenError, ReadError};
@@ -33,7 +35,7 @@ pub(super) struct Lock {
 }
 
 /// A truenorth that has the ledger open to write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Holder {
     /// Its pid, where it could be read; a number of its own pid namespace.
     pub pid: Option<u32>,

@@ -89,8 +89,7 @@ impl Left {
     /// `lock` is the lock file before this process wrote to it.
     pub(super) fn look(store: &Path, lock: Option<Stamp>) -> Self {
         let written = || serde_json::from_slice(&read_short(&path(store), LENGTH).ok()?).ok();
-        let log = fs::symlink_metadata(beside(store, "-wal"));
-        Self { written: written(), lock, store: Stamp::of(store), has_log: log.is_ok_and(|log| log.size() > 0) }
+        Self { written: written(), lock, store: Stamp::of(store), has_log: has_log(store) }
     }
 
     /// Whether a ledger that says this of itself is the one that this folder had last.
@@ -158,8 +157,7 @@ impl Mark {
 
     /// After the store was closed. One whose log could not be cleared away stays as after a kill.
     pub(super) fn close(mut self) {
-        let log = fs::symlink_metadata(beside(&self.store, "-wal"));
-        if log.is_err() || log.is_ok_and(|log| log.size() == 0) {
+        if !has_log(&self.store) {
             self.written.closed = Stamp::of(&self.store);
             self.write();
         }
@@ -175,4 +173,9 @@ impl Mark {
 
 fn path(store: &Path) -> PathBuf {
     store.with_file_name(NAME)
+}
+
+/// Whether there is a write-ahead log with something in it.
+fn has_log(store: &Path) -> bool {
+    fs::symlink_metadata(beside(store, "-wal")).is_ok_and(|log| log.size() > 0)
 }

@@ -161,7 +161,7 @@ impl Ledger {
         let place = answered.then(|| self.place().clone());
         self.write(move |connection| {
             sql::record(connection, call, &outcome, at)?;
-            Ok(place.as_ref().map_or(Ok(()), |place| sql::belong(connection, place))?)
+            Ok(place.iter().try_for_each(|place| sql::belong(connection, place))?)
         })
         .await
     }
@@ -208,7 +208,7 @@ impl Ledger {
         let place = sighting.failure.is_none().then(|| self.place().clone());
         self.write(move |connection| {
             sql::saw(connection, &row)?;
-            Ok(place.as_ref().map_or(Ok(()), |place| sql::belong(connection, place))?)
+            Ok(place.iter().try_for_each(|place| sql::belong(connection, place))?)
         })
         .await
     }
@@ -246,7 +246,10 @@ impl Ledger {
     /// Keeps the rate limit's window over a restart, with whatever is written next. It is a hint: where the queue is
     /// full or the disk fails it is lost, and the next answer says it again.
     pub fn keep_quota(&self, window: Window, at: Timestamp) {
-        self.hint("quota", move |connection| Ok(sql::keep_quota(connection, &window, at)?));
+        if let Some(queue) = &self.shared.queue {
+            let act = move |connection: &Connection| Ok(sql::keep_quota(connection, &window, at)?);
+            let _ = queue.try_send(Request::Hint(Box::new(act)));
+        }
     }
 
     /// Why the store took nothing the last time that something was to be written; `None` where it did.
@@ -269,14 +272,6 @@ impl Ledger {
         let queue = self.shared.queue.as_ref().ok_or(WriteError::Stopped)?;
         queue.send(request).await.map_err(|_| WriteError::Stopped)?;
         answer.await.map_err(|_| WriteError::Stopped)?
-    }
-
-    /// Writes `act` with whatever is written next; nobody hears how that went. Of several with one name the newest is
-    /// written.
-    fn hint(&self, name: &'static str, act: impl FnMut(&Connection) -> Result<(), WriteError> + Send + 'static) {
-        if let Some(queue) = &self.shared.queue {
-            let _ = queue.try_send(Request::Hint(name, Box::new(act)));
-        }
     }
 }
 

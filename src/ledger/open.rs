@@ -88,37 +88,32 @@ pub(super) fn for_writing(
     let writes = sql::own(&connection).map_err(writing)?.writes.max(left.writes());
     let inode = Stamp::of(store).map_or(0, Stamp::inode);
     let signed = lock.sign()?;
-    let Some(suspicion) = suspicion else {
-        let mark = Mark::begin(store, signed, writes);
-        settle(&mut connection, |connection| {
-            let contradicted = sql::suspect_contradicted(connection)?;
-            if contradicted > 0 {
-                warn!(services = contradicted, "records of the ledger contradict each other: {READ_FIRST}");
-            }
-            sql::is_last(connection, inode, writes)?;
-            sql::interrupt_all(connection, now)
-        })
+    let begin = || Mark::begin(store, signed, writes);
+    // With a suspicion not before it is written down: until then the old mark has to tell it again.
+    let mark = suspicion.is_none().then(begin);
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(writing)?;
+    mistrust(&transaction, suspicion)
+        .and_then(|()| sql::is_last(&transaction, inode, writes))
+        .and_then(|()| sql::interrupt_all(&transaction, now))
+        .and_then(|()| transaction.commit())
         .map_err(writing)?;
-        return Ok((connection, mark));
-    };
-    warn!("{suspicion}: {READ_FIRST}");
-    settle(&mut connection, |connection| {
-        sql::suspect_all(connection)?;
-        sql::is_last(connection, inode, writes)?;
-        sql::interrupt_all(connection, now)
-    })
-    .map_err(writing)?;
-    // Not before: until then the old mark has to tell it again.
-    Ok((connection, Mark::begin(store, signed, writes)))
+    Ok((connection, mark.unwrap_or_else(begin)))
+}
+
+/// Marks what is not to be believed: everything in a ledger that may be another one, else what contradicts itself.
+fn mistrust(connection: &Connection, suspicion: Option<Suspicion>) -> rusqlite::Result<()> {
+    if let Some(suspicion) = suspicion {
+        warn!("{suspicion}: {READ_FIRST}");
+        return sql::suspect_all(connection);
+    }
+    let contradicted = sql::suspect_contradicted(connection)?;
+    if contradicted > 0 {
+        warn!(services = contradicted, "records of the ledger contradict each other: {READ_FIRST}");
+    }
+    Ok(())
 }
 
 const READ_FIRST: &str = "what differs from its manifest is read before it is updated";
-
-fn settle(connection: &mut Connection, act: impl FnOnce(&Connection) -> rusqlite::Result<()>) -> rusqlite::Result<()> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    act(&transaction)?;
-    transaction.commit()
-}
 
 /// Reads the file alone, as if nobody else had it; makes and locks nothing.
 pub(super) fn immutable(store: &Path) -> Result<Connection, OpenError> {

@@ -19,8 +19,8 @@ use super::folder::beside;
 use super::mark::{Left, Stamp};
 use super::open::{self, Found};
 use super::{
-    AppliedMark, AppliedRecord, HistoryEntry, Holder, OpenError, Pause, ReadError, Sighting, States, Turned, folder,
-    lock, schema, sql,
+    AppliedMark, AppliedRecord, Decider, HistoryEntry, Holder, OpenError, Pause, ReadError, Sighting, States, Turned,
+    folder, lock, schema, sql,
 };
 use crate::engine::{Unsettled, Window};
 use crate::model::{ApiPlace, Known, ServiceKey, ServiceKind};
@@ -156,6 +156,14 @@ impl Reader {
         self.read(|connection| sql::history(connection, of, limit))
     }
 
+    /// The newest entry of every service, without its body: in one query, for whoever needs many of them.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn newest(&self) -> Result<HashMap<ServiceKey, HistoryEntry>, ReadError> {
+        self.read(sql::newest)
+    }
+
     /// The pause that was set last and not ended, even if its time is past.
     ///
     /// # Errors
@@ -226,6 +234,14 @@ impl Reader {
     /// The file cannot be read.
     pub fn states(&self) -> Result<Option<States>, ReadError> {
         self.read(sql::states)
+    }
+
+    /// By what the states of services were decided, and when they were written last; nothing where none were.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn decider(&self) -> Result<Option<(Timestamp, Decider)>, ReadError> {
+        self.read(sql::decider)
     }
 
     /// Requests whose end is not known, and that may still take effect.

@@ -254,3 +254,20 @@ pub enum End {
         at: Timestamp,
     },
 }
+
+impl End {
+    /// Whether the service had afterwards what was asked for.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        matches!(self, Self::Adopted { .. } | Self::Recorded { outcome: Outcome::Accepted { .. }, .. })
+    }
+
+    /// When it ended; nothing while it did not.
+    #[must_use]
+    pub fn at(&self) -> Option<Timestamp> {
+        match self {
+            Self::Open => None,
+            Self::Recorded { at, .. } | Self::Interrupted { at } | Self::Adopted { at } => Some(*at),
+        }
+    }
+}

@@ -4,7 +4,6 @@
 //! the next transaction takes all of it: so the number of flushes follows from the disk, not from the number of calls.
 //! Nothing is answered before its transaction is on disk.
 
-use std::collections::BTreeMap;
 use std::slice;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,9 +24,9 @@ pub(super) const BATCH: usize = 256;
 pub(super) enum Request {
     /// Its caller waits for the commit.
     Write(Box<dyn Write>),
-    /// Nobody waits for it, and it is worth no flush of its own: it goes along with the next write. A newer one of the
-    /// same name takes its place.
-    Hint(&'static str, Box<dyn Act>),
+    /// Nobody waits for it, and it is worth no flush of its own: it goes along with the next write. A newer one takes
+    /// its place.
+    Hint(Box<dyn Act>),
 }
 
 /// What is done inside the transaction. It may run twice: with others, and alone where that failed.
@@ -94,7 +93,7 @@ impl Request {
     fn carry_out(&mut self, connection: &Connection) -> Result<(), WriteError> {
         match self {
             Self::Write(write) => write.carry_out(connection),
-            Self::Hint(_, act) => act(connection),
+            Self::Hint(act) => act(connection),
         }
     }
 
@@ -129,23 +128,23 @@ impl Writer {
     pub(super) fn run(mut self, mut queue: mpsc::Receiver<Request>) {
         // Where it cannot be set, the longer time of the opening goes on to hold.
         let _ = self.connection.busy_timeout(BUSY);
-        let (mut batch, mut hints) = (Vec::new(), BTreeMap::new());
+        let (mut batch, mut hint) = (Vec::new(), None);
         while queue.blocking_recv_many(&mut batch, BATCH) > 0 {
             let mut writes = Vec::with_capacity(batch.len());
             for request in batch.drain(..) {
                 match request {
-                    Request::Hint(name, act) => drop(hints.insert(name, act)),
+                    newer @ Request::Hint(_) => hint = Some(newer),
                     write @ Request::Write(_) => writes.push(write),
                 }
             }
             if !writes.is_empty() {
-                writes.extend(take(&mut hints));
+                writes.extend(hint.take());
                 let undone = self.carry_out(writes);
                 self.withdraw(undone);
             }
         }
-        if !hints.is_empty() {
-            self.carry_out(take(&mut hints).collect());
+        if let Some(hint) = hint {
+            self.carry_out(vec![hint]);
         }
         // The log would be worked off at the next start as well.
         let _ = open::checkpoint(&self.connection);
@@ -218,10 +217,6 @@ impl Writer {
         self.mark.advance(writes);
         Ok(())
     }
-}
-
-fn take(hints: &mut BTreeMap<&'static str, Box<dyn Act>>) -> impl Iterator<Item = Request> {
-    std::mem::take(hints).into_iter().map(|(name, act)| Request::Hint(name, act))
 }
 
 /// Whether the disk took no more: it is full, or a quota or limit is reached, which the store takes for an I/O error.

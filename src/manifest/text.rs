@@ -51,8 +51,8 @@ impl<'t> Source<'t> {
 
     /// A problem about a range of bytes of the text; what goes past the end of its first line is left out.
     pub(super) fn problem(&self, range: Range<usize>, path: String, message: String, hint: Option<String>) -> Problem {
-        let start = floor(self.text, range.start);
-        let end = ceil(self.text, range.end.max(start));
+        let start = self.text.floor_char_boundary(range.start);
+        let end = self.text.ceil_char_boundary(range.end.max(start));
         let (number, line_start) = self.line_of(start);
         let line = self.text[line_start..].split(['\n', '\r']).next().unwrap_or_default();
         let line_end = line_start + line.len();
@@ -107,10 +107,10 @@ impl<'t> Source<'t> {
     }
 
     fn excerpt(&self, line: Range<usize>, fault: Range<usize>) -> Excerpt {
-        let from = ceil(self.text, line.start.max(fault.start.saturating_sub(EXCERPT_BYTES)));
+        let from = self.text.ceil_char_boundary(line.start.max(fault.start.saturating_sub(EXCERPT_BYTES)));
         let last = fault.end.min(fault.start + EXCERPT_BYTES);
-        let to = floor(self.text, line.end.min(last + EXCERPT_BYTES));
-        let last = ceil(self.text, last);
+        let to = self.text.floor_char_boundary(line.end.min(last + EXCERPT_BYTES));
+        let last = self.text.ceil_char_boundary(last);
         let mut text = String::with_capacity(to - from + 6);
         if from > line.start {
             text.push('…');
@@ -162,16 +162,6 @@ impl<'t> Iterator for Lines<'t> {
         self.next = Some(start + length + breaks);
         Some((start, &rest[..length]))
     }
-}
-
-/// The last offset up to `at` that begins a character, or the text's end.
-fn floor(text: &str, at: usize) -> usize {
-    (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default()
-}
-
-/// The first offset from `at` that begins a character, or the text's end.
-fn ceil(text: &str, at: usize) -> usize {
-    (at..text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(text.len())
 }
 
 /// A text from the input as messages show it: printable, bounded, and without a command that came in between.

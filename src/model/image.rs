@@ -250,7 +250,7 @@ fn is_scheme(text: &str) -> bool {
 
 /// A part of an image as an error repeats it.
 fn piece(text: &str) -> String {
-    let end = (0..=40.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
+    let end = text.floor_char_boundary(40);
     if end < text.len() { format!("{}…", &text[..end]) } else { text.to_owned() }
 }
 

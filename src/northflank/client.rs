@@ -173,9 +173,7 @@ impl Client {
         key: &ServiceKey,
         update: &DeploymentUpdate,
     ) -> Result<Answered<Accepted>, CallError> {
-        let url = self.shared.api_url.deployment(key);
-        let accepted = async { self.call(Effect::Update, Method::POST, url, Some(update)).await?.accepted().await };
-        accepted.await.map_err(|error| error.without_commands_of(update))
+        self.send(Method::POST, self.shared.api_url.deployment(key), update, update).await
     }
 
     /// `PATCH …/services/{kind}/{service}`: the same update in the newer form. `instances` is what live shows now, so that
@@ -199,8 +197,18 @@ impl Client {
         // Where it may be left out, leaving it out cannot undo what somebody scales just now.
         let instances = instances.filter(|_| kind == ServiceKind::Deployment);
         let body = Patch { deployment: PatchDeployment { instances, update } };
-        let url = self.shared.api_url.service_of_kind(key, kind);
-        let accepted = async { self.call(Effect::Update, Method::PATCH, url, Some(&body)).await?.accepted().await };
+        self.send(Method::PATCH, self.shared.api_url.service_of_kind(key, kind), &body, update).await
+    }
+
+    /// Sends an update in a body of either form.
+    async fn send<B: Serialize + Sync>(
+        &self,
+        method: Method,
+        url: Url,
+        body: &B,
+        update: &DeploymentUpdate,
+    ) -> Result<Answered<Accepted>, CallError> {
+        let accepted = async { self.call(Effect::Update, method, url, Some(body)).await?.accepted().await };
         accepted.await.map_err(|error| error.without_commands_of(update))
     }
 

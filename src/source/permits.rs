@@ -10,6 +10,7 @@ use thiserror::Error;
 
 use crate::manifest::Problem;
 use crate::model::{Id, Place, ServiceKey};
+use crate::text::listed;
 
 /// What manifests of a folder may do.
 #[derive(Clone, Debug, Default)]
@@ -108,17 +109,6 @@ fn folder(key: &ServiceKey) -> String {
     match &key.team {
         Some(team) => format!("{team}/{}/", key.project),
         None => format!("{}/", key.project),
-    }
-}
-
-/// Most patterns that a hint lists.
-const LISTED: usize = 5;
-
-fn listed(allow: &[Allowed]) -> String {
-    let shown: Vec<String> = allow.iter().take(LISTED).map(ToString::to_string).collect();
-    match allow.len().saturating_sub(LISTED) {
-        0 => shown.join(", "),
-        more => format!("{} and {more} more", shown.join(", ")),
     }
 }
 

@@ -11,9 +11,24 @@ mod near;
 mod printable;
 pub mod short;
 
+use std::fmt;
+
 pub use character::{look_alike, named};
 pub use near::near;
 pub use printable::{Printable, is_invisible, is_steering, printable, printable_with_tabs, printable_within};
+
+/// Most names that a sentence lists.
+const LISTED: usize = 5;
+
+/// `a, b, c, d, e and 3 more`.
+#[must_use]
+pub fn listed(names: &[impl fmt::Display]) -> String {
+    let shown: Vec<String> = names.iter().take(LISTED).map(ToString::to_string).collect();
+    match names.len().saturating_sub(LISTED) {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}
 
 /// `1 call`, `2 calls`.
 #[must_use]

@@ -61,11 +61,6 @@ impl Word {
             Self::InFlight => "in-flight",
         }
     }
-
-    /// Whether the service has afterwards what was asked for.
-    pub(crate) fn is_good(self) -> bool {
-        matches!(self, Self::Accepted | Self::Adopted)
-    }
 }
 
 impl Attempt {

@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Attempt, Holding};
-use crate::ledger::{ReadError, Reader};
+use super::Attempt;
+use crate::ledger::{Holder, ReadError, Reader};
 use crate::model::ServiceKey;
 
 /// The calls for one service or for all, and the JSON of them.
@@ -15,7 +15,7 @@ pub(crate) struct History {
     /// Newest first.
     pub(crate) calls: Vec<Attempt>,
     /// Who has the ledger open.
-    pub(crate) holder: Option<Holding>,
+    pub(crate) holder: Option<Holder>,
     /// When the ledger was written last, where no daemon runs.
     pub(crate) as_of: Option<Timestamp>,
 }
@@ -26,12 +26,12 @@ impl History {
     /// # Errors
     /// The ledger cannot be read.
     pub(crate) fn read(ledger: Option<&Reader>, service: Option<ServiceKey>, limit: u32) -> Result<Self, ReadError> {
-        let holder = Holding::of(ledger)?;
-        let Some(ledger) = ledger else { return Ok(Self { service, calls: Vec::new(), holder, as_of: None }) };
+        let Some(ledger) = ledger else { return Ok(Self { service, calls: Vec::new(), holder: None, as_of: None }) };
+        let holder = ledger.holder()?;
         let entries = ledger.history(service.as_ref(), limit)?;
         let calls: Vec<Attempt> = entries.into_iter().map(|entry| Attempt::new(entry, holder.is_some())).collect();
         let newest = calls.first().map(|call| call.ended.unwrap_or(call.began));
-        let written = ledger.states()?.map(|states| states.at);
+        let written = ledger.decider()?.map(|(at, _)| at);
         Ok(Self { service, calls, holder, as_of: newest.max(written).filter(|_| holder.is_none()) })
     }
 }

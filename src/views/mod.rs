@@ -23,7 +23,7 @@ use crate::source::Snapshot;
 
 pub(crate) use calls::{Attempt, Word, with_hint};
 pub(crate) use history::History;
-pub(crate) use recorded::{Holding, Recorded};
+pub(crate) use recorded::{Recorded, who};
 pub use service::{Drift, Look, Paused, Quota, ServiceStatus};
 pub(crate) use status::{Page, Service};
 pub(crate) use why::{Explanation, Facts, UNDO, next, not_sent, sentence, suspension, waits_for};

@@ -3,29 +3,18 @@
 use std::collections::HashMap;
 
 use jiff::Timestamp;
-use serde::Serialize;
 
 use super::{Drift, Paused, Quota};
-use crate::engine::Unsettled;
-use crate::ledger::{AppliedMark, Decider, Halt, ReadError, Reader, Sighting, StateRecord, States, Turned};
+use crate::engine::{Unsettled, Window};
+use crate::ledger::{AppliedMark, Decider, Halt, Holder, ReadError, Reader, Sighting, StateRecord, States, Turned};
 use crate::model::{Known, ServiceKey, ServiceState};
 
-/// A truenorth that has the ledger open.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct Holding {
-    /// Its pid, where it could be read.
-    pub(crate) pid: Option<u32>,
-    /// Whether it can write the ledger.
-    pub(crate) writes: bool,
-}
-
-impl Holding {
-    pub(crate) fn of(reader: Option<&Reader>) -> Result<Option<Self>, ReadError> {
-        let holder = match reader {
-            Some(reader) => reader.holder()?,
-            None => None,
-        };
-        Ok(holder.map(|holder| Self { pid: holder.pid, writes: holder.writes }))
+/// Who works on the ledger, in words.
+pub(crate) fn who(holder: Option<Holder>) -> String {
+    match holder.map(|holder| holder.pid) {
+        None => "no daemon runs".to_owned(),
+        Some(None) => "another process has the ledger open".to_owned(),
+        Some(Some(pid)) => format!("process {pid} has the ledger open"),
     }
 }
 
@@ -34,7 +23,7 @@ impl Holding {
 pub(crate) struct Recorded {
     pub(super) now: Timestamp,
     /// Who has it open.
-    pub(crate) holder: Option<Holding>,
+    pub(crate) holder: Option<Holder>,
     /// When each service was applied last.
     pub(super) marks: HashMap<ServiceKey, AppliedMark>,
     pub(super) states: Option<States>,
@@ -57,7 +46,7 @@ impl Recorded {
     pub(crate) fn read(ledger: Option<&Reader>, now: Timestamp) -> Result<Self, ReadError> {
         let mut recorded = Self {
             now,
-            holder: Holding::of(ledger)?,
+            holder: ledger.map(Reader::holder).transpose()?.flatten(),
             marks: HashMap::new(),
             states: None,
             sightings: HashMap::new(),
@@ -86,12 +75,10 @@ impl Recorded {
         };
         recorded.quota = ledger.quota()?.filter(|window| window.resets_at > now).map(|window| {
             let reserve = recorded.decider().map_or(0, |decider| window.reserve(decider.reserve_percent));
-            let resets_at = Some(window.resets_at);
-            Quota { limit: window.limit, remaining: window.remaining, resets_at, reserve, reads_wait_until: None }
+            let Window { limit, remaining, resets_at } = window;
+            let reads_wait_until = (reserve > 0 && remaining <= reserve).then_some(resets_at);
+            Quota { limit, remaining, resets_at: Some(resets_at), reserve, reads_wait_until }
         });
-        if let Some(quota) = &mut recorded.quota {
-            quota.reads_wait_until = quota.resets_at.filter(|_| quota.remaining <= quota.reserve && quota.reserve > 0);
-        }
         Ok(recorded)
     }
 
@@ -140,6 +127,13 @@ impl Recorded {
         let drift = Drift::of(known, seen, error, left_alone_until)?;
         // The ledger has the time of the newest read, also of one that failed.
         Some(Drift { read_at: drift.read_at.filter(|_| error.is_none()), ..drift })
+    }
+
+    /// Whether the newest read that went well showed something else than what was applied.
+    pub(super) fn has_drifted(&self, key: &ServiceKey, known: Option<&Known>) -> bool {
+        let seen = self.sightings.get(key).and_then(|sighting| sighting.seen.as_ref());
+        let applied = known.and_then(Known::digest);
+        seen.zip(applied).is_some_and(|(seen, applied)| seen.has_drifted_from(applied))
     }
 
     /// When the newest read failed, if it did.

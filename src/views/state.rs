@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 
-use super::{Drift, Observed, Recorded, told};
+use super::{Observed, Recorded, told};
 use crate::ledger::StateRecord;
 use crate::model::{Cause, Digest, HeldBy, ServiceKey, ServiceState, Suspend, held_until};
 use crate::plan::Step;
@@ -35,10 +35,14 @@ impl Finding {
             (Step::Held(_), _) => held(observed.held.get(key)),
             _ => (None, None),
         };
-        let drift = || recorded.drift(key, observed.known.get(key), None);
-        let found = Self::planned(step, drift);
+        let found = Self::planned(step, || recorded.has_drifted(key, observed.known.get(key)));
         let found = Self { until, reason, ..found };
         found.while_called(step.cause(), recorded, key)
+    }
+
+    /// Until when its drift is left alone, because it came back after each correction.
+    pub(super) fn left_alone_until(&self) -> Option<Timestamp> {
+        self.until.filter(|_| self.state == ServiceState::Flapping)
     }
 
     /// A service of which only a problem is known.
@@ -49,14 +53,14 @@ impl Finding {
     }
 
     /// What the plan says.
-    fn planned(step: Step, drift: impl Fn() -> Option<Drift>) -> Self {
+    fn planned(step: Step, has_drifted: impl Fn() -> bool) -> Self {
         Self::from(match step {
             Step::Update(Cause::InDoubt) | Step::ReadLive(Cause::InDoubt) => ServiceState::InDoubt,
             Step::Update(_) | Step::ReadLive(_) => ServiceState::Queued,
             Step::Held(_) => ServiceState::Held,
             Step::Suspended => ServiceState::Suspended,
             Step::Orphaned => ServiceState::Orphaned,
-            Step::Unchanged if drift().is_some_and(|drift| !drift.differences.is_empty()) => ServiceState::Drifted,
+            Step::Unchanged if has_drifted() => ServiceState::Drifted,
             Step::Unchanged => ServiceState::Unchanged,
         })
     }
@@ -168,9 +172,9 @@ mod tests {
     use std::collections::HashMap;
 
     use super::*;
+    use crate::ledger::Holder;
     use crate::ledger::{Decider, Halt, States};
     use crate::plan::Rules;
-    use crate::views::Holding;
 
     const NOW: i64 = 1_000_000;
 
@@ -204,7 +208,7 @@ mod tests {
         let decider = Decider { rules: Rules::default(), reserve_percent: 10, halt: None };
         let states = States { at: at(-10), decider, of: HashMap::from([(key(), record.clone())]) };
         let mut recorded = Recorded::read(None, at(0)).expect("nothing is read");
-        recorded.holder = Some(Holding { pid: None, writes: true });
+        recorded.holder = Some(Holder { pid: None, writes: true });
         recorded.states = Some(states);
         change(&mut recorded);
         Finding::recorded(&record, &key(), (step, Some(digest(content))), &recorded).map(|found| found.state)
@@ -275,11 +279,11 @@ mod tests {
         let state = |recorded: &Recorded| doubt.clone().while_called(Some(Cause::InDoubt), recorded, &key()).state;
         recorded.open = vec![key()];
         assert_eq!(state(&recorded), ServiceState::InDoubt, "nobody is there to make it");
-        recorded.holder = Some(Holding { pid: None, writes: false });
+        recorded.holder = Some(Holder { pid: None, writes: false });
         assert_eq!(state(&recorded), ServiceState::InFlight);
         recorded.open.clear();
         assert_eq!(state(&recorded), ServiceState::LedgerUnwritable);
-        recorded.holder = Some(Holding { pid: None, writes: true });
+        recorded.holder = Some(Holder { pid: None, writes: true });
         assert_eq!(state(&recorded), ServiceState::InDoubt);
     }
 }

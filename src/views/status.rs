@@ -1,12 +1,13 @@
 //! Every service, as the ledger and the folder tell it: the page that `status` prints.
 
+use std::collections::HashMap;
+
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::calls::Attempt;
 use super::state::Finding;
-use super::{Holding, Look, Observed, Paused, Quota, Recorded, ServiceStatus};
-use crate::ledger::{ReadError, Reader};
+use super::{Look, Observed, Paused, Quota, Recorded, ServiceStatus, who};
+use crate::ledger::{HistoryEntry, Holder, ReadError, Reader};
 use crate::manifest::Problem;
 use crate::model::{Cause, Known, Revision, ServiceKey, ServiceState};
 use crate::plan::{ApiUse, Step, Suspension};
@@ -28,7 +29,7 @@ pub(crate) struct Page {
     pub(crate) api: ApiUse,
     /// What the rate limit leaves, by the newest answer that the ledger has.
     pub(crate) quota: Option<Quota>,
-    pub(crate) holder: Option<Holding>,
+    pub(crate) holder: Option<Holder>,
 }
 
 /// One service.
@@ -49,20 +50,20 @@ pub(crate) struct Service {
 impl Page {
     /// # Errors
     /// The ledger cannot be read.
-    pub(crate) fn read(
-        observed: Observed<'_>,
-        watching: String,
-        ledger: Option<&Reader>,
-        now: Timestamp,
-    ) -> Result<Self, ReadError> {
+    pub(crate) fn read(observed: Observed<'_>, ledger: Option<&Reader>, now: Timestamp) -> Result<Self, ReadError> {
         let recorded = Recorded::read(ledger, now)?;
         let snapshot = observed.snapshot;
         let unread = snapshot.claimed().chain(observed.unproven.keys());
         let mut keys: Vec<&ServiceKey> = observed.steps.keys().chain(unread).collect();
         keys.sort_unstable();
         keys.dedup();
+        let is_due = observed.steps.values().any(|step| step.cause().is_some());
+        let newest = match ledger.filter(|_| is_due) {
+            Some(ledger) => ledger.newest()?,
+            None => HashMap::new(),
+        };
         let services: Vec<Service> =
-            keys.into_iter().map(|key| Service::read(key, observed, &recorded, ledger)).collect::<Result<_, _>>()?;
+            keys.into_iter().map(|key| Service::of(key, observed, &recorded, newest.get(key))).collect();
         let converged =
             snapshot.problems.is_empty() && services.iter().all(|service| service.status.state.is_converged());
         Ok(Self {
@@ -71,7 +72,7 @@ impl Page {
             as_of: recorded.as_of(),
             revision: Some(snapshot.revision.clone()),
             converged,
-            look: Look { succeeded: Some(now), age_seconds: Some(0.0), error: None, watching },
+            look: Look { succeeded: Some(now), age_seconds: Some(0.0), error: None, watching: who(recorded.holder) },
             paused: recorded.paused(),
             services,
             problems: snapshot.problems.clone(),
@@ -83,28 +84,19 @@ impl Page {
 }
 
 impl Service {
-    fn read(
-        key: &ServiceKey,
-        observed: Observed<'_>,
-        recorded: &Recorded,
-        ledger: Option<&Reader>,
-    ) -> Result<Self, ReadError> {
+    /// By the newest entry of its history.
+    fn of(key: &ServiceKey, observed: Observed<'_>, recorded: &Recorded, newest: Option<&HistoryEntry>) -> Self {
         let step = observed.steps.get(key).copied();
         let desired = observed.snapshot.desired.get(key);
         let known = observed.known.get(key);
         let found = Finding::of(key, observed, recorded);
         let cause = step.and_then(Step::cause);
-        let newest = match ledger.filter(|_| cause.is_some()) {
-            Some(ledger) => ledger.history(Some(key), 1)?.pop(),
-            None => None,
-        };
         // What was said of other content says nothing of this.
         let failed = newest
-            .map(|entry| Attempt::new(entry, recorded.holder.is_some()))
-            .filter(|newest| desired.is_some_and(|desired| desired.digest == newest.digest))
-            .filter(|newest| newest.ended.is_some() && !newest.outcome.is_good());
+            .filter(|newest| cause.is_some() && desired.is_some_and(|desired| desired.digest == newest.digest))
+            .filter(|newest| !newest.end.is_good());
         let waits = !found.state.is_converged();
-        let left_alone_until = found.until.filter(|_| found.state == ServiceState::Flapping);
+        let drift = recorded.drift(key, known, found.left_alone_until());
         let mark = recorded.marks.get(key);
         let status = ServiceStatus {
             service: key.clone(),
@@ -116,15 +108,15 @@ impl Service {
             since: found.since.filter(|_| found.state == ServiceState::InFlight),
             next_attempt: found.until.filter(|_| waits),
             error: found.reason.filter(|_| waits),
-            drift: recorded.drift(key, known, left_alone_until),
+            drift,
             suspension: desired.filter(|_| found.state == ServiceState::Suspended).and_then(Suspension::of),
         };
-        Ok(Self {
+        Self {
             status,
             applied_revision: mark.map(|mark| mark.revision.clone()),
             applied_at: mark.map(|mark| mark.at),
-            failed_at: failed.and_then(|failed| failed.ended),
+            failed_at: failed.and_then(|failed| failed.end.at()),
             cause,
-        })
+        }
     }
 }

@@ -125,11 +125,7 @@ fn spec(update: &DeploymentUpdate) -> Result<String, WriteError> {
 
 /// The start of a text, at most [`Outcome::MAX_MESSAGE`] bytes, cut between characters.
 fn bounded(text: &str) -> &str {
-    let mut end = text.len().min(Outcome::MAX_MESSAGE);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
+    &text[..text.floor_char_boundary(Outcome::MAX_MESSAGE)]
 }
 
 fn time(row: &Row<'_>, column: &str) -> rusqlite::Result<Timestamp> {

@@ -85,6 +85,10 @@ const HISTORY_OF_ONE: &str =
     LEFT JOIN body ON body.service = call.service AND body.digest = call.digest
     WHERE call.service = (SELECT id FROM service WHERE name = ?2) ORDER BY call.id DESC LIMIT ?1";
 
+/// Without its body, which is of no use where many services are asked for.
+const NEWEST: &str = "SELECT NULL AS spec, call.*, service.name FROM service
+    JOIN call ON call.id = (SELECT max(newest.id) FROM call AS newest WHERE newest.service = service.id)";
+
 const PAUSE: &str = "SELECT until, reason, set_at FROM pause";
 
 /// The API and the account that the ledger belongs to; nothing before its first answer.
@@ -212,6 +216,14 @@ pub(in crate::ledger) fn history(
     }
 }
 
+/// The newest entry of every service, without its body.
+pub(in crate::ledger) fn newest(connection: &Connection) -> rusqlite::Result<HashMap<ServiceKey, HistoryEntry>> {
+    all("an entry of history", connection.prepare_cached(NEWEST)?, [], |row| {
+        let entry = entry(row)?;
+        Ok((entry.key.clone(), entry))
+    })
+}
+
 /// What every service that was read showed.
 pub(in crate::ledger) fn sightings(connection: &Connection) -> rusqlite::Result<HashMap<ServiceKey, Sighting>> {
     all("what live showed of a service", connection.prepare_cached(SIGHTINGS)?, [], |row| {
@@ -311,10 +323,14 @@ pub(in crate::ledger) fn unread(connection: &Connection) -> rusqlite::Result<Vec
     all("an update", connection.prepare_cached(UNREAD)?, [], |row| Ok((key(row, 0)?, row.get(1)?)))
 }
 
+/// By what the states of services were decided, and when they were written last.
+pub(in crate::ledger) fn decider(connection: &Connection) -> rusqlite::Result<Option<(Timestamp, Decider)>> {
+    one("who decided the states", connection, STATES_OF, |row| Ok((time(row, "at")?, decider_of(row)?)))
+}
+
 /// The state of each service as it was written last. A word of a newer version is left out.
 pub(in crate::ledger) fn states(connection: &Connection) -> rusqlite::Result<Option<States>> {
-    let head = one("who decided the states", connection, STATES_OF, |row| Ok((time(row, "at")?, decider(row)?)))?;
-    let Some((at, decider)) = head else { return Ok(None) };
+    let Some((at, decider)) = decider(connection)? else { return Ok(None) };
     let states: Vec<_> = all("the state of a service", connection.prepare_cached(STATES)?, [], |row| {
         let state = ServiceState::from_word(row.get_ref("state")?.as_str()?);
         let digest = row.get::<_, Option<[u8; 32]>>("digest")?.map(Digest::from_bytes);
@@ -326,7 +342,7 @@ pub(in crate::ledger) fn states(connection: &Connection) -> rusqlite::Result<Opt
     Ok(Some(States { at, decider, of: states.into_iter().flatten().map(|(record, key)| (key, record)).collect() }))
 }
 
-fn decider(row: &Row<'_>) -> rusqlite::Result<Decider> {
+fn decider_of(row: &Row<'_>) -> rusqlite::Result<Decider> {
     let default = Rules::default();
     let rules = Rules {
         adopt: Adopt::from_word(row.get_ref("adopt")?.as_str()?).unwrap_or(default.adopt),

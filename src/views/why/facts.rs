@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::super::state::Finding;
-use super::super::{Attempt, Drift, Holding, Observed, Recorded};
-use crate::ledger::{AppliedRecord, HistoryEntry, ReadError, Reader, Turned};
+use super::super::{Attempt, Drift, Observed, Recorded};
+use crate::ledger::{AppliedRecord, HistoryEntry, Holder, ReadError, Reader, Turned};
 use crate::manifest::Problem;
 use crate::model::{Desired, Digest, DriftMode, Known, Place, ServiceKey, ServiceState};
 use crate::plan::{self, Change, Rules, Step, Suspension};
@@ -43,7 +43,7 @@ pub(crate) struct Facts {
     pub(crate) unsettled_until: Option<Timestamp>,
     /// Since when updates go out as PATCH, and why.
     pub(crate) turned: Option<Turned>,
-    pub(crate) holder: Option<Holding>,
+    pub(crate) holder: Option<Holder>,
     /// When the state was decided, where nobody runs who would decide it anew.
     pub(crate) as_of: Option<Timestamp>,
     /// What keeps its manifest from being read.
@@ -87,7 +87,6 @@ impl Facts {
         let known = observed.known.get(&service);
         let step = observed.steps.get(&service).copied();
         let found = Finding::of(&service, observed, &recorded);
-        let left_alone_until = found.until.filter(|_| found.state == ServiceState::Flapping);
         let last_file = applied.as_ref().map(|applied| &*applied.place.file);
         let problems = match desired {
             // Problems beside a valid manifest are those of others.
@@ -99,7 +98,7 @@ impl Facts {
             revision: snapshot.revision.to_string(),
             desired: desired.map(|desired| wanted(desired, found.state)),
             in_doubt: known.is_some_and(|known| matches!(known, Known::InDoubt)),
-            drift: recorded.drift(&service, known, left_alone_until),
+            drift: recorded.drift(&service, known, found.left_alone_until()),
             unread_at: recorded.failed_at(&service),
             changes: desired.map(|desired| to_send(applied.as_ref(), desired, commands)).unwrap_or_default(),
             last: last(history, recorded.holder.is_some(), commands),
@@ -130,9 +129,7 @@ fn last(history: Vec<HistoryEntry>, held: bool, commands: Commands) -> Option<La
     let mut entries = history.into_iter();
     let newest = entries.next()?;
     let sent = body(newest.spec.as_deref());
-    let before = entries
-        .find(|entry| Attempt::new(entry.clone(), held).outcome.is_good())
-        .and_then(|entry| body(entry.spec.as_deref()));
+    let before = entries.find(|entry| entry.end.is_good()).and_then(|entry| body(entry.spec.as_deref()));
     let changes = sent.map(|sent| plan::changes_between(before.as_ref(), &sent, commands)).unwrap_or_default();
     Some(Last { call: Attempt::new(newest, held), changes })
 }

@@ -8,7 +8,8 @@ mod facts;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Attempt, Drift, Holding};
+use super::{Attempt, Drift};
+use crate::ledger::Holder;
 use crate::manifest::Problem;
 use crate::model::{Cause, Digest, Place, ServiceKey, ServiceState};
 use crate::plan::{Change, Outcome, Step, Suspension};
@@ -54,7 +55,7 @@ pub(crate) struct Explanation<'a> {
     /// Since when updates go out as PATCH, where they do.
     sent_as_patch: Option<SentAsPatch<'a>>,
     problems: &'a [Problem],
-    holder: Option<Holding>,
+    holder: Option<Holder>,
     /// When the state was decided, where no daemon runs that would decide it anew.
     as_of: Option<Timestamp>,
 }
