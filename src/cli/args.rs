@@ -9,6 +9,7 @@ use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use jiff::SignedDuration;
 
+use super::health::HealthArgs;
 use super::print;
 use crate::host::Hosts;
 use crate::model::{DriftMode, Id};
@@ -61,6 +62,8 @@ pub(super) enum Command {
     Why(WhyArgs),
     /// Run the stand-in for the Northflank API alone, to try truenorth or other clients against
     Sandbox(SandboxArgs),
+    /// Ask the daemon on this machine whether it lives; exit 0 or 1, for the health check of a container
+    Health(HealthArgs),
     /// Print completions for a shell
     Completions {
         /// Which shell
@@ -607,7 +610,7 @@ fn id(text: &str) -> Result<Id, String> {
 }
 
 /// Reads an address with its port, or `off`.
-fn listen(text: &str) -> Result<Listen, String> {
+pub(super) fn listen(text: &str) -> Result<Listen, String> {
     match text {
         "off" => Ok(Listen::Off),
         text => text

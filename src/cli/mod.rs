@@ -4,6 +4,7 @@ mod args;
 mod completions;
 mod daemon;
 mod exit;
+mod health;
 mod history;
 mod import;
 mod logging;
@@ -49,6 +50,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Some(Command::Plan(args)) => plan::run(&args),
         Some(Command::Validate(args)) => validate::run(&args),
         Some(Command::Schema) => completions::schema(),
+        Some(Command::Health(args)) => health::run(&args),
         Some(Command::Sandbox(args)) => sandbox::run(&args),
         Some(Command::Completions { shell }) => completions::run(shell),
         Some(Command::Man(args)) => man::run(&args),

@@ -14,6 +14,7 @@
 //! - `secrets`: the token in no output and no file
 //! - `sinks`: what is shown: no secret of a command, and no text that speaks in truenorth's place
 //! - `daemon`: watches, retries, survives, says what it does
+//! - `health`: whether the daemon lives, for a container's health check
 //! - `held`: what is due and kept back on purpose
 //! - `import`: manifests from what runs
 //! - `live`: what is sent and what the API then shows are the same, and nothing else is
@@ -44,6 +45,7 @@ mod daemon_systemd;
 mod drift;
 mod exit_codes;
 mod faults;
+mod health;
 mod held;
 mod history;
 mod import;
