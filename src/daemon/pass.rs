@@ -16,7 +16,7 @@ use crate::engine::{Backoff, Block, Ending, Pace, Phase, Work};
 use crate::ledger::Ledger;
 use crate::model::{ServiceKey, ServiceState};
 use crate::plan::{Change, Outcome, Reading, Report, Rules};
-use crate::runner::{Api, Carrier, Finished, Happened, News};
+use crate::runner::{Api, Carrier, Finished, Happened};
 use crate::source::Folder;
 use crate::text::command::Commands;
 
@@ -187,7 +187,7 @@ pub async fn reconcile_once(
     };
     let carrier = Carrier::new(pace, settings.rules, known, ledger, api).map_err(ObserveError::from)?;
     let mut pass = Pass { carrier, tally: BTreeMap::new() };
-    pass.carrier.observe(desired, revision.clone(), News::Yes);
+    pass.carrier.observe(desired, revision.clone());
     // Calls do not wait for what is only to be shown in the end.
     let changes = tokio::task::spawn_blocking({
         let observation = Arc::clone(&observation);

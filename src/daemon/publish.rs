@@ -33,10 +33,20 @@ pub(super) struct Published {
     written: BTreeMap<ServiceKey, StateRecord>,
     stale: Stale,
     due: Option<Instant>,
-    writing: Option<JoinHandle<Result<(), WriteError>>>,
+    writing: Option<Writing>,
     /// The ledger did not take the last ones: what was written is not known.
     failed: bool,
 }
+
+/// States on their way to the disk.
+#[derive(Debug)]
+struct Writing {
+    began: Instant,
+    task: JoinHandle<Result<(), WriteError>>,
+}
+
+/// A write that takes longer says nothing good of the disk.
+const QUICK: Duration = Duration::from_secs(2);
 
 /// Whose state may have changed.
 #[derive(Debug)]
@@ -77,21 +87,25 @@ impl Published {
     }
 
     /// Writes what changed, beside the loop: a disk that hangs must not stop it. `invalid` is why the manifests of some
-    /// services cannot be used.
+    /// services cannot be used. Says whether what was written before is on disk, and came there without delay.
     pub(super) fn publish(
         &mut self,
         ledger: &Ledger,
         engine: &Engine,
         invalid: &BTreeMap<ServiceKey, String>,
         now: Timestamp,
-    ) {
-        match self.writing.as_mut().map(FutureExt::now_or_never) {
-            Some(None) => {
+    ) -> bool {
+        let mut is_on_disk = false;
+        match self.writing.as_mut().map(|writing| (writing.began, (&mut writing.task).now_or_never())) {
+            Some((_, None)) => {
                 self.due = Some(Instant::now() + GATHER);
-                return;
+                return false;
             }
-            Some(Some(Ok(Ok(())))) => (self.writing, self.failed) = (None, false),
-            Some(Some(written)) => {
+            Some((began, Some(Ok(Ok(()))))) => {
+                is_on_disk = began.elapsed() < QUICK;
+                (self.writing, self.failed) = (None, false);
+            }
+            Some((_, Some(written))) => {
                 if let Ok(Err(error)) = written
                     && !self.failed
                 {
@@ -99,7 +113,7 @@ impl Published {
                 }
                 (self.writing, self.failed, self.stale) = (None, true, Stale::All);
                 self.due = Some(Instant::now() + AGAIN);
-                return;
+                return false;
             }
             None => {}
         }
@@ -107,9 +121,11 @@ impl Published {
         let states = self.take(engine, invalid, now);
         if !states.is_empty() {
             let (ledger, decider) = (ledger.clone(), decider(engine, now));
-            self.writing = Some(tokio::spawn(async move { ledger.set_states(states, decider, now).await }));
+            let task = tokio::spawn(async move { ledger.set_states(states, decider, now).await });
+            self.writing = Some(Writing { began: Instant::now(), task });
             self.due = Some(Instant::now() + GATHER);
         }
+        is_on_disk
     }
 
     /// Writes what there is to say at the end, also that nothing changed: then it is known until when.
@@ -122,7 +138,7 @@ impl Published {
     ) {
         let until = Instant::now() + LAST;
         if let Some(writing) = &mut self.writing {
-            let written = timeout_at(until, writing).await;
+            let written = timeout_at(until, &mut writing.task).await;
             self.failed |= !matches!(written, Ok(Ok(Ok(()))));
         }
         self.stale = Stale::All;

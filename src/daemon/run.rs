@@ -25,13 +25,13 @@ use super::pass::GRACE;
 use super::publish::Published;
 use super::stop::{Request, Stop, Stopping};
 use super::systemd::{Busy, Systemd};
-use crate::engine::{Ending, Pace, Work};
+use crate::engine::{Block, Ending, Pace, Work};
 use crate::error::chain;
 use crate::ledger::{Ledger, ReadError};
 use crate::manifest::Problem;
 use crate::model::Revision;
 use crate::plan::Rules;
-use crate::runner::{Api, Carrier, Done, Finished, Happened, News, TokenNumber};
+use crate::runner::{Api, Carrier, Done, Finished, Happened, TokenNumber};
 use crate::source::{Folder, Mounts, Snapshot, Unreadable, Watch, Watching, Writing};
 use crate::status::{Meters, Query};
 
@@ -305,7 +305,12 @@ impl Daemon {
         }
         let now = self.carrier.clock().now();
         let invalid = self.invalid(now);
-        self.published.publish(self.carrier.ledger(), self.carrier.engine(), &invalid, now);
+        if self.published.publish(self.carrier.ledger(), self.carrier.engine(), &invalid, now)
+            && matches!(self.carrier.engine().gate().blocked(), Some((Block::Unwritable, _)))
+        {
+            self.carrier.ledger_was_written();
+            self.published.touch_all(Instant::now());
+        }
     }
 
     fn begin_look(&mut self, mut eyes: Eyes, now: Instant) -> JoinHandle<Looked> {
@@ -381,8 +386,7 @@ impl Daemon {
     fn see(&mut self, mut snapshot: Snapshot) {
         let desired = std::mem::take(&mut snapshot.desired);
         let before = self.seen.snapshot.as_ref();
-        let news = before.is_none_or(|before| before.revision != snapshot.revision);
-        if news {
+        if before.is_none_or(|before| before.revision != snapshot.revision) {
             let (revision, manifests, problems) = (&snapshot.revision, desired.len(), snapshot.problems.len());
             info!(%revision, manifests, problems, "the folder was read");
         }
@@ -399,8 +403,7 @@ impl Daemon {
                 "the folder has changes that are not committed, and they are applied; --uncommitted ignore applies HEAD"
             );
         }
-        let news = if news { News::Yes } else { News::No };
-        self.carrier.observe(desired, snapshot.revision.clone(), news);
+        self.carrier.observe(desired, snapshot.revision.clone());
         self.seen.snapshot = Some(snapshot);
         self.published.touch_all(Instant::now());
     }

@@ -86,10 +86,9 @@ impl Agenda {
         self.queue.first_key_value().map(|((lane, _), _)| *lane)
     }
 
-    /// The lane of the service that goes first among those that were tried before, else of the first of all.
+    /// The lane of the service that goes first among those that were tried before.
     pub(super) fn first_tried_lane(&self) -> Option<Lane> {
-        let tried = [Lane::Retry, Lane::ReadAgain].into_iter().find(|lane| self.first_of(*lane).is_some());
-        tried.or(self.first_lane())
+        [Lane::Retry, Lane::ReadAgain].into_iter().find(|lane| self.first_of(*lane).is_some())
     }
 
     /// The first service of a lane.

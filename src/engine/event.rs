@@ -86,7 +86,7 @@ pub enum Event {
 }
 
 /// What holds for all calls at one moment.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Condition {
     blocked: Option<(Block, Timestamp, String)>,
     limited: Option<(Timestamp, String)>,

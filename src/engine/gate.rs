@@ -254,6 +254,11 @@ impl Gate {
         }
     }
 
+    /// The ledger takes records again.
+    pub(super) fn written(&mut self) {
+        self.unwritable = None;
+    }
+
     /// A new token may be good.
     pub(super) fn token_replaced(&mut self) {
         self.denied = None;

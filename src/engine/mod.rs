@@ -177,6 +177,8 @@ pub struct Engine {
     /// The service that somebody else was seen to change last, and when.
     foreign: Option<(ServiceKey, Timestamp)>,
     events: Vec<Event>,
+    /// What people were told of all calls.
+    told: event::Condition,
 }
 
 /// How long it counts that somebody else was seen to change services.
@@ -207,6 +209,7 @@ impl Engine {
             shared_until: Timestamp::MIN,
             foreign: None,
             events: Vec::new(),
+            told: event::Condition::default(),
         }
     }
 
@@ -247,13 +250,16 @@ impl Engine {
     }
 
     /// What happened since the last time that this was asked.
-    pub fn take_events(&mut self) -> Vec<Event> {
+    pub fn take_events(&mut self, now: Timestamp) -> Vec<Event> {
+        let condition = self.condition(now);
+        self.events.extend(Event::between(&self.told, &condition));
+        self.told = condition;
         std::mem::take(&mut self.events)
     }
 
     /// Takes a new desired state: all of it, as one snapshot of the folder has it. A service that it does not name is
-    /// left alone. Content that differs from what a service waits with ends that wait.
-    pub fn observe(&mut self, desired: BTreeMap<ServiceKey, Desired>, now: Timestamp) {
+    /// left alone. Content that differs from what a service waits with ends that wait. Says whether anything is new.
+    pub fn observe(&mut self, desired: BTreeMap<ServiceKey, Desired>, now: Timestamp) -> bool {
         // Both are in the order of the keys.
         let mut desired = desired.into_iter().peekable();
         let (mut added, mut changed, mut gone) = (Vec::new(), Vec::new(), false);
@@ -287,6 +293,7 @@ impl Engine {
         if gone {
             self.services.retain(|_, service| service.is_of_interest());
         }
+        !changed.is_empty()
     }
 
     /// The next call to make now, if one is due and there is room and quota for it. Fresh updates go before retries,
@@ -309,15 +316,12 @@ impl Engine {
     }
 
     fn next_due(&mut self, now: Timestamp, owed: usize) -> Option<Call> {
-        if self.in_flight >= self.room(now) {
+        if !self.has_room(now) {
             return None;
         }
         self.wake(now);
-        let lane = self.next_lane()?;
-        let permitted = self.quota.permits(class(lane), now, self.requests(lane), owed);
-        if !permitted && !self.gate.is_asked() {
-            return None;
-        }
+        let permits = |lane: &Lane| self.quota.permits(class(*lane), now, self.requests(*lane), owed);
+        let lane = self.lanes().find(|lane| self.gate.is_asked() || permits(lane))?;
         let key = self.agenda.take(lane)?;
         let call = self.begin(&key, now);
         debug_assert!(call.is_some(), "only services that are due are in the queue");
@@ -329,9 +333,16 @@ impl Engine {
         self.gate.room(now, self.pace.concurrency, self.pace.ahead)
     }
 
-    /// The lane that the next call is from.
-    fn next_lane(&self) -> Option<Lane> {
-        if self.gate.probes_what_failed() { self.agenda.first_tried_lane() } else { self.agenda.first_lane() }
+    /// Whether one more call may begin. A block is probed by one call, whatever its kind.
+    fn has_room(&self, now: Timestamp) -> bool {
+        let watching = if self.gate.blocked().is_some() { self.watching } else { 0 };
+        self.in_flight + watching < self.room(now)
+    }
+
+    /// The lanes that the next call may be from, the first that the quota permits.
+    fn lanes(&self) -> impl Iterator<Item = Lane> {
+        let tried = self.gate.probes_what_failed().then(|| self.agenda.first_tried_lane()).flatten();
+        tried.into_iter().chain(self.agenda.first_lane())
     }
 
     /// How many requests a call from a lane takes, as far as that is known before.
@@ -365,7 +376,6 @@ impl Engine {
     /// Takes how a call ended. `jitter` is a random number from 0 to 1 that spreads the retries.
     pub fn finish(&mut self, key: &ServiceKey, ending: Ending, now: Timestamp, jitter: f64) {
         let alone = self.services.len() <= 1;
-        let before = self.condition(now);
         let Some(service) = self.services.get_mut(key) else { return };
         let State::InFlight { work, tries, since } = &service.state else { return };
         let (work, mut tries, since) = (*work, tries.clone(), *since);
@@ -399,6 +409,11 @@ impl Engine {
             }
             // Its turn comes again; meanwhile nothing waits for it.
             (Ending::Transient { error, .. } | Ending::Rejected { error, .. }, Work::Watch) => {
+                (service.unread, service.looked_at) = (Some(error), now);
+                Sequel::Done
+            }
+            // A bare 429 may be about this service alone.
+            (Ending::Limited { error, told: false, .. }, Work::Watch) if self.gate.limited(now).is_none() => {
                 (service.unread, service.looked_at) = (Some(error), now);
                 Sequel::Done
             }
@@ -451,8 +466,6 @@ impl Engine {
         if self.services.get(key).is_some_and(|service| !service.is_of_interest()) {
             self.services.remove(key);
         }
-        let after = self.condition(now);
-        self.events.extend(Event::between(&before, &after));
     }
 
     /// Tells what holds the update of a service, once.
@@ -496,27 +509,31 @@ impl Engine {
 
     /// Takes in what an answer said of the rate limit, or what the ledger kept of it over a restart. Where it leaves no
     /// call, all calls wait for the next window.
-    pub fn note_quota(&mut self, said: Window, now: Timestamp) {
-        let before = self.condition(now);
+    pub fn note_quota(&mut self, said: Window) {
         self.quota.note(said);
         if said.remaining == 0 {
             self.gate.limit(said.resets_at, format!("all {} calls of the rate limit's window are used", said.limit));
         }
-        let after = self.condition(now);
-        self.events.extend(Event::between(&before, &after));
     }
 
     /// A request was answered, or lost, and nothing was said of a rate limit: it counts against the one that is assumed.
     pub fn count_request(&mut self, now: Timestamp) {
-        let before = self.condition(now);
         self.quota.count_one(now);
-        let after = self.condition(now);
-        self.events.extend(Event::between(&before, &after));
     }
 
     /// Pauses all calls for a rate limit that the ledger kept over a restart.
     pub fn pause(&mut self, until: Timestamp, reason: String) {
         self.gate.limit(until, reason);
+    }
+
+    /// Something was written to the ledger, without delay: it takes records again.
+    pub fn ledger_was_written(&mut self) {
+        self.gate.written();
+    }
+
+    /// Lets one call through, whatever closes the gate.
+    pub fn ask(&mut self, now: Timestamp) {
+        self.gate.ask(now);
     }
 
     /// The token was replaced: calls that waited for that may go on.
@@ -552,11 +569,11 @@ impl Engine {
     #[must_use]
     pub fn next_wake(&self, now: Timestamp) -> Option<Timestamp> {
         let opens = self.gate.opens(now);
-        let has_room = opens.is_some() || self.in_flight < self.room(now);
+        let has_room = opens.is_some() || self.has_room(now);
         // Without room only the end of a call makes some; to wake for a retry that has none would be a busy loop.
         let due = self.agenda.next_due().filter(|_| has_room).map(|due| opens.map_or(due, |opens| opens.max(due)));
-        let queued = self.next_lane().filter(|_| has_room);
-        let queued = queued.and_then(|lane| opens.max(self.quota.opens(class(lane), now, self.requests(lane))));
+        let permitted = |lane| opens.max(self.quota.opens(class(lane), now, self.requests(lane)));
+        let queued = self.lanes().filter(|_| has_room).filter_map(permitted).min();
         let watch = self.watch_due(now).map(|due| due.max(self.quota.opens(Class::Other, now, 1).unwrap_or(due)));
         [due, queued, watch.filter(|at| *at > now)].into_iter().flatten().min()
     }
@@ -564,7 +581,8 @@ impl Engine {
     /// When a service may be read for drift; `None` while anything else goes first.
     fn watch_due(&self, now: Timestamp) -> Option<Timestamp> {
         let most = if self.pace.watch_period.is_some() { 1 } else { self.room(now) };
-        if self.watching >= most.max(1) || self.agenda.first_lane().is_some() {
+        let is_probed = self.gate.blocked().is_some() && self.in_flight > 0;
+        if self.watching >= most.max(1) || is_probed || self.agenda.first_lane().is_some() {
             return None;
         }
         let unread = self.agenda.longest_unread().zip(self.pace.watch_period).map(|(read, period)| later(read, period));

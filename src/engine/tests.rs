@@ -411,12 +411,12 @@ fn an_update_that_would_drop_credentials_is_held_until_the_manifest_says_what_is
     let mut recalling = reading_first([applied("web", "1")]);
     recalling.recall(&key("web"), Memory { unnamed: unnamed.clone(), ..Memory::default() }, at(0));
     for mut engine in [adopting, recalling] {
-        engine.take_events();
+        engine.take_events(at(9));
         engine.observe(folder([("web", "2")]), at(2));
         assert!(is_held(&engine) && engine.next_call(at(2), 0).is_none() && engine.is_settled());
-        assert!(matches!(&engine.take_events()[..], [Event::Held { what, .. }] if what.contains("ghcr")));
+        assert!(matches!(&engine.take_events(at(9))[..], [Event::Held { what, .. }] if what.contains("ghcr")));
         engine.observe(folder([("web", "3")]), at(3));
-        assert!(is_held(&engine) && engine.take_events().is_empty(), "it is told once");
+        assert!(is_held(&engine) && engine.take_events(at(9)).is_empty(), "it is told once");
         engine.observe(with(on_purpose.clone(), "3"), at(4));
         assert_eq!(engine.next_call(at(4), 0).unwrap().work, Work::Send(Cause::Changed));
         engine.finish(&key("web"), accepted(), at(5), JITTER);
@@ -451,7 +451,7 @@ fn updates_go_before_reads_and_these_before_corrections() {
     let mut engine = watching(DriftMode::Correct, [applied("c", "1"), applied("u", "1")]);
     engine.observe(folder([("c", "1")]), at(0));
     assert_eq!(engine.next_call(at(0), 0).unwrap().work, Work::Watch);
-    engine.note_quota(Window { limit: 1000, remaining: 900, resets_at: at(3600) }, at(0));
+    engine.note_quota(Window { limit: 1000, remaining: 900, resets_at: at(3600) });
     engine.finish(&key("c"), differs(), at(0), JITTER);
     engine.observe(folder([("c", "1"), ("n", "1"), ("u", "2")]), at(1));
     let work: Vec<_> = std::iter::from_fn(|| engine.next_call(at(1), 0)).map(|call| call.work).collect();
@@ -465,7 +465,7 @@ fn what_was_there_at_the_start_is_read_after_changes_and_what_changes_meanwhile_
         Rules { adopt: Adopt::ReadFirst, drift: DriftMode::Off },
         [applied("u", "1")],
     );
-    engine.note_quota(Window { limit: 1000, remaining: 900, resets_at: at(3600) }, at(0));
+    engine.note_quota(Window { limit: 1000, remaining: 900, resets_at: at(3600) });
     engine.observe(folder([("a", "1"), ("b", "1"), ("c", "1"), ("u", "2")]), at(0));
     assert_eq!(calls(&mut engine, at(0)), ["u"]);
     engine.finish(&key("u"), accepted(), at(0), JITTER);
@@ -473,7 +473,7 @@ fn what_was_there_at_the_start_is_read_after_changes_and_what_changes_meanwhile_
     engine.observe(folder([("a", "1"), ("b", "1"), ("c", "2"), ("u", "2")]), at(1));
     engine.finish(&key("a"), Ending::Adopted { unnamed: None }, at(1), JITTER);
     assert_eq!(calls(&mut engine, at(1)), ["c"], "somebody waits for it");
-    engine.note_quota(Window { limit: 1000, remaining: 90, resets_at: at(3600) }, at(1));
+    engine.note_quota(Window { limit: 1000, remaining: 90, resets_at: at(3600) });
     engine.finish(&key("c"), differs(), at(1), JITTER);
     assert_eq!(engine.next_call(at(1), 0).unwrap().work, Work::Send(Cause::New), "a change may use the reserve");
 }
@@ -481,7 +481,7 @@ fn what_was_there_at_the_start_is_read_after_changes_and_what_changes_meanwhile_
 #[test]
 fn the_last_tenth_of_the_window_is_for_changes() {
     let mut engine = reading_first([applied("u", "1")]);
-    engine.note_quota(Window { limit: 100, remaining: 10, resets_at: at(60) }, at(0));
+    engine.note_quota(Window { limit: 100, remaining: 10, resets_at: at(60) });
     engine.observe(folder([("new", "1"), ("u", "2")]), at(0));
     assert_eq!(calls(&mut engine, at(0)), ["u"]);
     assert_eq!(engine.reads_wait_until(at(0)), Some(at(60)));
@@ -496,7 +496,7 @@ fn a_retry_of_a_change_is_not_kept_waiting_by_reads_that_may_not_go() {
     let mut engine = reading_first([applied("u", "1")]);
     engine.observe(folder([("new", "1"), ("u", "2")]), at(0));
     assert_eq!(calls(&mut engine, at(0)), ["u"]);
-    engine.note_quota(Window { limit: 100, remaining: 10, resets_at: at(600) }, at(0));
+    engine.note_quota(Window { limit: 100, remaining: 10, resets_at: at(600) });
     engine.finish(&key("u"), transient(Delivery::Excluded), at(0), JITTER);
     engine.observe(folder([("new", "1"), ("u", "2")]), at(0));
     assert_eq!(calls(&mut engine, at(0)), [""; 0]);
@@ -509,7 +509,7 @@ fn services_at_rest_are_read_in_turn_the_longest_unread_first() {
     let mut engine = watching(DriftMode::Report, [applied("a", "1"), applied("b", "1"), applied("c", "1")]);
     engine.recall(&key("a"), Memory { looked_at: Some(at(-400)), ..Memory::default() }, at(0));
     engine.recall(&key("b"), Memory { looked_at: Some(at(-500)), ..Memory::default() }, at(0));
-    engine.note_quota(Window { limit: 1000, remaining: 920, resets_at: at(4100) }, at(0));
+    engine.note_quota(Window { limit: 1000, remaining: 920, resets_at: at(4100) });
     engine.observe(folder([("a", "1"), ("b", "1"), ("c", "1")]), at(0));
     // 410 reads in 4,100 s would be one in 10 s; three services every five minutes are one in 100 s.
     let mut now = at(0);
@@ -529,14 +529,14 @@ fn reads_for_drift_use_half_of_what_is_left_over() {
     let known: Vec<_> = names.iter().map(|name| applied(name, "1")).collect();
     let mut engine = watching(DriftMode::Report, known);
     let desired = names.iter().map(|name| (key(name), desired(name, "1"))).collect();
-    engine.note_quota(Window { limit: 1000, remaining: 1000, resets_at: at(3600) }, at(0));
+    engine.note_quota(Window { limit: 1000, remaining: 1000, resets_at: at(3600) });
     engine.observe(desired, at(0));
     assert_eq!(engine.watch_period(at(0)), Some(Duration::from_secs(6400)), "800 services, 450 reads an hour");
     let (mut now, mut used) = (at(0), 0_u32);
     while now < at(3600) {
         let call = engine.next_call(now, 0).unwrap();
         used += 1;
-        engine.note_quota(Window { limit: 1000, remaining: 1000 - used, resets_at: at(3600) }, at(0));
+        engine.note_quota(Window { limit: 1000, remaining: 1000 - used, resets_at: at(3600) });
         engine.finish(&call.key, same(), now, JITTER);
         now = engine.next_wake(now).unwrap();
     }
@@ -790,7 +790,7 @@ fn a_change_to_what_drifted_may_use_the_reserve_for_its_read() {
     engine.observe(folder([("web", "1")]), at(0));
     assert_eq!(calls(&mut engine, at(0)), ["web"]);
     engine.finish(&key("web"), differs(), at(0), JITTER);
-    engine.note_quota(Window { limit: 1000, remaining: 90, resets_at: at(3000) }, at(0));
+    engine.note_quota(Window { limit: 1000, remaining: 90, resets_at: at(3000) });
     engine.observe(folder([("web", "2")]), at(1));
     assert_eq!(engine.next_call(at(1), 0).unwrap().work, Work::Decide(Cause::Changed));
 }
@@ -941,7 +941,7 @@ fn a_part_that_is_not_in_effect_is_sent_alone_once_and_then_left_alone() {
         assert_eq!(engine.next_call(wake, 0).unwrap().work, Work::Watch);
         engine.finish(&key("web"), lacks_command(), wake, JITTER);
         assert_eq!(engine.standing(&key("web"), wake).unwrap().effect, Effect::LeftAlone);
-        let told = engine.take_events().into_iter().filter(|event| matches!(event, Event::NotInEffect { .. }));
+        let told = engine.take_events(at(9)).into_iter().filter(|event| matches!(event, Event::NotInEffect { .. }));
         assert_eq!(told.count(), 2);
         assert_eq!(calls(&mut engine, wake), [""; 0], "{drift:?}");
     }
@@ -953,8 +953,9 @@ fn that_drift_is_gone_is_said_after_a_read_and_not_after_an_acceptance() {
     engine.observe(folder([("web", "1")]), at(0));
     assert_eq!(calls(&mut engine, at(0)), ["web"]);
     engine.finish(&key("web"), differs(), at(0), JITTER);
-    let gone =
-        |engine: &mut Engine| engine.take_events().into_iter().any(|event| matches!(event, Event::DriftGone { .. }));
+    let gone = |engine: &mut Engine| {
+        engine.take_events(at(9)).into_iter().any(|event| matches!(event, Event::DriftGone { .. }))
+    };
     assert_eq!(calls(&mut engine, at(0)), ["web"]);
     engine.finish(&key("web"), accepted(), at(1), JITTER);
     assert!(!gone(&mut engine));
@@ -1002,7 +1003,8 @@ fn what_somebody_else_sent_already_has_each_service_read_before_an_update_for_an
         engine.finish(&call.key, shown, now, JITTER);
         now = engine.next_wake(now).unwrap();
     }
-    let told = engine.take_events().into_iter().filter(|event| matches!(event, Event::SomebodyElse { .. })).count();
+    let told =
+        engine.take_events(at(9)).into_iter().filter(|event| matches!(event, Event::SomebodyElse { .. })).count();
     assert_eq!(told, 1, "two services within the hour");
 }
 
@@ -1011,7 +1013,7 @@ fn a_pass_checks_updates_of_several_parts_at_its_end_and_no_others() {
     let pace = Pace { watch_period: None, check_after: Duration::ZERO, reserve_percent: 0, ..Pace::default() };
     let rules = Rules { adopt: Adopt::ReadFirst, drift: DriftMode::Report };
     let mut engine = Engine::new(pace, rules, [applied("a", "0"), applied("b", "0")]);
-    engine.note_quota(Window { limit: 1000, remaining: 900, resets_at: at(3600) }, at(0));
+    engine.note_quota(Window { limit: 1000, remaining: 900, resets_at: at(3600) });
     engine.observe([(key("a"), with_command("a", "run")), (key("b"), desired("b", "2"))].into(), at(0));
     assert_eq!(calls(&mut engine, at(0)), ["a", "b"]);
     engine.finish(&key("a"), accepted(), at(0), JITTER);
@@ -1034,7 +1036,7 @@ fn a_check_whose_read_fails_ends_a_pass_and_waits_for_its_turn_in_a_daemon() {
         let pass = Pace { watch_period: None, check_after: Duration::ZERO, reserve_percent: 0, ..Pace::default() };
         for (pace, read_again) in [(pass, false), (Pace::default(), true)] {
             let mut engine = Engine::new(pace, rules, [applied("a", "0")]);
-            engine.note_quota(Window { limit: 1000, remaining: 900, resets_at: at(3600) }, at(0));
+            engine.note_quota(Window { limit: 1000, remaining: 900, resets_at: at(3600) });
             engine.observe([(key("a"), with_command("a", "run"))].into(), at(0));
             assert_eq!(calls(&mut engine, at(0)), ["a"]);
             engine.finish(&key("a"), accepted(), at(0), JITTER);
@@ -1046,4 +1048,78 @@ fn a_check_whose_read_fails_ends_a_pass_and_waits_for_its_turn_in_a_daemon() {
             assert_eq!(engine.next_wake(checked), read_again.then(|| checked + pace.watch_period.unwrap()));
         }
     }
+}
+
+#[test]
+fn a_bare_429_on_a_check_is_not_asked_again_at_once() {
+    let pace = Pace { watch_period: None, check_after: Duration::ZERO, ..Pace::default() };
+    let mut engine = engine(pace, [applied("web", "1")]);
+    engine.observe(BTreeMap::from([(key("web"), with_command("web", "y"))]), at(0));
+    assert_eq!(calls(&mut engine, at(0)), ["web"]);
+    engine.finish(&key("web"), accepted(), at(0), JITTER);
+    assert_eq!(engine.next_call(at(0), 0).unwrap().work, Work::Watch);
+    let limited = Ending::Limited { error: "429".to_owned(), wait: Duration::from_secs(60), told: false };
+    engine.finish(&key("web"), limited, at(0), JITTER);
+    assert!(engine.next_call(at(0), 0).is_none() && engine.is_settled());
+}
+
+#[test]
+fn in_an_outage_a_probe_that_the_quota_forbids_gives_way_to_one_that_it_permits() {
+    let mut engine = reading_first([applied("change", "1")]);
+    engine.observe(folder([("change", "2"), ("new", "1")]), at(0));
+    engine.note_quota(Window { limit: 1000, remaining: 900, resets_at: at(3600) });
+    assert_eq!(calls(&mut engine, at(0)), ["change", "new"]);
+    engine.finish(&key("change"), outage(), at(0), 0.0);
+    let Ending::Transient { error, wait, scope, .. } = outage() else { unreachable!() };
+    let unread = Ending::Transient { error, delivery: Delivery::Excluded, wait, scope };
+    engine.finish(&key("new"), unread, at(0), 0.0);
+    assert!(engine.gate().is_unreachable());
+    engine.observe(folder([("change", "3"), ("new", "1")]), at(0));
+    engine.note_quota(Window { limit: 1000, remaining: 50, resets_at: at(3600) });
+    let wake = engine.next_wake(at(0)).unwrap();
+    assert!(wake < at(5), "{wake}");
+    assert_eq!(calls(&mut engine, wake), ["change"], "the read of the new one waits for the window");
+}
+
+#[test]
+fn a_block_is_probed_by_one_call_whatever_its_kind() {
+    let mut engine = watching(DriftMode::Report, [applied("a", "1"), applied("b", "1")]);
+    engine.observe(folder([("a", "1"), ("b", "1")]), at(0));
+    assert_eq!(engine.next_call(at(0), 0).unwrap().work, Work::Watch);
+    engine.finish(&key("a"), Ending::Denied { error: "401".to_owned() }, at(0), JITTER);
+    let probe = engine.next_call(at(400), 0).unwrap();
+    assert_eq!(probe.work, Work::Watch);
+    engine.observe(folder([("a", "2"), ("b", "2")]), at(400));
+    assert!(engine.next_call(at(400), 1).is_none(), "a change waits for the read that probes");
+    engine.finish(&probe.key, differs(), at(401), JITTER);
+    assert!(engine.next_call(at(401), 0).is_some());
+}
+
+#[test]
+fn what_all_calls_wait_for_is_told_when_it_begins_changes_and_ends_however_it_ends() {
+    let told = |engine: &mut Engine, now| {
+        let events = engine.take_events(now).into_iter();
+        let word = |event| match event {
+            Event::Blocked { block, .. } => Some(format!("{block:?}")),
+            Event::Limited { .. } => Some("Limited".to_owned()),
+            Event::Open => Some("Open".to_owned()),
+            _ => None,
+        };
+        events.filter_map(word).collect::<Vec<_>>()
+    };
+    let mut engine = engine(Pace::default(), [applied("a", "1"), applied("b", "1")]);
+    engine.observe(folder([("a", "2"), ("b", "2")]), at(0));
+    assert_eq!(calls(&mut engine, at(0)), ["a", "b"]);
+    engine.finish(&key("a"), Ending::Unrecorded { error: "disk full".to_owned() }, at(0), JITTER);
+    assert_eq!(told(&mut engine, at(0)), ["Unwritable"]);
+    // One block ends and another begins before anybody asks.
+    engine.ledger_was_written();
+    engine.finish(&key("b"), Ending::Denied { error: "401".to_owned() }, at(1), JITTER);
+    assert_eq!(told(&mut engine, at(1)), ["Denied"]);
+    engine.token_replaced();
+    assert_eq!(told(&mut engine, at(1)), ["Open"], "a new token is enough");
+    engine.pause(at(60), "429".to_owned());
+    assert_eq!(told(&mut engine, at(2)), ["Limited"]);
+    assert!(told(&mut engine, at(59)).is_empty());
+    assert_eq!(told(&mut engine, at(60)), ["Open"], "time ended it");
 }

@@ -11,7 +11,7 @@ use tracing::{error, info, warn};
 use super::clock::Clock;
 use super::exchange::{Recalled, Request, Write};
 use super::kept::Kept;
-use super::machine::{Effect, ExchangeId, Finished, Machine, News, Settings, TokenRead};
+use super::machine::{Effect, ExchangeId, Finished, Machine, Settings, TokenRead};
 use super::patch::UpdateCall;
 use super::reply::{Heard, Refusal, Reply};
 use crate::engine::{Call, Effect as InEffect, Engine, FLAPPING, Memory, Pace};
@@ -141,8 +141,13 @@ impl Carrier {
     }
 
     /// Takes what a look at the folder showed.
-    pub fn observe(&mut self, desired: BTreeMap<ServiceKey, Desired>, revision: Revision, news: News) {
-        self.machine.observe(desired, revision, news, self.clock.now());
+    pub fn observe(&mut self, desired: BTreeMap<ServiceKey, Desired>, revision: Revision) {
+        self.machine.observe(desired, revision, self.clock.now());
+    }
+
+    /// Something else than a call's records was written to the ledger, without delay.
+    pub fn ledger_was_written(&mut self) {
+        self.machine.ledger_was_written();
     }
 
     /// A text for people, without the token.
@@ -168,7 +173,7 @@ impl Carrier {
 
     /// After a 403: lets the next service be tried. `false` where the token is good for none.
     pub fn try_another_service(&mut self) -> bool {
-        self.machine.try_another_service()
+        self.machine.try_another_service(self.clock.now())
     }
 
     /// Begins what is due and carries out all that follows from it.

@@ -15,6 +15,7 @@ use crate::ledger::{Adoption, CallId, Intent, Outcome, Sighting};
 use crate::model::{Cause, DeploymentUpdate, Live, Revision, ServiceKey, ServiceKind, Unnamed};
 use crate::northflank::{Delivery, Deprecation, Disposition};
 use crate::plan::{self, Comparison, Reading, Seen};
+use crate::text::short;
 
 const NO_SUCH_SERVICE: &str =
     "the service must exist: create it in Northflank, or correct projectId, serviceId and teamId in the manifest";
@@ -53,6 +54,14 @@ pub enum Request {
     ReadService,
     /// Which build it runs, by the deprecated call.
     ReadBuildId,
+}
+
+impl Request {
+    /// Whether it may change the service.
+    #[must_use]
+    pub fn is_update(&self) -> bool {
+        matches!(self, Self::Post { .. } | Self::Patch { .. })
+    }
 }
 
 /// One write to the ledger.
@@ -199,6 +208,10 @@ pub(super) struct Exchange {
     began: Timestamp,
     /// When its intent was written down.
     intended: Option<Timestamp>,
+    /// When that was on disk.
+    recorded: Option<Timestamp>,
+    /// When the write began that it waits for, or the one before.
+    pub(super) writes_since: Timestamp,
     stage: Stage,
     pub(super) spent: Spent,
 }
@@ -252,6 +265,8 @@ impl Exchange {
             intent: None,
             began: Timestamp::MIN,
             intended: None,
+            recorded: None,
+            writes_since: Timestamp::MIN,
             stage: Stage::Recalling,
             spent: Spent::default(),
         }
@@ -305,10 +320,10 @@ impl Exchange {
     }
 
     /// A write is on disk, or the ledger did not take it.
-    pub(super) fn written(&mut self, written: Result<Option<CallId>, String>) -> Next {
+    pub(super) fn written(&mut self, written: Result<Option<CallId>, String>, now: Timestamp) -> Next {
         match (std::mem::replace(&mut self.stage, Stage::Over), written) {
             (Stage::Intending(request), Ok(id)) => {
-                self.intent = id;
+                (self.intent, self.recorded) = (id, Some(now));
                 self.ask(Asking::Update(request))
             }
             (Stage::Intending(_), Err(error)) => Next::End(End::of(Ending::Unrecorded { error })),
@@ -324,12 +339,24 @@ impl Exchange {
         }
     }
 
-    /// No request may be made for now, or none any more: the intent is taken back.
-    pub(super) fn withdraw(&mut self, now: Timestamp) -> Next {
+    /// No request may be made for now, or none any more: the intent is taken back. Where its record alone took longer
+    /// than it may wait, the next one would fare no better: then all calls wait for the disk.
+    pub(super) fn withdraw(&mut self, patience: Duration, now: Timestamp) -> Next {
         match self.intent {
             Some(id) => {
-                let message = "put back: something newer, or no call could be made".to_owned();
-                self.record(Write::Record(id, Outcome::Unsent { message }, now), withdrawn())
+                let times = self.intended.zip(self.recorded);
+                let took = times.and_then(|(from, to)| Duration::try_from(to.duration_since(from)).ok());
+                let (message, end) = match took.filter(|took| *took > patience) {
+                    Some(took) => {
+                        let error = format!(
+                            "the disk took {} to record an update that was about to be sent",
+                            short::wait(took)
+                        );
+                        (format!("put back: {error}"), End::of(Ending::Unrecorded { error }))
+                    }
+                    None => ("put back: something newer, or no call could be made".to_owned(), withdrawn()),
+                };
+                self.record(Write::Record(id, Outcome::Unsent { message }, now), end)
             }
             None => Next::End(withdrawn()),
         }

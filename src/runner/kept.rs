@@ -37,7 +37,7 @@ impl Kept {
         if let Some((window, set_at)) = self.quota
             && let Some(resets_at) = still_to_come(window.resets_at, set_at, now)
         {
-            engine.note_quota(Window { resets_at, ..window }, now);
+            engine.note_quota(Window { resets_at, ..window });
         }
         if let Some(pause) = self.pause
             && let Some(until) = still_to_come(pause.until, pause.set_at, now)

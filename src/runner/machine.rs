@@ -62,15 +62,6 @@ pub struct Finished {
     pub spent: Spent,
 }
 
-/// Whether a snapshot is another one than the one before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum News {
-    /// It is.
-    Yes,
-    /// It is not.
-    No,
-}
-
 /// What reading the token anew showed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TokenRead {
@@ -126,7 +117,8 @@ pub struct Machine {
     /// Calls whose token was refused, until it is known whether there is another one.
     refused: Vec<(ExchangeId, End)>,
     revision: Option<Revision>,
-    /// Counts the snapshots that brought something new.
+    /// Counts the looks that brought something new, whatever the revision says: work that is not committed has none of
+    /// its own.
     look: u64,
     token: TokenNumber,
     /// The token that a call was accepted with last.
@@ -206,13 +198,12 @@ impl Machine {
         std::mem::take(&mut self.effects)
     }
 
-    /// Takes what a look at the folder showed.
-    pub fn observe(&mut self, desired: BTreeMap<ServiceKey, Desired>, revision: Revision, news: News, now: Timestamp) {
-        if news == News::Yes {
+    /// Takes what a look at the folder showed. Calls that wait for a place begin anew where it has something new.
+    pub fn observe(&mut self, desired: BTreeMap<ServiceKey, Desired>, revision: Revision, now: Timestamp) {
+        self.revision = Some(revision);
+        if self.engine.observe(desired, now) {
             self.look += 1;
         }
-        self.revision = Some(revision);
-        self.engine.observe(desired, now);
     }
 
     /// Takes what the wall clock says.
@@ -255,7 +246,12 @@ impl Machine {
 
     /// A write is on disk, or the ledger did not take it.
     pub fn written(&mut self, id: ExchangeId, written: Result<Option<CallId>, String>, now: Timestamp, jitter: f64) {
-        if let Some(next) = self.exchanges.get_mut(&id).map(|exchange| exchange.written(written)) {
+        let Some(exchange) = self.exchanges.get_mut(&id) else { return };
+        let waited = Duration::try_from(now.duration_since(exchange.writes_since)).unwrap_or_default();
+        if written.is_ok() && waited <= self.settings.patience {
+            self.engine.ledger_was_written();
+        }
+        if let Some(next) = self.exchanges.get_mut(&id).map(|exchange| exchange.written(written, now)) {
             self.follow(id, next, now, jitter);
         }
         self.give_places(now);
@@ -294,6 +290,11 @@ impl Machine {
         }
     }
 
+    /// Something else than a call's records was written to the ledger, without delay.
+    pub fn ledger_was_written(&mut self) {
+        self.engine.ledger_was_written();
+    }
+
     /// Somebody put another token in place, or says that the one in place may be good by now.
     pub fn token_may_be_good(&mut self, another: bool) {
         if another {
@@ -311,10 +312,11 @@ impl Machine {
 
     /// After a 403 that no other call speaks against: lets the next service be tried, which may be open to the token.
     /// `false` after some of them, and after a 401.
-    pub fn try_another_service(&mut self) -> bool {
-        let another = self.forbidden < FORBIDDEN_AT_MOST && self.engine.queued() > 1;
+    pub fn try_another_service(&mut self, now: Timestamp) -> bool {
+        let is_limited = self.engine.gate().limited(now).is_some();
+        let another = self.forbidden < FORBIDDEN_AT_MOST && self.engine.queued() > 1 && !is_limited;
         if another {
-            self.engine.token_replaced();
+            self.engine.ask(now);
         }
         another
     }
@@ -362,11 +364,13 @@ impl Machine {
     }
 
     fn follow(&mut self, id: ExchangeId, next: Next, now: Timestamp, jitter: f64) {
-        let Some(exchange) = self.exchanges.get(&id) else { return };
-        let key = || exchange.call.key.clone();
+        let Some(exchange) = self.exchanges.get_mut(&id) else { return };
         match next {
-            Next::Recall => self.effects.push(Effect::Recall(id, key())),
-            Next::Write(write) => self.effects.push(Effect::Write(id, write)),
+            Next::Recall => self.effects.push(Effect::Recall(id, exchange.call.key.clone())),
+            Next::Write(write) => {
+                exchange.writes_since = now;
+                self.effects.push(Effect::Write(id, write));
+            }
             Next::Place(request) => self.waiting.push_back((id, request)),
             Next::End(end) => self.end(id, end, now, jitter),
         }
@@ -378,29 +382,35 @@ impl Machine {
         while (self.closed || self.on_wire < self.settings.places.max(1))
             && let Some((id, request)) = self.waiting.pop_front()
         {
-            if self.may_ask(id, now) {
+            if self.may_ask(id, &request, now) {
                 self.on_wire += 1;
                 if let Some(exchange) = self.exchanges.get_mut(&id) {
                     exchange.token = self.token;
                     self.effects.push(Effect::Ask(id, exchange.call.key.clone(), request));
                 }
-            } else if let Some(next) = self.exchanges.get_mut(&id).map(|exchange| exchange.withdraw(now)) {
+            } else if let Some(next) =
+                self.exchanges.get_mut(&id).map(|exchange| exchange.withdraw(self.settings.patience, now))
+            {
                 self.follow(id, next, now, 0.0);
             }
         }
     }
 
-    fn may_ask(&self, id: ExchangeId, now: Timestamp) -> bool {
+    fn may_ask(&self, id: ExchangeId, request: &Request, now: Timestamp) -> bool {
         let Some(exchange) = self.exchanges.get(&id) else { return false };
         let waited = exchange.intended().and_then(|at| Duration::try_from(now.duration_since(at)).ok());
         let others = self.owed().saturating_sub(exchange.owes());
         let first = exchange.spent.requests == 0;
+        let is_open = self.engine.gate().opens(now).is_none();
         !self.closed
             && exchange.look == self.look
             && waited.is_none_or(|waited| waited <= self.settings.patience)
             && (exchange.asked
-                || first && self.engine.gate().opens(now).is_none()
-                || !first && self.engine.permits_another(exchange.call.work, now, others))
+                || first && is_open
+                // A read that was begun goes on; an update does not leave into what began meanwhile.
+                || !first
+                    && (is_open || !request.is_update())
+                    && self.engine.permits_another(exchange.call.work, now, others))
     }
 
     /// An exchange is over, unless its token was refused: then it is first asked whether there is another one.
@@ -475,7 +485,10 @@ impl Machine {
         match showed {
             Showed::Nothing => ending,
             Showed::PostAccepted => {
-                self.updates.accepted();
+                if self.updates.accepted(now) {
+                    self.effects.push(Effect::KeepTurned(None));
+                    self.effects.push(Effect::Tell(Told::TurnOver));
+                }
                 ending
             }
             Showed::PostUnserved(reason) => match self.updates.refused(key, &reason, now) {
@@ -504,7 +517,7 @@ impl Machine {
         match heard.quota {
             Some(quota) => {
                 let window = Window::new(quota.limit, quota.remaining, quota.resets_in, heard.at);
-                self.engine.note_quota(window, heard.at);
+                self.engine.note_quota(window);
             }
             // What never left was not counted by anybody.
             None if reply.as_ref().is_err_and(|refusal| refusal.delivery == crate::northflank::Delivery::Unsent) => {}
@@ -519,7 +532,7 @@ impl Machine {
 
     /// Tells what happened in the engine, and keeps what must outlive the process.
     fn keep(&mut self, now: Timestamp) {
-        for event in self.engine.take_events() {
+        for event in self.engine.take_events(now) {
             // `status` and `why` go by the ledger, and nothing else may be written soon.
             let waits = matches!(event, Event::ReadsWait { .. });
             let window = self.engine.quota().window().filter(|_| waits);

@@ -30,7 +30,7 @@ pub use carry::{Api, Carrier, Done, Happened};
 pub use clock::Clock;
 pub use exchange::{Recalled, Request, Spent, Write};
 pub use kept::Kept;
-pub use machine::{Effect, ExchangeId, Finished, Machine, News, Settings, TokenNumber, TokenRead};
+pub use machine::{Effect, ExchangeId, Finished, Machine, Settings, TokenNumber, TokenRead};
 pub use patch::UpdateCall;
 pub use reply::{Heard, Refusal, Reply};
 pub use tell::Told;

@@ -72,9 +72,10 @@ impl UpdateCalls {
         self.choice == UpdateCall::Auto && !forbidden
     }
 
-    /// POST was accepted.
-    pub(super) fn accepted(&mut self) {
+    /// POST was accepted. Says whether that ends a turn whose time was over.
+    pub(super) fn accepted(&mut self, now: Timestamp) -> bool {
         self.refused = None;
+        !self.are_patches(now) && self.turned.take().is_some()
     }
 
     /// The API refused POST for a service that is there. It speaks for the API where several services are told so, or
@@ -130,7 +131,7 @@ mod tests {
         let mut calls = auto();
         assert_eq!(calls.refused(&key("a"), "gone", at(0)), Verdict::Wait(AGAIN_AFTER));
         assert_eq!(calls.refused(&key("a"), "gone", at(20)), Verdict::Wait(Duration::from_secs(40)));
-        calls.accepted();
+        assert!(!calls.accepted(at(69)), "nothing was turned");
         assert_eq!(calls.refused(&key("b"), "gone", at(70)), Verdict::Wait(AGAIN_AFTER), "POST was accepted meanwhile");
         assert!(!calls.are_patches(at(70)));
     }
@@ -142,6 +143,9 @@ mod tests {
         assert_eq!(calls.refused(&key("b"), "gone", at(1)), Verdict::Turn(key("a")));
         assert!(calls.are_patches(at(2)) && !calls.are_patches(at(24 * 3600 + 1)));
         assert_eq!(calls.refused(&key("c"), "gone", at(24 * 3600 + 2)), Verdict::Turn(key("c")), "it was so a day ago");
+        assert!(!calls.accepted(at(24 * 3600 + 3)), "a late answer of before the turn");
+        assert!(calls.accepted(at(48 * 3600 + 3)) && calls.turned().is_none(), "POST is served again");
+        assert!(!calls.accepted(at(48 * 3600 + 4)), "it is told once");
         let mut calls = auto();
         calls.refused(&key("a"), "gone", at(0));
         assert_eq!(calls.refused(&key("a"), "gone", at(60)), Verdict::Turn(key("a")));

@@ -48,6 +48,8 @@ pub enum Told {
     },
     /// Updates go out as POST again, because PATCH is forbidden.
     TurnUndone,
+    /// Updates go out as POST again: the API serves it again after a day.
+    TurnOver,
     /// An API call that is used has an end.
     Deprecated(Deprecation),
     /// How often each service is read for drift.
@@ -79,6 +81,7 @@ impl Told {
                     "the API no longer serves POST …/deployment; updates go out as PATCH. POST is tried again after a day, or with --update-call post"
                 );
             }
+            Self::TurnOver => info!("the API serves POST again: updates are sent as POST"),
             Self::TurnUndone => {
                 warn!("the token may not PATCH; updates go out as POST again");
             }

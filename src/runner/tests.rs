@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::*;
-use crate::engine::{Delivery, Ending, Engine, Pace, Work};
+use crate::engine::{Block, Delivery, Ending, Engine, Event, Pace, Work};
 use crate::ledger::{CallId, Outcome};
 use crate::model::{
     Applied, Cause, DeploymentUpdate, Desired, Digest, External, ImagePath, Known, Live, Place, Policy, Revision,
@@ -53,7 +53,7 @@ impl World {
 
     fn want(&mut self, names: &[&str], tag: &str, now: Timestamp) {
         let folder: BTreeMap<_, _> = names.iter().map(|name| (key(name), desired(name, tag))).collect();
-        self.machine.observe(folder, Revision::Tree(Digest::of_bytes(tag.as_bytes())), News::Yes, now);
+        self.machine.observe(folder, Revision::Tree(Digest::of_bytes(tag.as_bytes())), now);
         self.turn(now);
     }
 
@@ -365,4 +365,59 @@ fn what_was_not_there_before_is_read_before_it_is_sent() {
     });
     let work: Vec<Work> = work.collect();
     assert_eq!(work, [Work::Decide(Cause::New), Work::Send(Cause::New)]);
+}
+
+#[test]
+fn other_content_takes_back_a_waiting_call_also_where_the_revision_is_the_same() {
+    let mut world = World::new(Settings::new(1, Duration::from_secs(30), UpdateCall::Post), &["a", "b"]);
+    let folder = |tag: &str| ["a", "b"].map(|name| (key(name), desired(name, tag))).into();
+    let dirty = || Revision::Tree(Digest::of_bytes(b"uncommitted"));
+    world.machine.observe(folder("2"), dirty(), at(0));
+    world.turn(at(0));
+    world.write_all(at(0));
+    let first = world.asked();
+    world.machine.observe(folder("3"), dirty(), at(1));
+    world.answer(first[0].0, accepted(), quota(999), at(2));
+    let written = world.write_all(at(2));
+    assert!(unsent(&written[1..]), "version 2 does not go out any more: {written:?}");
+}
+
+#[test]
+fn a_disk_that_takes_longer_than_a_call_may_wait_pauses_all_calls_and_is_told() {
+    let mut world = World::post(&["a", "b"]);
+    world.want(&["a", "b"], "2", at(0));
+    // Both intents reach the disk after eight seconds.
+    let written = world.write_all(at(8));
+    let (intents, records) = written.split_at(2);
+    assert!(intents.iter().all(|write| matches!(write, Write::Intend(_))), "{written:?}");
+    assert!(records.iter().all(|write| unsent(std::slice::from_ref(write))) && world.asked().is_empty(), "{written:?}");
+    let endings = world.endings();
+    let slow = |ending: &Ending| matches!(ending, Ending::Unrecorded { error } if error.contains("the disk took 8"));
+    assert!(endings.len() == 2 && endings.iter().all(slow), "{endings:?}");
+    assert!(matches!(world.machine.engine().gate().blocked(), Some((Block::Unwritable, _))));
+    let told = |effect: &Effect| matches!(effect, Effect::Tell(Told::Engine(Event::Blocked { .. })));
+    world.turn(at(8));
+    assert_eq!(world.effects.iter().filter(|effect| told(effect)).count(), 1, "once");
+    world.turn(at(13));
+    world.write_all(at(13));
+    assert_eq!(world.asked().len(), 1, "one call finds out whether it is over");
+}
+
+#[test]
+fn the_update_of_a_patch_does_not_leave_into_an_outage_that_began_after_its_read() {
+    let mut world = World::new(Settings::new(8, Duration::from_secs(30), UpdateCall::Patch), &["a", "b", "c"]);
+    world.want(&["a", "b", "c"], "2", at(0));
+    world.recall_all(at(0));
+    let reads = world.asked();
+    assert_eq!(reads.len(), 3);
+    for (id, ..) in &reads[..2] {
+        let refusal = Refusal { disposition: Disposition::Transient { scope: Scope::Api }, ..lost().unwrap_err() };
+        world.answer(*id, Err(refusal), None, at(1));
+        world.write_all(at(1));
+    }
+    assert!(world.machine.engine().gate().is_unreachable());
+    world.answer(reads[2].0, service(3), quota(999), at(1));
+    let written = world.write_all(at(1));
+    assert!(unsent(&written[1..]), "{written:?}");
+    assert!(world.asked().iter().all(|(_, _, request)| !request.is_update()));
 }

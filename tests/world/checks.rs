@@ -238,6 +238,16 @@ impl Checks {
         self.flights().filter(|flight| flight.work == Work::Watch).count()
     }
 
+    /// The disk took a record.
+    pub(crate) fn wrote(&mut self) {
+        self.gate.written();
+    }
+
+    /// Calls that leave less room for another: also a read for drift, where it is the one that probes a block.
+    fn busy(&self) -> usize {
+        self.in_flight() + if self.gate.is_blocked() { self.watching() } else { 0 }
+    }
+
     /// What the rate limit leaves, by what was heard.
     fn left(&self, now: Moment) -> Option<u32> {
         let clock = self.skew.timestamp(now);
@@ -483,6 +493,10 @@ impl Checks {
         let period = match self.pace.watch_period {
             Some(period) => {
                 hold!(self.watching() == 0, "one read for drift at a time: a second one begins, of {name}");
+                hold!(
+                    !self.gate.is_blocked() || self.in_flight() == 0,
+                    "one probe at a time: {name} is read beside another"
+                );
                 hold!(service.drift(&self.rules) != DriftMode::Off, "drift is off: {name} is read for it");
                 if service.unread { period.min(self.pace.check_after) } else { period }
             }
@@ -500,7 +514,7 @@ impl Checks {
         );
         let waiting = (0..self.services.len()).map(Name).find(|other| {
             let waits = self.waits(*other, disk, now, wall);
-            waits.is_some_and(|waits| waits.not_before < now && self.in_flight() < self.gate.room(&self.pace))
+            waits.is_some_and(|waits| waits.not_before < now && self.busy() < self.gate.room(&self.pace))
         });
         hold!(waiting.is_none(), "drift last: {name} is read for it before a call for {waiting:?}");
         Ok(())
@@ -578,9 +592,9 @@ impl Checks {
     ) -> Held {
         let room = self.gate.room(&self.pace);
         hold!(
-            self.in_flight() < room,
+            self.busy() < room,
             "concurrency: a call for {name} begins beside {} others, room is {room}",
-            self.in_flight()
+            self.busy()
         );
         let rank = match (work, behind) {
             (Work::Send(Cause::Drifted | Cause::NotInEffect), _) => Rank::Correction,
@@ -745,7 +759,7 @@ impl Checks {
         hold!(engine.in_flight() == in_flight, "the engine counts {} in flight, not {in_flight}", engine.in_flight());
         let wake = engine.next_wake(self.skew.timestamp(now)).map(|at| self.skew.reaching(at));
         hold!(wake.is_none_or(|wake| wake > now), "busy loop: the engine has no call and wants to be asked at once");
-        let has_room = in_flight < self.gate.room(&self.pace);
+        let has_room = self.busy() < self.gate.room(&self.pace);
         for name in (0..self.services.len()).map(Name) {
             let Some(waits) = self.waits(name, disk, now, wall).filter(|_| has_room && !self.gate.asked) else {
                 continue;

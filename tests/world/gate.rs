@@ -63,6 +63,16 @@ impl Gate {
         self.outage.is_some()
     }
 
+    /// Whether one call at a time finds out whether the cause is gone.
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.denied.is_some() || self.unwritable.is_some() || self.outage.is_some()
+    }
+
+    /// A write reached the disk without delay.
+    pub(crate) fn written(&mut self) {
+        self.unwritable = None;
+    }
+
     /// When it opens, or opened.
     pub(crate) fn opens(&self) -> Moment {
         let outage = self.outage.map(|outage| outage.until);
@@ -72,7 +82,7 @@ impl Gate {
     /// How many calls there may be, reads for drift not counted, once it is open.
     pub(crate) fn room(&self, pace: &Pace) -> usize {
         let most = pace.concurrency;
-        if self.asked || self.denied.is_some() || self.unwritable.is_some() || self.outage.is_some() {
+        if self.asked || self.is_blocked() {
             1
         } else if self.proven {
             most + pace.ahead

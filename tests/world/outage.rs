@@ -13,7 +13,7 @@ use truenorth::model::{
 use truenorth::northflank::{Delivery, Disposition, Quota, Scope};
 use truenorth::plan::Rules;
 use truenorth::runner::{
-    Effect, ExchangeId, Heard, Machine, News, Recalled, Refusal, Reply, Request, Settings, UpdateCall, Write,
+    Effect, ExchangeId, Heard, Machine, Recalled, Refusal, Reply, Request, Settings, UpdateCall, Write,
 };
 
 use crate::clock::{Future, Moment};
@@ -124,7 +124,7 @@ fn change_all(services: usize, api: &mut Api, update_call: UpdateCall, until: Mo
     let begin = Moment::default().timestamp();
     let mut machine = Machine::new(engine, settings, None, begin);
     let folder = (0..services).map(|number| (key(number), desired(number, 2))).collect();
-    machine.observe(folder, Revision::Tree(Digest::of_bytes(b"2")), News::Yes, begin);
+    machine.observe(folder, Revision::Tree(Digest::of_bytes(b"2")), begin);
     let mut future = Future::new();
     future.at(Moment::default(), Event::Wake);
     let mut calls = 0;

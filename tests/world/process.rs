@@ -8,9 +8,7 @@ use truenorth::engine::{Call, Ending, Window, Work};
 use truenorth::ledger::{CallId, Outcome};
 use truenorth::model::{Cause, Digest, Revision, ServiceKind};
 use truenorth::northflank::{Delivery, Quota};
-use truenorth::runner::{
-    self, Effect, ExchangeId, Finished, Heard, Kept, Machine, News, Refusal, Reply, TokenRead, Write,
-};
+use truenorth::runner::{self, Effect, ExchangeId, Finished, Heard, Kept, Machine, Refusal, Reply, TokenRead, Write};
 
 use crate::api::{Answer, Asks, Effect as Took, Grounds, Request, RequestId, Token, Way};
 use crate::checks::{Broken, Checks, Held, hold};
@@ -157,9 +155,8 @@ impl Simulation {
         }
         let snapshot = self.folder.look();
         self.looks += 1;
-        let news = if process.looked.as_ref() == Some(&snapshot) { News::No } else { News::Yes };
         let revision = Revision::Tree(Digest::of_bytes(&self.looks.to_le_bytes()));
-        process.machine.observe(snapshot.desired(), revision, news, process.skew.timestamp(now));
+        process.machine.observe(snapshot.desired(), revision, process.skew.timestamp(now));
         process.checks.observe(&snapshot, &self.disk);
         self.record.observed(&snapshot);
         process.looked = Some(snapshot);
@@ -441,6 +438,9 @@ impl Simulation {
             self.record.accepted(process.names[&id], flight.work, now);
         }
         process.jitter = jitter;
+        if written.is_ok() {
+            process.checks.wrote();
+        }
         process.machine.written(id, written, process.skew.timestamp(now), jitter);
         self.carry_out()
     }

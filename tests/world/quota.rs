@@ -224,7 +224,7 @@ impl Fleet {
         let kept = &daemon.kept;
         let mut engine = Engine::new(self.pace, self.rules, kept.known.clone());
         if let Some(window) = kept.window.filter(|window| window.resets_at > now) {
-            engine.note_quota(window, now);
+            engine.note_quota(window);
         }
         for (key, memory) in &kept.memories {
             engine.recall(key, memory.clone(), now);
@@ -416,7 +416,7 @@ impl Fleet {
             _ => {}
         }
         engine.finish(&call.key, ending, now, self.chance.f64());
-        engine.note_quota(Window::new(LIMIT, said.remaining, said.resets_in, now), now);
+        engine.note_quota(Window::new(LIMIT, said.remaining, said.resets_in, now));
         kept.window = engine.quota().window();
         daemon.in_flight -= 1;
         self.turn(number);
