@@ -412,7 +412,7 @@ pub(super) struct PlanArgs {
     pub(super) show: ShowArgs,
     /// What to print on stdout
     #[arg(long, value_name = "FORMAT", env = "TRUENORTH_OUTPUT", default_value = "text")]
-    pub(super) output: Output,
+    pub(super) output: PlanOutput,
 }
 
 #[derive(Args, Debug)]
@@ -560,6 +560,16 @@ pub(super) enum Output {
     Text,
     /// One JSON object
     Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum PlanOutput {
+    /// Lines for people
+    Text,
+    /// One JSON object
+    Json,
+    /// A comment on a pull request
+    Markdown,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -1,6 +1,7 @@
 //! `truenorth` without a command: the daemon.
 
 use anyhow::Context as _;
+use clap::ValueEnum;
 
 use super::args::{Listen, LogLevel, RunArgs};
 use super::exit::Exit;
@@ -9,6 +10,7 @@ use super::{logging, misconfigured};
 use crate::daemon::{DaemonSettings, Debounce, Stop, run as run_daemon};
 use crate::engine::Pace;
 use crate::error::chain;
+use crate::ledger::Ledger;
 use crate::status::{Meters, Server, desk};
 
 pub(super) fn run(args: &RunArgs) -> anyhow::Result<Exit> {
@@ -23,10 +25,32 @@ fn stay_small() {
     let _ = rustix::thread::disable_transparent_huge_pages(true);
 }
 
+/// Says first of all where updates go, what is remembered where, and what the daemon will do by itself.
+fn tell_standpoint(args: &RunArgs, target: &Target, ledger: &Ledger) {
+    tracing::info!(
+        api = %ledger.place(),
+        ledger = %target.kept(),
+        folder = %args.folder.manifests.display(),
+        uncommitted = word(args.folder.uncommitted),
+        adopt = !args.rules.no_adopt,
+        drift = word(args.rules.drift),
+        update_call = word(args.update_call),
+        concurrency = args.concurrency,
+        "truenorth {} began",
+        env!("CARGO_PKG_VERSION")
+    );
+}
+
+/// A value of an option as it is typed.
+fn word(value: impl ValueEnum) -> String {
+    value.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+}
+
 async fn daemon(args: &RunArgs) -> anyhow::Result<Exit> {
     let signals = Stop::and_requests_on_signals().context("cannot catch signals")?;
     let target = Target::of(args).await?;
     let (api, ledger) = target.open()?;
+    tell_standpoint(args, &target, &ledger);
     let (desk, queries) = desk();
     let meters = Meters::new();
     let server = match args.listen {

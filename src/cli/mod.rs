@@ -9,6 +9,7 @@ mod history;
 mod import;
 mod logging;
 mod man;
+mod markdown;
 mod once;
 mod plan;
 mod print;

@@ -4,7 +4,7 @@ use std::io::IsTerminal as _;
 
 use anyhow::Context as _;
 
-use super::args::{LogLevel, RunArgs};
+use super::args::{LogLevel, Output, RunArgs};
 use super::exit::Exit;
 use super::progress::ProgressLine;
 use super::target::Target;
@@ -42,8 +42,13 @@ async fn pass(args: &RunArgs) -> anyhow::Result<Exit> {
         PassError::Observe(error) => observe_error(error),
         error @ (PassError::Task(_) | PassError::Unread(_)) => error.into(),
     })?;
+    let ledger = target.kept();
+    let shown = print::Shown { folder: folder.path(), ledger, report: &report, commands };
+    match args.output {
+        Output::Json => print::json(&shown)?,
+        Output::Text => print::text(&shown.text())?,
+    }
     target.end().await;
-    print::report(&report, folder.path(), args.output, commands)?;
     let exit = match report.converged {
         true => Exit::Converged,
         false if report.is_only_held() => Exit::Held,

@@ -4,10 +4,11 @@ use std::path::Path;
 
 use jiff::Timestamp;
 
-use super::args::PlanArgs;
+use super::args::{PlanArgs, PlanOutput};
 use super::exit::Exit;
+use super::print::{self, Kept, Shown};
 use super::progress::ReadsLine;
-use super::{ledger_error, observe_error, print, read_error, settings};
+use super::{ledger_error, markdown, observe_error, read_error, settings};
 use crate::daemon::{self, Observation};
 use crate::ledger::{OpenError, Reader};
 use crate::model::ApiPlace;
@@ -18,6 +19,7 @@ pub(super) fn run(args: &PlanArgs) -> anyhow::Result<Exit> {
     let rules = args.rules.rules();
     let state_dir = settings::state_dir(&args.state, &settings::environment)?;
     let ledger = Reader::open(&state_dir).map_err(|error| ledger_error(&error))?;
+    let kept = if ledger.is_some() { Kept::In(&state_dir) } else { Kept::NotYet(&state_dir) };
     let place = place(args, ledger.as_ref(), &state_dir)?;
     let is_secret = settings::finds_token(&args.api.token, &settings::environment);
     let mut folder = args.folder.folder();
@@ -31,7 +33,12 @@ pub(super) fn run(args: &PlanArgs) -> anyhow::Result<Exit> {
         daemon::plan(observation, place, quota, Timestamp::now())
     };
     report.warnings = folder.warnings(&is_secret);
-    print::report(&report, folder.path(), args.output, commands)?;
+    let shown = Shown { folder: folder.path(), ledger: kept, report: &report, commands };
+    match args.output {
+        PlanOutput::Json => print::json(&shown)?,
+        PlanOutput::Text => print::text(&shown.text())?,
+        PlanOutput::Markdown => print::text(&markdown::comment(&report, &shown.text()))?,
+    }
     let pending = report.count(Outcome::Update) + report.count(Outcome::ReadLive);
     let drifted = report.services.iter().any(|service| !service.drift.is_empty());
     let exit = if !report.problems.is_empty() || report.services.iter().any(|service| service.error.is_some()) {

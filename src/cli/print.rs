@@ -1,16 +1,16 @@
 //! What every command prints alike. Colours are taken out where stdout is no terminal, or `NO_COLOR` says so.
 
+use std::fmt;
 use std::io::{self, Write as _};
 use std::path::Path;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::manifest::{self, Problem, Warning};
+use crate::model::Headline;
 use crate::plan::{self, Report};
 use crate::text::command::Commands;
-use crate::text::{self, Printable, printable};
-
-use super::args::Output;
+use crate::text::{self, Printable, printable, printable_within};
 
 /// A text on stderr, with its line breaks. Where stderr is gone, there is nobody to tell.
 pub(super) fn note(text: &str) {
@@ -25,39 +25,98 @@ pub(super) fn json(value: &impl Serialize) -> io::Result<()> {
     out.flush()
 }
 
-/// A report on stdout.
-pub(super) fn report(report: &Report, folder: &Path, output: Output, commands: Commands) -> io::Result<()> {
-    match output {
-        Output::Json => json(report),
-        Output::Text => {
-            // First, so that nobody takes a pass against one API for one against another.
-            writeln!(anstream::stdout(), "API: {}", printable(&report.place.to_string()))?;
-            problems(&report.problems, folder, commands)?;
-            warnings(&report.warnings, folder, commands)?;
-            let mut out = anstream::stdout().lock();
-            out.write_all(plan::render(report).as_bytes())
+/// A text of ours on stdout, as far as that shows colours.
+pub(super) fn text(text: &str) -> io::Result<()> {
+    anstream::stdout().write_all(text.as_bytes())
+}
+
+/// The report of a plan or a pass, and where that stands.
+#[derive(Serialize)]
+pub(super) struct Shown<'a> {
+    /// The folder of manifests, as it was named.
+    #[serde(serialize_with = "path")]
+    pub(super) folder: &'a Path,
+    /// The folder of the ledger.
+    pub(super) ledger: Kept<'a>,
+    #[serde(flatten)]
+    pub(super) report: &'a Report,
+    #[serde(skip)]
+    pub(super) commands: Commands,
+}
+
+/// Where what was applied is remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub(super) enum Kept<'a> {
+    /// In this folder.
+    In(#[serde(serialize_with = "path")] &'a Path),
+    /// In this folder, once something is.
+    NotYet(#[serde(serialize_with = "path")] &'a Path),
+    /// Nowhere: it is gone with the process.
+    Nowhere,
+}
+
+impl fmt::Display for Kept<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::In(path) => printable(&path.to_string_lossy()).fmt(f),
+            Self::NotYet(path) => write!(f, "{} (there is none yet)", printable(&path.to_string_lossy())),
+            Self::Nowhere => f.write_str("thrown away at the end"),
         }
     }
 }
 
+/// serde refuses paths that are not UTF-8.
+fn path<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&path.to_string_lossy())
+}
+
+impl Shown<'_> {
+    /// What people read on stdout.
+    pub(super) fn text(&self) -> String {
+        let Self { folder, report, commands, .. } = *self;
+        let mut text = self.standpoint();
+        text += &drawn_problems(&report.problems, folder, commands);
+        text += &drawn_warnings(&report.warnings, folder, commands);
+        text + &plan::render(report)
+    }
+
+    /// Comes first, so that nobody takes a pass against one API for one against another.
+    fn standpoint(&self) -> String {
+        let Self { folder, ledger, report, .. } = self;
+        let revision = text::short::revision(&report.revision.to_string());
+        let mut text = format!("API: {}\n", printable(&report.place.to_string()));
+        text += &format!("ledger: {ledger}\nfolder: {} at {revision}\n", printable(&folder.to_string_lossy()));
+        if let Some(Headline { subject, author }) = &report.commit {
+            let (subject, author) = (printable_within(subject, SUBJECT), printable_within(author, AUTHOR));
+            text += &format!("commit: {subject} ({author})\n");
+        }
+        text
+    }
+}
+
+/// How much of a commit's subject and of its author's name is shown: so the line fits 80 columns.
+const SUBJECT: usize = 46;
+const AUTHOR: usize = 20;
+
 /// Problems with their source lines, each followed by an empty line.
 pub(super) fn problems(problems: &[Problem], folder: &Path, commands: Commands) -> io::Result<()> {
-    let mut out = anstream::stdout().lock();
-    for problem in problems {
-        let drawn = manifest::draw_with(problem, shown_file(folder, &problem.file).as_str(), true, commands);
-        writeln!(out, "{}\n", drawn.trim_end())?;
-    }
-    Ok(())
+    anstream::stdout().write_all(drawn_problems(problems, folder, commands).as_bytes())
 }
 
 /// Warnings, drawn like problems.
 pub(super) fn warnings(warnings: &[Warning], folder: &Path, commands: Commands) -> io::Result<()> {
-    let mut out = anstream::stdout().lock();
-    for warning in warnings {
-        let drawn = manifest::draw_warning(warning, shown_file(folder, &warning.0.file).as_str(), true, commands);
-        writeln!(out, "{}\n", drawn.trim_end())?;
-    }
-    Ok(())
+    anstream::stdout().write_all(drawn_warnings(warnings, folder, commands).as_bytes())
+}
+
+fn drawn_problems(problems: &[Problem], folder: &Path, commands: Commands) -> String {
+    let draw = |one: &Problem| manifest::draw_with(one, shown_file(folder, &one.file).as_str(), true, commands);
+    problems.iter().map(|one| format!("{}\n\n", draw(one).trim_end())).collect()
+}
+
+fn drawn_warnings(warnings: &[Warning], folder: &Path, commands: Commands) -> String {
+    let draw = |one: &Warning| manifest::draw_warning(one, shown_file(folder, &one.0.file).as_str(), true, commands);
+    warnings.iter().map(|one| format!("{}\n\n", draw(one).trim_end())).collect()
 }
 
 /// A file of the folder as seen from where truenorth runs, so that terminals and editors can open it. What in its name

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use tempfile::TempDir;
 
 use super::args::RunArgs;
+use super::print::Kept;
 use super::{configuration, ledger_error, settings};
 use crate::ledger::Ledger;
 use crate::model::ApiPlace;
@@ -56,6 +57,11 @@ impl Target {
         let request_timeout = self.client.request_timeout;
         let (tokens, update_call) = (self.tokens.clone(), self.update_call);
         Ok((Api { client, tokens, update_call, request_timeout }, ledger))
+    }
+
+    /// Where what was applied is remembered.
+    pub(super) fn kept(&self) -> Kept<'_> {
+        if self.throw_away.is_some() { Kept::Nowhere } else { Kept::In(&self.state_dir) }
     }
 
     async fn sandbox(args: &RunArgs) -> anyhow::Result<Self> {

@@ -9,7 +9,7 @@ use super::exit::Exit;
 use super::{print, settings};
 use crate::manifest::{Problem, Warning};
 use crate::model::Revision;
-use crate::text::{counted, printable};
+use crate::text::{counted, printable, short};
 
 /// What `--output json` prints.
 #[derive(Serialize)]
@@ -60,7 +60,7 @@ pub(super) fn run(args: &ValidateArgs) -> anyhow::Result<Exit> {
                 Some(counted(snapshot.desired.len(), "valid manifest")),
             ];
             let parts: Vec<_> = parts.into_iter().flatten().collect();
-            writeln!(out, "{}  {}", parts.join(", "), snapshot.revision)?;
+            writeln!(out, "{}  {}", parts.join(", "), short::revision(&snapshot.revision.to_string()))?;
         }
     }
     // The process ends: the system takes back the memory of 10,000 manifests faster than they are taken apart.

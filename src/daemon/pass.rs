@@ -341,7 +341,9 @@ impl Pass {
         }
         let (revision, problems) = (observation.snapshot.revision.clone(), observation.snapshot.problems.clone());
         let place = self.carrier.ledger().place().clone();
-        Report::new(place, revision, observation.plan(), services, problems, self.carrier.api())
+        let commit = observation.snapshot.headline.clone();
+        let report = Report::new(place, revision, observation.plan(), services, problems, self.carrier.api());
+        Report { commit, ..report }
     }
 
     /// How a service ended for which an update was due.

@@ -144,8 +144,6 @@ pub async fn run(
     let heard = Arc::new(Heard::default());
     let tell = Arc::clone(&heard);
     let watch = Watch::start(folder.path(), move |writing| tell.tell(writing));
-    let place = carrier.ledger().place();
-    info!(folder = %folder.path().display(), api = %place, "truenorth {} began", env!("CARGO_PKG_VERSION"));
     tell_watching(watch.watching());
 
     let now = Instant::now();
@@ -388,7 +386,9 @@ impl Daemon {
         let before = self.seen.snapshot.as_ref();
         if before.is_none_or(|before| before.revision != snapshot.revision) {
             let (revision, manifests, problems) = (&snapshot.revision, desired.len(), snapshot.problems.len());
-            info!(%revision, manifests, problems, "the folder was read");
+            let (subject, author) =
+                snapshot.headline.as_ref().map(|headline| (&*headline.subject, &*headline.author)).unzip();
+            info!(%revision, subject, author, manifests, problems, "the folder was read");
         }
         let told = before.map_or(&[][..], |before| &before.problems);
         tell_problems(told, &snapshot.problems);

@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 
 use super::{Change, Plan, Step};
 use crate::manifest::{Problem, Warning};
-use crate::model::{ApiPlace, Cause, Desired, Digest, HeldBy, Place, PlanId, Revision, ServiceKey, Suspend};
+use crate::model::{ApiPlace, Cause, Desired, Digest, Headline, HeldBy, Place, PlanId, Revision, ServiceKey, Suspend};
 
 /// What one pass did, or what a plan would do.
 #[derive(Clone, Debug, Serialize)]
@@ -18,6 +18,9 @@ pub struct Report {
     pub revision: Revision,
     /// Whether every service has what its manifest says, and every manifest could be read.
     pub converged: bool,
+    /// What people know its commit by, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub commit: Option<Headline>,
     /// What was to change when it began.
     pub plan: PlanReport,
     /// Every service that is desired or known, by name.
@@ -227,7 +230,18 @@ impl Report {
         api: ApiUse,
     ) -> Self {
         let converged = problems.is_empty() && services.iter().all(ServiceReport::is_converged);
-        Self { place, revision, plan, converged, services, problems, warnings: Vec::new(), api, cost: None }
+        Self {
+            place,
+            revision,
+            commit: None,
+            plan,
+            converged,
+            services,
+            problems,
+            warnings: Vec::new(),
+            api,
+            cost: None,
+        }
     }
 
     /// Whether nothing is wrong: some updates are held, and a person or a time is awaited.

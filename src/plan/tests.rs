@@ -131,6 +131,7 @@ fn a_report_reads_as_lines_and_a_summary() {
     let report = Report {
         place: ApiPlace::new("https://api.example.com"),
         revision: Revision::Tree(Digest::of_bytes(b"")),
+        commit: None,
         plan: PlanReport { id: None, changes: 2 },
         converged: false,
         services: vec![
@@ -145,11 +146,12 @@ fn a_report_reads_as_lines_and_a_summary() {
     };
     let plain = anstream::adapter::strip_str(&render(&report)).to_string();
     insta::assert_snapshot!(plain, @r"
+    signs: ~ changed, ! needs a look
     ~ updated   shop/a (changed)  shop.yaml:3
         external.imagePath  nginx:1 -> nginx:\u{1b}2
     ! stalled   shop/c (new)  shop.yaml:3
         no such service
-    1 stalled, 1 updated, 1 unchanged; 2 calls, 998 left in this window  tree:sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855
+    1 stalled, 1 updated, 1 unchanged; 2 calls, 998 left in this window
     ");
 }
 

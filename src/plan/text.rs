@@ -3,11 +3,13 @@
 //! The text has colours; whoever prints it takes them out where the stream is no terminal. Everything that comes from
 //! a manifest or from the API is made printable here.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use anstyle::{AnsiColor, Style};
 
 use super::{Change, Outcome, Report, ServiceReport, Suspension};
+use crate::model::{Cause, ServiceKey};
 use crate::text::{counted, printable, short};
 
 const NEW: Style = AnsiColor::Green.on_default();
@@ -15,6 +17,9 @@ const CHANGED: Style = AnsiColor::Yellow.on_default();
 const WRONG: Style = AnsiColor::Red.on_default();
 const FAINT: Style = Style::new().dimmed();
 const STRONG: Style = Style::new().bold();
+
+/// How long a line of the summary may be.
+const WIDTH: usize = 80;
 
 /// Outcomes in the order of the summary, what needs a look first.
 const SUMMARY: [(Outcome, &str); 11] = [
@@ -35,9 +40,12 @@ const SUMMARY: [(Outcome, &str); 11] = [
 #[must_use]
 pub fn render(report: &Report) -> String {
     let mut text = String::new();
-    for service in report.services.iter().filter(|service| tells_something(service)) {
+    let told: Vec<&ServiceReport> = report.services.iter().filter(|service| tells_something(service)).collect();
+    write_legend(&mut text, &told);
+    for service in told {
         write_service(&mut text, service);
     }
+    write_undecided(&mut text, &report.services);
     write_summary(&mut text, report);
     text
 }
@@ -45,13 +53,13 @@ pub fn render(report: &Report) -> String {
 fn tells_something(service: &ServiceReport) -> bool {
     service.outcome != Outcome::Unchanged
         || !service.drift.is_empty()
-        || !service.undecided.is_empty()
         || !service.warnings.is_empty()
         || service.error.is_some()
 }
 
 fn write_service(text: &mut String, service: &ServiceReport) {
-    let (mark, style) = mark(service);
+    let sign = Sign::of(service);
+    let (mark, style) = (sign.map_or(' ', Sign::mark), sign.map_or(FAINT, Sign::style));
     let outcome = if service.drift.is_empty() { service.outcome.as_str() } else { "drifted" };
     let _ = write!(
         text,
@@ -80,9 +88,6 @@ fn write_service(text: &mut String, service: &ServiceReport) {
     }
     for warning in &service.warnings {
         let _ = writeln!(text, "    {CHANGED}warning: {}{CHANGED:#}", printable(warning));
-    }
-    for undecided in &service.undecided {
-        let _ = writeln!(text, "    {FAINT}cannot tell {}{FAINT:#}", printable(undecided));
     }
     if let Some(Suspension { reason, until }) = &service.suspension {
         let until = until.map(|until| format!("until {until}"));
@@ -113,16 +118,97 @@ fn write_change(text: &mut String, change: &Change, width: usize) {
     };
 }
 
-fn mark(service: &ServiceReport) -> (char, Style) {
-    match (service.outcome, service.cause) {
-        (Outcome::Unchanged, _) if !service.drift.is_empty() => ('!', CHANGED),
-        (Outcome::Failed | Outcome::Stalled, _) => ('!', WRONG),
-        (Outcome::Updated | Outcome::Update, Some(crate::model::Cause::New)) => ('+', NEW),
-        (Outcome::Updated | Outcome::Update, _) => ('~', CHANGED),
-        (Outcome::ReadLive, _) => ('?', CHANGED),
-        (Outcome::Adopted, _) => ('=', NEW),
-        (Outcome::Pending | Outcome::Held, _) => ('.', CHANGED),
-        (Outcome::Unchanged | Outcome::Suspended | Outcome::Orphaned, _) => ('-', FAINT),
+/// What stands before a service. Nothing is ever removed, so none of them is a `-`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sign {
+    New,
+    Changed,
+    ReadFirst,
+    Already,
+    Waits,
+    Look,
+}
+
+impl Sign {
+    /// In the order of the legend.
+    const ALL: [Self; 6] = [Self::New, Self::Changed, Self::ReadFirst, Self::Already, Self::Waits, Self::Look];
+
+    /// The sign of a service; none where it is left alone.
+    fn of(service: &ServiceReport) -> Option<Self> {
+        match (service.outcome, service.cause) {
+            (Outcome::Unchanged, _) if !service.drift.is_empty() => Some(Self::Look),
+            (Outcome::Failed | Outcome::Stalled, _) => Some(Self::Look),
+            (Outcome::Updated | Outcome::Update, Some(Cause::New)) => Some(Self::New),
+            (Outcome::Updated | Outcome::Update, _) => Some(Self::Changed),
+            (Outcome::ReadLive, _) => Some(Self::ReadFirst),
+            (Outcome::Adopted, _) => Some(Self::Already),
+            (Outcome::Pending | Outcome::Held, _) => Some(Self::Waits),
+            (Outcome::Unchanged | Outcome::Suspended | Outcome::Orphaned, _) => None,
+        }
+    }
+
+    fn mark(self) -> char {
+        match self {
+            Self::New => '+',
+            Self::Changed => '~',
+            Self::ReadFirst => '?',
+            Self::Already => '=',
+            Self::Waits => '.',
+            Self::Look => '!',
+        }
+    }
+
+    fn style(self) -> Style {
+        match self {
+            Self::New | Self::Already => NEW,
+            Self::Changed | Self::ReadFirst | Self::Waits => CHANGED,
+            Self::Look => WRONG,
+        }
+    }
+
+    fn meaning(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Changed => "changed",
+            Self::ReadFirst => "read first",
+            Self::Already => "runs already",
+            Self::Waits => "waits",
+            Self::Look => "needs a look",
+        }
+    }
+}
+
+/// What the signs mean that are used.
+fn write_legend(text: &mut String, services: &[&ServiceReport]) {
+    let used: Vec<Sign> = services.iter().filter_map(|service| Sign::of(service)).collect();
+    let meaning = |sign: &Sign| format!("{} {}", sign.mark(), sign.meaning());
+    let meanings: Vec<String> = Sign::ALL.iter().filter(|sign| used.contains(sign)).map(meaning).collect();
+    if !meanings.is_empty() {
+        let _ = writeln!(text, "{FAINT}signs: {}{FAINT:#}", meanings.join(", "));
+    }
+}
+
+/// What live does not show: a line for each field and reason, however many services it is of.
+fn write_undecided(text: &mut String, services: &[ServiceReport]) {
+    let mut undecided: BTreeMap<&str, Vec<&ServiceKey>> = BTreeMap::new();
+    for service in services {
+        for field in &service.undecided {
+            undecided.entry(field).or_default().push(&service.service);
+        }
+    }
+    for (field, services) in undecided {
+        let (field, reason) = field.split_once(": ").unwrap_or((field, "live does not show it"));
+        let of = match services[..] {
+            [service] => service.to_string(),
+            _ => counted(services.len(), "service"),
+        };
+        let _ = writeln!(
+            text,
+            "{FAINT}cannot tell {} of {}: {}{FAINT:#}",
+            printable(field),
+            printable(&of),
+            printable(reason)
+        );
     }
 }
 
@@ -143,14 +229,17 @@ fn write_summary(text: &mut String, report: &Report) {
     if !report.problems.is_empty() {
         parts.push(counted(report.problems.len(), "problem"));
     }
-    let _ = write!(text, "{STRONG}{}{STRONG:#}", parts.join(", "));
+    let parts = parts.join(", ");
+    let _ = write!(text, "{STRONG}{parts}{STRONG:#}");
     if report.api.calls > 0 {
-        let _ = write!(text, "; {}", counted(report.api.calls as usize, "call"));
+        let mut spent = counted(report.api.calls as usize, "call");
         if let Some(remaining) = report.api.remaining {
-            let _ = write!(text, ", {remaining} left in this window");
+            let _ = write!(spent, ", {remaining} left in this window");
         }
+        let fits = parts.len() + "; ".len() + spent.len() <= WIDTH;
+        let _ = write!(text, "{}{spent}", if fits { "; " } else { "\n" });
     }
-    let _ = writeln!(text, "  {FAINT}{}{FAINT:#}", report.revision);
+    text.push('\n');
     if let Some(id) = report.plan.id.filter(|_| report.cost.is_some()) {
         let _ = writeln!(text, "plan {id}: {}", counted(report.plan.changes, "change"));
     }

@@ -34,7 +34,7 @@ use thiserror::Error;
 
 use crate::error;
 use crate::manifest::{MAX_BYTES, Parsed, Problem, Warning};
-use crate::model::{Desired, Id, Place, Revision, ServiceKey, Suspend};
+use crate::model::{Desired, Headline, Id, Place, Revision, ServiceKey, Suspend};
 use crate::plain_file::PlainFile;
 
 pub use busy::Busy;
@@ -122,6 +122,8 @@ struct RestsOn {
 pub struct Snapshot {
     /// Which moment.
     pub revision: Revision,
+    /// What people know its commit by, where there is one.
+    pub headline: Option<Headline>,
     /// What valid manifests say, by service.
     pub desired: BTreeMap<ServiceKey, Desired>,
     /// Everything that is wrong in the folder, by place.
@@ -152,6 +154,7 @@ impl Snapshot {
             self.claimed.entry(key).or_default().insert(Arc::clone(&desired.place.file));
             self.problems.push(Problem::with_token(&desired.place));
         }
+        self.headline.take_if(|headline| is_secret(&headline.subject) || is_secret(&headline.author));
         self.problems = std::mem::take(&mut self.problems).into_iter().map(|one| one.withheld(is_secret)).collect();
         self.problems.sort();
     }
@@ -518,9 +521,9 @@ impl Folder {
         let not_made = |source| Broken::Git(CheckoutError::LaidOut { path: std::env::temp_dir(), source });
         let room = tempfile::Builder::new().prefix("truenorth-").tempdir().map_err(not_made)?;
         let root = room.path().canonicalize().map_err(Broken::Folder)?;
-        standing::guarded(|| checkout.lay_out(commit, &root)).map_err(Broken::Git)?;
+        let headline = standing::guarded(|| checkout.lay_out(commit, &root)).map_err(Broken::Git)?;
         let Walked { found, problems, .. } = walk::walk(&root, commit.ids(), &[])?;
-        let snapshot = snapshot(Moment::of(commit, false, None), &found, problems, &self.permits);
+        let snapshot = snapshot(Moment::of(commit, false, Some(headline), None), &found, problems, &self.permits);
         self.seen = found;
         self.rests_on = Some(RestsOn { standing, folders: Vec::new(), ahead: None });
         Ok(snapshot)
@@ -613,7 +616,7 @@ fn is_among(found: &[Arc<Found>], inodes: &BTreeSet<Inode>) -> bool {
 
 /// Puts together what the files of a folder say, in the order of their names.
 fn snapshot(moment: Moment, files: &[Arc<Found>], mut problems: Vec<Problem>, permits: &Permits) -> Snapshot {
-    let Moment { revision, uncompared, problem } = moment;
+    let Moment { revision, headline, uncompared, problem } = moment;
     problems.extend(problem);
     let mut claimed: BTreeMap<ServiceKey, BTreeSet<Arc<str>>> = BTreeMap::new();
     let mut named: Vec<(&ServiceKey, &Desired)> = Vec::with_capacity(files.len());
@@ -654,7 +657,7 @@ fn snapshot(moment: Moment, files: &[Arc<Found>], mut problems: Vec<Problem>, pe
     }
     let (problems, unread) = problems.shown();
     let desired = desired.into_iter().collect();
-    Snapshot { revision, desired, problems, uncompared, unfinished: false, claimed, unread }
+    Snapshot { revision, headline, desired, problems, uncompared, unfinished: false, claimed, unread }
 }
 
 /// The problems of a folder, and how many there are beyond those that are kept.

@@ -14,7 +14,7 @@ use super::stamp::Stamp;
 use super::{Broken, Busy};
 use crate::error;
 use crate::manifest::Problem;
-use crate::model::{Digest, Revision};
+use crate::model::{Digest, Headline, Revision};
 
 /// git lets go of its lock before it moves HEAD. So long after it wrote the index, files that differ from HEAD may be
 /// those of the commit that HEAD will name in a moment.
@@ -40,6 +40,8 @@ enum Git {
 /// What was read at a moment.
 pub(super) struct Moment {
     pub(super) revision: Revision,
+    /// What people know the commit by.
+    pub(super) headline: Option<Headline>,
     /// Why it could not be told whether the folder has what the commit has; then it counts as not.
     pub(super) uncompared: Option<String>,
     pub(super) problem: Option<Problem>,
@@ -104,7 +106,12 @@ impl Standing {
     /// A lock is never overruled. What differs from HEAD under it may be half of another commit, also when the lock's
     /// git is long gone: one that was killed leaves both. git itself refuses to work there until somebody looked.
     pub(super) fn moment(&self, found: &[Arc<Found>], committed: &mut Committed) -> Result<Moment, Broken> {
-        let tree = |problem| Moment { revision: Revision::Tree(tree_digest(found)), uncompared: None, problem };
+        let tree = |problem| Moment {
+            revision: Revision::Tree(tree_digest(found)),
+            headline: None,
+            uncompared: None,
+            problem,
+        };
         let (checkout, state) = match &self.git {
             Git::None => return Ok(tree(None)),
             Git::Nowhere(problem) => return Ok(tree(Some(problem.clone()))),
@@ -114,12 +121,16 @@ impl Standing {
         let Some(commit) = state.commit else {
             return locked.map_or_else(|| Ok(tree(None)), |locked| Err(Broken::Busy(locked)));
         };
-        match compare(checkout, commit, found, committed) {
-            Ok(Comparison::Same) => Ok(Moment::of(commit, false, None)),
+        let compared = compare(checkout, commit, found, committed);
+        let headline = committed.headline(commit).cloned();
+        match compared {
+            Ok(Comparison::Same) => Ok(Moment::of(commit, false, headline, None)),
             Ok(Comparison::Busy(busy)) => Err(Broken::Busy(busy)),
-            Ok(Comparison::Differs) if locked.is_none() && !state.is_fresh() => Ok(Moment::of(commit, true, None)),
+            Ok(Comparison::Differs) if locked.is_none() && !state.is_fresh() => {
+                Ok(Moment::of(commit, true, headline, None))
+            }
             // Where the commit's own content cannot be read, nobody can say that the folder has it.
-            Err(error) if locked.is_none() => Ok(Moment::of(commit, true, Some(error::chain(&error)))),
+            Err(error) if locked.is_none() => Ok(Moment::of(commit, true, headline, Some(error::chain(&error)))),
             Ok(Comparison::Differs) | Err(_) => {
                 Err(Broken::Busy(locked.unwrap_or_else(|| Busy::Locked { lock: checkout.lock_path() })))
             }
@@ -154,8 +165,8 @@ impl Git {
 }
 
 impl Moment {
-    pub(super) fn of(commit: Commit, dirty: bool, uncompared: Option<String>) -> Self {
-        Self { revision: Revision::Git { commit: commit.to_string(), dirty }, uncompared, problem: None }
+    pub(super) fn of(commit: Commit, dirty: bool, headline: Option<Headline>, uncompared: Option<String>) -> Self {
+        Self { revision: Revision::Git { commit: commit.to_string(), dirty }, headline, uncompared, problem: None }
     }
 }
 

@@ -59,6 +59,7 @@ mod recovery;
 mod secrets;
 mod signals;
 mod sinks;
+mod standpoint;
 mod status;
 mod support;
 mod tidy;

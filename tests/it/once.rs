@@ -16,6 +16,8 @@ fn a_new_service_is_updated_and_then_unchanged() {
     assert_eq!(
         digests_hidden(&first.report()),
         json!({
+            "folder": "manifests",
+            "ledger": workspace.state(),
             "place": {"api": api.url(), "account": null},
             "revision": "tree:sha256:…",
             "plan": {"id": "sha256:…", "changes": 1},
@@ -42,6 +44,8 @@ fn a_new_service_is_updated_and_then_unchanged() {
     assert_eq!(
         digests_hidden(&second.report()),
         json!({
+            "folder": "manifests",
+            "ledger": workspace.state(),
             "place": {"api": api.url(), "account": null},
             "revision": "tree:sha256:…",
             "plan": {"id": null, "changes": 0},
@@ -333,8 +337,10 @@ fn people_read_a_line_a_service_its_differences_and_a_summary() {
     workspace.service("gone", "1");
     workspace.write("bad.yaml", manifest("bad", "1").replace(":1", ""));
     let ran = workspace.run(&["--reconcile-once", "--api-url", &api.url()]).exits(1);
-    insta::assert_snapshot!(hidden(&ran.stdout).replace(&api.url(), "URL"), @"
+    insta::assert_snapshot!(workspace.placed(&ran.stdout, &api), @"
     API: URL
+    ledger: STATE
+    folder: manifests at tree:27bfe5cadf44
     error: imagePath `ghcr.io/acme/bad` names no tag or digest
      --> manifests/bad.yaml:8:16
       |
@@ -343,15 +349,17 @@ fn people_read_a_line_a_service_its_differences_and_a_summary() {
       |
       = hint: say which version should run: write ghcr.io/acme/bad:<version>
 
+    signs: ~ changed, ! needs a look
     ! stalled   shop/gone (new)  gone.yaml:1
         external.imagePath  ghcr.io/acme/gone:1
         the API answered 404 Not Found: service `shop/gone` does not exist (NOT-FOUND)
         hint: the service must exist: create it in Northflank, or correct projectId, serviceId and teamId in the manifest
-    - orphaned  shop/old
+      orphaned  shop/old
     ~ updated   shop/web (changed)  web.yaml:1
         external.credentials  ghcr
         external.imagePath    ghcr.io/acme/web:1 -> ghcr.io/acme/web:2
-    1 stalled, 1 updated, 1 unchanged, 1 orphaned, 1 problem; 2 calls, 992 left in this window  tree:sha256:…
+    1 stalled, 1 updated, 1 unchanged, 1 orphaned, 1 problem
+    2 calls, 992 left in this window
     ");
 }
 

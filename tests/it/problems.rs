@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::support::{Api, Ran, Workspace, hidden, manifest};
+use crate::support::{Api, Ran, Workspace, manifest};
 
 /// The head of a manifest of `shop/<service>`; its spec begins on line 7.
 fn head(service: &str) -> String {
@@ -251,7 +251,7 @@ fn people_see_the_line_a_caret_and_a_hint() {
     workspace.write("b.yaml", head("api") + "\texternal: {imagePath: 'nginx:1'}\n");
     workspace.write("sub/c.yaml", "");
     let ran = workspace.run(&["validate"]).exits(1);
-    insta::assert_snapshot!(hidden(&ran.stdout), @"
+    insta::assert_snapshot!(ran.stdout, @"
     error: configType `customComand` does not exist
      --> manifests/a.yaml:8:17
       |
@@ -280,7 +280,7 @@ fn people_see_the_line_a_caret_and_a_hint() {
     --> manifests/sub/c.yaml:1:1
      = hint: remove the file, or name it in .truenorthignore
 
-    4 problems, 1 valid manifest  tree:sha256:…
+    4 problems, 1 valid manifest  tree:6c80a5d730d1
     ");
     assert_eq!(ran.stderr, "");
 }

@@ -16,6 +16,7 @@ use super::index::Index;
 use super::plain::{self, is_absence};
 use super::{BlobId, Checkout, CheckoutError, Commit, blob_id};
 use crate::manifest::Format;
+use crate::model::Headline;
 use crate::source::Busy;
 use crate::source::ignored::{self, IGNORE_FILE};
 use crate::source::stamp::Stamp;
@@ -74,6 +75,7 @@ struct Tree {
     folders: Vec<Box<[u8]>>,
     /// Commits of other repositories, by the path where they are checked out.
     submodules: BTreeMap<Box<[u8]>, Commit>,
+    headline: Headline,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -181,6 +183,11 @@ impl Checkout {
 }
 
 impl Committed {
+    /// What people know the commit by that was compared last, if it is this one.
+    pub(in crate::source) fn headline(&self, commit: Commit) -> Option<&Headline> {
+        self.tree.as_ref().filter(|tree| tree.commit == commit).map(|tree| &tree.headline)
+    }
+
     /// Whether there are submodules in what was compared last.
     pub(in crate::source) fn has_submodules(&self) -> bool {
         self.tree.as_ref().is_some_and(|tree| !tree.submodules.is_empty())
@@ -202,6 +209,7 @@ impl Tree {
             entries: Vec::new(),
             folders: vec![Box::default()],
             submodules: BTreeMap::new(),
+            headline: objects.headline(commit)?,
         };
         let Some(tree) = objects.folder(commit, prefix)? else { return Ok(committed) };
 
@@ -407,6 +415,15 @@ impl Objects {
             };
         }
         Ok(Some(tree))
+    }
+
+    /// What people know a commit by.
+    pub(super) fn headline(&mut self, Commit(commit): Commit) -> Result<Headline, CheckoutError> {
+        let unread = self.unread(Kind::Commit, commit);
+        let ids = self.ids;
+        let commit = CommitRefIter::from_bytes(self.find(Kind::Commit, commit)?, ids);
+        let told = commit.message().and_then(|message| Ok(Headline::new(message, commit.author()?.name)));
+        told.map_err(|error| unread(error.into()))
     }
 
     /// What a tree holds.

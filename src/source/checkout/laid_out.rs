@@ -13,6 +13,7 @@ use gix_object::tree::EntryKind;
 use super::committed::{MAX_DEPTH, Objects};
 use super::{Checkout, CheckoutError, Commit};
 use crate::manifest::MAX_BYTES;
+use crate::model::Headline;
 use crate::source::MAX_ENTRIES;
 
 /// Most bytes of all files. What is beyond has its size alone, which is enough to be told that it is too much.
@@ -28,11 +29,13 @@ struct Layout {
 impl Checkout {
     /// Makes the files in `into`, an empty folder. Submodules have what the commit names for them, where they were
     /// fetched. Filters are not run: a file is as it was committed.
+    /// Gives what people know the commit by.
     ///
     /// # Errors
     /// Where the commit, a tree or a file of it cannot be read, or a file cannot be made.
-    pub(in crate::source) fn lay_out(&self, commit: Commit, into: &Path) -> Result<(), CheckoutError> {
-        Layout { entries: 0, content: 0 }.checkout(self, commit, into, 0)
+    pub(in crate::source) fn lay_out(&self, commit: Commit, into: &Path) -> Result<Headline, CheckoutError> {
+        Layout { entries: 0, content: 0 }.checkout(self, commit, into, 0)?;
+        Objects::open(&self.common_dir, commit.ids())?.headline(commit)
     }
 }
 

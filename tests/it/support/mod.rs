@@ -129,6 +129,11 @@ impl Workspace {
         self.run(&["plan", "--output", "json"])
     }
 
+    /// What a command printed, with words for where the API and the ledger are.
+    pub(crate) fn placed(&self, printed: &str, api: &Api) -> String {
+        printed.replace(&api.url(), "URL").replace(&*self.state().to_string_lossy(), "STATE")
+    }
+
     /// Every file and folder below, by its path from here, with the content of files.
     pub(crate) fn contents(&self) -> Vec<(PathBuf, Vec<u8>)> {
         contents(self.path())
