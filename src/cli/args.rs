@@ -439,6 +439,8 @@ pub(super) struct HistoryArgs {
     pub(super) limit: u32,
     #[command(flatten)]
     pub(super) state: StateArgs,
+    #[command(flatten)]
+    pub(super) show: ShowArgs,
     /// What to print on stdout
     #[arg(long, value_name = "FORMAT", env = "TRUENORTH_OUTPUT", default_value = "text")]
     pub(super) output: Output,

@@ -11,6 +11,8 @@ use super::status_table::one_line;
 use super::table::{self, Cell, Column, Row, Size};
 use super::{ledger_error, print, read_error, services, settings, tell_missing};
 use crate::ledger::Reader;
+use crate::model::Headline;
+use crate::plan::Change;
 use crate::text::{printable, short};
 use crate::views::{Attempt, History, Word, with_hint};
 
@@ -40,55 +42,86 @@ fn read(reader: Option<&Reader>, args: &HistoryArgs) -> anyhow::Result<History> 
         Some(name) => Some(services::meant(name, &known, "the ledger knows no")?),
         None => None,
     };
-    History::read(reader, service, args.limit).map_err(read_error)
+    History::read(reader, service, args.limit, args.show.commands()).map_err(read_error)
 }
 
-/// What matters most stands first: on a narrow terminal the end of a line is cut.
+/// What matters most stands first: on a narrow terminal the last ones are left out.
 const COLUMNS: [Column; 9] = [
     Column::Firm("TIME"),
-    Column::Soft("SERVICE"),
-    Column::Firm("OUTCOME"),
-    Column::Firm("CAUSE"),
-    Column::Firm("TRY"),
-    Column::Firm("TOOK"),
-    Column::Soft("REVISION"),
-    Column::Soft("MANIFEST"),
-    Column::Firm("DIGEST"),
+    Column::Firm("RESULT"),
+    Column::Firm("SERVICE"),
+    Column::Spare("CAUSE"),
+    Column::Spare("REVISION"),
+    Column::Spare("TRY"),
+    Column::Spare("TOOK"),
+    Column::Spare("MANIFEST"),
+    Column::Spare("DIGEST"),
 ];
 
 fn text(history: &History, width: Option<usize>) -> String {
     if history.calls.is_empty() {
         return "nothing was sent yet\n".to_owned();
     }
-    let rows: Vec<Row<9>> = history.calls.iter().map(row).collect();
+    let rows: Vec<Row<9>> = history.calls.iter().map(|call| row(call, width)).collect();
     let mut lines = table::lines(COLUMNS, &rows, width);
     lines.push(one_line(&printable(&told(history.holder, history.as_of)), Style::new().dimmed(), width));
     lines.into_iter().map(|line| line + "\n").collect()
 }
 
-fn row(call: &Attempt) -> Row<9> {
+fn row(call: &Attempt, width: Option<usize>) -> Row<9> {
     let plain = |text: &str| Cell::new(printable(text));
+    let mut below: Vec<Cell> = changes(&call.changes, width);
+    below.extend(call.commit.as_ref().map(|Headline { subject, author }| faint(&format!("{subject} ({author})"))));
+    below.extend(call.message.as_deref().map(message).unwrap_or_default());
     Row {
         cells: [
             plain(&short::time(call.began)),
-            plain(&call.service.to_string()),
             Cell::styled(printable(&call.ending()), style(call.outcome)),
+            plain(&call.service.to_string()).whole(),
             plain(&call.cause),
+            plain(&short::revision(&call.revision)),
             plain(&call.tried().map(|attempt| attempt.to_string()).unwrap_or_default()),
             plain(&call.took().map(short::took).unwrap_or_default()),
-            plain(&short::revision(&call.revision)),
             plain(&call.manifest.to_string()),
             plain(&short::digest(call.digest)),
         ],
-        below: call.message.as_deref().map(below).unwrap_or_default(),
+        below,
     }
 }
 
-/// A message, and the way out on a line of its own.
-fn below(message: &str) -> Vec<Cell> {
+/// What a call changed, a field a line; over two lines where one would be wider than the terminal. Nothing is cut: an
+/// image is copied from here.
+fn changes(changes: &[Change], width: Option<usize>) -> Vec<Cell> {
+    let longest = changes.iter().map(|change| change.path.len()).max().unwrap_or_default();
+    let whole = |text: String| Cell::new(printable(&text)).whole();
+    let mut lines = Vec::new();
+    for Change { path, from, to } in changes {
+        let to = to.as_deref().unwrap_or("not set");
+        match from {
+            None => lines.push(whole(format!("{path:<longest$}  {to}"))),
+            Some(from) => {
+                let one = format!("{path:<longest$}  {from} -> {to}");
+                if width.is_none_or(|width| one.chars().count() + 4 <= width) {
+                    lines.push(whole(one));
+                } else {
+                    lines.push(whole(format!("{path:<longest$}  {from}")));
+                    lines.push(whole(format!("{:>longest$}  -> {to}", "")));
+                }
+            }
+        }
+    }
+    lines
+}
+
+fn faint(text: &str) -> Cell {
+    Cell::styled(printable(text), Style::new().dimmed())
+}
+
+/// What went wrong, and the way out on a line of its own.
+fn message(message: &str) -> Vec<Cell> {
     let (message, hint) = with_hint(message);
-    let lines = [Some(message.to_owned()), hint.map(|hint| format!("hint: {hint}"))];
-    lines.into_iter().flatten().map(|line| Cell::styled(printable(&line), Style::new().dimmed())).collect()
+    let hint = hint.map(|hint| faint(&format!("hint: {hint}")));
+    [Some(faint(message)), hint].into_iter().flatten().collect()
 }
 
 /// The colour of an outcome.

@@ -65,15 +65,22 @@ impl Column {
 pub(super) struct Cell {
     text: Printable,
     style: Style,
+    /// It runs over the edge where there is no room for it.
+    whole: bool,
 }
 
 impl Cell {
     pub(super) fn new(text: impl Into<Printable>) -> Self {
-        Self { text: text.into(), style: Style::new() }
+        Self::styled(text, Style::new())
     }
 
     pub(super) fn styled(text: impl Into<Printable>, style: Style) -> Self {
-        Self { text: text.into(), style }
+        Self { text: text.into(), style, whole: false }
+    }
+
+    /// The same, never cut: what people copy from here into a command or a manifest.
+    pub(super) fn whole(self) -> Self {
+        Self { whole: true, ..self }
     }
 }
 
@@ -102,7 +109,8 @@ pub(super) fn lines<const N: usize>(columns: [Column; N], rows: &[Row<N>], width
     for row in rows {
         lines.push(line(&columns, &row.cells, &widths, width));
         for below in &row.below {
-            let text = cut(&format!("    {}", below.text), width.unwrap_or(usize::MAX)).0;
+            let room = width.filter(|_| !below.whole).unwrap_or(usize::MAX);
+            let text = cut(&format!("    {}", below.text), room).0;
             lines.push(format!("{style}{text}{style:#}", style = below.style));
         }
     }
@@ -126,7 +134,7 @@ fn give_way<const N: usize>(columns: &[Column; N], widths: &mut [Option<usize>; 
     let is_soft = |column: &Column| matches!(column, Column::Soft(_));
     let wanted = *widths;
     narrow(widths, READABLE, is_soft);
-    for index in 0..N {
+    for index in (0..N).rev() {
         if matches!(columns[index], Column::Spare(_)) && excess(widths) > 0 {
             widths[index] = None;
         }
@@ -149,7 +157,7 @@ fn line(columns: &[Column], cells: &[Cell], widths: &[Option<usize>], room: Opti
     let mut line = String::new();
     let mut room = room.unwrap_or(usize::MAX);
     let mut owed = 0;
-    for ((column, Cell { text, style }), width) in columns.iter().zip(cells).zip(widths) {
+    for ((column, Cell { text, style, whole }), width) in columns.iter().zip(cells).zip(widths) {
         let Some(width) = *width else { continue };
         if !text.is_empty() {
             if room <= owed {
@@ -157,11 +165,12 @@ fn line(columns: &[Column], cells: &[Cell], widths: &[Option<usize>], room: Opti
             }
             room -= owed;
             let (cut, taken) = match column {
+                _ if *whole => (text.to_string(), measured(text.as_str())),
                 Column::Name(_) => cut_middle(text.as_str(), width.min(room)),
                 Column::Firm(_) | Column::Soft(_) | Column::Spare(_) => cut(text.as_str(), width.min(room)),
             };
             let _ = write!(line, "{:owed$}{style}{cut}{style:#}", "");
-            room -= taken;
+            room = room.saturating_sub(taken);
             owed = width.saturating_sub(taken).saturating_add(GAP);
         } else {
             owed = owed.saturating_add(width.saturating_add(GAP));

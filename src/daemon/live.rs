@@ -184,7 +184,7 @@ impl Views {
         let Observation { snapshot, .. } = observation;
         let cost = cost(&services, &snapshot.desired, self.spent.remaining, self.resets_in);
         let report = Report::new(place, snapshot.revision, plan, services, snapshot.problems, self.spent);
-        Report { cost: Some(cost), commit: snapshot.headline, ..report }
+        Report { cost: Some(cost), ..report }
     }
 }
 

@@ -39,5 +39,5 @@ pub fn plan(observation: Observation, place: ApiPlace, quota: Option<Window>, no
     let resets_in = quota.and_then(|window| Duration::try_from(window.resets_at.duration_since(now)).ok());
     let cost = live::cost(&services, &snapshot.desired, quota.map(|window| window.remaining), resets_in);
     let report = Report::new(place, snapshot.revision, plan, services, snapshot.problems, ApiUse::default());
-    Report { cost: Some(cost), commit: snapshot.headline, ..report }
+    Report { cost: Some(cost), ..report }
 }

@@ -341,9 +341,7 @@ impl Pass {
         }
         let (revision, problems) = (observation.snapshot.revision.clone(), observation.snapshot.problems.clone());
         let place = self.carrier.ledger().place().clone();
-        let commit = observation.snapshot.headline.clone();
-        let report = Report::new(place, revision, observation.plan(), services, problems, self.carrier.api());
-        Report { commit, ..report }
+        Report::new(place, revision, observation.plan(), services, problems, self.carrier.api())
     }
 
     /// How a service ended for which an update was due.

@@ -386,8 +386,7 @@ impl Daemon {
         let before = self.seen.snapshot.as_ref();
         if before.is_none_or(|before| before.revision != snapshot.revision) {
             let (revision, manifests, problems) = (&snapshot.revision, desired.len(), snapshot.problems.len());
-            let (subject, author) =
-                snapshot.headline.as_ref().map(|headline| (&*headline.subject, &*headline.author)).unzip();
+            let (subject, author) = snapshot.headline().map(|headline| (&*headline.subject, &*headline.author)).unzip();
             info!(%revision, subject, author, manifests, problems, "the folder was read");
         }
         let told = before.map_or(&[][..], |before| &before.problems);

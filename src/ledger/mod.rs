@@ -54,8 +54,8 @@ pub use error::{OpenError, ReadError, StoreError, WriteError};
 pub use lock::Holder;
 pub use reader::Reader;
 pub use records::{
-    Adoption, AppliedMark, AppliedRecord, CallId, Decider, End, Halt, HistoryEntry, Intent, Outcome, Pause, Sighting,
-    StateRecord, States, Turned,
+    Adoption, AppliedMark, AppliedRecord, Before, CallId, Decider, End, Halt, HistoryEntry, Intent, Outcome, Pause,
+    Sighting, StateRecord, States, Turned,
 };
 pub use traces::Traces;
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::model::{Cause, DeploymentUpdate, Digest, Place, Revision, ServiceKey, ServiceKind, ServiceState};
+use crate::model::{Cause, DeploymentUpdate, Digest, Headline, Place, Revision, ServiceKey, ServiceKind, ServiceState};
 use crate::plan::{Rules, Seen, UnnamedCredentials};
 
 /// Names one call in the ledger.
@@ -217,8 +217,12 @@ pub struct HistoryEntry {
     pub digest: Digest,
     /// The body: compact JSON, keys in alphabetical order; kept for what is applied and for the newest few.
     pub spec: Option<String>,
+    /// What the service had been sent before.
+    pub before: Before,
     /// The snapshot that asked for it, as text.
     pub revision: String,
+    /// What was written about its commit, where that is kept.
+    pub headline: Option<Headline>,
     /// The manifest that asked for it.
     pub place: Place,
     /// Why, as a word; `adopted` where nothing was sent.
@@ -229,6 +233,17 @@ pub struct HistoryEntry {
     pub began: Timestamp,
     /// How it ended.
     pub end: End,
+}
+
+/// What a service had been sent and accepted, or was adopted with, before a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Before {
+    /// Nothing that history knows.
+    Nothing,
+    /// This body.
+    Kept(String),
+    /// Something whose body had to go.
+    NotKept,
 }
 
 /// How a call ended, as history has it.

@@ -17,6 +17,7 @@ pub(super) const STEPS: &[&str] = &[
     include_str!("steps/2-live.sql"),
     include_str!("steps/3-ledger.sql"),
     include_str!("steps/4-unsettled.sql"),
+    include_str!("steps/5-revisions.sql"),
 ];
 
 /// The application id and the format of a store.
@@ -31,6 +32,7 @@ pub(super) fn read_as_newest(connection: &Connection, format: i64) -> rusqlite::
         (2, include_str!("steps/read-before-2.sql")),
         (3, include_str!("steps/read-before-3.sql")),
         (4, include_str!("steps/read-before-4.sql")),
+        (5, include_str!("steps/read-before-5.sql")),
     ];
     lacking.into_iter().filter(|(since, _)| format < *since).try_for_each(|(_, views)| connection.execute_batch(views))
 }

@@ -232,8 +232,8 @@ impl Report {
         let converged = problems.is_empty() && services.iter().all(ServiceReport::is_converged);
         Self {
             place,
+            commit: revision.headline().cloned(),
             revision,
-            commit: None,
             plan,
             converged,
             services,

@@ -122,8 +122,6 @@ struct RestsOn {
 pub struct Snapshot {
     /// Which moment.
     pub revision: Revision,
-    /// What people know its commit by, where there is one.
-    pub headline: Option<Headline>,
     /// What valid manifests say, by service.
     pub desired: BTreeMap<ServiceKey, Desired>,
     /// Everything that is wrong in the folder, by place.
@@ -139,6 +137,12 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// What people know its commit by, where there is one.
+    #[must_use]
+    pub fn headline(&self) -> Option<&Headline> {
+        self.revision.headline()
+    }
+
     /// Takes out what would send or keep the API's token, and hides it in what is told: such a manifest is a problem.
     pub fn withhold(&mut self, is_secret: &dyn Fn(&str) -> bool) {
         let tells = |key: &ServiceKey, desired: &Desired| {
@@ -154,7 +158,9 @@ impl Snapshot {
             self.claimed.entry(key).or_default().insert(Arc::clone(&desired.place.file));
             self.problems.push(Problem::with_token(&desired.place));
         }
-        self.headline.take_if(|headline| is_secret(&headline.subject) || is_secret(&headline.author));
+        if self.headline().is_some_and(|headline| is_secret(&headline.subject) || is_secret(&headline.author)) {
+            self.revision.drop_headline();
+        }
         self.problems = std::mem::take(&mut self.problems).into_iter().map(|one| one.withheld(is_secret)).collect();
         self.problems.sort();
     }
@@ -523,7 +529,8 @@ impl Folder {
         let root = room.path().canonicalize().map_err(Broken::Folder)?;
         let headline = standing::guarded(|| checkout.lay_out(commit, &root)).map_err(Broken::Git)?;
         let Walked { found, problems, .. } = walk::walk(&root, commit.ids(), &[])?;
-        let snapshot = snapshot(Moment::of(commit, false, Some(headline), None), &found, problems, &self.permits);
+        let snapshot =
+            snapshot(Moment::of(commit, false, Some(headline.into()), None), &found, problems, &self.permits);
         self.seen = found;
         self.rests_on = Some(RestsOn { standing, folders: Vec::new(), ahead: None });
         Ok(snapshot)
@@ -616,7 +623,7 @@ fn is_among(found: &[Arc<Found>], inodes: &BTreeSet<Inode>) -> bool {
 
 /// Puts together what the files of a folder say, in the order of their names.
 fn snapshot(moment: Moment, files: &[Arc<Found>], mut problems: Vec<Problem>, permits: &Permits) -> Snapshot {
-    let Moment { revision, headline, uncompared, problem } = moment;
+    let Moment { revision, uncompared, problem } = moment;
     problems.extend(problem);
     let mut claimed: BTreeMap<ServiceKey, BTreeSet<Arc<str>>> = BTreeMap::new();
     let mut named: Vec<(&ServiceKey, &Desired)> = Vec::with_capacity(files.len());
@@ -657,7 +664,7 @@ fn snapshot(moment: Moment, files: &[Arc<Found>], mut problems: Vec<Problem>, pe
     }
     let (problems, unread) = problems.shown();
     let desired = desired.into_iter().collect();
-    Snapshot { revision, headline, desired, problems, uncompared, unfinished: false, claimed, unread }
+    Snapshot { revision, desired, problems, uncompared, unfinished: false, claimed, unread }
 }
 
 /// The problems of a folder, and how many there are beyond those that are kept.

@@ -41,7 +41,6 @@ enum Git {
 pub(super) struct Moment {
     pub(super) revision: Revision,
     /// What people know the commit by.
-    pub(super) headline: Option<Headline>,
     /// Why it could not be told whether the folder has what the commit has; then it counts as not.
     pub(super) uncompared: Option<String>,
     pub(super) problem: Option<Problem>,
@@ -106,12 +105,7 @@ impl Standing {
     /// A lock is never overruled. What differs from HEAD under it may be half of another commit, also when the lock's
     /// git is long gone: one that was killed leaves both. git itself refuses to work there until somebody looked.
     pub(super) fn moment(&self, found: &[Arc<Found>], committed: &mut Committed) -> Result<Moment, Broken> {
-        let tree = |problem| Moment {
-            revision: Revision::Tree(tree_digest(found)),
-            headline: None,
-            uncompared: None,
-            problem,
-        };
+        let tree = |problem| Moment { revision: Revision::Tree(tree_digest(found)), uncompared: None, problem };
         let (checkout, state) = match &self.git {
             Git::None => return Ok(tree(None)),
             Git::Nowhere(problem) => return Ok(tree(Some(problem.clone()))),
@@ -122,7 +116,7 @@ impl Standing {
             return locked.map_or_else(|| Ok(tree(None)), |locked| Err(Broken::Busy(locked)));
         };
         let compared = compare(checkout, commit, found, committed);
-        let headline = committed.headline(commit).cloned();
+        let headline = committed.headline(commit);
         match compared {
             Ok(Comparison::Same) => Ok(Moment::of(commit, false, headline, None)),
             Ok(Comparison::Busy(busy)) => Err(Broken::Busy(busy)),
@@ -165,8 +159,9 @@ impl Git {
 }
 
 impl Moment {
-    pub(super) fn of(commit: Commit, dirty: bool, headline: Option<Headline>, uncompared: Option<String>) -> Self {
-        Self { revision: Revision::Git { commit: commit.to_string(), dirty }, headline, uncompared, problem: None }
+    pub(super) fn of(commit: Commit, dirty: bool, headline: Option<Arc<Headline>>, uncompared: Option<String>) -> Self {
+        let revision = Revision::Git { commit: commit.to_string(), dirty, headline };
+        Self { revision, uncompared, problem: None }
     }
 }
 

@@ -2,9 +2,12 @@
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
+use serde_json::Value;
 
-use crate::ledger::{End, HistoryEntry, Outcome};
-use crate::model::{Digest, Place, ServiceKey};
+use crate::ledger::{Before, End, HistoryEntry, Outcome};
+use crate::model::{Digest, Headline, Place, ServiceKey};
+use crate::plan::{self, Change};
+use crate::text::command::Commands;
 
 /// One call, or the adoption of what was live.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -25,8 +28,12 @@ pub(crate) struct Attempt {
     /// Which try of this content, from 1; 0 where nothing was sent.
     pub(crate) attempt: u32,
     pub(crate) revision: String,
+    /// What was written about the commit, where that is kept.
+    pub(crate) commit: Option<Headline>,
     pub(crate) manifest: Place,
     pub(crate) digest: Digest,
+    /// What it was to change, against what had been accepted before; none where one of both is not kept any more.
+    pub(crate) changes: Vec<Change>,
 }
 
 /// How a call ended, in a word.
@@ -66,7 +73,8 @@ impl Word {
 impl Attempt {
     /// From the ledger; `held` is whether a truenorth has it open. Where none has, a call without an end has nobody who
     /// could still record one.
-    pub(crate) fn new(entry: HistoryEntry, held: bool) -> Self {
+    pub(crate) fn new(entry: HistoryEntry, held: bool, commands: Commands) -> Self {
+        let changes = changes(&entry, commands);
         let (outcome, ended, status, message) = match entry.end {
             End::Open if held => (Word::InFlight, None, None, None),
             End::Open => (Word::Interrupted, None, None, Some(GONE.to_owned())),
@@ -97,8 +105,10 @@ impl Attempt {
             message,
             attempt: entry.attempt,
             revision: entry.revision,
+            commit: entry.headline,
             manifest: entry.place,
             digest: entry.digest,
+            changes,
         }
     }
 
@@ -124,6 +134,23 @@ impl Attempt {
     pub(crate) fn took(&self) -> Option<SignedDuration> {
         self.seconds.and_then(|seconds| SignedDuration::try_from_secs_f64(seconds).ok())
     }
+}
+
+/// What a call was to change.
+fn changes(entry: &HistoryEntry, commands: Commands) -> Vec<Change> {
+    let before = match &entry.before {
+        Before::Nothing => Some(None),
+        Before::Kept(spec) => body(Some(spec)).map(Some),
+        Before::NotKept => None,
+    };
+    let sent = body(entry.spec.as_deref());
+    let known = before.zip(sent).map(|(before, sent)| plan::changes_between(before.as_ref(), &sent, commands));
+    known.unwrap_or_default()
+}
+
+/// A body as the ledger keeps it. One that cannot be read is treated as none.
+pub(super) fn body(spec: Option<&str>) -> Option<Value> {
+    serde_json::from_str(spec?).ok()
 }
 
 const GONE: &str = "the process ended before the answer came";

@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::Attempt;
 use crate::ledger::{Holder, ReadError, Reader};
 use crate::model::ServiceKey;
+use crate::text::command::Commands;
 
 /// The calls for one service or for all, and the JSON of them.
 #[derive(Debug, Serialize)]
@@ -25,11 +26,17 @@ impl History {
     ///
     /// # Errors
     /// The ledger cannot be read.
-    pub(crate) fn read(ledger: Option<&Reader>, service: Option<ServiceKey>, limit: u32) -> Result<Self, ReadError> {
+    pub(crate) fn read(
+        ledger: Option<&Reader>,
+        service: Option<ServiceKey>,
+        limit: u32,
+        commands: Commands,
+    ) -> Result<Self, ReadError> {
         let Some(ledger) = ledger else { return Ok(Self { service, calls: Vec::new(), holder: None, as_of: None }) };
         let holder = ledger.holder()?;
         let entries = ledger.history(service.as_ref(), limit)?;
-        let calls: Vec<Attempt> = entries.into_iter().map(|entry| Attempt::new(entry, holder.is_some())).collect();
+        let attempt = |entry| Attempt::new(entry, holder.is_some(), commands);
+        let calls: Vec<Attempt> = entries.into_iter().map(attempt).collect();
         let newest = calls.first().map(|call| call.ended.unwrap_or(call.began));
         let written = ledger.decider()?.map(|(at, _)| at);
         Ok(Self { service, calls, holder, as_of: newest.max(written).filter(|_| holder.is_none()) })

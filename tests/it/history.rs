@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use truenorth::sandbox::{Fault, Live};
 
-use crate::support::{Api, Workspace, manifest};
+use crate::support::{Api, Terminal, Workspace, eventually, git, manifest, plain};
 
 /// The table without what is another one each time: times, revisions, digests.
 fn words(line: &str) -> Vec<&str> {
@@ -22,18 +22,20 @@ fn every_call_is_a_line_newest_first_with_what_went_wrong_below() {
 
     let text = workspace.run(&["history"]).exits(0).stdout;
     let lines: Vec<&str> = text.lines().collect();
-    assert_eq!(lines.len(), 5, "{text}");
-    assert!(lines[4].starts_with("no daemon runs; as of 2"), "{text}");
-    let heads = ["TIME", "SERVICE", "OUTCOME", "CAUSE", "TRY", "TOOK", "REVISION", "MANIFEST", "DIGEST"];
+    assert_eq!(lines.len(), 7, "{text}");
+    assert!(lines[6].starts_with("no daemon runs; as of 2"), "{text}");
+    let heads = ["TIME", "RESULT", "SERVICE", "CAUSE", "REVISION", "TRY", "TOOK", "MANIFEST", "DIGEST"];
     assert_eq!(words(lines[0]), heads);
     let newest = words(lines[1]);
-    assert_eq!(&newest[1..5], ["shop/web", "rejected 422", "changed", "1"], "{text}");
-    assert_eq!(newest[7], "team/web.yaml:1");
-    assert!(lines[2].starts_with("    ") && lines[2].contains("422"), "{text}");
-    assert_eq!(&words(lines[3])[1..5], ["shop/web", "accepted 200", "new", "1"], "{text}");
+    assert_eq!(&newest[1..4], ["rejected 422", "shop/web", "changed"], "{text}");
+    assert_eq!((newest[5], newest[7]), ("1", "team/web.yaml:1"));
+    assert_eq!(lines[2], "    external.imagePath  ghcr.io/acme/web:1 -> ghcr.io/acme/web:2", "{text}");
+    assert!(lines[3].starts_with("    ") && lines[3].contains("422"), "{text}");
+    assert_eq!(&words(lines[4])[1..4], ["accepted 200", "shop/web", "new"], "{text}");
+    assert_eq!(lines[5], "    external.imagePath  ghcr.io/acme/web:1", "{text}");
     // Columns are aligned.
-    for (line, word) in [(lines[1], "rejected"), (lines[3], "accepted")] {
-        assert_eq!(line.find(word), lines[0].find("OUTCOME"), "{text}");
+    for (line, word) in [(lines[1], "rejected"), (lines[4], "accepted")] {
+        assert_eq!(line.find(word), lines[0].find("RESULT"), "{text}");
     }
 }
 
@@ -47,14 +49,14 @@ fn what_was_no_try_and_took_no_time_is_not_told_as_one_and_a_hint_has_its_own_li
     workspace.once(&api, &[]).exits(1);
     let text = workspace.run(&["history"]).exits(0).stdout;
     let lines: Vec<&str> = text.lines().collect();
-    assert_eq!(lines.len(), 6, "{text}");
-    let (unread, adopted) = (words(lines[1]), words(lines[4]));
-    assert_eq!(&unread[1..5], ["shop/nosuch", "rejected 404", "new", "1"], "{text}");
-    assert!(lines[2].starts_with("    live could not be read: ") && !lines[2].contains("hint"), "{text}");
-    assert!(lines[3].starts_with("    hint: the service must exist: "), "{text}");
-    assert_eq!(&adopted[1..4], ["shop/web", "adopted", "adopted"], "{text}");
-    for words in [&unread[5], &adopted[4]] {
-        assert!(words.starts_with("tree:"), "neither a try nor a time stands before it: {text}");
+    assert_eq!(lines.len(), 8, "{text}");
+    let (unread, adopted) = (words(lines[1]), words(lines[5]));
+    assert_eq!(&unread[1..4], ["rejected 404", "shop/nosuch", "new"], "{text}");
+    assert!(lines[3].starts_with("    live could not be read: ") && !lines[3].contains("hint"), "{text}");
+    assert!(lines[4].starts_with("    hint: the service must exist: "), "{text}");
+    assert_eq!(&adopted[1..4], ["adopted", "shop/web", "adopted"], "{text}");
+    for words in [&unread[6], &adopted[5]] {
+        assert!(words.ends_with(".yaml:1"), "neither a try nor a time stands before it: {text}");
     }
     let json = workspace.run(&["history", "nosuch", "--output", "json"]).exits(0).json();
     assert_eq!(json["calls"][0]["seconds"], Value::Null);
@@ -81,8 +83,8 @@ fn the_json_has_one_object_a_call() {
         let [call] = of_one["calls"].as_array().unwrap().as_slice() else { panic!("{of_one:#}") };
         let names: Vec<&str> = call.as_object().unwrap().keys().map(String::as_str).collect();
         let expected = [
-            "attempt", "began", "cause", "digest", "ended", "manifest", "message", "outcome", "revision", "seconds",
-            "service", "status",
+            "attempt", "began", "cause", "changes", "commit", "digest", "ended", "manifest", "message", "outcome",
+            "revision", "seconds", "service", "status",
         ];
         assert_eq!(names, expected);
         assert_eq!(
@@ -135,8 +137,67 @@ fn what_comes_from_outside_cannot_steer_the_terminal() {
     let text = workspace.run(&["history"]).exits(0).stdout;
     let steers = |c: char| c != '\n' && (c.is_control() || "\u{202e}\u{2066}\u{200b}".contains(c));
     assert!(!text.contains(steers), "{text:?}");
-    assert_eq!(text.lines().count(), 4, "{text:?}");
+    assert_eq!(text.lines().count(), 5, "{text:?}");
     assert!(text.contains("\\u{1b}[31m\\u{202e}"), "{text}");
+}
+
+#[test]
+fn a_call_says_what_it_changed_and_who_wrote_what_about_its_commit() {
+    let (api, workspace) = (Api::new(), Workspace::sending());
+    git(&workspace.manifests(), &["init", "--quiet"]);
+    let commit = |message: &str, author: &str| {
+        git(&workspace.manifests(), &["add", "--all"]);
+        let author = format!("--author={author} <a@example.com>");
+        git(&workspace.manifests(), &["commit", "--quiet", &author, "-m", message]);
+    };
+    workspace.write("web.yaml", manifest("web", "1") + DOCKER);
+    commit("Take web over", "Ada Lovelace");
+    workspace.once(&api, &[]).exits(0);
+    workspace.write("web.yaml", manifest("web", "2") + &DOCKER.replace("hunter2", "hunter3"));
+    commit("Bump web \u{1b}[2J to 2\n\nIts details.", "Grace \u{202e}Hopper");
+    workspace.once(&api, &[]).exits(0);
+
+    let text = workspace.run(&["history", "--limit", "1"]).exits(0).stdout;
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(lines[1].contains("  git:"), "{text}");
+    assert_eq!(
+        lines[2..5],
+        [
+            "    docker.customCommand  node --password [hidden] -> node --password [changed]",
+            "    external.imagePath    ghcr.io/acme/web:1 -> ghcr.io/acme/web:2",
+            "    Bump web \\u{1b}[2J to 2 (Grace \\u{202e}Hopper)",
+        ],
+        "{text}"
+    );
+    assert!(!text.contains("hunter"), "{text}");
+    let json = workspace.run(&["history", "--output", "json"]).exits(0).json();
+    assert_eq!(json["calls"][1]["commit"], json!({"subject": "Take web over", "author": "Ada Lovelace"}));
+    assert_eq!(json["calls"][0]["changes"][1]["from"], "ghcr.io/acme/web:1");
+    let shown = workspace.run(&["history", "--limit", "1", "--show-commands=always"]).exits(0).stdout;
+    assert!(shown.contains("node --password hunter2 -> node --password hunter3"), "{shown}");
+    let why = workspace.run(&["why", "web"]).exits(0).stdout;
+    assert!(why.contains("Bump web") && why.contains("(Grace"), "{why}");
+}
+
+const DOCKER: &str = "  docker:\n    configType: customCommand\n    customCommand: node --password hunter2\n";
+
+#[test]
+fn on_a_terminal_of_80_columns_nothing_is_cut_that_one_would_paste() {
+    let name = "a-checkout-of-some-region-and-its-cart-in-full";
+    let (api, workspace) = (Api::new(), Workspace::sending());
+    for tag in ["1.0.0-aaaaaaaaaaaaaaaaaaaa", "2.0.0-bbbbbbbbbbbbbbbbbbbb"] {
+        workspace.service(name, tag);
+        workspace.once(&api, &[]).exits(0);
+    }
+    let mut terminal = Terminal::start(&mut workspace.command(&["history"]), 80, 50);
+    terminal.ends_with(0);
+    eventually("all is shown", || terminal.shown().contains("no daemon"));
+    let shown = plain(&terminal.shown());
+    let lines: Vec<&str> = shown.lines().map(str::trim_end).collect();
+    assert!(lines[1].ends_with(&format!("Z  accepted 200  shop/{name}")), "{shown}");
+    let image = |tag: &str| format!("ghcr.io/acme/{name}:{tag}");
+    assert_eq!(lines[2], format!("    external.imagePath  {}", image("1.0.0-aaaaaaaaaaaaaaaaaaaa")), "{shown}");
+    assert_eq!(lines[3], format!("    {:18}  -> {}", "", image("2.0.0-bbbbbbbbbbbbbbbbbbbb")), "{shown}");
 }
 
 #[test]
@@ -145,7 +206,7 @@ fn a_call_that_a_crash_cut_off_is_interrupted_and_one_under_way_is_in_flight() {
 
     use rustix::process::Signal;
 
-    use crate::support::{Running, eventually};
+    use crate::support::Running;
 
     let (api, workspace) = (Api::new(), Workspace::sending());
     workspace.service("web", "1");

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::super::print;
 use super::super::status::told;
 use crate::ledger::AppliedRecord;
-use crate::model::Place;
+use crate::model::{Headline, Place};
 use crate::plan::Change;
 use crate::text::{Printable, counted, printable, short};
 use crate::views::{Attempt, Facts, UNDO, next, not_sent, sentence, waits_for, with_hint};
@@ -61,8 +61,11 @@ pub(super) fn text(facts: &Facts, folder: &Path) -> String {
         }
     }
     if let Some(last) = &facts.last {
-        text.line("last call", &call(&last.call, facts.now));
-        if let Some(message) = &last.call.message {
+        text.line("last call", &call(last, facts.now));
+        if let Some(Headline { subject, author }) = &last.commit {
+            text.below(FAINT, &printable(&format!("{subject} ({author})")));
+        }
+        if let Some(message) = &last.message {
             let (message, hint) = with_hint(message);
             text.below(WRONG, &printable(message));
             text.hint(hint);

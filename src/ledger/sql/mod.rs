@@ -12,7 +12,7 @@ use rusqlite::Row;
 use rusqlite::types::Type;
 
 use super::{Adoption, Intent, Outcome, Sighting, WriteError};
-use crate::model::{DeploymentUpdate, Digest, Place, ServiceKey, ServiceKind};
+use crate::model::{DeploymentUpdate, Digest, Headline, Place, ServiceKey, ServiceKind};
 use crate::plan::UnnamedCredentials;
 
 #[cfg(test)]
@@ -26,6 +26,9 @@ pub(super) const KEEP_ACCEPTED: u32 = 50;
 /// the record of when it last went well.
 pub(super) const KEEP_OTHERS: u32 = 50;
 
+/// How many revisions are kept with what was written about them.
+pub(super) const KEEP_REVISIONS: u32 = 2000;
+
 /// A new row of `call`, made where the caller is, so that the ledger's thread only writes.
 #[derive(Debug)]
 pub(super) struct NewCall {
@@ -33,6 +36,7 @@ pub(super) struct NewCall {
     digest: Digest,
     cause: &'static str,
     revision: String,
+    headline: Option<Headline>,
     place: Place,
     attempt: u32,
     at: Timestamp,
@@ -50,6 +54,7 @@ impl NewCall {
             digest: intent.digest,
             cause: intent.cause.as_str(),
             revision: intent.revision.to_string(),
+            headline: intent.revision.headline().cloned(),
             place: intent.place.clone(),
             attempt: intent.attempt,
             at: intent.at,
@@ -66,6 +71,7 @@ impl NewCall {
             digest: adoption.digest,
             cause: "adopted",
             revision: adoption.revision.to_string(),
+            headline: adoption.revision.headline().cloned(),
             place: adoption.place.clone(),
             attempt: 0,
             at: adoption.at,

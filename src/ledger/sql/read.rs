@@ -12,10 +12,12 @@ use crate::engine::{Unsettled, Window};
 use crate::error::chain;
 use crate::ledger::mark::Own;
 use crate::ledger::{
-    AppliedMark, AppliedRecord, CallId, Decider, End, Halt, HistoryEntry, Outcome, Pause, Sighting, StateRecord,
-    States, Turned,
+    AppliedMark, AppliedRecord, Before, CallId, Decider, End, Halt, HistoryEntry, Outcome, Pause, Sighting,
+    StateRecord, States, Turned,
 };
-use crate::model::{ApiPlace, Applied, Digest, DriftMode, Known, Place, ServiceKey, ServiceKind, ServiceState};
+use crate::model::{
+    ApiPlace, Applied, Digest, DriftMode, Headline, Known, Place, ServiceKey, ServiceKind, ServiceState,
+};
 use crate::plan::{Adopt, Reading, Rules, Seen, UnnamedCredentials};
 
 const SIGHTINGS: &str = "SELECT name, read_at, kind, compared, differences, undecided, failure, unnamed
@@ -77,16 +79,33 @@ const SERVICES: &str = "SELECT name FROM service";
 const SPECS: &str = "SELECT service.name, body.spec FROM service
     JOIN body ON body.service = service.id AND body.digest = service.digest";
 
-const HISTORY: &str = "SELECT body.spec, call.*, service.name FROM call JOIN service ON service.id = call.service
-    LEFT JOIN body ON body.service = call.service AND body.digest = call.digest ORDER BY call.id DESC LIMIT ?1";
+/// Beside each call its body, that of the newest before it that went well, and what was written about its commit.
+macro_rules! history {
+    ($which:literal) => {
+        concat!(
+            "SELECT body.spec, before.id IS NOT NULL AS has_before, body_before.spec AS spec_before, subject, author,
+                call.*, service.name
+            FROM call JOIN service ON service.id = call.service
+            LEFT JOIN body ON body.service = call.service AND body.digest = call.digest
+            LEFT JOIN revision ON revision.name = call.revision
+            LEFT JOIN call AS before ON before.id = (SELECT max(good.id) FROM call AS good
+                WHERE good.service = call.service AND good.id < call.id AND good.outcome IN ('accepted', 'adopted'))
+            LEFT JOIN body AS body_before ON body_before.service = before.service AND body_before.digest = before.digest
+            ",
+            $which,
+            " ORDER BY call.id DESC LIMIT ?1"
+        )
+    };
+}
 
-const HISTORY_OF_ONE: &str =
-    "SELECT body.spec, call.*, service.name FROM call JOIN service ON service.id = call.service
-    LEFT JOIN body ON body.service = call.service AND body.digest = call.digest
-    WHERE call.service = (SELECT id FROM service WHERE name = ?2) ORDER BY call.id DESC LIMIT ?1";
+const HISTORY: &str = history!("");
+
+const HISTORY_OF_ONE: &str = history!("WHERE call.service = (SELECT id FROM service WHERE name = ?2)");
 
 /// Without its body, which is of no use where many services are asked for.
-const NEWEST: &str = "SELECT NULL AS spec, call.*, service.name FROM service
+const NEWEST: &str = "SELECT NULL AS spec, 0 AS has_before, NULL AS spec_before, NULL AS subject, NULL AS author,
+        call.*, service.name
+    FROM service
     JOIN call ON call.id = (SELECT max(newest.id) FROM call AS newest WHERE newest.service = service.id)";
 
 const PAUSE: &str = "SELECT until, reason, set_at FROM pause";
@@ -371,7 +390,16 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<HistoryEntry> {
         key: key(row, "name")?,
         digest: Digest::from_bytes(row.get("digest")?),
         spec: row.get("spec")?,
+        before: match row.get::<_, Option<String>>("spec_before")? {
+            Some(spec) => Before::Kept(spec),
+            None if row.get("has_before")? => Before::NotKept,
+            None => Before::Nothing,
+        },
         revision: row.get("revision")?,
+        headline: match row.get::<_, Option<String>>("subject")? {
+            Some(subject) => Some(Headline { subject: subject.into(), author: row.get::<_, String>("author")?.into() }),
+            None => None,
+        },
         place: place(row)?,
         cause: row.get("cause")?,
         attempt: row.get("attempt")?,

@@ -3,10 +3,10 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, named_params, params};
 
-use super::{KEEP_ACCEPTED, KEEP_OTHERS, NewCall, NewSighting, bodies, bounded, seal, time};
+use super::{KEEP_ACCEPTED, KEEP_OTHERS, KEEP_REVISIONS, NewCall, NewSighting, bodies, bounded, seal, time};
 use crate::engine::Window;
 use crate::ledger::{CallId, Decider, Outcome, Pause, StateRecord, Turned, WriteError};
-use crate::model::{ApiPlace, Digest, ServiceKey};
+use crate::model::{ApiPlace, Digest, Headline, ServiceKey};
 
 const TOUCH_SERVICE: &str = "INSERT INTO service (name) VALUES (?1)
     ON CONFLICT (name) DO UPDATE SET name = name RETURNING id";
@@ -26,6 +26,11 @@ const PRUNE_ACCEPTED: &str = "DELETE FROM call WHERE id IN (
 const PRUNE_OTHERS: &str = "DELETE FROM call WHERE id IN (
     SELECT id FROM call WHERE service = ?1 AND outcome IN ('rejected', 'unsent', 'unknown', 'interrupted')
     ORDER BY id DESC LIMIT -1 OFFSET ?2)";
+
+const DESCRIBE: &str = "INSERT INTO revision (name, subject, author) VALUES (?1, ?2, ?3)
+    ON CONFLICT (name) DO NOTHING";
+
+const PRUNE_REVISIONS: &str = "DELETE FROM revision WHERE id <= (SELECT max(id) FROM revision) - ?1";
 
 const ADD_DOUBT: &str = "UPDATE service SET doubts = doubts + 1 WHERE id = ?1";
 
@@ -260,6 +265,11 @@ fn insert(connection: &Connection, call: &NewCall, outcome: Option<&'static str>
         ":outcome": outcome,
     })?;
     let id = connection.last_insert_rowid();
+    if let Some(Headline { subject, author }) = &call.headline
+        && connection.prepare_cached(DESCRIBE)?.execute(params![call.revision, subject, author])? > 0
+    {
+        connection.prepare_cached(PRUNE_REVISIONS)?.execute([KEEP_REVISIONS])?;
+    }
     bodies::keep(connection, service, call.digest.as_bytes(), &call.spec)?;
     connection.prepare_cached(PRUNE_ACCEPTED)?.execute([service, KEEP_ACCEPTED.into()])?;
     connection.prepare_cached(PRUNE_OTHERS)?.execute([service, KEEP_OTHERS.into()])?;

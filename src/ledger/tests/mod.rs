@@ -77,7 +77,7 @@ fn digest(service: &str, tag: &str) -> Digest {
 }
 
 fn revision() -> Revision {
-    Revision::Git { commit: "4f2a91c07be7ab9d3c5f4f2a91c07be7ab9d3c5f".into(), dirty: true }
+    Revision::Git { commit: "4f2a91c07be7ab9d3c5f4f2a91c07be7ab9d3c5f".into(), dirty: true, headline: None }
 }
 
 fn place() -> Place {

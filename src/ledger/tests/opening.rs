@@ -367,7 +367,8 @@ fn a_ledger_of_format_2_is_read_as_it_is_and_opens_with_all_that_it_holds() {
     assert_eq!((history.len(), bodies), (12, 5 + 2 + 1), "the newest five of web, and all of the others");
     for (entry, old) in history.iter().zip(&old_history) {
         let spec = entry.spec.as_ref().or(old.spec.as_ref());
-        assert_eq!(&HistoryEntry { spec: spec.cloned(), ..entry.clone() }, old);
+        let before = old.before.clone();
+        assert_eq!(&HistoryEntry { spec: spec.cloned(), before, ..entry.clone() }, old);
     }
     drop(ledger);
     let ledger = open(dir.path());

@@ -3,7 +3,8 @@
 use std::os::unix::fs::PermissionsExt as _;
 
 use super::*;
-use crate::ledger::{AppliedMark, End, Reader, Traces};
+use crate::ledger::{AppliedMark, Before, End, Reader, Traces};
+use crate::model::Headline;
 
 fn names(dir: &Path) -> Vec<String> {
     contents(dir).into_iter().map(|(name, _)| name).collect()
@@ -166,4 +167,35 @@ async fn the_bodies_of_all_services_are_those_of_each() {
         let one = ledger.reader().applied(&key(service)).unwrap().unwrap();
         assert_eq!(Some(&specs[&key(service)]), one.spec.as_ref());
     }
+}
+
+#[tokio::test]
+async fn history_has_what_stood_before_a_call_and_what_was_written_about_its_commit() {
+    let dir = folder();
+    let ledger = open(dir.path());
+    ledger.adopt(adoption("shop/web", "1")).await.unwrap();
+    for (tag, subject, outcome) in [
+        ("2", "Second", Outcome::Accepted { status: 200 }),
+        ("3", "Third", Outcome::Rejected { status: 422, message: String::new() }),
+        ("4", "Fourth", Outcome::Accepted { status: 200 }),
+    ] {
+        let headline = Some(Arc::new(Headline::new(subject.as_bytes(), b"Ada")));
+        let revision = Revision::Git { commit: tag.repeat(40), dirty: false, headline };
+        let call = ledger.intend(Intent { revision, ..intent("shop/web", tag) }).await.unwrap();
+        ledger.record(call, outcome, at(2)).await.unwrap();
+    }
+    let body = |tag| Before::Kept(serde_json::to_string(&update(tag)).unwrap());
+    let history = ledger.reader().history(None, 10).unwrap();
+    let before: Vec<_> = history.iter().map(|entry| entry.before.clone()).collect();
+    assert_eq!(before, [body("2"), body("2"), body("1"), Before::Nothing], "what was refused does not stand");
+    let subjects: Vec<_> =
+        history.iter().map(|entry| entry.headline.as_ref().map(|headline| &*headline.subject)).collect();
+    assert_eq!(subjects, [Some("Fourth"), Some("Third"), Some("Second"), None]);
+
+    for tag in ["5", "6", "7", "8", "9"] {
+        send(&ledger, "shop/web", tag, Outcome::Accepted { status: 200 }).await;
+    }
+    let history = ledger.reader().history(Some(&key("shop/web")), 100).unwrap();
+    assert_eq!(history[0].before, body("8"));
+    assert_eq!(history.iter().rfind(|entry| entry.headline.is_some()).unwrap().before, Before::NotKept);
 }

@@ -6,6 +6,7 @@ use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use gix_hash::ObjectId;
@@ -75,7 +76,7 @@ struct Tree {
     folders: Vec<Box<[u8]>>,
     /// Commits of other repositories, by the path where they are checked out.
     submodules: BTreeMap<Box<[u8]>, Commit>,
-    headline: Headline,
+    headline: Arc<Headline>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -184,8 +185,8 @@ impl Checkout {
 
 impl Committed {
     /// What people know the commit by that was compared last, if it is this one.
-    pub(in crate::source) fn headline(&self, commit: Commit) -> Option<&Headline> {
-        self.tree.as_ref().filter(|tree| tree.commit == commit).map(|tree| &tree.headline)
+    pub(in crate::source) fn headline(&self, commit: Commit) -> Option<Arc<Headline>> {
+        self.tree.as_ref().filter(|tree| tree.commit == commit).map(|tree| Arc::clone(&tree.headline))
     }
 
     /// Whether there are submodules in what was compared last.
@@ -209,7 +210,7 @@ impl Tree {
             entries: Vec::new(),
             folders: vec![Box::default()],
             submodules: BTreeMap::new(),
-            headline: objects.headline(commit)?,
+            headline: Arc::new(objects.headline(commit)?),
         };
         let Some(tree) = objects.folder(commit, prefix)? else { return Ok(committed) };
 
@@ -419,11 +420,11 @@ impl Objects {
 
     /// What people know a commit by.
     pub(super) fn headline(&mut self, Commit(commit): Commit) -> Result<Headline, CheckoutError> {
-        let unread = self.unread(Kind::Commit, commit);
         let ids = self.ids;
         let commit = CommitRefIter::from_bytes(self.find(Kind::Commit, commit)?, ids);
-        let told = commit.message().and_then(|message| Ok(Headline::new(message, commit.author()?.name)));
-        told.map_err(|error| unread(error.into()))
+        // A commit without an author, or with a strange one, has its tree all the same.
+        let author = commit.author().map(|author| author.name);
+        Ok(Headline::new(commit.message().unwrap_or_default(), author.unwrap_or_default()))
     }
 
     /// What a tree holds.

@@ -105,7 +105,11 @@ fn status() -> Status {
     Status {
         version: "0.0.0",
         since: Some(at("2026-03-01T08:00:00Z")),
-        revision: Some(Revision::Git { commit: "4f2a91c07be7ab9d3c5f4f2a91c07be7ab9d3c5f".to_owned(), dirty: true }),
+        revision: Some(Revision::Git {
+            commit: "4f2a91c07be7ab9d3c5f4f2a91c07be7ab9d3c5f".to_owned(),
+            dirty: true,
+            headline: None,
+        }),
         converged: false,
         look: Look {
             succeeded: Some(at("2026-03-01T09:00:00Z")),

@@ -37,7 +37,7 @@ pub(crate) fn suspension(suspended: &Suspension) -> String {
 /// The answer in one sentence.
 pub(crate) fn sentence(facts: &Facts) -> String {
     let name = &facts.service;
-    let call = facts.last.as_ref().map(|last| &last.call);
+    let call = facts.last.as_ref();
     let ago = call.map(|call| short::ago(call.ended.unwrap_or(call.began), facts.now)).unwrap_or_default();
     let status = last_of_this(facts).and_then(|call| call.status);
     let status = status.map(|status| format!(" ({status})")).unwrap_or_default();
@@ -204,7 +204,7 @@ fn drifted(facts: &Facts) -> String {
 /// The last call, where it was one with the content that is desired now: what was said of other content says nothing.
 fn last_of_this(facts: &Facts) -> Option<&Attempt> {
     let digest = facts.desired.as_ref()?.digest;
-    facts.last.as_ref().map(|last| &last.call).filter(|call| call.digest == digest)
+    facts.last.as_ref().filter(|call| call.digest == digest)
 }
 
 /// Whether the last call was the read that decides, and not the update.

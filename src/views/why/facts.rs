@@ -1,18 +1,15 @@
 //! What is known of one service, gathered from one look at the folder and the ledger.
 
 use jiff::Timestamp;
-use serde_json::Value;
 
+use super::super::calls::body;
 use super::super::state::Finding;
 use super::super::{Attempt, Drift, Observed, Recorded};
-use crate::ledger::{AppliedRecord, HistoryEntry, Holder, ReadError, Reader, Turned};
+use crate::ledger::{AppliedRecord, Holder, ReadError, Reader, Turned};
 use crate::manifest::Problem;
 use crate::model::{Desired, Digest, DriftMode, Known, Place, ServiceKey, ServiceState};
 use crate::plan::{self, Change, Rules, Step, Suspension};
 use crate::text::command::Commands;
-
-/// How far back it is looked for what was accepted before the last call: all that the ledger keeps of a service.
-const LOOKED_BACK: u32 = 256;
 
 /// What is known of one service.
 #[derive(Debug)]
@@ -32,7 +29,8 @@ pub(crate) struct Facts {
     pub(crate) unread_at: Option<Timestamp>,
     /// What the desired content changes against what was accepted last.
     pub(crate) changes: Vec<Change>,
-    pub(crate) last: Option<Last>,
+    /// The newest entry of its history.
+    pub(crate) last: Option<Attempt>,
     /// What a pass would do; nothing where a problem hides that.
     pub(crate) step: Option<Step>,
     /// In which state it is.
@@ -61,14 +59,6 @@ pub(crate) struct Wanted {
     pub(crate) drift: Option<DriftMode>,
 }
 
-/// The newest entry of its history.
-#[derive(Debug)]
-pub(crate) struct Last {
-    pub(crate) call: Attempt,
-    /// What it was to change, against what had been accepted before it.
-    pub(crate) changes: Vec<Change>,
-}
-
 impl Facts {
     pub(crate) fn gather(
         service: ServiceKey,
@@ -78,9 +68,9 @@ impl Facts {
         now: Timestamp,
     ) -> Result<Self, ReadError> {
         let recorded = Recorded::read(ledger, now)?;
-        let (applied, history) = match ledger {
-            Some(ledger) => (ledger.applied(&service)?, ledger.history(Some(&service), LOOKED_BACK)?),
-            None => (None, Vec::new()),
+        let (applied, newest) = match ledger {
+            Some(ledger) => (ledger.applied(&service)?, ledger.history(Some(&service), 1)?.pop()),
+            None => (None, None),
         };
         let snapshot = observed.snapshot;
         let desired = snapshot.desired.get(&service);
@@ -101,7 +91,7 @@ impl Facts {
             drift: recorded.drift(&service, known, found.left_alone_until()),
             unread_at: recorded.failed_at(&service),
             changes: desired.map(|desired| to_send(applied.as_ref(), desired, commands)).unwrap_or_default(),
-            last: last(history, recorded.holder.is_some(), commands),
+            last: newest.map(|entry| Attempt::new(entry, recorded.holder.is_some(), commands)),
             applied,
             step,
             found,
@@ -123,18 +113,4 @@ fn wanted(desired: &Desired, state: ServiceState) -> Wanted {
 
 fn to_send(applied: Option<&AppliedRecord>, desired: &Desired, commands: Commands) -> Vec<Change> {
     plan::changes(applied.and_then(|applied| body(applied.spec.as_deref())).as_ref(), &desired.update, commands)
-}
-
-fn last(history: Vec<HistoryEntry>, held: bool, commands: Commands) -> Option<Last> {
-    let mut entries = history.into_iter();
-    let newest = entries.next()?;
-    let sent = body(newest.spec.as_deref());
-    let before = entries.find(|entry| entry.end.is_good()).and_then(|entry| body(entry.spec.as_deref()));
-    let changes = sent.map(|sent| plan::changes_between(before.as_ref(), &sent, commands)).unwrap_or_default();
-    Some(Last { call: Attempt::new(newest, held), changes })
-}
-
-/// A body as the ledger keeps it. One that cannot be read is treated as none.
-fn body(spec: Option<&str>) -> Option<Value> {
-    serde_json::from_str(spec?).ok()
 }

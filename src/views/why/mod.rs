@@ -44,7 +44,7 @@ pub(crate) struct Explanation<'a> {
     in_doubt: bool,
     /// Until when a request may still take effect whose end is not known.
     may_take_effect_until: Option<Timestamp>,
-    last_call: Option<LastCall<'a>>,
+    last_call: Option<&'a Attempt>,
     /// What would be sent, against what was accepted last.
     changes: &'a [Change],
     waits_for: Option<Waiting>,
@@ -67,14 +67,6 @@ struct AppliedPart<'a> {
     manifest: &'a Place,
     cause: &'a str,
     at: Timestamp,
-}
-
-#[derive(Debug, Serialize)]
-struct LastCall<'a> {
-    #[serde(flatten)]
-    call: &'a Attempt,
-    /// What it was to change, against what had been accepted before.
-    changes: &'a [Change],
 }
 
 #[derive(Debug, Serialize)]
@@ -107,7 +99,7 @@ impl<'a> Explanation<'a> {
             }),
             in_doubt: facts.in_doubt,
             may_take_effect_until: facts.unsettled_until,
-            last_call: facts.last.as_ref().map(|last| LastCall { call: &last.call, changes: &last.changes }),
+            last_call: facts.last.as_ref(),
             changes: &facts.changes,
             waits_for: waits_for(facts),
             not_sent: not_sent(facts),
