@@ -8,10 +8,18 @@ use regex::Regex;
 use crate::support::{at, documents, project, strings, text};
 use crate::units::{ONCE, SERVICE, Unit};
 
-/// Options and variables that `truenorth --help` names.
-fn known() -> BTreeSet<String> {
-    let help = Command::new(env!("CARGO_BIN_EXE_truenorth")).arg("--help").env_clear().output().unwrap();
-    let help = String::from_utf8(help.stdout).unwrap();
+/// Commands that the shipped files name, beside the daemon and the pass.
+const COMMANDS: [&str; 6] = ["health", "man", "plan", "schema", "status", "validate"];
+
+/// Options and variables that the help of truenorth and of these commands names.
+pub(crate) fn known() -> BTreeSet<String> {
+    let help = |command: Option<&str>| {
+        let mut truenorth = Command::new(env!("CARGO_BIN_EXE_truenorth"));
+        let output = truenorth.args(command).arg("--help").env_clear().output().unwrap();
+        assert!(output.status.success(), "truenorth has no {command:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let help: String = std::iter::once(None).chain(COMMANDS.map(Some)).map(help).collect();
     let name = Regex::new(r"--[a-z][a-z-]+|(?:TRUENORTH|NORTHFLANK)_[A-Z_]+").unwrap();
     let known: BTreeSet<String> = name.find_iter(&help).map(|found| found.as_str().to_owned()).collect();
     assert!(known.len() > 10, "{help}");
@@ -19,7 +27,7 @@ fn known() -> BTreeSet<String> {
 }
 
 #[track_caller]
-fn assert_known<'a>(known: &BTreeSet<String>, place: &str, arguments: impl IntoIterator<Item = &'a str>) {
+pub(crate) fn assert_known<'a>(known: &BTreeSet<String>, place: &str, arguments: impl IntoIterator<Item = &'a str>) {
     let options: Vec<&str> = arguments.into_iter().filter(|argument| argument.starts_with("--")).collect();
     assert!(!options.is_empty(), "{place} gives no option");
     for option in options {
@@ -47,9 +55,12 @@ fn options_are_known() {
 fn variables_are_known() {
     let (known, variable) = (known(), Regex::new(r"\b(?:TRUENORTH|NORTHFLANK)_[A-Z_]+").unwrap());
     let mut seen = 0;
-    for folder in ["systemd", "deploy"] {
+    for folder in ["systemd", "deploy", "deploy/ci", "deploy/packages", "deploy/chart", "deploy/kustomize"] {
         for file in std::fs::read_dir(project(folder)).unwrap() {
             let path = format!("{folder}/{}", file.unwrap().file_name().to_str().unwrap());
+            if !project(&path).is_file() {
+                continue;
+            }
             for found in variable.find_iter(&text(&path)) {
                 assert!(known.contains(found.as_str()), "{path}: truenorth knows no {}", found.as_str());
                 seen += 1;

@@ -1,9 +1,12 @@
 //! The compose file: git-sync and truenorth on one volume.
 
+use regex::Regex;
 use serde_yaml::Value;
 
 use crate::image;
-use crate::support::{argument, assert_ours, assert_pinned, assert_swapped_link, at, documents, project, strings};
+use crate::support::{
+    argument, assert_ours, assert_pinned, assert_swapped_link, at, documents, project, strings, text,
+};
 
 fn compose() -> Value {
     let mut all = documents("deploy/compose.yaml");
@@ -65,7 +68,30 @@ fn the_token_is_a_file_that_only_truenorth_gets() {
     // Neither in the image nor in a commit.
     let file = at(&compose, &format!("secrets.{secret}.file")).as_str().unwrap();
     let ignored = std::fs::read_to_string(project("deploy/.gitignore")).unwrap();
-    assert_eq!(Some(ignored.trim()), file.strip_prefix("./").map(|name| format!("/{name}")).as_deref());
+    let name = file.strip_prefix("./").unwrap();
+    assert_eq!(ignored.lines().collect::<Vec<_>>(), [&*format!("/{name}"), "/.env"]);
+    assert!(text("deploy/compose.md").contains(&format!("install -m 0400 -o {} /dev/stdin {name} ", image::user())));
+}
+
+/// Compose reads the whole file for each of its commands, `logs` and `down` too, so what has no default is in `.env`.
+#[test]
+fn every_variable_is_in_the_example_of_env_or_has_a_default() {
+    let variable = Regex::new(r"\$\{([A-Z_]+)(:[-?])?").unwrap();
+    let (compose, example) = (text("deploy/compose.yaml"), text("deploy/.env.example"));
+    let mut seen = 0;
+    for found in variable.captures_iter(&compose) {
+        let given = example.lines().any(|line| line.starts_with(&format!("{}=", &found[1])));
+        assert!(given && found.get(2).is_some(), "{}", &found[0]);
+        seen += 1;
+    }
+    assert!(seen >= 2);
+    // The page copies it before the first command of Compose, and no command sets a variable of its own.
+    let page = text("deploy/compose.md");
+    assert!(page.find("cp .env.example .env").unwrap() < page.find("docker compose up").unwrap());
+    let commands = page.lines().filter(|line| line.contains("docker compose ") && !line.contains('`'));
+    for command in commands {
+        assert!(command.starts_with("docker compose "), "{command}");
+    }
 }
 
 #[test]

@@ -6,9 +6,6 @@ use regex::Regex;
 
 use crate::support::{assert_pinned, project, text};
 
-/// A C library of the build that is newer than that of the image would not start.
-const SAME_DEBIAN: [(&str, &str); 2] = [("trixie", "debian13"), ("bookworm", "debian12")];
-
 /// The Dockerfile's instructions, in upper case, with their arguments; continued lines are joined.
 pub(crate) fn instructions() -> Vec<(String, String)> {
     let text = text("deploy/Dockerfile");
@@ -44,17 +41,43 @@ fn bases() -> Vec<String> {
     froms.map(|(_, base)| base.split(' ').next().unwrap().to_owned()).collect()
 }
 
+/// What starts in an empty image was linked statically, as Rust does where musl is the system's own.
 #[test]
-fn the_stages_are_pinned_and_fit_together() {
+fn the_build_is_pinned_and_linked_statically_into_an_empty_image() {
     let bases = bases();
-    bases.iter().for_each(|base| assert_pinned(base));
     let [build, last] = &bases[..] else { panic!("{bases:?}") };
-    let rust = format!("rust:{}-", env!("CARGO_PKG_RUST_VERSION"));
+    assert_pinned(build);
+    let rust = format!("rust:{}-alpine", env!("CARGO_PKG_RUST_VERSION"));
     assert!(build.starts_with(&rust), "`{build}` is not of rust-version, `{rust}`");
-    assert!(
-        SAME_DEBIAN.iter().any(|(release, number)| build.ends_with(release) && last.contains(number)),
-        "{build} and {last} have different C libraries"
-    );
+    assert_eq!(last, "scratch");
+}
+
+/// What an empty image lacks and truenorth needs.
+#[test]
+fn the_image_has_certificates_time_zones_and_a_bound_on_its_size() {
+    let all = instructions();
+    let runs: Vec<&str> = all.iter().filter(|(name, _)| name == "RUN").map(|(_, rest)| &**rest).collect();
+    let [packages, build] = runs[..] else { panic!("{runs:?}") };
+    for package in ["ca-certificates", "tzdata"] {
+        assert!(packages.split(' ').any(|word| word == package), "{package}");
+    }
+    // Where rustls and jiff look.
+    for path in ["/out/etc/ssl/certs/ca-certificates.crt", "/out/usr/share/zoneinfo", "/out/tmp"] {
+        assert!(build.split(' ').any(|word| word == path), "{path}");
+    }
+    let limit = Regex::new(r#"test "\$\(du -sk /out \| cut -f1\)" -le (\d+)$"#).unwrap();
+    let limit = limit.captures(build).unwrap_or_else(|| panic!("{build}"));
+    assert_eq!(limit[1].parse(), Ok(20 * 1024));
+}
+
+/// In the form that starts no shell, and with nothing that it would need beside the daemon's own variables.
+#[test]
+fn its_health_check_is_a_command_that_there_is() {
+    let all = instructions();
+    let check = &all.iter().find(|(name, _)| name == "HEALTHCHECK").unwrap().1;
+    assert!(check.ends_with(r#"CMD ["/usr/local/bin/truenorth", "health"]"#), "{check}");
+    let help = Command::new(env!("CARGO_BIN_EXE_truenorth")).args(["health", "--help"]).output().unwrap();
+    assert!(help.status.success());
 }
 
 #[test]
@@ -72,15 +95,18 @@ fn it_runs_as_a_number_that_is_not_root_and_owns_its_state_folder() {
 #[test]
 fn what_is_copied_from_the_build_is_made_there() {
     let all = instructions();
-    let made = &all.iter().find(|(name, _)| name == "RUN").unwrap().1;
+    let made: Vec<&str> =
+        all.iter().filter(|(name, _)| name == "RUN").flat_map(|(_, script)| script.split(' ')).collect();
     let mut copied = 0;
     for (_, arguments) in all.iter().filter(|(name, rest)| name == "COPY" && rest.contains("--from=build")) {
         let paths: Vec<&str> = arguments.split(' ').filter(|argument| !argument.starts_with("--")).collect();
-        let [from, _] = paths[..] else { panic!("COPY {arguments}") };
-        assert!(made.split(' ').any(|word| word == from), "{from} is not made by: {made}");
+        let [from, to] = paths[..] else { panic!("COPY {arguments}") };
+        assert_eq!(from.strip_prefix("/out"), Some(to));
+        let within = |word: &&str| *word == from || word.starts_with(&format!("{from}/"));
+        assert!(made.iter().any(within), "{from} is not made by: {made:?}");
         copied += 1;
     }
-    assert_eq!(copied, 2);
+    assert_eq!(copied, 4);
 }
 
 /// The ignore file lets in what is named, and the rest of the checkout stays out. Cargo has to be content with that.

@@ -114,7 +114,10 @@ fn the_token_is_a_file_that_only_truenorth_can_read() {
     assert!(documents("deploy/kubernetes.yaml").iter().all(|document| document["kind"] != "Secret"));
     assert!(containers(&pod).iter().all(|container| container.get("env").is_none()));
     let create = format!("create secret generic {} --from-file=token=", token["secretName"].as_str().unwrap());
-    assert!(text("deploy/kubernetes.yaml").contains(&create), "no comment says `{create}`");
+    // After the file was applied, which makes the namespace.
+    let page = text("deploy/kubernetes.md");
+    let apply = page.find("kubectl apply --filename deploy/kubernetes.yaml").unwrap();
+    assert!(page.find(&create).is_some_and(|at| at > apply), "the page does not say `{create}` after `kubectl apply`");
 }
 
 #[test]
@@ -147,10 +150,17 @@ fn probes_ask_the_port_that_truenorth_listens_on() {
 }
 
 #[test]
-fn the_network_is_names_and_https_out_and_nothing_in() {
+fn the_network_is_names_and_https_out_and_metrics_in_for_those_with_a_label() {
     let (policy, deployment) = (kind("NetworkPolicy"), kind("Deployment"));
     assert_eq!(strings(at(&policy, "spec.policyTypes")), ["Ingress", "Egress"]);
-    assert_eq!(at(&policy, "spec.ingress").as_sequence().map(Vec::len), Some(0));
+    let [ingress] = &at(&policy, "spec.ingress").as_sequence().unwrap()[..] else { panic!("{policy:#?}") };
+    let [from] = &ingress["from"].as_sequence().unwrap()[..] else { panic!("{ingress:#?}") };
+    let label = at(from, "namespaceSelector.matchLabels").as_mapping().unwrap();
+    assert_eq!((from.as_mapping().unwrap().len(), label.len()), (1, 1), "an empty selector is every namespace");
+    let (name, value) =
+        label.iter().next().map(|(name, value)| (name.as_str().unwrap(), value.as_str().unwrap())).unwrap();
+    assert!(text("deploy/kubernetes.md").contains(&format!("kubectl label namespace monitoring {name}={value}")));
+    assert_eq!(ingress["ports"], serde_yaml::from_str::<Value>("[{protocol: TCP, port: 9095}]").unwrap());
     let rules = at(&policy, "spec.egress").as_sequence().unwrap();
     let open: Vec<(String, u64)> = rules
         .iter()
@@ -163,6 +173,21 @@ fn the_network_is_names_and_https_out_and_nothing_in() {
     assert!(!selected.is_null());
     assert_eq!(selected, at(&deployment, "spec.template.metadata.labels"));
     assert_eq!(selected, at(&deployment, "spec.selector.matchLabels"));
+}
+
+/// Prometheus finds it, and is answered where it calls it by the Service's name.
+#[test]
+fn the_service_leads_to_the_status_port_by_names_that_are_allowed() {
+    let (service, deployment) = (kind("Service"), kind("Deployment"));
+    assert_eq!(at(&service, "spec.selector"), at(&deployment, "spec.template.metadata.labels"));
+    let truenorth = container(&pod(), "truenorth");
+    let [port] = &at(&service, "spec.ports").as_sequence().unwrap()[..] else { panic!("{service:#?}") };
+    assert_eq!(port["targetPort"], truenorth["ports"][0]["name"]);
+    assert_eq!(port["port"], truenorth["ports"][0]["containerPort"]);
+    let metadata = &service["metadata"];
+    let name = format!("{}.{}.svc", metadata["name"].as_str().unwrap(), metadata["namespace"].as_str().unwrap());
+    let allowed = format!("{name},{name}.cluster.local");
+    assert_eq!(argument(&strings(&truenorth["args"]), "--allow-host"), allowed);
 }
 
 #[test]

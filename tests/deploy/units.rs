@@ -13,6 +13,10 @@ use crate::support::text;
 pub(crate) const SERVICE: &str = "truenorth.service";
 pub(crate) const ONCE: &str = "truenorth-once.service";
 const TIMER: &str = "truenorth-once.timer";
+const PULL: &str = "truenorth-pull.service";
+const PULL_TIMER: &str = "truenorth-pull.timer";
+/// All of them.
+pub(crate) const NAMES: [&str; 5] = [SERVICE, ONCE, TIMER, PULL, PULL_TIMER];
 const BINARY: &str = "/usr/local/bin/truenorth";
 
 /// The most that `systemd-analyze security` may find, out of 10.
@@ -99,7 +103,7 @@ fn analyze(folder: &Path, arguments: &[&str]) -> Output {
 /// the line that it would skip with a warning.
 fn installed(systemd: u32) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
-    for name in [SERVICE, ONCE, TIMER] {
+    for name in NAMES {
         let mut unit = text(&format!("systemd/{name}")).replace(BINARY, env!("CARGO_BIN_EXE_truenorth"));
         if systemd < NOTIFY_RELOAD {
             unit = unit.replace("Type=notify-reload\n", "");
@@ -113,7 +117,7 @@ fn installed(systemd: u32) -> TempDir {
 fn systemd_finds_nothing_wrong() {
     let Some(version) = systemd() else { return println!("skipped: no systemd-analyze here") };
     let folder = installed(version);
-    let output = analyze(folder.path(), &["verify", "--man=no", SERVICE, ONCE, TIMER]);
+    let output = analyze(folder.path(), &["verify", "--man=no", SERVICE, ONCE, TIMER, PULL, PULL_TIMER]);
     let said = String::from_utf8(output.stderr).unwrap();
     // It looks at the units that ours name as well, whose faults are the machine's.
     let of_ours: Vec<&str> = said.lines().filter(|line| line.contains("truenorth")).collect();
@@ -137,7 +141,7 @@ fn little_is_exposed() {
         return println!("skipped: no systemd-analyze here that reads files");
     }
     let folder = installed(version);
-    for name in [SERVICE, ONCE] {
+    for name in [SERVICE, ONCE, PULL] {
         let output = analyze(folder.path(), &["security", "--offline=true", "--no-pager", name]);
         let said = String::from_utf8(output.stdout).unwrap();
         let level = said.lines().find_map(|line| line.split_once("Overall exposure level for ")?.1.split_once(": "));
@@ -168,10 +172,35 @@ fn the_token_is_a_credential_and_the_state_folder_is_closed() {
         ("StateDirectory", "truenorth"),
         ("StateDirectoryMode", "0700"),
         ("LimitCORE", "0"),
-        ("EnvironmentFile", "-/etc/truenorth/truenorth.env"),
         ("Environment", "TRUENORTH_MANIFESTS=/srv/manifests"),
     ] {
         assert_eq!(service.one("Service", key), value, "{key}");
+    }
+    // The later one goes before the earlier one.
+    let files = ["-/etc/default/truenorth", "-/etc/truenorth/truenorth.env"];
+    assert_eq!(service.all("Service", "EnvironmentFile"), files);
+}
+
+/// Whoever pulls owns the checkout and has no token; whoever has the token can only read the checkout.
+#[test]
+fn the_checkout_is_pulled_by_a_user_that_is_not_truenorth() {
+    let (pull, timer, service) = (Unit::read(PULL), Unit::read(PULL_TIMER), Unit::read(SERVICE));
+    assert_eq!(pull.one("Service", "User"), "truenorth-pull");
+    assert_ne!(pull.one("Service", "User"), service.one("Service", "User"));
+    assert!(pull.all("Service", "LoadCredential").is_empty() && pull.all("Service", "EnvironmentFile").is_empty());
+    let checkout = pull.one("Service", "WorkingDirectory");
+    assert_eq!(pull.one("Service", "ReadWritePaths"), checkout);
+    assert!(service.all("Service", "ReadWritePaths").is_empty());
+    assert!(text("systemd/README.md").contains(&format!("git clone https://github.com/acme/platform {checkout}\n")));
+    assert_eq!(pull.one("Service", "ExecStart"), "/usr/bin/git pull --ff-only --quiet");
+    // Nobody answers a question, and what is pulled can be read by another user.
+    assert!(pull.one("Service", "Environment").contains("GIT_TERMINAL_PROMPT=0"));
+    assert_eq!(pull.one("Service", "UMask"), "0022");
+    assert!(timer.time("Timer", "OnUnitInactiveSec") >= Duration::from_secs(10));
+    assert_eq!(timer.one("Install", "WantedBy"), "timers.target");
+    // The sandbox is that of truenorth, apart from what git needs.
+    for key in ["ProtectSystem", "ProtectHome", "NoNewPrivileges", "PrivateUsers", "CapabilityBoundingSet"] {
+        assert_eq!(pull.all("Service", key), service.all("Service", key), "{key}");
     }
 }
 
