@@ -1,4 +1,5 @@
-//! Every command of the README is run, and prints what the README shows.
+//! Every command of the README is run, and prints what the README shows; and its runbook and its lines are as they are
+//! to be. The same for the README of the example of several stages.
 //!
 //! Each ```` ```sh ```` block is run by bash with `-e`, the blocks of a section one after another in one folder that was
 //! empty at first. A ```` ```text ```` block right after it is what it has to print on stdout.
@@ -6,7 +7,9 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use regex::Regex;
 use tempfile::TempDir;
+use truenorth::model::ServiceState;
 
 use crate::support::{Ran, hidden};
 
@@ -26,30 +29,118 @@ struct Block {
 
 #[test]
 fn every_command_prints_what_the_readme_shows() {
+    let (run, compared) = run("README.md", None);
+    assert!(run >= 6 && compared >= 5, "{run} blocks were run, {compared} compared");
+}
+
+#[test]
+fn every_command_of_the_example_of_stages_prints_what_its_readme_shows() {
+    let envsubst = Command::new("envsubst").arg("--version").stdout(Stdio::null()).status();
+    if envsubst.is_err() {
+        return println!("skipped: no envsubst here");
+    }
+    let example = "examples/environments";
+    let (run, compared) = run(&format!("{example}/README.md"), Some(example));
+    assert_eq!((run, compared), (2, 0));
+}
+
+/// Each state is told there, with what to do about it.
+#[test]
+fn the_runbook_has_every_state() {
+    let readme = text("README.md");
+    let runbook = readme.split("\n## ").find(|section| section.starts_with("Runbook\n")).unwrap();
+    for state in ServiceState::ALL {
+        assert!(runbook.contains(&format!("\n- **`{state}`**: ")), "the runbook has no `{state}`");
+    }
+}
+
+/// As it is read: without the addresses of links and the marks of code.
+#[test]
+fn no_line_of_the_readme_is_wider_than_120_columns() {
+    let link = Regex::new(r"\[([^\]]*)\]\([^)]*\)").unwrap();
+    for (line, number) in text("README.md").lines().zip(1..) {
+        let shown = link.replace_all(line, "$1").replace(['`', '*'], "");
+        let width = shown.chars().count();
+        assert!(width <= 120, "README.md:{number} has {width} columns: {shown}");
+    }
+}
+
+/// Files and folders; for a part of a page, its heading.
+#[test]
+fn every_link_to_a_page_leads_to_one() {
+    let link = Regex::new(r"\]\(([^):#]*)(?:#([^)]*))?\)").unwrap();
+    let mut seen = 0;
+    for page in pages() {
+        let folder = page.parent().unwrap();
+        for found in link.captures_iter(&std::fs::read_to_string(&page).unwrap()) {
+            let target = if found[1].is_empty() { page.clone() } else { folder.join(&found[1]) };
+            assert!(target.exists(), "{}: {}", page.display(), &found[0]);
+            if let Some(part) = found.get(2) {
+                let headings = std::fs::read_to_string(&target).unwrap();
+                let anchor = |line: &str| line.trim_start_matches('#').trim().to_lowercase().replace(' ', "-");
+                let is_there = headings.lines().any(|line| line.starts_with('#') && anchor(line) == part.as_str());
+                assert!(is_there, "{}: {}", page.display(), &found[0]);
+            }
+            seen += 1;
+        }
+    }
+    assert!(seen > 20, "{seen}");
+}
+
+/// The README and the pages beside the files that are shipped.
+fn pages() -> Vec<PathBuf> {
     let top = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let blocks = blocks(&std::fs::read_to_string(top.join("README.md")).unwrap());
+    let mut pages = vec![top.join("README.md")];
+    let mut folders: Vec<PathBuf> = ["deploy", "examples", "systemd"].map(|name| top.join(name)).into();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|end| end == "md") {
+                pages.push(path);
+            }
+        }
+    }
+    pages
+}
+
+fn text(path: &str) -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
+}
+
+/// Runs the blocks of a file, each section in a new folder or in a copy of this one that is a git checkout. Gives how many
+/// were run, and how many were compared with what the file shows.
+#[track_caller]
+fn run(path: &str, copied: Option<&str>) -> (usize, usize) {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut folder: Option<(String, TempDir)> = None;
     let (mut run, mut compared) = (0, 0);
-    for Block { section, line, script, printed } in blocks {
+    for Block { section, line, script, printed } in blocks(&text(path)) {
         let folder = match &folder {
             Some((of, folder)) if *of == section => folder.path().to_owned(),
             _ => {
                 let new = TempDir::with_prefix("truenorth-readme-").unwrap();
                 let path = new.path().to_owned();
+                if let Some(from) = copied {
+                    let commit = "git init --quiet . && git add --all && git -c user.name=a -c user.email=a@b commit --quiet -m a";
+                    let script = format!("cp -r '{}/.' . && {commit}", top.join(from).display());
+                    assert_eq!(bash(&script, &path).code, Some(0));
+                }
                 folder = Some((section.clone(), new));
                 path
             }
         };
         let Some(script) = runnable(&script, top) else { continue };
         let ran = bash(&script, &folder);
-        assert_eq!(ran.code, Some(0), "README.md:{line} ({section}): {ran:#?}");
+        assert_eq!(ran.code, Some(0), "{path}:{line} ({section}): {ran:#?}");
         run += 1;
         if let Some(printed) = printed {
-            assert_eq!(hidden(&ran.stdout), printed, "README.md:{line} ({section})");
+            assert_eq!(hidden(&ran.stdout), printed, "{path}:{line} ({section})");
             compared += 1;
         }
     }
-    assert!(run >= 6 && compared >= 5, "{run} blocks were run, {compared} compared");
+    (run, compared)
 }
 
 /// What of a script is run here; nothing where nothing is left.
