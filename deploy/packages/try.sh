@@ -15,10 +15,9 @@ fails() { ! "$@" >/dev/null 2>&1 || { echo "error: this should have failed: $*" 
 step lintian --fail-on error,warning --suppress-tags initial-upload-closes-no-bugs "$deb"
 
 root=$(mktemp --directory --tmpdir truenorth-deb-XXXXXX)
-trap 'rm -rf --one-file-system "$root"' EXIT
+trap 'rm -rf --one-file-system "$root" "$root.log"' EXIT
 step debootstrap --variant=minbase --include=ca-certificates "$suite" "$root" "$mirror" >"$root.log" 2>&1 ||
   { tail -n 20 "$root.log" >&2; exit 1; }
-rm -f "$root.log"
 in_root() { chroot "$root" env --ignore-environment PATH=/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive "$@"; }
 cp "$deb" "$root/truenorth.deb"
 
