@@ -11,6 +11,18 @@ use crate::units::{ONCE, SERVICE, Unit};
 /// Commands that the shipped files name, beside the daemon and the pass.
 const COMMANDS: [&str; 6] = ["health", "man", "plan", "schema", "status", "validate"];
 
+/// Pages with commands that are not run by a test, as they need root, a cluster or an engine.
+const PAGES: [&str; 8] = [
+    "deploy/README.md",
+    "deploy/chart/README.md",
+    "deploy/ci/README.md",
+    "deploy/compose.md",
+    "deploy/kubernetes.md",
+    "deploy/packages/README.md",
+    "deploy/renovate/README.md",
+    "systemd/README.md",
+];
+
 /// Options and variables that the help of truenorth and of these commands names.
 pub(crate) fn known() -> BTreeSet<String> {
     let help = |command: Option<&str>| {
@@ -68,4 +80,27 @@ fn variables_are_known() {
         }
     }
     assert!(seen > 0);
+}
+
+/// The commands of the pages beside the files: bash reads them, and truenorth has their options.
+#[test]
+fn commands_of_the_pages_can_be_read_and_give_options_that_there_are() {
+    let known = known();
+    let (block, command) = (
+        Regex::new(r"(?s)\n```sh\n(.*?)\n```\n").unwrap(),
+        Regex::new(r"(?m)(?:^ *|truenorth )truenorth (?:[a-z]+ )?--[a-z][^\n|#]*").unwrap(),
+    );
+    let mut seen = 0;
+    for page in PAGES {
+        let text = text(page);
+        for found in block.captures_iter(&text) {
+            let read = Command::new("bash").args(["-n", "-c", &found[1]]).output().unwrap();
+            assert!(read.status.success(), "{page}: {}", String::from_utf8_lossy(&read.stderr));
+            for line in command.find_iter(&found[1]) {
+                assert_known(&known, page, line.as_str().split_whitespace());
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen >= 3, "{seen}");
 }
