@@ -2,9 +2,9 @@
 //! its tools are installed, CI builds a package and tries it.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::process::Command;
 
+use regex::Regex;
 use serde_json::Value;
 
 use crate::support::{project, text};
@@ -109,5 +109,27 @@ fn the_scripts_are_sound() {
         assert!(checked.status.success(), "{script}: {}", String::from_utf8_lossy(&checked.stderr));
     }
     assert!(text("deploy/packages/debian/postrm").contains("#DEBHELPER#"), "cargo-deb puts the units' part there");
-    assert!(Path::new(&project("deploy/packages/try.sh")).is_file());
+}
+
+/// So that a new version is not forgotten on a page.
+#[test]
+fn every_version_of_truenorth_that_is_named_is_this_one() {
+    let version = Regex::new(r"truenorth(?::|_|-|.*[?]ref=v|.*newTag: )(\d+\.\d+\.\d+)").unwrap();
+    let mut seen = 0;
+    for page in [
+        "deploy/Dockerfile",
+        "deploy/README.md",
+        "deploy/compose.yaml",
+        "deploy/kubernetes.md",
+        "deploy/kubernetes.yaml",
+        "deploy/kustomize/README.md",
+        "deploy/kustomize/base/deployment.yaml",
+        "deploy/packages/README.md",
+    ] {
+        for found in version.captures_iter(&text(page)) {
+            assert_eq!(&found[1], env!("CARGO_PKG_VERSION"), "{page}: {}", &found[0]);
+            seen += 1;
+        }
+    }
+    assert!(seen > 10, "{seen}");
 }
