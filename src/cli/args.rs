@@ -21,15 +21,25 @@ use crate::source::{Allowed, Folder, Layout, Permits, Uncommitted};
 use crate::text::command::Commands;
 
 const AFTER_HELP: &str = "\
+First steps, in a folder with manifests/ in it:
+  truenorth validate                  check every manifest, offline
+  truenorth plan                      show what a pass would do
+  truenorth --reconcile-once          send what differs, then exit
+  truenorth run                       stay, and send what changes
+  truenorth status                    show every service
+Without an account, add --sandbox to the pass or the daemon. Without manifests, begin with `truenorth import`. Options
+may stand before a command or after it; an empty variable counts as not set.
+
 Exit codes:
   0   converged, or nothing to do
   1   not converged: a problem in the folder, a failed or stalled service, the deadline
   2   only `plan --exit-code`: changes are pending, or services drifted
+  3   nothing failed, but an update is held: somebody has to act, or a time has to come
   64  the command line cannot be understood
   78  configuration: no token, a bad URL, an unreadable folder, a ledger in use; nothing was sent
 
 The API token is read from --token-file, else from NORTHFLANK_API_TOKEN, else from the systemd credential
-northflank-api-token. Try it without an account: `truenorth --reconcile-once --sandbox --manifests examples/shop`.";
+northflank-api-token.";
 
 /// Keeps Northflank services true to the manifests in a folder.
 ///
@@ -46,6 +56,8 @@ pub(super) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
+    /// Run the daemon, as without a command
+    Run(Box<RunArgs>),
     /// Say what a pass would do, with the differences; sends nothing
     Plan(PlanArgs),
     /// Check every manifest in the folder; offline, needs no token
@@ -71,6 +83,13 @@ pub(super) enum Command {
     },
     /// Print the manual page, or write one for each command
     Man(ManArgs),
+}
+
+impl Command {
+    /// Whether it reads variables and has no log that tells of those which nothing reads.
+    pub(super) fn reads_settings(&self) -> bool {
+        !matches!(self, Self::Run(_) | Self::Schema | Self::Health(_) | Self::Completions { .. } | Self::Man(_))
+    }
 }
 
 #[derive(Args, Debug)]
@@ -130,7 +149,7 @@ pub(super) struct RunArgs {
     #[command(flatten)]
     pub(super) show: ShowArgs,
     /// With --reconcile-once: what to print on stdout at the end of the pass
-    #[arg(long, value_name = "FORMAT", env = "TRUENORTH_OUTPUT", default_value = "text")]
+    #[arg(long, short, value_name = "FORMAT", env = "TRUENORTH_OUTPUT", default_value = "text")]
     pub(super) output: Output,
     #[command(flatten)]
     pub(super) log: LogArgs,
@@ -268,7 +287,7 @@ pub(super) enum Listen {
 #[derive(Args, Debug)]
 pub(super) struct FolderArgs {
     /// Folder of manifests, read with its subfolders
-    #[arg(long, value_name = "DIR", env = "TRUENORTH_MANIFESTS", default_value = "manifests")]
+    #[arg(long, short, value_name = "DIR", env = "TRUENORTH_MANIFESTS", default_value = "manifests")]
     pub(super) manifests: PathBuf,
     /// In a git checkout: what to do about work that is not committed
     #[arg(long, value_name = "WHAT", env = "TRUENORTH_UNCOMMITTED", default_value = "apply")]
@@ -350,9 +369,9 @@ pub(super) struct ApiArgs {
     pub(super) sandbox: bool,
 }
 
-/// Where the API is, and what opens it.
+/// Where the API is.
 #[derive(Args, Debug)]
-pub(super) struct ConnectArgs {
+pub(super) struct UrlArgs {
     /// Where the API is.
     // Its value stays out of the help text: a URL that is refused may be one with a password.
     #[arg(
@@ -363,6 +382,13 @@ pub(super) struct ConnectArgs {
         help = "Where the API is: https, or http on loopback only [default: https://api.northflank.com]"
     )]
     pub(super) api_url: Option<String>,
+}
+
+/// Where the API is, and what opens it.
+#[derive(Args, Debug)]
+pub(super) struct ConnectArgs {
+    #[command(flatten)]
+    pub(super) url: UrlArgs,
     #[command(flatten)]
     pub(super) token: TokenArgs,
     /// Time for one API call, from connecting to the end of its answer
@@ -411,7 +437,7 @@ pub(super) struct PlanArgs {
     #[command(flatten)]
     pub(super) show: ShowArgs,
     /// What to print on stdout
-    #[arg(long, value_name = "FORMAT", env = "TRUENORTH_OUTPUT", default_value = "text")]
+    #[arg(long, short, value_name = "FORMAT", env = "TRUENORTH_OUTPUT", default_value = "text")]
     pub(super) output: PlanOutput,
 }
 
@@ -421,11 +447,13 @@ pub(super) struct StatusArgs {
     pub(super) folder: FolderArgs,
     #[command(flatten)]
     pub(super) state: StateArgs,
+    #[command(flatten)]
+    pub(super) url: UrlArgs,
     /// Keep it on the screen until Ctrl-C; looks when the ledger changes, and every so many seconds (2 if not said)
-    #[arg(long, value_name = "SECONDS", env = "TRUENORTH_STATUS_WATCH", num_args = 0..=1, default_missing_value = "2", value_parser = seconds)]
+    #[arg(long, short, value_name = "SECONDS", env = "TRUENORTH_STATUS_WATCH", num_args = 0..=1, default_missing_value = "2", value_parser = seconds)]
     pub(super) watch: Option<Duration>,
     /// What to print on stdout
-    #[arg(long, value_name = "FORMAT", env = "TRUENORTH_OUTPUT", default_value = "text")]
+    #[arg(long, short, value_name = "FORMAT", env = "TRUENORTH_OUTPUT", default_value = "text")]
     pub(super) output: Output,
 }
 
@@ -435,14 +463,18 @@ pub(super) struct HistoryArgs {
     #[arg(value_name = "SERVICE")]
     pub(super) service: Option<String>,
     /// Most calls to show
-    #[arg(long, value_name = "N", env = "TRUENORTH_HISTORY_LIMIT", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, short = 'n', value_name = "N", env = "TRUENORTH_HISTORY_LIMIT", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) limit: u32,
+    #[command(flatten)]
+    pub(super) folder: FolderArgs,
     #[command(flatten)]
     pub(super) state: StateArgs,
     #[command(flatten)]
+    pub(super) url: UrlArgs,
+    #[command(flatten)]
     pub(super) show: ShowArgs,
     /// What to print on stdout
-    #[arg(long, value_name = "FORMAT", env = "TRUENORTH_OUTPUT", default_value = "text")]
+    #[arg(long, short, value_name = "FORMAT", env = "TRUENORTH_OUTPUT", default_value = "text")]
     pub(super) output: Output,
 }
 
@@ -456,9 +488,11 @@ pub(super) struct WhyArgs {
     #[command(flatten)]
     pub(super) state: StateArgs,
     #[command(flatten)]
+    pub(super) url: UrlArgs,
+    #[command(flatten)]
     pub(super) show: ShowArgs,
     /// What to print on stdout
-    #[arg(long, value_name = "FORMAT", env = "TRUENORTH_OUTPUT", default_value = "text")]
+    #[arg(long, short, value_name = "FORMAT", env = "TRUENORTH_OUTPUT", default_value = "text")]
     pub(super) output: Output,
 }
 
@@ -471,7 +505,7 @@ pub(super) struct ValidateArgs {
     #[command(flatten)]
     pub(super) show: ShowArgs,
     /// What to print on stdout
-    #[arg(long, value_name = "FORMAT", env = "TRUENORTH_OUTPUT", default_value = "text")]
+    #[arg(long, short, value_name = "FORMAT", env = "TRUENORTH_OUTPUT", default_value = "text")]
     pub(super) output: ValidateOutput,
 }
 
@@ -517,7 +551,7 @@ pub(super) struct ImportArgs {
     #[arg(long, value_name = "N", env = "TRUENORTH_CONCURRENCY", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(super) concurrency: u16,
     /// What to print on stdout
-    #[arg(long, value_name = "FORMAT", env = "TRUENORTH_OUTPUT", default_value = "text")]
+    #[arg(long, short, value_name = "FORMAT", env = "TRUENORTH_OUTPUT", default_value = "text")]
     pub(super) output: Output,
 }
 

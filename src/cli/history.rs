@@ -9,9 +9,9 @@ use super::exit::Exit;
 use super::status::told;
 use super::status_table::one_line;
 use super::table::{self, Cell, Column, Row, Size};
-use super::{ledger_error, print, read_error, services, settings, tell_missing};
+use super::{ledger_error, print, read_error, services, settings, tell_missing, tell_other_place};
 use crate::ledger::Reader;
-use crate::model::Headline;
+use crate::model::{Headline, ServiceKey};
 use crate::plan::Change;
 use crate::text::{printable, short};
 use crate::views::{Attempt, History, Word, with_hint};
@@ -22,6 +22,7 @@ pub(super) fn run(args: &HistoryArgs) -> anyhow::Result<Exit> {
     if reader.is_none() {
         tell_missing(&state_dir);
     }
+    tell_other_place(reader.as_ref(), &args.url)?;
     let history = read(reader.as_ref(), args)?;
     match args.output {
         Output::Json => print::json(&history)?,
@@ -39,10 +40,21 @@ fn read(reader: Option<&Reader>, args: &HistoryArgs) -> anyhow::Result<History> 
         Some(_) | None => Vec::new(),
     };
     let service = match &args.service {
-        Some(name) => Some(services::meant(name, &known, "the ledger knows no")?),
+        Some(name) => Some(meant(name, &known, args)?),
         None => None,
     };
     History::read(reader, service, args.limit, args.show.commands()).map_err(read_error)
+}
+
+/// The service that a name stands for: one that was called, else one that has a manifest.
+fn meant(name: &str, called: &[ServiceKey], args: &HistoryArgs) -> anyhow::Result<ServiceKey> {
+    let unknown = match services::meant(name, called, "the ledger knows no") {
+        Ok(service) => return Ok(service),
+        Err(unknown) => unknown,
+    };
+    let Ok(snapshot) = args.folder.folder().look() else { return Err(unknown.into()) };
+    let known = snapshot.desired.keys().chain(snapshot.claimed()).chain(called);
+    Ok(services::meant(name, known, "neither the folder nor the ledger knows a")?)
 }
 
 /// What matters most stands first: on a narrow terminal the last ones are left out.

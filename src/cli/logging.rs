@@ -51,6 +51,9 @@ pub(super) fn start(args: &LogArgs, default: LogLevel) -> anyhow::Result<()> {
     // Only our own words: what libraries log may hold headers.
     let ours = tracing_subscriber::filter::Targets::new().with_target("truenorth", level);
     tracing_subscriber::registry().with(layer.with_filter(ours)).init();
+    for warning in super::variables::unread_here() {
+        tracing::warn!("{warning}");
+    }
     Ok(())
 }
 

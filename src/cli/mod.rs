@@ -3,6 +3,7 @@
 mod args;
 mod completions;
 mod daemon;
+mod elsewhere;
 mod exit;
 mod health;
 mod history;
@@ -21,32 +22,42 @@ mod status;
 mod status_table;
 mod table;
 mod target;
+mod typed;
 mod validate;
+mod variables;
 mod watch;
+mod welcome;
 mod why;
 
 use std::ffi::OsString;
+use std::io::Write as _;
 
 use anstyle::{AnsiColor, Style};
 use anyhow::Context as _;
-use clap::Parser as _;
+use clap::error::{ContextKind, ErrorKind};
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
 
+use crate::model::ApiPlace;
 use crate::text::printable;
-use args::{Arguments, Command};
+use args::{Arguments, Command, RunArgs, UrlArgs};
 pub use exit::Exit;
+use typed::Typed;
 
 /// Parses the arguments and runs the command that they name.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
     give_nothing_away();
-    let arguments = match Arguments::try_parse_from(arguments) {
-        Ok(arguments) => arguments,
-        Err(error) => {
-            // Help and version go to stdout and are no failure. Nothing can be done where printing fails.
-            let _ = error.print();
-            return if error.use_stderr() { Exit::Usage } else { Exit::Converged };
+    let arguments = match typed::read(arguments, &settings::environment) {
+        Typed::Understood(arguments) => arguments,
+        Typed::Asked(help) => {
+            // Nothing can be done where printing fails.
+            let _ = help.print();
+            return Exit::Converged;
         }
+        Typed::Mistaken(mistakes, rest) => return mistaken(mistakes, rest.as_deref()),
     };
+    if arguments.command.as_ref().is_some_and(Command::reads_settings) {
+        variables::tell();
+    }
     let ended = match arguments.command {
         Some(Command::Plan(args)) => plan::run(&args),
         Some(Command::Validate(args)) => validate::run(&args),
@@ -59,10 +70,45 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Some(Command::Import(args)) => import::run(&args),
         Some(Command::History(args)) => history::run(&args),
         Some(Command::Why(args)) => why::run(&args),
-        None if arguments.run.reconcile_once => once::run(&arguments.run),
-        None => daemon::run(&arguments.run),
+        Some(Command::Run(args)) => run(&args),
+        None if welcome::is_due(&arguments.run) => welcome::run(),
+        None => run(&arguments.run),
     };
     ended.unwrap_or_else(|error| failed(&error))
+}
+
+/// The daemon, or a pass.
+fn run(args: &RunArgs) -> anyhow::Result<Exit> {
+    if args.reconcile_once { once::run(args) } else { daemon::run(args) }
+}
+
+/// Tells all mistakes of a command line; where one is about a value, those of the settings in the rest of it too.
+fn mistaken(mut mistakes: Vec<clap::Error>, rest: Option<&Arguments>) -> Exit {
+    if let [only] = mistakes.as_slice() {
+        // Nothing can be done where printing fails.
+        let _ = only.print();
+    } else {
+        for mistake in &mut mistakes {
+            mistake.remove(ContextKind::Usage);
+            let text = mistake.render().ansi().to_string();
+            // What clap says at the end of each helps with one.
+            let told = text.split("\n\nFor more information").next().unwrap_or_default();
+            let _ = writeln!(anstream::stderr(), "{}", told.trim_end());
+        }
+    }
+    let is_value =
+        |mistake: &clap::Error| matches!(mistake.kind(), ErrorKind::InvalidValue | ErrorKind::ValueValidation);
+    let run = rest.and_then(|rest| match &rest.command {
+        Some(Command::Run(run)) => Some(&**run),
+        None => Some(&rest.run),
+        Some(_) => None,
+    });
+    if let Some(run) = run.filter(|run| !run.api.sandbox && mistakes.iter().any(is_value))
+        && let Err(error) = settings::access(&run.api.connect, &run.state, &settings::environment)
+    {
+        failed(&error);
+    }
+    Exit::Usage
 }
 
 /// Keeps the token in this process: no core file is written, and no other process of the same user reads its memory or
@@ -81,6 +127,11 @@ struct Failure {
     hint: Option<String>,
     exit: Exit,
 }
+
+/// Several mistakes, each of which would end the command.
+#[derive(Debug, thiserror::Error)]
+#[error("{} mistakes", .0.len())]
+struct Several(Vec<anyhow::Error>);
 
 /// Runs a command to its end on a runtime of its own. A look at the folder that waits for git's lock is not waited for.
 fn on_runtime<T>(command: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
@@ -123,6 +174,21 @@ fn tell_missing(state_dir: &std::path::Path) {
     print::note(&note);
 }
 
+/// Says that a ledger is of another API than the one that is named.
+fn tell_other_place(reader: Option<&crate::ledger::Reader>, args: &UrlArgs) -> anyhow::Result<()> {
+    if args.api_url.is_none() {
+        return Ok(());
+    }
+    let meant = ApiPlace::new(&settings::api_url(args, &settings::environment)?.to_string());
+    let of_ledger = reader.map(crate::ledger::Reader::place).transpose().map_err(read_error)?.flatten();
+    if let Some(theirs) = of_ledger.filter(|theirs| !theirs.agrees_with(&meant)) {
+        let note = format!("note: this ledger is of {theirs}, not of {meant}");
+        // Where stderr is gone, there is nobody to tell.
+        let _ = writeln!(anstream::stderr(), "{}", printable(&note));
+    }
+    Ok(())
+}
+
 /// A ledger that cannot be read: exit 78, or 1 where that may pass by itself.
 fn read_error(error: crate::ledger::ReadError) -> anyhow::Error {
     if error.is_passing() { error.into() } else { configuration(error) }
@@ -143,6 +209,10 @@ fn misconfigured(message: impl Into<String>, hint: Option<&str>) -> anyhow::Erro
 
 /// Tells an error on stderr and picks the exit code.
 fn failed(error: &anyhow::Error) -> Exit {
+    if let Some(Several(errors)) = error.downcast_ref() {
+        let exits: Vec<Exit> = errors.iter().map(failed).collect();
+        return exits.first().copied().unwrap_or(Exit::NotConverged);
+    }
     // A reader that went away, as in `truenorth schema | head`, wants no words.
     let broken_pipe = error
         .chain()

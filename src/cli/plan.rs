@@ -57,11 +57,11 @@ pub(super) fn run(args: &PlanArgs) -> anyhow::Result<Exit> {
 
 /// Where the updates of this plan would go. Without a URL, a plan that asks no API is for the place of its ledger.
 fn place(args: &PlanArgs, ledger: Option<&Reader>, state_dir: &Path) -> anyhow::Result<ApiPlace> {
-    let meant = ApiPlace::new(&settings::api_url(&args.api)?.to_string());
+    let meant = ApiPlace::new(&settings::api_url(&args.api.url, &settings::environment)?.to_string());
     let of_ledger = ledger.map(Reader::place).transpose().map_err(read_error)?.flatten();
     match of_ledger {
         None => Ok(meant),
-        Some(place) if place.agrees_with(&meant) || (args.api.api_url.is_none() && !args.live) => Ok(place),
+        Some(place) if place.agrees_with(&meant) || (args.api.url.api_url.is_none() && !args.live) => Ok(place),
         Some(theirs) => Err(ledger_error(&OpenError::OtherPlace { path: state_dir.to_owned(), theirs, ours: meant })),
     }
 }

@@ -1,10 +1,11 @@
 //! Settings: what the arguments and the environment mean together. The environment comes as a function, so that tests
 //! never touch the real one.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
-use super::args::{ConnectArgs, StateArgs, TokenArgs};
+use super::Several;
+use super::args::{ConnectArgs, StateArgs, TokenArgs, UrlArgs};
 use crate::error::chain;
 use crate::northflank::{ApiUrl, BuildError, Client, Settings, TokenReadError, TokenSource};
 use crate::text::printable;
@@ -38,16 +39,44 @@ pub(super) fn state_dir(args: &StateArgs, variable: Variable<'_>) -> anyhow::Res
 }
 
 /// Where the API is. A bad URL is a matter of configuration (78), as it comes from a file or a variable as a rule.
-pub(super) fn api_url(args: &ConnectArgs) -> anyhow::Result<ApiUrl> {
+pub(super) fn api_url(args: &UrlArgs, variable: Variable<'_>) -> anyhow::Result<ApiUrl> {
     let Some(given) = &args.api_url else { return Ok(ApiUrl::default()) };
-    given
-        .parse()
-        .map_err(|error| super::misconfigured(format!("the API's URL (--api-url, NORTHFLANK_API_URL) {error}"), None))
+    given.parse().map_err(|error| {
+        let from = named_by(given.as_ref(), "--api-url", "NORTHFLANK_API_URL", variable);
+        super::misconfigured(format!("the API's URL ({from}) {error}"), None)
+    })
+}
+
+/// The option or the variable that a value comes from.
+fn named_by(value: &OsStr, option: &'static str, name: &'static str, variable: Variable<'_>) -> &'static str {
+    if variable(name).is_some_and(|set| set == value) { name } else { option }
+}
+
+/// What calls and their record need.
+pub(super) struct Access {
+    pub(super) api_url: ApiUrl,
+    pub(super) tokens: TokenSource,
+    pub(super) state_dir: PathBuf,
+}
+
+/// Where the API is, what opens it, and where the ledger is; or all that is wrong in that.
+pub(super) fn access(connect: &ConnectArgs, state: &StateArgs, variable: Variable<'_>) -> anyhow::Result<Access> {
+    let readable = token_source(&connect.token, variable).and_then(|tokens| match tokens.read() {
+        Ok(_) => Ok(tokens),
+        Err(error) => Err(token_error(&error, Some((&connect.token, variable)))),
+    });
+    match (api_url(&connect.url, variable), readable, state_dir(state, variable)) {
+        (Ok(api_url), Ok(tokens), Ok(state_dir)) => Ok(Access { api_url, tokens, state_dir }),
+        (api_url, tokens, state_dir) => {
+            Err(Several([api_url.err(), tokens.err(), state_dir.err()].into_iter().flatten().collect()).into())
+        }
+    }
 }
 
 /// Where the token comes from.
 pub(super) fn token_source(args: &TokenArgs, variable: Variable<'_>) -> anyhow::Result<TokenSource> {
-    TokenSource::choose(args.token_file.as_deref(), variable).map_err(|error| token_error(&error))
+    TokenSource::choose(args.token_file.as_deref(), variable)
+        .map_err(|error| token_error(&error, Some((args, variable))))
 }
 
 /// Tells whether a text holds the token, for commands that do not need one: where none can be read, nothing is found.
@@ -57,9 +86,15 @@ pub(super) fn finds_token(args: &TokenArgs, variable: Variable<'_>) -> impl Fn(&
     move |text| token.as_ref().is_some_and(|token| token.is_in(text))
 }
 
-/// No token: exit 78.
-pub(super) fn token_error(error: &TokenReadError) -> anyhow::Error {
-    super::misconfigured(chain(error), error.hint())
+/// No token: exit 78. Says which option or variable named its file, where that is known.
+pub(super) fn token_error(error: &TokenReadError, named: Option<(&TokenArgs, Variable<'_>)>) -> anyhow::Error {
+    const NAME: &str = "TRUENORTH_TOKEN_FILE";
+    let from_variable = named.is_some_and(|(args, variable)| {
+        let file = args.token_file.as_ref();
+        file.is_some_and(|file| named_by(file.as_ref(), "--token-file", NAME, variable) == NAME)
+    });
+    let hint = error.hint().or_else(|| from_variable.then_some("TRUENORTH_TOKEN_FILE names this file"));
+    super::misconfigured(chain(error), hint)
 }
 
 /// No client: exit 78.
@@ -69,8 +104,14 @@ pub(super) fn client_error(error: &BuildError) -> anyhow::Error {
 
 /// A client of the API with its token.
 pub(super) fn client(args: &ConnectArgs, variable: Variable<'_>) -> anyhow::Result<Client> {
-    let settings = Settings::new(api_url(args)?, args.request_timeout);
-    let read = token_source(&args.token, variable)?.read().map_err(|error| token_error(&error))?;
+    let source = token_source(&args.token, variable);
+    let read =
+        source.and_then(|source| source.read().map_err(|error| token_error(&error, Some((&args.token, variable)))));
+    let (api_url, read) = match (api_url(&args.url, variable), read) {
+        (Ok(api_url), Ok(read)) => (api_url, read),
+        (api_url, read) => return Err(Several([api_url.err(), read.err()].into_iter().flatten().collect()).into()),
+    };
+    let settings = Settings::new(api_url, args.request_timeout);
     if let Some(warning) = read.warning {
         super::print::note(&format!("warning: {}\n", printable(&warning.to_string())));
     }

@@ -9,7 +9,7 @@ use super::args::{Output, StatusArgs};
 use super::exit::Exit;
 use super::status_table::{self, View};
 use super::table::Size;
-use super::{ledger_error, observe_error, print, read_error, settings, tell_missing, watch};
+use super::{ledger_error, observe_error, print, read_error, settings, tell_missing, tell_other_place, watch};
 use crate::daemon::{self, Observation};
 use crate::ledger::{Holder, Reader};
 use crate::source::Folder;
@@ -23,10 +23,11 @@ pub(super) fn run(args: &StatusArgs) -> anyhow::Result<Exit> {
     if let Some(every) = args.watch {
         return watch::run(folder, state_dir, every, args.output);
     }
-    let (page, has_ledger) = look(&mut folder, &state_dir)?;
-    if !has_ledger {
+    let (page, reader) = look(&mut folder, &state_dir)?;
+    if reader.is_none() {
         tell_missing(&state_dir);
     }
+    tell_other_place(reader.as_ref(), &args.url)?;
     match args.output {
         Output::Json => print::json(&page)?,
         Output::Text => {
@@ -39,11 +40,11 @@ pub(super) fn run(args: &StatusArgs) -> anyhow::Result<Exit> {
     Ok(Exit::Converged)
 }
 
-/// What a look at the folder and the ledger showed, and whether there is a ledger.
-pub(super) fn look(folder: &mut Folder, state_dir: &Path) -> anyhow::Result<(Page, bool)> {
+/// What a look at the folder and the ledger showed, and the ledger.
+pub(super) fn look(folder: &mut Folder, state_dir: &Path) -> anyhow::Result<(Page, Option<Reader>)> {
     let (observation, reader) = observe(folder, state_dir)?;
     let page = Page::read(observation.observed(), reader.as_ref(), Timestamp::now()).map_err(read_error)?;
-    Ok((page, reader.is_some()))
+    Ok((page, reader))
 }
 
 /// Reads the folder and the ledger, by the rules of whoever wrote the ledger.

@@ -33,12 +33,13 @@ impl Target {
         if args.api.sandbox {
             return Self::sandbox(args).await;
         }
-        let api_url = settings::api_url(&args.api.connect)?;
+        let access = settings::access(&args.api.connect, &args.state, &settings::environment)?;
+        let api_url = access.api_url;
         Ok(Self {
             place: ApiPlace::new(&api_url.to_string()),
             client: Settings::new(api_url, args.api.connect.request_timeout),
-            tokens: settings::token_source(&args.api.connect.token, &settings::environment)?,
-            state_dir: settings::state_dir(&args.state, &settings::environment)?,
+            tokens: access.tokens,
+            state_dir: access.state_dir,
             update_call: args.update_call.into(),
             sandbox: None,
             throw_away: None,
@@ -47,7 +48,7 @@ impl Target {
 
     /// The client with its token, and the ledger, opened to write.
     pub(super) fn open(&self) -> anyhow::Result<(Api, Ledger)> {
-        let read = self.tokens.read().map_err(|error| settings::token_error(&error))?;
+        let read = self.tokens.read().map_err(|error| settings::token_error(&error, None))?;
         if let Some(warning) = read.warning {
             tracing::warn!("{warning}");
         }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::args::{Output, WhyArgs};
 use super::exit::Exit;
-use super::{print, read_error, services, settings, status, tell_missing};
+use super::{print, read_error, services, settings, status, tell_missing, tell_other_place};
 use crate::views::{Explanation, Facts};
 
 pub(super) fn run(args: &WhyArgs) -> anyhow::Result<Exit> {
@@ -18,6 +18,7 @@ pub(super) fn run(args: &WhyArgs) -> anyhow::Result<Exit> {
     if reader.is_none() {
         tell_missing(&state_dir);
     }
+    tell_other_place(reader.as_ref(), &args.url)?;
     let called = match &reader {
         Some(reader) => reader.services().map_err(read_error)?,
         None => Vec::new(),

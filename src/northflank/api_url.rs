@@ -141,7 +141,7 @@ impl FromStr for ApiUrl {
         if text.contains(|c: char| c.is_whitespace() || c.is_control() || c == '\\') {
             return Err(InvalidApiUrl::Syntax);
         }
-        let url = Url::parse(text).map_err(|_| InvalidApiUrl::Syntax)?;
+        let mut url = Url::parse(text).map_err(|_| InvalidApiUrl::Syntax)?;
         let https = match url.scheme() {
             "https" => true,
             "http" => false,
@@ -157,8 +157,17 @@ impl FromStr for ApiUrl {
         } else if !https && !names_loopback(host) {
             Err(InvalidApiUrl::ClearText)
         } else {
+            without_version(&mut url);
             Ok(Self(url))
         }
+    }
+}
+
+/// Takes a last `v1` away: the provider's pages show addresses with it, and every call begins with it here.
+fn without_version(url: &mut Url) {
+    let path = url.path().trim_end_matches('/');
+    if let Some(prefix) = path.strip_suffix("/v1").map(str::to_owned) {
+        url.set_path(&prefix);
     }
 }
 
@@ -195,6 +204,9 @@ mod tests {
             ("http://127.9.9.9/", "http://127.9.9.9"),
             ("http://127.1", "http://127.0.0.1"),
             ("http://[::1]:1/v0", "http://[::1]:1/v0"),
+            ("https://api.northflank.com/v1", ApiUrl::DEFAULT),
+            ("https://api.example.com/north/v1/", "https://api.example.com/north"),
+            ("https://api.example.com/notv1", "https://api.example.com/notv1"),
             ("http://LOCALHOST:9", "http://localhost:9"),
         ] {
             assert_eq!(text.parse::<ApiUrl>().map(|url| url.to_string()).as_deref(), Ok(shown), "{text}");

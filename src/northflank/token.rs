@@ -23,6 +23,18 @@ pub enum TokenError {
     /// Longer than [`Token::MAX_BYTES`].
     #[error("is longer than {} bytes", Token::MAX_BYTES)]
     TooLong,
+    /// `"…"` or `'…'`.
+    #[error("has quotes around it; leave them out")]
+    Quoted,
+    /// `NAME=…`, as in a file of variables.
+    #[error("begins with a name and `=`; keep only what follows")]
+    Named,
+    /// `Bearer …`, as in a header.
+    #[error("begins with `Bearer`; keep only what follows")]
+    Bearer,
+    /// `${NAME}`, `{{ name }}`, `<token>`.
+    #[error("is a placeholder that nothing was put in for, such as `${{NAME}}` or `<token>`")]
+    Placeholder,
     /// A blank, a control character, or no ASCII.
     #[error("holds a blank, a line break within, or another character that no token has")]
     Character,
@@ -60,6 +72,9 @@ impl Token {
         if line.len() > Self::MAX_BYTES {
             return Err(TokenError::TooLong);
         }
+        if let Some(mistake) = pasted(line.trim_ascii()) {
+            return Err(mistake);
+        }
         if !line.iter().all(u8::is_ascii_graphic) {
             return Err(TokenError::Character);
         }
@@ -79,6 +94,30 @@ impl Token {
     pub(super) fn expose(&self) -> &str {
         self.text.expose_secret()
     }
+}
+
+/// What is around a token, or stands for it, where it was copied together with that.
+fn pasted(line: &[u8]) -> Option<TokenError> {
+    let within = |open: &[u8], close: &[u8]| line.len() > 1 && line.starts_with(open) && line.ends_with(close);
+    if within(b"\"", b"\"") || within(b"'", b"'") || within(b"`", b"`") {
+        return Some(TokenError::Quoted);
+    }
+    if line.starts_with(b"$") || within(b"{{", b"}}") || within(b"<", b">") || within(b"%", b"%") {
+        return Some(TokenError::Placeholder);
+    }
+    let word = |end: &u8| end.is_ascii_whitespace() || matches!(end, b':' | b'=');
+    let first = line.split(word).next().unwrap_or_default();
+    if first.eq_ignore_ascii_case(b"bearer") || first.eq_ignore_ascii_case(b"authorization") {
+        return Some(TokenError::Bearer);
+    }
+    let line = line.strip_prefix(b"export ").unwrap_or(line);
+    let equals = line.iter().position(|byte| *byte == b'=')?;
+    let (name, value) = (line.get(..equals)?, line.get(equals + 1..)?);
+    // Base64 ends in `=` too; nothing but `=` follows there.
+    let is_name = name.iter().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || *byte == b'_')
+        && name.first().is_some_and(u8::is_ascii_uppercase)
+        || name.eq_ignore_ascii_case(b"token");
+    (is_name && value.iter().any(|byte| *byte != b'=')).then_some(TokenError::Named)
 }
 
 impl PartialEq for Token {
@@ -119,6 +158,31 @@ mod tests {
         assert!(Token::new(&"x".repeat(Token::MAX_BYTES)).is_ok());
         assert_eq!(Token::new(&"x".repeat(Token::MAX_BYTES + 1)), Err(TokenError::TooLong));
         assert_eq!(Token::from_bytes(b"nf-\xff"), Err(TokenError::Character));
+    }
+
+    #[test]
+    fn what_was_copied_with_a_token_is_told_by_name() {
+        for (text, why) in [
+            ("\"nf-hunter2\"\n", TokenError::Quoted),
+            ("'nf-hunter2'", TokenError::Quoted),
+            ("NORTHFLANK_API_TOKEN=nf-hunter2", TokenError::Named),
+            ("export NORTHFLANK_API_TOKEN=nf-hunter2\n", TokenError::Named),
+            ("NORTHFLANK_API_TOKEN=\"nf-hunter2\"", TokenError::Named),
+            ("token=nf-hunter2", TokenError::Named),
+            ("Bearer nf-hunter2", TokenError::Bearer),
+            ("Authorization: Bearer nf-hunter2", TokenError::Bearer),
+            ("${NORTHFLANK_API_TOKEN}", TokenError::Placeholder),
+            ("$NORTHFLANK_API_TOKEN\n", TokenError::Placeholder),
+            ("${{ secrets.NORTHFLANK_API_TOKEN }}", TokenError::Placeholder),
+            ("{{ token }}", TokenError::Placeholder),
+            ("<your-token>", TokenError::Placeholder),
+        ] {
+            assert_eq!(Token::new(text), Err(why), "{text:?}");
+            assert!(!why.to_string().contains("hunter2"), "{why} shows the token");
+        }
+        for text in ["eyJhbGciOiJIUzI1NiJ9.e30.abc-_", "QUJD==", "nf=abc", "bearer-of-news", "\"", "a=$x"] {
+            assert!(Token::new(text).is_ok(), "{text:?}");
+        }
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub enum TokenSource {
 pub struct ReadToken {
     /// The token.
     pub token: Token,
-    /// What its owner may want to mend.
+    /// What its owner may want to fix.
     pub warning: Option<TokenWarning>,
 }
 

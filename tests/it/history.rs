@@ -101,7 +101,9 @@ fn a_service_that_nobody_knows_is_told_with_the_near_one() {
     let (api, workspace) = (Api::new(), Workspace::sending());
     let empty = workspace.run(&["history", "web"]).exits(1);
     assert!(
-        empty.stderr.contains("the ledger knows no service `web`\n  hint: no service was ever called"),
+        empty
+            .stderr
+            .contains("neither the folder nor the ledger knows a service `web`\n  hint: no service was ever called"),
         "{empty:#?}"
     );
     let none = workspace.run(&["history"]).exits(0);
@@ -121,7 +123,10 @@ fn a_service_that_nobody_knows_is_told_with_the_near_one() {
     workspace.once(&api, &[]).exits(0);
     let unknown = workspace.run(&["history", "shop/wep"]).exits(1);
     assert_eq!(unknown.stdout, "");
-    assert_eq!(unknown.stderr, "error: the ledger knows no service `shop/wep`\n  hint: did you mean shop/web?\n");
+    assert_eq!(
+        unknown.stderr,
+        "error: neither the folder nor the ledger knows a service `shop/wep`\n  hint: did you mean shop/web?\n"
+    );
     let hostile = workspace.run(&["history", "\u{1b}[2J\u{202e}"]).exits(1);
     assert!(hostile.stderr.contains("`\\u{1b}[2J\\u{202e}`"), "{hostile:#?}");
     workspace.run(&["history", "--limit", "0"]).exits(64);

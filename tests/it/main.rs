@@ -27,6 +27,7 @@
 //! - `daemon_links`: behind links that are swapped
 //! - `agreement`: all that is said of a service says the same
 //! - `daemon_systemd`: what systemd is told
+//! - `words`: what people type in the first hour
 //! - `readme`: every command of the README
 //! - `tidy`: what the modules may know of each other
 
@@ -64,3 +65,4 @@ mod status;
 mod support;
 mod tidy;
 mod why;
+mod words;
