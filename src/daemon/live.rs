@@ -167,9 +167,11 @@ impl Views {
                     service.outcome = Outcome::Adopted;
                     service.changes = Vec::new();
                 }
-                (_, Some(step @ Step::Update(cause))) if !plan::held_by(step, desired, unnamed.as_ref()).is_empty() => {
+                (_, Some(step @ Step::Update(cause)))
+                    if !plan::held_by(step, desired, unnamed.as_ref(), &[]).is_empty() =>
+                {
                     (service.outcome, service.cause) = (Outcome::Held, Some(cause));
-                    service.held_by = plan::held_by(step, desired, unnamed.as_ref());
+                    service.held_by = plan::held_by(step, desired, unnamed.as_ref(), &[]);
                     service.changes = differences;
                 }
                 (_, Some(Step::Update(cause))) => {
@@ -180,11 +182,11 @@ impl Views {
                 _ => {}
             }
         }
-        let plan = observation.plan();
+        let (plan, waves) = (observation.plan(), observation.waves());
         let Observation { snapshot, .. } = observation;
         let cost = cost(&services, &snapshot.desired, self.spent.remaining, self.resets_in);
         let report = Report::new(place, snapshot.revision, plan, services, snapshot.problems, self.spent);
-        Report { cost: Some(cost), ..report }
+        Report { cost: Some(cost), waves, ..report }
     }
 }
 

@@ -33,11 +33,11 @@ use crate::plan::{ApiUse, Outcome, Report, ServiceReport};
 pub fn plan(observation: Observation, place: ApiPlace, quota: Option<Window>, now: Timestamp) -> Report {
     let services: Vec<ServiceReport> =
         observation.services(observation.changes(), |_, step| (Outcome::from(step), 0, None));
-    let plan = observation.plan();
+    let (plan, waves) = (observation.plan(), observation.waves());
     let Observation { snapshot, .. } = observation;
     let quota = quota.filter(|window| window.resets_at > now);
     let resets_in = quota.and_then(|window| Duration::try_from(window.resets_at.duration_since(now)).ok());
     let cost = live::cost(&services, &snapshot.desired, quota.map(|window| window.remaining), resets_in);
     let report = Report::new(place, snapshot.revision, plan, services, snapshot.problems, ApiUse::default());
-    Report { cost: Some(cost), ..report }
+    Report { cost: Some(cost), waves, ..report }
 }

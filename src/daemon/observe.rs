@@ -1,14 +1,16 @@
 //! The first move of a pass: what the folder says, what the ledger knows, and what follows from both.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::thread;
 
 use jiff::Timestamp;
 use thiserror::Error;
 
 use crate::ledger::{ReadError, Reader};
-use crate::model::{Cause, Desired, HeldBy, Known, ServiceKey};
-use crate::plan::{self, Change, Outcome, Plan, PlanReport, Rules, ServiceReport, Step, Suspension};
+use crate::model::{Cause, Desired, HeldBy, Known, ServiceKey, in_order};
+use crate::plan::{
+    self, Change, Outcome, Plan, PlanReport, Rules, ServiceReport, Step, Suspension, UnnamedCredentials,
+};
 use crate::source::{Folder, Snapshot, Unreadable};
 use crate::text::command::Commands;
 use crate::views::Observed;
@@ -118,10 +120,20 @@ impl Observation {
         PlanReport::from(&Plan::of(&self.steps, &self.snapshot.desired, &self.known))
     }
 
-    /// What is desired and known of the services for which an update is due: all that a single pass has to do with.
+    /// In which order, where some wait for others.
+    pub(super) fn waves(&self) -> Vec<Vec<ServiceKey>> {
+        plan::waves(&self.snapshot.desired, &self.steps)
+    }
+
+    /// What is desired and known of the services for which an update is due, and of what they depend on: all that a single
+    /// pass has to do with.
     pub(super) fn due(&self) -> (BTreeMap<ServiceKey, Desired>, HashMap<ServiceKey, Known>) {
-        let desired = self.keys_due().filter_map(|key| Some((key.clone(), self.snapshot.desired.get(key)?.clone())));
-        let known = self.keys_due().filter_map(|key| Some((key.clone(), *self.known.get(key)?)));
+        let of = |key: &ServiceKey| self.snapshot.desired.get(key);
+        // What these depend on says whether they may go.
+        let awaited = self.keys_due().filter_map(of).flat_map(|of| of.policy.awaited());
+        let keys: BTreeSet<&ServiceKey> = self.keys_due().chain(awaited).collect();
+        let desired = keys.iter().filter_map(|key| Some(((*key).clone(), of(key)?.clone())));
+        let known = keys.iter().filter_map(|key| Some(((*key).clone(), *self.known.get(*key)?)));
         (desired.collect(), known.collect())
     }
 
@@ -178,17 +190,41 @@ fn hold(
     steps: &mut BTreeMap<ServiceKey, Step>,
     ledger: Option<&Reader>,
 ) -> Result<HashMap<ServiceKey, Vec<HeldBy>>, ReadError> {
-    let may_be_held = |key: &ServiceKey| desired.get(key).is_some_and(plan::may_drop_credentials);
-    let is_needed = steps.iter().any(|(key, step)| matches!(step, Step::Update(_)) && may_be_held(key));
-    let Some(ledger) = ledger.filter(|_| is_needed) else { return Ok(HashMap::new()) };
+    let unnamed = unnamed(desired, steps, ledger)?;
     let mut held = HashMap::new();
-    for (key, unnamed) in ledger.unnamed()? {
-        let (Some(step), Some(desired)) = (steps.get_mut(&key), desired.get(&key)) else { continue };
-        let held_by = plan::held_by(*step, desired, Some(&unnamed));
-        if let (Step::Update(cause), false) = (*step, held_by.is_empty()) {
-            *step = Step::Held(cause);
-            held.insert(key, held_by);
+    // What a service depends on comes before it, and what holds that holds it too.
+    let ordered: Vec<&ServiceKey> = in_order(desired).into_iter().flatten().collect();
+    for key in unnamed.keys().chain(ordered) {
+        let (Some(of), Some(step)) = (desired.get(key), steps.get(key).copied()) else { continue };
+        let awaited: Vec<HeldBy> = of.policy.awaited().filter(|on| never_comes(steps, on)).map(plan::awaits).collect();
+        let held_by = plan::held_by(step, of, unnamed.get(key), &awaited);
+        if let (Step::Update(cause), false) = (step, held_by.is_empty()) {
+            steps.insert(key.clone(), Step::Held(cause));
+            held.insert(key.clone(), held_by);
         }
     }
     Ok(held)
+}
+
+/// Whether nothing will be done for a service that another one waits for.
+fn never_comes(steps: &BTreeMap<ServiceKey, Step>, key: &ServiceKey) -> bool {
+    match steps.get(key) {
+        Some(Step::Update(_) | Step::ReadLive(_) | Step::Unchanged) => false,
+        Some(Step::Held(_) | Step::Suspended | Step::Orphaned) | None => true,
+    }
+}
+
+/// The credentials that live uses, of services whose update would drop them. The ledger is asked only where there may be
+/// some.
+fn unnamed(
+    desired: &BTreeMap<ServiceKey, Desired>,
+    steps: &BTreeMap<ServiceKey, Step>,
+    ledger: Option<&Reader>,
+) -> Result<BTreeMap<ServiceKey, UnnamedCredentials>, ReadError> {
+    let may_drop = |key: &ServiceKey| desired.get(key).is_some_and(plan::may_drop_credentials);
+    let is_needed = steps.iter().any(|(key, step)| matches!(step, Step::Update(_)) && may_drop(key));
+    match ledger.filter(|_| is_needed) {
+        Some(ledger) => Ok(ledger.unnamed()?.into_iter().collect()),
+        None => Ok(BTreeMap::new()),
+    }
 }

@@ -319,6 +319,9 @@ impl Pass {
         });
         let now = self.carrier.clock().now();
         for service in &mut services {
+            if let Some(standing) = self.carrier.engine().standing(&service.service, now) {
+                service.held_by = standing.held_by;
+            }
             let Some(tally) = self.tally.get(&service.service) else { continue };
             if let Some(reading) = &tally.reading {
                 // What runs says more than what was sent last, or that nothing was.
@@ -327,9 +330,6 @@ impl Pass {
                 let desired = observation.snapshot.desired.get(&service.service);
                 service.warnings =
                     desired.map(|desired| reading.warnings(desired.policy.credentials)).unwrap_or_default();
-            }
-            if let Some(standing) = self.carrier.engine().standing(&service.service, now) {
-                service.held_by = standing.held_by;
             }
             if tally.settled == Settled::Adopted {
                 service.changes.clear();

@@ -24,6 +24,7 @@ mod backoff;
 mod call;
 mod event;
 mod gate;
+mod order;
 mod quota;
 mod service;
 
@@ -44,6 +45,7 @@ pub use event::Event;
 use gate::Pause;
 use gate::Shown;
 pub use gate::{Block, Gate};
+use order::Dependents;
 use quota::Class;
 pub use quota::{Quota, SAME_WINDOW, Window};
 use service::{At, Context, Sequel, Service, State, Turn, Wait, later};
@@ -177,6 +179,8 @@ pub struct Engine {
     /// The service that somebody else was seen to change last, and when.
     foreign: Option<(ServiceKey, Timestamp)>,
     events: Vec<Event>,
+    /// Who waits for whom.
+    dependents: Dependents,
     /// What people were told of all calls.
     told: event::Condition,
 }
@@ -209,6 +213,7 @@ impl Engine {
             shared_until: Timestamp::MIN,
             foreign: None,
             events: Vec::new(),
+            dependents: Dependents::new(),
             told: event::Condition::default(),
         }
     }
@@ -283,7 +288,10 @@ impl Engine {
             self.services.insert(key, Service { desired: Some(desired), fresh, ..Service::default() });
         }
         self.observed = true;
+        self.dependents = order::dependents(&self.services);
+        changed.extend(self.await_again(None, now));
         changed.sort_unstable();
+        changed.dedup();
         for key in &changed {
             if let Some(at) = self.at(key, now) {
                 at.reconsider();
@@ -457,6 +465,7 @@ impl Engine {
             at.follow(sequel, tries);
         }
         self.tell_held(key, now);
+        self.let_dependents_go(key, now);
         if foreign {
             self.meet_somebody(key, work, now);
         }
@@ -465,6 +474,36 @@ impl Engine {
         }
         if self.services.get(key).is_some_and(|service| !service.is_of_interest()) {
             self.services.remove(key);
+        }
+    }
+
+    /// Looks again at what services wait for: those that depend on one, or all. Gives those of which that changed.
+    fn await_again(&mut self, dependency: Option<&ServiceKey>, now: Timestamp) -> Vec<ServiceKey> {
+        let context = self.context(now);
+        let of_one = dependency.map(|key| self.dependents.get(key).cloned().unwrap_or_default());
+        let depends = |service: &Service| !service.awaited.is_empty() || service.depends();
+        let keys = match of_one {
+            Some(keys) => keys,
+            None => self.services.iter().filter(|(_, of)| depends(of)).map(|(key, _)| key.clone()).collect(),
+        };
+        let mut changed = Vec::new();
+        for key in keys {
+            let awaited = order::awaited(&self.services, &key, context);
+            if let Some(service) = self.services.get_mut(&key).filter(|service| service.awaited != awaited) {
+                service.awaited = awaited;
+                changed.push(key);
+            }
+        }
+        changed
+    }
+
+    /// A call for a service ended: what depends on it may go now, or has to wait again.
+    fn let_dependents_go(&mut self, key: &ServiceKey, now: Timestamp) {
+        for key in self.await_again(Some(key), now) {
+            if let Some(at) = self.at(&key, now) {
+                at.reconsider();
+            }
+            self.tell_held(&key, now);
         }
     }
 

@@ -30,6 +30,8 @@ pub(super) struct Service {
     pub(super) seen: Option<Seen>,
     /// Credentials that live used by the newest read, where the manifest named none; they stay until an update.
     pub(super) unnamed: Option<UnnamedCredentials>,
+    /// What it waits for, of what it depends on.
+    pub(super) awaited: Vec<HeldBy>,
     /// When a read of it was last tried, or an update accepted.
     pub(super) looked_at: Timestamp,
     /// Why the newest read for drift failed, if it did.
@@ -192,7 +194,17 @@ impl Service {
 
     fn holds(&self, step: Step) -> Vec<HeldBy> {
         let desired = self.desired.as_ref();
-        desired.map(|desired| plan::held_by(step, desired, self.unnamed.as_ref())).unwrap_or_default()
+        desired.map(|desired| plan::held_by(step, desired, self.unnamed.as_ref(), &self.awaited)).unwrap_or_default()
+    }
+
+    /// Whether its manifest names services that it depends on.
+    pub(super) fn depends(&self) -> bool {
+        self.desired.as_ref().is_some_and(|desired| !desired.policy.depends_on.is_empty())
+    }
+
+    /// Whether what was accepted last is in effect, as far as is known.
+    pub(super) fn is_deployed(&self) -> bool {
+        !self.effect.is_missing()
     }
 
     /// What is to be done for it if nothing holds it. A flapping service is left alone; a part that is not in effect is

@@ -1,5 +1,7 @@
 use super::*;
-use crate::model::{Applied, Cause, DeploymentUpdate, DriftMode, External, ImagePath, Place, Policy, Suspend, Unnamed};
+use crate::model::{
+    Applied, Cause, DependencyGate, DeploymentUpdate, DriftMode, External, ImagePath, Place, Policy, Suspend, Unnamed,
+};
 use crate::plan::{Adopt, Change, Reading, UnnamedCredentials};
 
 const JITTER: f64 = 1.0;
@@ -1122,4 +1124,49 @@ fn what_all_calls_wait_for_is_told_when_it_begins_changes_and_ends_however_it_en
     assert_eq!(told(&mut engine, at(2)), ["Limited"]);
     assert!(told(&mut engine, at(59)).is_empty());
     assert_eq!(told(&mut engine, at(60)), ["Open"], "time ended it");
+}
+
+fn depending<const N: usize>(services: [(&str, &str, &[&str]); N]) -> BTreeMap<ServiceKey, Desired> {
+    let service = |(name, tag, on): (&str, &str, &[&str])| {
+        let depends_on = on.iter().map(|name| key(name)).collect();
+        (key(name), Desired { policy: Policy { depends_on, ..Policy::default() }, ..desired(name, tag) })
+    };
+    services.map(service).into()
+}
+
+#[test]
+fn a_service_is_sent_only_after_what_it_depends_on_has_what_its_manifest_says() {
+    let mut engine = reading_first([applied("db", "1"), applied("api", "1"), applied("web", "1")]);
+    let folder = |tag: &str| depending([("db", tag, &[]), ("api", tag, &["db"]), ("web", tag, &["api", "db"])]);
+    engine.observe(folder("1"), at(0));
+    assert!(calls(&mut engine, at(0)).is_empty(), "what nobody changed waits for nothing");
+    engine.observe(folder("2"), at(1));
+    assert_eq!(calls(&mut engine, at(1)), ["db"]);
+    let held = |engine: &Engine, name: &str| engine.standing(&key(name), at(1)).unwrap().held_by.len();
+    assert_eq!((held(&engine, "api"), held(&engine, "web")), (1, 2));
+    assert_eq!(engine.standing(&key("api"), at(1)).unwrap().state, ServiceState::Held);
+    // A refusal holds all that depends on it, and a fix overtakes.
+    engine.finish(&key("db"), rejected(), at(2), JITTER);
+    assert!(calls(&mut engine, at(2)).is_empty());
+    engine.observe(folder("3"), at(3));
+    assert_eq!(calls(&mut engine, at(3)), ["db"]);
+    engine.finish(&key("db"), accepted(), at(4), JITTER);
+    assert_eq!((calls(&mut engine, at(4)), held(&engine, "web")), (vec!["api".to_owned()], 1));
+    engine.finish(&key("api"), accepted(), at(5), JITTER);
+    assert_eq!(calls(&mut engine, at(5)), ["web"]);
+}
+
+#[test]
+fn what_is_suspended_or_has_no_manifest_holds_what_depends_on_it_unless_the_gate_is_ignored() {
+    let mut engine = reading_first([applied("db", "1"), applied("web", "1")]);
+    let mut folder = depending([("db", "1", &[]), ("web", "2", &["db"])]);
+    folder.get_mut(&key("db")).unwrap().policy.suspend = Suspend::Yes { reason: None, until: None };
+    engine.observe(folder.clone(), at(0));
+    assert!(calls(&mut engine, at(0)).is_empty());
+    folder.remove(&key("db"));
+    engine.observe(folder.clone(), at(1));
+    assert!(calls(&mut engine, at(1)).is_empty());
+    folder.get_mut(&key("web")).unwrap().policy.gate = DependencyGate::Ignore;
+    engine.observe(folder, at(2));
+    assert_eq!(calls(&mut engine, at(2)), ["web"]);
 }

@@ -196,6 +196,20 @@ impl Checker {
         Some(found)
     }
 
+    /// The entries of a list. `names` has room for what they are called in paths.
+    pub(super) fn entries<'c, 'n>(
+        &mut self,
+        field: &'c Field<'_, 'n>,
+        names: &'c [String],
+    ) -> Option<Vec<Field<'c, 'n>>> {
+        let Node::List(entries) = field.node else {
+            self.wrong_type(&field.spot, field.node, "a list");
+            return None;
+        };
+        let spots = names.iter().zip(0..).map(|(name, step)| field.spot.below(step, name));
+        Some(spots.zip(entries).map(|(spot, node)| Field { spot, node }).collect())
+    }
+
     fn unknown(&mut self, owner: &Spot<'_>, step: u32, name: &str) {
         self.push(|| Finding {
             steps: owner.below(step + 1, name).key_steps(),

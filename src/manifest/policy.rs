@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use jiff::fmt::temporal::Pieces;
 use regex::Regex;
 
-use crate::model::{DriftMode, Policy, Suspend, Unnamed};
+use crate::model::{DependencyGate, DriftMode, Id, Policy, ServiceKey, Suspend, Unnamed};
 
 use super::check::{Checker, Field, Hint, a_kind};
 use super::node::Node;
@@ -25,8 +25,9 @@ const EXAMPLE: &str = "2027-01-31T18:00:00Z";
 const MAX_TIME_BYTES: usize = 64;
 
 /// Checks a policy.
-pub(super) fn treatment(checker: &mut Checker, field: &Field<'_, '_>) -> Option<Policy> {
-    let [suspend, drift, credentials] = checker.fields(&field.spot, field.node, ["suspend", "drift", "credentials"])?;
+pub(super) fn treatment(checker: &mut Checker, field: &Field<'_, '_>, key: Option<&ServiceKey>) -> Option<Policy> {
+    let [suspend, drift, credentials, depends_on, gate] =
+        checker.fields(&field.spot, field.node, ["suspend", "drift", "credentials", "dependsOn", "gate"])?;
     let suspend = match suspend {
         Some(field) => self::suspend(checker, &field),
         None => Some(Suspend::No),
@@ -39,7 +40,91 @@ pub(super) fn treatment(checker: &mut Checker, field: &Field<'_, '_>) -> Option<
         Some(field) => checker.choice(&field, &[Unnamed::OnPurpose], |_| Unnamed::WORD),
         None => Some(Unnamed::default()),
     };
-    Some(Policy { suspend: suspend?, drift: drift?, credentials: credentials? })
+    let depends_on = match depends_on {
+        Some(field) => self::depends_on(checker, &field, key),
+        None => Some(Arc::default()),
+    };
+    let gate = match gate {
+        Some(field) => checker.choice(&field, &DependencyGate::ALL, DependencyGate::as_str),
+        None => Some(DependencyGate::default()),
+    };
+    Some(Policy { suspend: suspend?, drift: drift?, credentials: credentials?, depends_on: depends_on?, gate: gate? })
+}
+
+/// The services that this one depends on. A bare name is one of the same project, and of the same team.
+fn depends_on(checker: &mut Checker, field: &Field<'_, '_>, key: Option<&ServiceKey>) -> Option<Arc<[ServiceKey]>> {
+    let count = if let Node::List(entries) = field.node { entries.len() } else { 0 };
+    if count > Policy::MAX_DEPENDENCIES {
+        let message = format!("dependsOn has {count} entries, more than {}", Policy::MAX_DEPENDENCIES);
+        let hint = "depend on the last of a chain alone: what that depends on is waited for too".to_owned();
+        checker.at_value(&field.spot, message, Hint::Text(hint));
+        return None;
+    }
+    let names: Vec<String> = (0..count).map(|number| number.to_string()).collect();
+    let mut named: Vec<ServiceKey> = Vec::with_capacity(count);
+    let mut good = true;
+    for entry in checker.entries(field, &names)? {
+        match dependency(checker, &entry, key, &named) {
+            Some(dependency) => named.push(dependency),
+            None => good = false,
+        }
+    }
+    good.then(|| named.into())
+}
+
+fn dependency(
+    checker: &mut Checker,
+    entry: &Field<'_, '_>,
+    key: Option<&ServiceKey>,
+    before: &[ServiceKey],
+) -> Option<ServiceKey> {
+    let Node::Text(text) = entry.node else {
+        let message = format!("an entry of dependsOn must be the name of a service, found {}", a_kind(entry.node));
+        checker.at_value(&entry.spot, message, Hint::Text("write service, or project/service".into()));
+        return None;
+    };
+    let parts: Vec<&str> = text.splitn(4, '/').collect();
+    let (team, project, service) = match parts[..] {
+        [service] => (None, None, service),
+        [project, service] => (None, Some(project), service),
+        [team, project, service] => (Some(team), Some(project), service),
+        _ => {
+            let hint = "write service, project/service or team/project/service".to_owned();
+            let message = format!("`{}` is not the name of a service", shown(text));
+            checker.at_value(&entry.spot, message, Hint::Text(hint));
+            return None;
+        }
+    };
+    let mut id = |part: &str| match Id::new(part) {
+        Ok(id) => Some(id),
+        Err(error) => {
+            let message = format!("`{}` is not the name of a service: the id `{}` {error}", shown(text), shown(part));
+            checker.at_value(&entry.spot, message, suggest::id(part).map_or(Hint::None, Hint::Text));
+            None
+        }
+    };
+    let service = id(service)?;
+    // Where the key is missing, the document has a problem of its own.
+    let project = match project {
+        Some(project) => id(project)?,
+        None => key?.project.clone(),
+    };
+    let team = match team {
+        Some(team) => Some(id(team)?),
+        None => key.and_then(|key| key.team.clone()),
+    };
+    let dependency = ServiceKey { team, project, service };
+    if key == Some(&dependency) {
+        let message = format!("`{dependency}` depends on itself");
+        checker.at_value(&entry.spot, message, Hint::Text("remove the entry".into()));
+        return None;
+    }
+    if before.contains(&dependency) {
+        let message = format!("dependsOn names `{dependency}` twice");
+        checker.at_value(&entry.spot, message, Hint::Text("remove one of the entries".into()));
+        return None;
+    }
+    Some(dependency)
 }
 
 fn suspend(checker: &mut Checker, field: &Field<'_, '_>) -> Option<Suspend> {

@@ -92,6 +92,12 @@ impl Problem {
         Self::of_document(place, "the manifest contains the API token", Some(TOKEN_HINT.to_owned()))
     }
 
+    /// The same of a field, whose place in the text is not known any more.
+    #[must_use]
+    pub(crate) fn of_field(self, path: &str) -> Self {
+        Self { path: path.to_owned(), ..self }
+    }
+
     /// A problem of a document as a whole, such as a second manifest for the same service. It stands where the
     /// document begins.
     #[must_use]

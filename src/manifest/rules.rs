@@ -26,7 +26,7 @@ pub(super) fn document(checker: &mut Checker, node: &Node<'_>) -> Option<Valid> 
     header(checker, "kind", kind.as_ref(), KIND);
     let key = required(checker, &root, metadata, "metadata").and_then(|field| service(checker, &field));
     let update = required(checker, &root, spec, "spec").and_then(|field| spec::update(checker, &field));
-    let policy = policy.map_or(Some(Policy::default()), |field| policy::treatment(checker, &field));
+    let policy = policy.map_or(Some(Policy::default()), |field| policy::treatment(checker, &field, key.as_ref()));
     if checker.failed() {
         return None;
     }

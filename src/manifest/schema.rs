@@ -9,12 +9,15 @@ use schemars::{JsonSchema, Schema};
 use serde_json::{Map, Value, json};
 
 use crate::model::{
-    BuildServiceId, BuildSha, BuildpackConfig, CredentialsId, DockerConfig, DriftMode, Id as ModelId,
-    ImagePath as ModelImagePath, Suspend as ModelSuspend, Unnamed,
+    BuildServiceId, BuildSha, BuildpackConfig, CredentialsId, DependencyGate, DockerConfig, DriftMode, Id as ModelId,
+    ImagePath as ModelImagePath, Policy as ModelPolicy, Suspend as ModelSuspend, Unnamed,
 };
 
 use super::policy::{SEEN, TIME};
 use super::rules::{API_VERSION, KIND};
+
+/// The name of a service: its id, with those of its project and team before it where they are others.
+const NAME: &str = "^([A-Za-z0-9-]+/){0,2}[A-Za-z0-9-]+$";
 
 /// The JSON Schema (2020-12) of one manifest document.
 #[must_use]
@@ -200,6 +203,13 @@ struct Policy {
     /// `none`: the image is to be pulled without credentials, also where the service uses some now.
     #[schemars(extend("enum" = [Unnamed::WORD]))]
     credentials: Option<String>,
+    /// Services that must have what their manifests say before anything new is sent for this one: service,
+    /// project/service or team/project/service.
+    #[schemars(length(max = ModelPolicy::MAX_DEPENDENCIES), inner(regex(pattern = NAME)), extend("uniqueItems" = true))]
+    depends_on: Option<Vec<String>>,
+    /// What these must have reached: deployed (the default), accepted, or ignore.
+    #[schemars(extend("enum" = DependencyGate::ALL.map(DependencyGate::as_str)))]
+    gate: Option<String>,
 }
 
 /// Leave the service alone: no call, whatever the manifest says. A map does so too, and says why and until when.

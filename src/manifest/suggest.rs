@@ -11,7 +11,7 @@ const LEVELS: [(&str, &[&str]); 9] = [
     ("spec.internal", &["id", "branch", "buildSHA", "buildId"]),
     ("spec.docker", &["configType", "customEntrypoint", "customCommand"]),
     ("spec.buildpack", &["configType", "customProcess", "customEntrypoint", "customCommand"]),
-    ("policy", &["suspend", "drift", "credentials"]),
+    ("policy", &["suspend", "drift", "credentials", "dependsOn", "gate"]),
     ("policy.suspend", &["reason", "until"]),
 ];
 
@@ -119,7 +119,7 @@ mod tests {
             ("", "projectId", "did you mean metadata.projectId?"),
             ("metadata", "service", "did you mean serviceId?"),
             ("metadata", "id", "known here: projectId, serviceId, teamId"),
-            ("policy", "colour", "known here: suspend, drift, credentials"),
+            ("policy", "colour", "known here: suspend, drift, credentials, dependsOn, gate"),
             ("policy", "Reason", "it belongs below suspend: write suspend: {reason: …}"),
             ("policy.suspend", "drift", "did you mean policy.drift?"),
             ("policy.suspend", "untill", "did you mean until?"),

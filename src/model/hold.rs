@@ -23,6 +23,8 @@ pub struct HeldBy {
 pub enum HoldKind {
     /// It would drop the registry credentials that live uses.
     Credentials,
+    /// A service that it depends on is not there yet.
+    Dependency,
 }
 
 impl HoldKind {
@@ -31,6 +33,7 @@ impl HoldKind {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Credentials => "credentials",
+            Self::Dependency => "dependency",
         }
     }
 }

@@ -13,6 +13,7 @@ mod hold;
 mod image;
 mod key;
 mod live;
+mod order;
 mod plan_id;
 mod policy;
 mod revision;
@@ -28,8 +29,9 @@ pub use hold::{HeldBy, HoldKind, held_until};
 pub use image::{ImagePath, InvalidImage, Version};
 pub use key::{Id, InvalidId, ServiceKey};
 pub use live::{Live, LiveExternal, LiveInternal, LiveRuntime, Rollout, ServiceKind};
+pub use order::in_order;
 pub use plan_id::PlanId;
-pub use policy::{DriftMode, Policy, Suspend, Unnamed};
+pub use policy::{DependencyGate, DriftMode, Policy, Suspend, Unnamed};
 pub use revision::{InvalidRevision, Revision};
 pub use state::ServiceState;
 pub use update::{

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::ServiceKey;
+
 /// How truenorth treats a service; no part of the digest.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
@@ -14,6 +16,47 @@ pub struct Policy {
     pub drift: Option<DriftMode>,
     /// What it means that the manifest names no registry credentials.
     pub credentials: Unnamed,
+    /// Services that must have what their manifests say before anything new is sent for this one.
+    pub depends_on: Arc<[ServiceKey]>,
+    /// What these must have reached.
+    pub gate: DependencyGate,
+}
+
+/// What a service must have reached before one that depends on it is sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum DependencyGate {
+    /// The API accepted its update, and the rollout completed.
+    #[default]
+    Deployed,
+    /// The API accepted its update.
+    Accepted,
+    /// Nothing: the order is kept in mind and not enforced.
+    Ignore,
+}
+
+impl DependencyGate {
+    /// Every gate, in the order in which they are shown.
+    pub const ALL: [Self; 3] = [Self::Deployed, Self::Accepted, Self::Ignore];
+
+    /// The word in a manifest.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Deployed => "deployed",
+            Self::Accepted => "accepted",
+            Self::Ignore => "ignore",
+        }
+    }
+}
+
+impl Policy {
+    /// Most services that one may depend on.
+    pub const MAX_DEPENDENCIES: usize = 100;
+
+    /// The services that are waited for before anything new is sent.
+    pub fn awaited(&self) -> impl Iterator<Item = &ServiceKey> {
+        self.depends_on.iter().filter(|_| self.gate != DependencyGate::Ignore)
+    }
 }
 
 /// What it means that a manifest names no registry credentials.

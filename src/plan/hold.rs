@@ -1,13 +1,26 @@
 //! What holds an update that is due.
 
 use super::{Step, UnnamedCredentials};
-use crate::model::{Cause, DeploymentUpdate, Desired, External, HeldBy, HoldKind, Unnamed};
+use crate::model::{Cause, DeploymentUpdate, Desired, External, HeldBy, HoldKind, ServiceKey, Unnamed};
 
 /// What holds the update that this step would send; empty where nothing does. `unnamed` is what the newest read showed
 /// of credentials that live uses and the manifest of then named none of.
 #[must_use]
-pub fn held_by(step: Step, desired: &Desired, unnamed: Option<&UnnamedCredentials>) -> Vec<HeldBy> {
-    credentials(step, desired, unnamed).into_iter().collect()
+pub fn held_by(step: Step, desired: &Desired, unnamed: Option<&UnnamedCredentials>, awaited: &[HeldBy]) -> Vec<HeldBy> {
+    let awaited = awaited.iter().filter(|_| is_new(step)).cloned();
+    credentials(step, desired, unnamed).into_iter().chain(awaited).collect()
+}
+
+/// Whether something new would be sent, and not what the service had already.
+fn is_new(step: Step) -> bool {
+    matches!(step, Step::Update(Cause::New | Cause::Changed | Cause::InDoubt))
+}
+
+/// What a service waits for that depends on this one.
+#[must_use]
+pub fn awaits(dependency: &ServiceKey) -> HeldBy {
+    let what = format!("waits for {dependency} (policy.dependsOn)").into();
+    HeldBy { kind: HoldKind::Dependency, what, until: None }
 }
 
 /// An update that names no credentials drops those that live uses. A pull that fails for that shows only at the next

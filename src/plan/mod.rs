@@ -9,6 +9,7 @@ mod image;
 mod report;
 mod seen;
 mod text;
+mod waves;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -18,11 +19,12 @@ pub use changes::{Change, changed_paths, changes, changes_between};
 pub(crate) use compare::CREDENTIALS;
 pub use compare::{Comparison, FieldVerdict, UnnamedCredentials, Verdict, compare};
 pub use content::{Plan, PlannedChange};
-pub use hold::{held_by, may_drop_credentials};
+pub use hold::{awaits, held_by, may_drop_credentials};
 pub(crate) use image::{knows_registry, written_image};
 pub use report::{ApiUse, Cost, Outcome, PlanReport, Report, ServiceReport, Suspension};
 pub use seen::{Reading, Seen};
 pub use text::render;
+pub use waves::waves;
 
 use crate::model::{Applied, Cause, Desired, DriftMode, Known, ServiceKey};
 

@@ -23,6 +23,9 @@ pub struct Report {
     pub commit: Option<Headline>,
     /// What was to change when it began.
     pub plan: PlanReport,
+    /// In which order they change, where some wait for others: each wave waits for the one before it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub waves: Vec<Vec<ServiceKey>>,
     /// Every service that is desired or known, by name.
     pub services: Vec<ServiceReport>,
     /// Every problem in the folder, by place.
@@ -235,6 +238,7 @@ impl Report {
             commit: revision.headline().cloned(),
             revision,
             plan,
+            waves: Vec::new(),
             converged,
             services,
             problems,

@@ -134,6 +134,7 @@ fn a_report_reads_as_lines_and_a_summary() {
         commit: None,
         plan: PlanReport { id: None, changes: 2 },
         converged: false,
+        waves: Vec::new(),
         services: vec![
             service("shop/a", Outcome::Updated, Some(Cause::Changed), vec![change], None),
             service("shop/b", Outcome::Unchanged, None, vec![], None),

@@ -212,6 +212,21 @@ fn write_undecided(text: &mut String, services: &[ServiceReport]) {
     }
 }
 
+/// Most services of a wave that are named.
+const NAMED: usize = 8;
+
+fn write_waves(text: &mut String, waves: &[Vec<ServiceKey>]) {
+    for (number, wave) in (1..).zip(waves) {
+        let named = wave.iter().take(NAMED).map(|key| printable(&key.to_string()).to_string());
+        let named = named.collect::<Vec<_>>().join(", ");
+        let more = match wave.len().saturating_sub(NAMED) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let _ = writeln!(text, "wave {number}: {named}{more}");
+    }
+}
+
 fn write_summary(text: &mut String, report: &Report) {
     let mut parts: Vec<String> = SUMMARY
         .iter()
@@ -243,6 +258,7 @@ fn write_summary(text: &mut String, report: &Report) {
     if let Some(id) = report.plan.id.filter(|_| report.cost.is_some()) {
         let _ = writeln!(text, "plan {id}: {}", counted(report.plan.changes, "change"));
     }
+    write_waves(text, &report.waves);
     if let Some(cost) = report.cost.filter(|cost| cost.calls > 0) {
         let first = report.count(Outcome::ReadLive) > 0;
         let _ = write!(text, "{}{}", if first { "at most " } else { "" }, counted(cost.calls as usize, "call"));

@@ -13,6 +13,7 @@ mod file;
 mod ignored;
 mod list;
 mod near;
+mod order;
 mod permits;
 mod problems;
 mod share;
@@ -662,8 +663,13 @@ fn snapshot(moment: Moment, files: &[Arc<Found>], mut problems: Vec<Problem>, pe
             }
         }
     }
+    let mut desired: BTreeMap<ServiceKey, Desired> = desired.into_iter().collect();
+    let refused = order::refuse(&mut desired, |key| claimed.contains_key(key));
+    for (key, Desired { place, .. }, problem) in refused {
+        claimed.entry(key).or_default().insert(place.file);
+        problems.refused(vec![problem], 0);
+    }
     let (problems, unread) = problems.shown();
-    let desired = desired.into_iter().collect();
     Snapshot { revision, desired, problems, uncompared, unfinished: false, claimed, unread }
 }
 

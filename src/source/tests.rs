@@ -450,3 +450,35 @@ fn checkout(tree: &Tree) {
 
 mod bounds;
 mod ways;
+
+#[test]
+fn dependencies_that_cannot_hold_are_problems_of_their_manifests_alone() {
+    let tree = Tree::new();
+    let depending = |service: &str, on: &str| manifest(service, "1") + &format!("policy: {{dependsOn: [{on}]}}\n");
+    tree.write("db.yaml", &manifest("db", "1"));
+    tree.write("api.yaml", &depending("api", "db"));
+    tree.write("typo.yaml", &depending("typo", "dbb"));
+    tree.write("a.yaml", &depending("a", "b"));
+    tree.write("b.yaml", &depending("b", "c, db"));
+    tree.write("c.yaml", &depending("c", "a"));
+    // What depends on a manifest with a problem is valid, and waits.
+    tree.write("after.yaml", &depending("after", "a"));
+    tree.write("broken.yaml", &manifest("broken", "1").replace("imagePath", "image"));
+    tree.write("waits.yaml", &depending("waits", "broken"));
+    let snapshot = tree.look();
+    assert_eq!(services(&snapshot), ["after", "api", "db", "waits"]);
+    let told: Vec<_> = problems(&snapshot).into_iter().filter(|(file, _)| file != "broken.yaml").collect();
+    let circle = |service: &str, others: [&str; 2]| {
+        let [one, other] = others.map(|other| format!("`shop/{other}`"));
+        let message = format!("`shop/{service}` depends on itself, through {one}, {other}; none of them is applied");
+        (format!("{service}.yaml"), message)
+    };
+    let unknown = "`shop/typo` depends on `shop/dbb`, which no manifest names".to_owned();
+    let expected =
+        [circle("a", ["b", "c"]), circle("b", ["a", "c"]), circle("c", ["a", "b"]), ("typo.yaml".into(), unknown)];
+    assert_eq!(told, expected);
+    let hints: Vec<_> = snapshot.problems.iter().filter(|problem| &*problem.file == "typo.yaml").collect();
+    assert_eq!((hints[0].hint.as_deref(), &*hints[0].path), (Some("did you mean shop/db?"), "policy.dependsOn"));
+    // They are not absent: what was applied of them stays, and is no orphan.
+    assert!(!snapshot.proves_absence(&"shop/a".parse().unwrap(), "a.yaml"));
+}

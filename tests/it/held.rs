@@ -85,3 +85,46 @@ fn a_daemon_holds_it_and_sends_it_once_the_manifest_says_what_is_meant() {
     eventually("it is sent", || api.world().update_count() == 1 && daemon.state("web") == "unchanged");
     drop(daemon);
 }
+
+/// A service that depends on others.
+fn depending(service: &str, tag: &str, on: &str) -> String {
+    manifest(service, tag) + &format!("policy: {{dependsOn: [{on}]}}\n")
+}
+
+#[test]
+fn a_plan_draws_the_waves_and_a_pass_sends_them_in_order() {
+    let (api, workspace) = (Api::new(), Workspace::sending());
+    workspace.write("db.yaml", manifest("db", "1"));
+    workspace.write("api.yaml", depending("api", "1", "db"));
+    workspace.write("web.yaml", depending("web", "1", "api, db"));
+    let plan = workspace.plan().exits(0).report();
+    assert_eq!(plan["waves"], json!([["shop/db"], ["shop/api"], ["shop/web"]]));
+    let text = workspace.run(&["plan"]).exits(0).stdout;
+    assert!(text.contains("wave 1: shop/db\nwave 2: shop/api\nwave 3: shop/web\n"), "{text}");
+    workspace.once(&api, &[]).exits(0);
+    let order: Vec<_> = api.world().calls().into_iter().filter_map(|call| call.target).collect();
+    assert_eq!(order, ["shop/db", "shop/api", "shop/web"].map(Into::into));
+    // What did not change is waited for without a call.
+    workspace.write("web.yaml", depending("web", "2", "api, db"));
+    let ran = workspace.once(&api, &[]).exits(0);
+    assert_eq!((ran.report()["api"]["calls"].as_u64(), &ran.report()["waves"]), (Some(1), &Value::Null));
+}
+
+#[test]
+fn a_dependency_that_fails_or_is_left_alone_holds_what_depends_on_it_by_name() {
+    let (api, workspace) = (Api::of_services(&["shop/web", "shop/idle"]), Workspace::sending());
+    workspace.write("db.yaml", manifest("db", "1"));
+    workspace.write("web.yaml", depending("web", "1", "db"));
+    let ran = workspace.once(&api, &[]).exits(1);
+    assert_eq!(
+        (&ran.service("shop/db")["outcome"], &ran.service("shop/web")["outcome"]),
+        (&json!("stalled"), &json!("held"))
+    );
+    assert_eq!(ran.service("shop/web")["heldBy"][0]["what"], "waits for shop/db (policy.dependsOn)");
+    workspace.write("db.yaml", manifest("db", "1") + "policy: {suspend: true}\n");
+    let plan = workspace.run(&["plan", "--exit-code", "--output", "json"]).exits(3);
+    assert_eq!(plan.service("shop/web")["heldBy"][0]["kind"], "dependency");
+    workspace.once(&api, &[]).exits(3);
+    workspace.write("web.yaml", manifest("web", "1") + "policy: {dependsOn: [db], gate: ignore}\n");
+    workspace.once(&api, &[]).exits(0);
+}

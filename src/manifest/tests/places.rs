@@ -1,6 +1,6 @@
 //! Problems stand where the fault is, and say what to do.
 
-use crate::model::{DriftMode, Policy, Suspend, Unnamed};
+use crate::model::{DependencyGate, DriftMode, Policy, Suspend};
 
 use super::*;
 use crate::manifest::draw_with;
@@ -122,7 +122,7 @@ fn a_policy_says_what_its_manifest_says() {
     let suspended = |reason: Option<&str>, until: Option<&str>| Policy {
         suspend: Suspend::Yes { reason: reason.map(Arc::from), until: until.map(|time| time.parse().expect("a time")) },
         drift: None,
-        credentials: Unnamed::Forgotten,
+        ..Policy::default()
     };
     assert_eq!(policy("{}"), Policy::default());
     assert_eq!(
@@ -134,8 +134,42 @@ fn a_policy_says_what_its_manifest_says() {
     let until = Some("2027-01-31T17:00:00Z");
     assert_eq!(policy("{suspend: {until: 2027-01-31T18:00:00+01:00}}"), suspended(None, until));
     assert_eq!(policy("\n  suspend:\n    reason: >\n      a\n      b\n"), suspended(Some("a b"), None));
+    let named = policy("{dependsOn: [migrate, other/api, acme/shop/db-proxy], gate: accepted}");
+    let names: Vec<String> = named.depends_on.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        (&names[..], named.gate),
+        (&["shop/migrate", "other/api", "acme/shop/db-proxy"].map(String::from)[..], DependencyGate::Accepted)
+    );
     let end = Suspend::Yes { reason: None, until: Some(jiff::Timestamp::MAX) };
     assert_eq!(policy("{suspend: {until: 9999-12-31T23:59:59Z}}").suspend, end);
+}
+
+#[test]
+fn what_cannot_be_depended_on_is_told_at_its_entry() {
+    let policy = |text: &str| lines(&yaml(format!("{HEAD}  docker: {{configType: default}}\npolicy:\n{text}\n")));
+    let told = |text: &str| {
+        policy(text).into_iter().map(|line| line.split_once(": ").unwrap().1.to_owned()).collect::<Vec<_>>()
+    };
+    for (text, expected) in [
+        ("  dependsOn: migrate", "dependsOn must be a list, found text"),
+        ("  dependsOn: [1]", "an entry of dependsOn must be the name of a service, found a number"),
+        ("  dependsOn: [a, shop/a]", "dependsOn names `shop/a` twice"),
+        ("  dependsOn: [shop/checkout]", "`shop/checkout` depends on itself"),
+        ("  dependsOn: [checkout]", "`shop/checkout` depends on itself"),
+        ("  dependsOn: [a/b/c/d]", "`a/b/c/d` is not the name of a service"),
+        ("  dependsOn: [shop/]", "`shop/` is not the name of a service: the id `` is empty"),
+        ("  dependsOn: [My DB]", "`My DB` is not the name of a service: the id `My DB` has"),
+        ("  gate: done", "gate `done` does not exist"),
+    ] {
+        let told = told(text);
+        assert!(matches!(&told[..], [only] if only.starts_with(expected)), "{text}: {told:?}");
+    }
+    let places = policy("  dependsOn:\n  - a\n  - checkout");
+    assert!(places[0].starts_with("9:5 policy.dependsOn.1: "), "{places:?}");
+    let many: Vec<String> = (0..101).map(|number| format!("s{number}")).collect();
+    assert!(
+        told(&format!("  dependsOn: [{}]", many.join(", ")))[0].starts_with("dependsOn has 101 entries, more than 100")
+    );
 }
 
 /// The problems of a manifest with this spec; lines count from the spec's first.
