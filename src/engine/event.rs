@@ -32,7 +32,7 @@ pub enum Event {
         /// Which service.
         key: ServiceKey,
         /// What holds it, and the way past it.
-        what: String,
+        held_by: Vec<HeldBy>,
     },
     /// A part of what the API accepted is not in effect.
     NotInEffect {
@@ -159,8 +159,8 @@ pub(super) fn held(service: &mut Service, key: &ServiceKey, held_by: Vec<HeldBy>
         return None;
     }
     service.told.held_by = held_by;
-    let reasons: Vec<&str> = service.told.held_by.iter().map(|held| &*held.what).collect();
-    (!reasons.is_empty()).then(|| Event::Held { key: key.clone(), what: reasons.join("; ") })
+    let held_by = service.told.held_by.clone();
+    (!held_by.is_empty()).then(|| Event::Held { key: key.clone(), held_by })
 }
 
 /// What is to be told of a service after a call for it ended. That it no longer differs is told after a read that shows

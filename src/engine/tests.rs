@@ -416,7 +416,9 @@ fn an_update_that_would_drop_credentials_is_held_until_the_manifest_says_what_is
         engine.take_events(at(9));
         engine.observe(folder([("web", "2")]), at(2));
         assert!(is_held(&engine) && engine.next_call(at(2), 0).is_none() && engine.is_settled());
-        assert!(matches!(&engine.take_events(at(9))[..], [Event::Held { what, .. }] if what.contains("ghcr")));
+        assert!(
+            matches!(&engine.take_events(at(9))[..], [Event::Held { held_by, .. }] if held_by[0].what.contains("ghcr"))
+        );
         engine.observe(folder([("web", "3")]), at(3));
         assert!(is_held(&engine) && engine.take_events(at(9)).is_empty(), "it is told once");
         engine.observe(with(on_purpose.clone(), "3"), at(4));

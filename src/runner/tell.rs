@@ -5,7 +5,7 @@ use std::time::Duration;
 use tracing::{debug, error, info, warn};
 
 use crate::engine::{Block, Call, Ending, Event, Work};
-use crate::model::{Place, ServiceKey};
+use crate::model::{HoldKind, Place, ServiceKey};
 use crate::northflank::Deprecation;
 use crate::plan::Change;
 
@@ -106,7 +106,16 @@ fn log_event(event: &Event) {
             let fields = listed(differences);
             warn!(service = %key, fields, "the service drifted: it runs something else than was applied");
         }
-        Event::Held { key, what } => warn!(service = %key, "an update is held: {what}"),
+        Event::Held { key, held_by } => {
+            let what: Vec<&str> = held_by.iter().map(|held| &*held.what).collect();
+            let what = what.join("; ");
+            // What only waits for its turn needs nobody.
+            if held_by.iter().all(|held| held.kind == HoldKind::Dependency) {
+                info!(service = %key, "an update is held: {what}");
+            } else {
+                warn!(service = %key, "an update is held: {what}");
+            }
+        }
         Event::DriftGone { key } => info!(service = %key, "the service runs what was applied again"),
         Event::NotInEffect { key, differences, sends: true } => {
             let fields = listed(differences);
