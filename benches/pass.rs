@@ -125,6 +125,7 @@ async fn pass(url: &str, folder: &Path, state: &Path) {
         deadline: Duration::from_secs(60),
         backoff: Pace::default().backoff,
         rules: Rules { adopt: Adopt::SendFirst, ..Rules::default() },
+        follow: None,
         commands: truenorth::text::command::Commands::Hidden,
     };
     let tokens = TokenSource::Environment(token);

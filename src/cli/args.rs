@@ -32,7 +32,7 @@ may stand before a command or after it; an empty variable counts as not set.
 
 Exit codes:
   0   converged, or nothing to do
-  1   not converged: a problem in the folder, a failed or stalled service, the deadline
+  1   not converged: a problem in the folder, a failed or stalled service, a failed rollout, the deadline
   2   only `plan --exit-code`: changes are pending, or services drifted
   3   nothing failed, but an update is held: somebody has to act, or a time has to come
   64  the command line cannot be understood
@@ -131,6 +131,8 @@ pub(super) struct RunArgs {
     /// With --reconcile-once: when to stop retrying
     #[arg(long, value_name = "DURATION", env = "TRUENORTH_DEADLINE", default_value = "5m", value_parser = duration)]
     pub(super) deadline: Duration,
+    #[command(flatten)]
+    pub(super) rollouts: RolloutArgs,
     /// Daemon: look at the folder this often without an event
     #[arg(long, value_name = "DURATION", env = "TRUENORTH_RESYNC", default_value = "1m", value_parser = duration)]
     pub(super) resync: Duration,
@@ -555,6 +557,17 @@ pub(super) struct ImportArgs {
     pub(super) output: Output,
 }
 
+/// What becomes of an update after the API accepted it.
+#[derive(Args, Debug)]
+pub(super) struct RolloutArgs {
+    /// With --reconcile-once: end when the API has accepted the updates, without waiting until they run
+    #[arg(long, env = "TRUENORTH_NO_WAIT", action = ArgAction::SetTrue, value_parser = FalseyValueParser::new())]
+    pub(super) no_wait: bool,
+    /// How long a rollout may take, from the acceptance of its update, before it counts as failed
+    #[arg(long, value_name = "DURATION", env = "TRUENORTH_ROLLOUT_TIMEOUT", default_value = "15m", value_parser = duration)]
+    pub(super) rollout_timeout: Duration,
+}
+
 #[derive(Args, Debug)]
 pub(super) struct SandboxArgs {
     /// Address to listen on; port 0 takes a free one
@@ -568,6 +581,10 @@ pub(super) struct SandboxArgs {
     /// Time that each answer takes
     #[arg(long, value_name = "DURATION", env = "TRUENORTH_SANDBOX_LATENCY", value_parser = duration)]
     pub(super) latency: Option<Duration>,
+    /// Time that a rollout takes, from its acceptance; by default about a second. One of an image with `crash` in its name
+    /// or tag fails
+    #[arg(long, value_name = "DURATION", env = "TRUENORTH_SANDBOX_ROLLOUT", value_parser = duration)]
+    pub(super) rollout: Option<Duration>,
     /// In which of the API's two shapes a service is shown
     #[arg(long, value_name = "SHAPE", env = "TRUENORTH_SANDBOX_SHAPE", default_value = "flat")]
     pub(super) shape: ShapeArg,

@@ -72,6 +72,7 @@ async fn daemon(args: &RunArgs) -> anyhow::Result<Exit> {
             ahead: usize::from(args.concurrency) / 2,
             watch_period: Some(args.drift_every),
             assumed_limit: args.rate_limit,
+            follow: Some(target.follow(args)),
             check_after: Pace::default().check_after.min(args.drift_every),
             ..Pace::default()
         },

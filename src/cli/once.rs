@@ -32,10 +32,11 @@ async fn pass(args: &RunArgs) -> anyhow::Result<Exit> {
         deadline: args.deadline,
         backoff: Pace::default().backoff,
         rules: args.rules.rules(),
+        follow: (!args.rollouts.no_wait).then(|| target.follow(args)),
         commands,
     };
     let line = ProgressLine::new();
-    let shown = |progress| line.show(&progress);
+    let shown = |shown| line.show(&shown);
     let report = reconcile_once(&mut folder, ledger, api, pass_settings, stop, shown).await;
     line.clear();
     let report = report.map_err(|error| match error {

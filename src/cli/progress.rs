@@ -1,14 +1,14 @@
 //! How far a pass or an import is, on a terminal, once it takes longer than a second.
 
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::Timestamp;
 
 use super::print;
-use crate::daemon::{Progress, Waiting};
-use crate::text::short;
+use crate::daemon::{Progress, Shown, Waiting};
+use crate::text::{printable, short};
 
 /// How long a pass stays silent.
 const SILENT: Duration = Duration::from_secs(1);
@@ -53,12 +53,31 @@ impl ProgressLine {
         Self(Line::new())
     }
 
-    /// Shows how far the pass is.
-    pub(super) fn show(&self, progress: &Progress) {
+    /// Shows how far the pass is, and a line for each service that got further.
+    pub(super) fn show(&self, shown: &Shown) {
+        match shown {
+            Shown::Progress(progress) => self.progress(progress),
+            Shown::Sent(key) => self.tell(&format!("{key}: sent")),
+            Shown::Rollout(key, rollout) => self.tell(&format!("{key}: {}", rollout.words())),
+        }
+    }
+
+    /// A line above the bar. Where stderr is no terminal the log has it.
+    fn tell(&self, line: &str) {
+        let tell = || {
+            let _ = writeln!(anstream::stderr(), "{}", printable(line));
+        };
+        if let Some(bar) = &self.0.bar {
+            bar.suspend(tell);
+        }
+    }
+
+    fn progress(&self, progress: &Progress) {
         let template = "{bar:20} {pos}/{len} updates, {msg} ({elapsed})";
         let Some(bar) = self.0.show(template, progress.ended, progress.due) else { return };
         bar.set_message(match &progress.waiting {
             Waiting::Calls(calls) => format!("{calls} in flight"),
+            Waiting::Rollouts(services) => format!("{services} rolling out"),
             Waiting::Retries(services) => format!("{services} waiting to be tried again"),
             Waiting::RateLimit { until } => {
                 let left = until.duration_since(Timestamp::now()).as_secs().max(0);

@@ -22,6 +22,7 @@ async fn serve(args: &SandboxArgs) -> anyhow::Result<Exit> {
         hosts: args.hosts.hosts(),
         limit: args.limit,
         latency,
+        rollout: args.rollout.unwrap_or(Options::default().rollout),
         ..Options::default()
     };
     let sandbox = Sandbox::start(args.listen, options).await.map_err(configuration)?;

@@ -126,6 +126,7 @@ fn message(service: &Service) -> String {
 fn style(state: ServiceState) -> Style {
     match state {
         ServiceState::Stalled
+        | ServiceState::RolloutFailed
         | ServiceState::Denied
         | ServiceState::Invalid
         | ServiceState::NotInEffect

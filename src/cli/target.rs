@@ -10,11 +10,15 @@ use tempfile::TempDir;
 use super::args::RunArgs;
 use super::print::Kept;
 use super::{configuration, ledger_error, settings};
+use crate::engine::Follow;
 use crate::ledger::Ledger;
 use crate::model::ApiPlace;
 use crate::northflank::{Client, Settings, Token, TokenSource};
 use crate::runner::{Api, UpdateCall};
 use crate::sandbox::{self, Sandbox};
+
+/// A look is made when a rollout of the sandbox has just ended.
+const SANDBOX_SPEED: u32 = 4;
 
 /// The API with a token and a lasting ledger, or the sandbox with a throw-away one.
 pub(super) struct Target {
@@ -85,6 +89,12 @@ impl Target {
             sandbox: Some(sandbox),
             throw_away,
         })
+    }
+
+    /// How rollouts are followed: more closely where looks cost nothing.
+    pub(super) fn follow(&self, args: &RunArgs) -> Follow {
+        let speed = if self.sandbox.is_some() { SANDBOX_SPEED } else { Follow::DEFAULT.speed };
+        Follow { timeout: args.rollouts.rollout_timeout, speed }
     }
 
     /// Ends the sandbox, if there is one; its throw-away ledger must be closed before.

@@ -16,7 +16,7 @@ mod view;
 pub use live::plan_live;
 pub use looks::Debounce;
 pub use observe::{Observation, ObserveError, observe_with};
-pub use pass::{PassError, PassSettings, Progress, Waiting, reconcile_once};
+pub use pass::{PassError, PassSettings, Progress, Shown, Waiting, reconcile_once};
 pub use run::{DaemonSettings, RunError, run};
 pub use stop::{Request, Stop, Stopping};
 

@@ -178,6 +178,8 @@ impl Observation {
                     drift: Vec::new(),
                     held_by: self.held.get(key).cloned().unwrap_or_default(),
                     suspension: desired.filter(|_| *step == Step::Suspended).and_then(Suspension::of),
+                    rollout: None,
+                    awaited: false,
                 }
             })
             .collect()

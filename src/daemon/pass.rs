@@ -12,9 +12,9 @@ use tracing::{info, warn};
 use super::observe::{Observation, ObserveError, observe_with};
 use super::publish::{LAST, decider, record_of, write_last};
 use super::stop::{Stop, Stopping};
-use crate::engine::{Backoff, Block, Ending, Pace, Phase, Work};
+use crate::engine::{Backoff, Block, Ending, Follow, Pace, Phase, Work};
 use crate::ledger::Ledger;
-use crate::model::{ServiceKey, ServiceState};
+use crate::model::{Rollout, ServiceKey, ServiceState};
 use crate::plan::{Change, Outcome, Reading, Report, Rules};
 use crate::runner::{Api, Carrier, Finished, Happened};
 use crate::source::Folder;
@@ -42,6 +42,8 @@ pub struct PassSettings {
     pub backoff: Backoff,
     /// What is done where a manifest alone does not decide.
     pub rules: Rules,
+    /// How rollouts are followed to their end; nothing: they are not awaited.
+    pub follow: Option<Follow>,
     /// How commands stand in the report.
     pub commands: Commands,
 }
@@ -60,7 +62,18 @@ pub enum PassError {
     Task(#[from] tokio::task::JoinError),
 }
 
-/// How far a pass is, for people who wait for it.
+/// What people who wait for a pass are shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Shown {
+    /// How far it is.
+    Progress(Progress),
+    /// An update was accepted.
+    Sent(ServiceKey),
+    /// A rollout went on.
+    Rollout(ServiceKey, Rollout),
+}
+
+/// How far a pass is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Progress {
     /// Updates that are due.
@@ -83,6 +96,8 @@ pub enum Waiting {
     },
     /// Until failed updates may be tried again.
     Retries(usize),
+    /// The ends of rollouts.
+    Rollouts(usize),
 }
 
 /// What became of a service's calls in this pass.
@@ -142,7 +157,7 @@ pub async fn reconcile_once(
     api: Api,
     settings: PassSettings,
     mut stop: Stop,
-    mut show: impl FnMut(Progress),
+    mut show: impl FnMut(Shown),
 ) -> Result<Report, PassError> {
     let began = Instant::now();
     let deadline = began + settings.deadline;
@@ -183,6 +198,7 @@ pub async fn reconcile_once(
         watch_period: None,
         // What was accepted is checked at the end, once nothing else is left.
         check_after: Duration::ZERO,
+        follow: settings.follow,
         ..Pace::default()
     };
     let carrier = Carrier::new(pace, settings.rules, known, ledger, api).map_err(ObserveError::from)?;
@@ -203,9 +219,9 @@ pub async fn reconcile_once(
             break Over::Deadline;
         }
         let happened = pass.carrier.turn();
-        pass.take(happened);
+        pass.take(happened, &mut show);
         if shown.elapsed() >= SHOW_EVERY {
-            show(pass.progress(due));
+            show(Shown::Progress(pass.progress(due)));
             shown = Instant::now();
         }
         if pass.carrier.engine().is_settled() {
@@ -223,7 +239,7 @@ pub async fn reconcile_once(
             () = stop.reached(Stopping::Gracefully) => break Over::Stopped,
             Some(done) = pass.carrier.done() => {
                 let happened = pass.carrier.take(done?);
-                pass.take(happened);
+                pass.take(happened, &mut show);
             }
             () = sleep_until(deadline) => break Over::Deadline,
             () = sleep_until(wake) => {}
@@ -233,11 +249,14 @@ pub async fn reconcile_once(
             break Over::Denied;
         }
     };
+    if matches!(over, Over::Settled | Over::Deadline) {
+        pass.follow(due, &mut stop, &mut show).await?;
+    }
     let Pass { carrier, tally } = &mut pass;
     let until = Instant::now() + GRACE;
     carrier.drain(until, stop.reached(Stopping::AtOnce), |finished| count(tally, finished)).await?;
     pass.publish().await;
-    let report = pass.report(&observation, changes.await?, over);
+    let report = pass.report(&observation, changes.await?, (over, settings.follow.is_some()));
     // Thousands of manifests take their time to be taken apart; nobody has to wait for it.
     tokio::task::spawn_blocking(move || drop(observation));
     let elapsed_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -277,10 +296,49 @@ fn count(tally: &mut BTreeMap<ServiceKey, Tally>, finished: Finished) {
 }
 
 impl Pass {
-    fn take(&mut self, happened: Vec<Happened>) {
+    fn take(&mut self, happened: Vec<Happened>, show: &mut impl FnMut(Shown)) {
         for happened in happened {
-            if let Happened::Ended(finished) = happened {
-                count(&mut self.tally, finished);
+            match happened {
+                Happened::Ended(finished) => {
+                    if matches!(finished.ending, Ending::Accepted { .. }) {
+                        show(Shown::Sent(finished.key.clone()));
+                    }
+                    count(&mut self.tally, finished);
+                }
+                Happened::Rollout(key, rollout) => show(Shown::Rollout(key, rollout)),
+                Happened::Began(_) | Happened::ForAll => {}
+            }
+        }
+    }
+
+    /// Waits until the rollouts have ended. No calls are begun any more, but looks at them.
+    async fn follow(
+        &mut self,
+        due: usize,
+        stop: &mut Stop,
+        show: &mut impl FnMut(Shown),
+    ) -> Result<(), tokio::task::JoinError> {
+        self.carrier.close_to_calls();
+        let calls_until = Instant::now() + GRACE;
+        loop {
+            let happened = self.carrier.turn();
+            self.take(happened, show);
+            let now = self.carrier.clock().now();
+            let calls = self.carrier.machine().in_flight() > 0 && Instant::now() < calls_until;
+            if !calls && !self.carrier.engine().awaits_rollouts(now) {
+                return Ok(());
+            }
+            show(Shown::Progress(self.progress(due)));
+            let soon = Instant::now() + SHOW_AT_LEAST_EVERY;
+            let wake = self.carrier.next_wake().map_or(soon, |wake| wake.min(soon));
+            tokio::select! {
+                biased;
+                () = stop.reached(Stopping::Gracefully) => return Ok(()),
+                Some(done) = self.carrier.done() => {
+                    let happened = self.carrier.take(done?);
+                    self.take(happened, show);
+                }
+                () = sleep_until(wake) => {}
             }
         }
     }
@@ -297,6 +355,9 @@ impl Pass {
         let waiting = match self.carrier.engine().gate().limited(self.carrier.clock().now()) {
             Some(pause) => Waiting::RateLimit { until: pause.until },
             None if self.carrier.engine().in_flight() > 0 => Waiting::Calls(self.carrier.engine().in_flight()),
+            None if waiting == 0 && self.carrier.engine().rolling() > 0 => {
+                Waiting::Rollouts(self.carrier.engine().rolling())
+            }
             None => Waiting::Retries(waiting),
         };
         Progress { due, ended, waiting }
@@ -312,7 +373,12 @@ impl Pass {
         }
     }
 
-    fn report(self, observation: &Observation, changes: HashMap<ServiceKey, Vec<Change>>, over: Over) -> Report {
+    fn report(
+        self,
+        observation: &Observation,
+        changes: HashMap<ServiceKey, Vec<Change>>,
+        (over, awaits): (Over, bool),
+    ) -> Report {
         let mut services = observation.services(changes, |key, step| match step.cause() {
             Some(_) => self.ended(key, over),
             None => (Outcome::from(step), 0, None),
@@ -322,6 +388,9 @@ impl Pass {
             if let Some(standing) = self.carrier.engine().standing(&service.service, now) {
                 service.held_by = standing.held_by;
             }
+            let rollout = self.carrier.engine().rollout(&service.service);
+            service.rollout = rollout.filter(|rollout| Some(rollout.digest) == service.digest).cloned();
+            service.awaited = awaits;
             let Some(tally) = self.tally.get(&service.service) else { continue };
             if let Some(reading) = &tally.reading {
                 // What runs says more than what was sent last, or that nothing was.

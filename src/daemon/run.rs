@@ -29,7 +29,7 @@ use crate::engine::{Block, Ending, Pace, Work};
 use crate::error::chain;
 use crate::ledger::{Ledger, ReadError};
 use crate::manifest::Problem;
-use crate::model::Revision;
+use crate::model::{Revision, RolloutState};
 use crate::plan::Rules;
 use crate::runner::{Api, Carrier, Done, Finished, Happened, TokenNumber};
 use crate::source::{Folder, Mounts, Snapshot, Unreadable, Watch, Watching, Writing};
@@ -290,6 +290,12 @@ impl Daemon {
                 Happened::Ended(finished) => {
                     count(&self.meters, finished);
                     self.published.touch(&finished.key, now);
+                }
+                Happened::Rollout(key, rollout) => {
+                    if rollout.state == RolloutState::Completed {
+                        self.meters.rollout(Duration::try_from(rollout.took()).unwrap_or_default());
+                    }
+                    self.published.touch(key, now);
                 }
                 Happened::ForAll => self.published.touch_all(now),
             }

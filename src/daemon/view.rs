@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::run::Daemon;
 use crate::engine::{Phase, Standing};
 use crate::error::chain;
-use crate::model::{Known, ServiceKey, ServiceState};
+use crate::model::{Known, RolloutState, ServiceKey, ServiceState};
 use crate::plan::Suspension;
 use crate::source::Watching;
 use crate::status::{Drift, Gauges, Look, Paused, Query, Quota, Readiness, ServiceStatus, Status, Watched};
@@ -151,6 +151,7 @@ impl Daemon {
             error: Some(problem.to_owned()),
             drift: None,
             suspension: None,
+            rollout: None,
         }
     }
 
@@ -171,12 +172,16 @@ impl Daemon {
     }
 
     fn gauges(&self) -> Gauges {
-        let states = self.states();
+        let (states, rollouts) = (self.states(), self.carrier.engine().rollouts());
         let snapshot = self.seen.snapshot.as_ref();
         Gauges {
             services: ServiceState::ALL
                 .into_iter()
                 .map(|state| (state.as_str(), states.get(&state).copied().unwrap_or(0)))
+                .collect(),
+            rollouts: RolloutState::ALL
+                .into_iter()
+                .map(|state| (state.as_str(), rollouts.get(&state).copied().unwrap_or(0)))
                 .collect(),
             problems: snapshot.map_or(0, |snapshot| snapshot.problems.len() as u64),
             quota_remaining: self.carrier.engine().quota().left(self.carrier.clock().now()),
@@ -213,7 +218,7 @@ impl Daemon {
 }
 
 fn service(key: &ServiceKey, standing: Standing<'_>) -> ServiceStatus {
-    let Standing { desired, known, seen, unread, phase, flaps_until, state, until, reason, .. } = standing;
+    let Standing { desired, known, seen, unread, phase, flaps_until, state, until, reason, rollout, .. } = standing;
     let (attempts, since) = match phase {
         Phase::Resting | Phase::Settling { .. } => (0, None),
         Phase::Ready { failed, .. } | Phase::BackingOff { failed, .. } | Phase::Stalled { failed, .. } => {
@@ -234,5 +239,6 @@ fn service(key: &ServiceKey, standing: Standing<'_>) -> ServiceStatus {
         error: reason.filter(|_| waits).map(Cow::into_owned),
         drift: Drift::of(known, seen, unread, flaps_until),
         suspension: desired.filter(|_| state == ServiceState::Suspended).and_then(Suspension::of),
+        rollout: rollout.cloned(),
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::model::{Cause, DeploymentUpdate, Digest, Place, ServiceKey, Unnamed};
+use crate::model::{Cause, DeploymentStatus, DeploymentUpdate, Digest, Place, ServiceKey, Unnamed};
 use crate::plan::{Reading, UnnamedCredentials};
 
 /// A call that is to be made now.
@@ -60,6 +60,10 @@ pub enum Ending {
         shown: Option<Reading>,
         /// Whether the answer had no body to say so; then the service is read once.
         bare: bool,
+        /// When, by the server's clock, where the answer says so.
+        at: Option<Timestamp>,
+        /// What the answer shows of the service's newest rollout.
+        status: Option<DeploymentStatus>,
     },
     /// Live has the update already, and that is recorded. Ends [`Work::Decide`] alone.
     Adopted {

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::gate::{Block, Gate};
 use super::quota::SAME_WINDOW;
 use super::service::{Effect, Service};
-use crate::model::{HeldBy, ServiceKey};
+use crate::model::{HeldBy, Rollout, RolloutState, ServiceKey};
 use crate::plan::Change;
 
 /// Something that people are told once.
@@ -78,6 +78,20 @@ pub enum Event {
     },
     /// Calls are made again.
     Open,
+    /// A rollout went on, or more is known of it.
+    Rollout {
+        /// Of which service.
+        key: ServiceKey,
+        /// How far it was before.
+        was: RolloutState,
+        /// How far it is.
+        rollout: Rollout,
+    },
+    /// Rollouts cannot be looked at.
+    NotFollowed {
+        /// Why not.
+        reason: String,
+    },
     /// Somebody else changes the services as well.
     SomebodyElse {
         /// The service that shows it.

@@ -23,9 +23,11 @@ mod agenda;
 mod backoff;
 mod call;
 mod event;
+mod follow;
 mod gate;
 mod order;
 mod quota;
+mod rollout;
 mod service;
 
 use std::borrow::Cow;
@@ -35,19 +37,24 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::model::{Cause, Desired, HeldBy, Known, ServiceKey, ServiceState, Suspend};
+use crate::model::{
+    Cause, DeploymentStatus, Desired, HeldBy, Known, Rollout, RolloutState, ServiceKey, ServiceState, Suspend,
+};
 use crate::plan::{Rules, Seen, Step, UnnamedCredentials};
 
 use agenda::{Agenda, Lane};
 pub use backoff::Backoff;
 pub use call::{Call, Delivery, Ending, Phase, Scope, Unsettled, Work};
 pub use event::Event;
+use follow::Rollouts;
+pub use follow::{Follow, Look, Looked, Project};
 use gate::Pause;
 use gate::Shown;
 pub use gate::{Block, Gate};
 use order::Dependents;
 use quota::Class;
 pub use quota::{Quota, SAME_WINDOW, Window};
+pub use rollout::accepted_at;
 use service::{At, Context, Sequel, Service, State, Turn, Wait, later};
 pub use service::{Effect, FLAPPING, flaps_until};
 
@@ -74,12 +81,15 @@ pub struct Pace {
     pub check_after: Duration,
     /// Requests an hour that are assumed while the API's answers speak of no rate limit.
     pub assumed_limit: u32,
+    /// How rollouts are followed; `None`: they are not.
+    pub follow: Option<Follow>,
 }
 
 impl Default for Pace {
     /// 8 calls in flight; 1 s doubling to 5 min between attempts; 30 s doubling to 10 min for refused updates; 1 min for a
     /// refused token; 5 s for a ledger that cannot be written; a tenth of the quota in reserve; 5 min between two reads
-    /// for the drift of a service; 10 s until what was accepted is checked; 1,000 requests an hour, the provider's limit.
+    /// for the drift of a service; 10 s until what was accepted is checked; 1,000 requests an hour, the provider's limit;
+    /// rollouts are not followed.
     fn default() -> Self {
         Self {
             concurrency: 8,
@@ -92,6 +102,7 @@ impl Default for Pace {
             watch_period: Some(Duration::from_secs(5 * 60)),
             check_after: Duration::from_secs(10),
             assumed_limit: 1000,
+            follow: None,
         }
     }
 }
@@ -111,6 +122,8 @@ pub struct Memory {
     pub effect: Effect,
     /// Credentials that live used by the newest read, where the manifest named none.
     pub unnamed: Option<UnnamedCredentials>,
+    /// The rollout of what was accepted last.
+    pub rollout: Option<Rollout>,
 }
 
 /// A service as it stands.
@@ -140,6 +153,8 @@ pub struct Standing<'a> {
     pub reason: Option<Cow<'a, str>>,
     /// What holds its update, where something does.
     pub held_by: Vec<HeldBy>,
+    /// The rollout of what was accepted last, as far as it is known.
+    pub rollout: Option<&'a Rollout>,
 }
 
 impl<'a> Standing<'a> {
@@ -178,6 +193,7 @@ pub struct Engine {
     shared_until: Timestamp,
     /// The service that somebody else was seen to change last, and when.
     foreign: Option<(ServiceKey, Timestamp)>,
+    rollouts: Rollouts,
     events: Vec<Event>,
     /// Who waits for whom.
     dependents: Dependents,
@@ -212,6 +228,7 @@ impl Engine {
             observed: false,
             shared_until: Timestamp::MIN,
             foreign: None,
+            rollouts: Rollouts::default(),
             events: Vec::new(),
             dependents: Dependents::new(),
             told: event::Condition::default(),
@@ -222,6 +239,10 @@ impl Engine {
     /// counts only where that was what was applied: anything else is to be read again. Times that are still to come are
     /// those of a clock that was wrong, and count for nothing.
     pub fn recall(&mut self, key: &ServiceKey, memory: Memory, now: Timestamp) {
+        // It rolls out also where nothing is due for the service.
+        if let Some(rollout) = memory.rollout {
+            self.rollouts.recall(key, rollout, now);
+        }
         let Some(service) = self.services.get_mut(key) else { return };
         let past = |at: &Timestamp| *at <= now;
         service.looked_at = memory.looked_at.filter(past).unwrap_or_default();
@@ -259,7 +280,9 @@ impl Engine {
         let condition = self.condition(now);
         self.events.extend(Event::between(&self.told, &condition));
         self.told = condition;
-        std::mem::take(&mut self.events)
+        let mut events = std::mem::take(&mut self.events);
+        events.extend(self.rollouts.take_events());
+        events
     }
 
     /// Takes a new desired state: all of it, as one snapshot of the folder has it. A service that it does not name is
@@ -299,7 +322,14 @@ impl Engine {
             self.tell_held(key, now);
         }
         if gone {
-            self.services.retain(|_, service| service.is_of_interest());
+            let rollouts = &mut self.rollouts;
+            self.services.retain(|key, service| {
+                let stays = service.is_of_interest();
+                if !stays {
+                    rollouts.forget(key);
+                }
+                stays
+            });
         }
         !changed.is_empty()
     }
@@ -396,13 +426,17 @@ impl Engine {
         // Only a wait for the outage itself ends with it.
         tries.outage = shown == Shown::Outage;
         let sequel = match (ending, work) {
-            (Ending::Accepted { shown, bare }, _) => {
+            (Ending::Accepted { shown, bare, at, status }, _) => {
                 service.accepted(tries.digest, work, (shown, bare), (since, now));
+                self.rollouts.accepted(key, tries.digest, at, status, now);
                 Sequel::Done
             }
             (Ending::Adopted { unnamed }, _) => {
                 service.has(tries.digest, (since, now));
                 service.unnamed = unnamed;
+                if self.rollouts.of(key).is_some_and(|rollout| rollout.digest != tries.digest) {
+                    self.rollouts.forget(key);
+                }
                 Sequel::Done
             }
             (Ending::Read(reading), _) => {
@@ -474,6 +508,7 @@ impl Engine {
         }
         if self.services.get(key).is_some_and(|service| !service.is_of_interest()) {
             self.services.remove(key);
+            self.rollouts.forget(key);
         }
     }
 
@@ -614,7 +649,7 @@ impl Engine {
         let permitted = |lane| opens.max(self.quota.opens(class(lane), now, self.requests(lane)));
         let queued = self.lanes().filter(|_| has_room).filter_map(permitted).min();
         let watch = self.watch_due(now).map(|due| due.max(self.quota.opens(Class::Other, now, 1).unwrap_or(due)));
-        [due, queued, watch.filter(|at| *at > now)].into_iter().flatten().min()
+        [due, queued, watch.filter(|at| *at > now), self.next_look_wake(now)].into_iter().flatten().min()
     }
 
     /// When a service may be read for drift; `None` while anything else goes first.
@@ -642,6 +677,74 @@ impl Engine {
         let period = self.pace.watch_period?;
         let watched = u32::try_from(self.agenda.watched() + self.watching).ok().filter(|watched| *watched > 0)?;
         Some(self.watch_interval(now).saturating_mul(watched).max(period))
+    }
+
+    /// The next look at rollouts, if one is due and there is quota for it. The caller makes it and says what it showed by
+    /// [`Engine::looked`].
+    pub fn next_look(&mut self, now: Timestamp, owed: usize) -> Option<Look> {
+        let follow = self.pace.follow?;
+        self.rollouts.expire(follow, now);
+        if self.rollouts.due(follow)? > now || self.gate.opens(now).is_some() {
+            return None;
+        }
+        if self.quota.follow_opens(now).is_some() {
+            self.rollouts.starve(follow, now);
+            return None;
+        }
+        if !self.quota.permits_follow(now, owed) {
+            return None;
+        }
+        let look = self.rollouts.next(follow, now)?;
+        self.quota.follow();
+        Some(look)
+    }
+
+    /// Takes in what a look at rollouts showed.
+    pub fn looked(&mut self, looked: Looked, now: Timestamp) {
+        self.rollouts.looked(looked, now);
+    }
+
+    /// A service was read: what that shows of its rollout costs nothing more.
+    pub fn saw(&mut self, key: &ServiceKey, status: Option<DeploymentStatus>, paused: Option<bool>, now: Timestamp) {
+        self.rollouts.saw(key, status, paused, now);
+    }
+
+    /// Whether a rollout is worth waiting for: it has not ended, and can be looked at before its time is over.
+    #[must_use]
+    pub fn awaits_rollouts(&self, now: Timestamp) -> bool {
+        let Some(follow) = self.pace.follow else { return false };
+        self.rollouts.are_awaited(follow, self.looks_open(now).unwrap_or(now))
+    }
+
+    /// The rollout of what was accepted last for a service, as far as it is known.
+    #[must_use]
+    pub fn rollout(&self, key: &ServiceKey) -> Option<&Rollout> {
+        self.rollouts.of(key)
+    }
+
+    /// How many rollouts have not ended.
+    #[must_use]
+    pub fn rolling(&self) -> usize {
+        self.rollouts.rolling()
+    }
+
+    /// How many rollouts are in each state.
+    #[must_use]
+    pub fn rollouts(&self) -> BTreeMap<RolloutState, u64> {
+        self.rollouts.count()
+    }
+
+    /// When looks may be made that may not now.
+    fn looks_open(&self, now: Timestamp) -> Option<Timestamp> {
+        self.gate.opens(now).max(self.quota.follow_opens(now)).max(self.quota.opens(Class::Other, now, 1))
+    }
+
+    /// When the next look is due, or a rollout takes too long.
+    #[must_use]
+    pub fn next_look_wake(&self, now: Timestamp) -> Option<Timestamp> {
+        let follow = self.pace.follow?;
+        let due = self.rollouts.due(follow).map(|due| self.looks_open(now).map_or(due, |opens| opens.max(due)));
+        [due, self.rollouts.expires(follow)].into_iter().flatten().min().filter(|at| *at > now)
     }
 
     /// Services in the queue for a call.
@@ -713,13 +816,13 @@ impl Engine {
 
     /// How each service stands, by name.
     pub fn services(&self, now: Timestamp) -> impl Iterator<Item = (&ServiceKey, Standing<'_>)> {
-        self.services.iter().map(move |(key, service)| (key, self.stands(service, now)))
+        self.services.iter().map(move |(key, service)| (key, self.stands(key, service, now)))
     }
 
     /// How one service stands; `None` for one that is neither desired nor known.
     #[must_use]
     pub fn standing(&self, key: &ServiceKey, now: Timestamp) -> Option<Standing<'_>> {
-        self.services.get(key).map(|service| self.stands(service, now))
+        self.services.get_key_value(key).map(|(key, service)| self.stands(key, service, now))
     }
 
     /// What one service is doing; `None` for one that is neither desired nor known.
@@ -728,10 +831,16 @@ impl Engine {
         self.services.get(key).map(Service::phase)
     }
 
-    fn stands<'a>(&'a self, service: &'a Service, now: Timestamp) -> Standing<'a> {
+    fn stands<'a>(&'a self, key: &ServiceKey, service: &'a Service, now: Timestamp) -> Standing<'a> {
         let context = self.context(now);
         let step = service.step(context);
-        let (state, until, reason) = self.state(service, step, context);
+        let rollout = self.rollouts.of(key);
+        let (state, until, reason) = match (self.state(service, step, context), rollout) {
+            ((ServiceState::Unchanged, ..), Some(rollout)) if rollout.state.has_failed() => {
+                (ServiceState::RolloutFailed, None, rollout.reason.as_deref().map(Cow::Borrowed))
+            }
+            (condition, _) => condition,
+        };
         Standing {
             desired: service.desired.as_ref(),
             known: service.known.as_ref(),
@@ -745,6 +854,7 @@ impl Engine {
             until,
             reason,
             held_by: service.held_by(context),
+            rollout,
         }
     }
 

@@ -43,6 +43,8 @@ pub struct Quota {
     assumed: u32,
     /// Reads for drift in this window.
     watched: u32,
+    /// Looks at rollouts in this window.
+    followed: u32,
     source: Source,
 }
 
@@ -60,7 +62,14 @@ enum Source {
 impl Quota {
     pub(super) fn new(reserve_percent: u8, assumed: u32) -> Self {
         let reserve_percent = reserve_percent.min(100);
-        Self { window: None, reserve_percent, assumed: assumed.max(1), watched: 0, source: Source::Unknown }
+        Self {
+            window: None,
+            reserve_percent,
+            assumed: assumed.max(1),
+            watched: 0,
+            followed: 0,
+            source: Source::Unknown,
+        }
     }
 
     /// The window by the newest answer; `None` before the first one. Its end may be past.
@@ -89,7 +98,7 @@ impl Quota {
         self.source = Source::Counted;
         let whole = Window { limit: self.assumed, remaining: self.assumed, resets_at: later(now, WINDOW) };
         let window = self.window.filter(|window| window.resets_at > now).unwrap_or_else(|| {
-            self.watched = 0;
+            (self.watched, self.followed) = (0, 0);
             whole
         });
         self.window = Some(Window { remaining: window.remaining.saturating_sub(1), ..window });
@@ -103,7 +112,7 @@ impl Quota {
         });
         self.source = Source::Headers;
         if same.is_none() {
-            self.watched = 0;
+            (self.watched, self.followed) = (0, 0);
         }
         let remaining = same.map_or(said.remaining, |window| window.remaining.min(said.remaining));
         self.window = Some(Window { remaining, ..said });
@@ -130,6 +139,26 @@ impl Quota {
     /// A read for drift begins.
     pub(super) fn watch(&mut self) {
         self.watched = self.watched.saturating_add(1);
+    }
+
+    /// Whether a look at rollouts may be made: all of them use at most a quarter of what the window has left, and
+    /// nothing of what is kept for changes.
+    pub(super) fn permits_follow(&self, now: Timestamp, owed: usize) -> bool {
+        self.permits(Class::Other, now, 1, owed) && self.follow_opens(now).is_none()
+    }
+
+    /// When looks may be made again that may not now, whatever the calls in flight show. `None` where they may.
+    pub(super) fn follow_opens(&self, now: Timestamp) -> Option<Timestamp> {
+        let window = self.window.filter(|window| window.resets_at > now)?;
+        // What was used for looks is part of what was left before them.
+        let share = window.remaining.saturating_add(self.followed) / 4;
+        let used_up = self.followed >= share || window.remaining <= self.reserve();
+        used_up.then_some(window.resets_at)
+    }
+
+    /// A look at rollouts begins.
+    pub(super) fn follow(&mut self) {
+        self.followed = self.followed.saturating_add(1);
     }
 
     /// The wait between two reads for drift, so that they use at most half of what a window leaves over, evenly.

@@ -33,7 +33,7 @@ fn transient(delivery: Delivery) -> Ending {
 }
 
 fn accepted() -> Ending {
-    Ending::Accepted { shown: None, bare: false }
+    Ending::Accepted { shown: None, bare: false, at: None, status: None }
 }
 
 /// A request whose end is not known, and that can take effect no more.

@@ -216,7 +216,10 @@ impl<H: Fn(Heard)> Job<'_, H> {
     async fn list(&self) -> Result<Vec<Listed>, Unlisted> {
         let Request { team, project, services, .. } = self.request;
         if !services.is_empty() {
-            return Ok(services.iter().map(|id| Listed { id: id.as_str().to_owned(), kind: None }).collect());
+            return Ok(services
+                .iter()
+                .map(|id| Listed { id: id.as_str().to_owned(), kind: None, status: None })
+                .collect());
         }
         let (mut found, mut followed) = (BTreeMap::new(), BTreeSet::new());
         let mut cursor: Option<String> = None;

@@ -48,7 +48,7 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::engine::Window;
-use crate::model::{ApiPlace, ServiceKey};
+use crate::model::{ApiPlace, Rollout, ServiceKey};
 
 pub use error::{OpenError, ReadError, StoreError, WriteError};
 pub use lock::Holder;
@@ -156,11 +156,26 @@ impl Ledger {
     /// The store could not take it: the call stays open and its service in doubt, and it can be recorded again.
     /// [`WriteError::NotOpen`] where the call was closed already.
     pub async fn record(&self, call: CallId, outcome: Outcome, at: Timestamp) -> Result<(), WriteError> {
+        self.record_at(call, outcome, at, None).await
+    }
+
+    /// The same, with when it happened by the server's clock, where the answer said so. With an acceptance begins a
+    /// rollout, which takes the place of an older one.
+    ///
+    /// # Errors
+    /// As with [`Ledger::record`].
+    pub async fn record_at(
+        &self,
+        call: CallId,
+        outcome: Outcome,
+        at: Timestamp,
+        server_at: Option<Timestamp>,
+    ) -> Result<(), WriteError> {
         // An address that nobody answers at is no place, and may be a mistake that is put right next.
         let answered = matches!(outcome, Outcome::Accepted { .. } | Outcome::Rejected { .. });
         let place = answered.then(|| self.place().clone());
         self.write(move |connection| {
-            sql::record(connection, call, &outcome, at)?;
+            sql::record(connection, call, &outcome, (at, server_at))?;
             Ok(place.iter().try_for_each(|place| sql::belong(connection, place))?)
         })
         .await
@@ -211,6 +226,14 @@ impl Ledger {
             Ok(place.iter().try_for_each(|place| sql::belong(connection, place))?)
         })
         .await
+    }
+
+    /// Puts on disk how far the rollout of a service is, where that is of what was accepted last; durable when it returns.
+    ///
+    /// # Errors
+    /// The store could not take it. What was there stays.
+    pub async fn set_rollout(&self, key: ServiceKey, rollout: Rollout) -> Result<(), WriteError> {
+        self.write(move |connection| Ok(sql::set_rollout(connection, &key, &rollout)?)).await
     }
 
     /// Puts on disk whether updates go out as PATCH; durable when it returns.

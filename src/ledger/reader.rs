@@ -23,7 +23,7 @@ use super::{
     folder, lock, schema, sql,
 };
 use crate::engine::{Unsettled, Window};
-use crate::model::{ApiPlace, Known, ServiceKey, ServiceKind};
+use crate::model::{ApiPlace, Known, Rollout, ServiceKey, ServiceKind};
 use crate::plan::UnnamedCredentials;
 
 /// How often a read is done again because the file moved. Once is the rule: then the log is there.
@@ -226,6 +226,14 @@ impl Reader {
     /// The file cannot be read.
     pub fn open_calls(&self) -> Result<Vec<ServiceKey>, ReadError> {
         self.read(sql::open_calls)
+    }
+
+    /// The newest rollout of each service, where it is of what the service has.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn rollouts(&self) -> Result<HashMap<ServiceKey, Rollout>, ReadError> {
+        self.read(sql::rollouts)
     }
 
     /// The state of each service as an engine decided it last; nothing where none wrote any.

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::model::{Cause, DeploymentUpdate, Digest, Headline, Place, Revision, ServiceKey, ServiceKind, ServiceState};
+use crate::model::{
+    Cause, DeploymentUpdate, Digest, Headline, Place, Revision, Rollout, ServiceKey, ServiceKind, ServiceState,
+};
 use crate::plan::{Rules, Seen, UnnamedCredentials};
 
 /// Names one call in the ledger.
@@ -233,6 +235,8 @@ pub struct HistoryEntry {
     pub began: Timestamp,
     /// How it ended.
     pub end: End,
+    /// What became of it after it was accepted.
+    pub rollout: Option<Rollout>,
 }
 
 /// What a service had been sent and accepted, or was adopted with, before a call.

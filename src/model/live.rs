@@ -26,7 +26,7 @@ pub struct Live {
     /// Whether somebody paused the service, where the answer says so.
     pub paused: Option<bool>,
     /// How far the last rollout is; nothing where the answer does not say, or in a word that is not known.
-    pub rollout: Option<Rollout>,
+    pub rollout: Option<DeploymentStatus>,
     /// When the service was changed last, by the server's clock.
     pub updated_at: Option<Timestamp>,
 }
@@ -98,9 +98,20 @@ pub struct LiveRuntime {
     pub custom_command: Option<String>,
 }
 
-/// How far a rollout is.
+/// What the API says of the newest rollout. It does not say of which content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeploymentStatus {
+    /// How far it is.
+    pub stage: RolloutStage,
+    /// Whether only the number of containers changes.
+    pub scaling: bool,
+    /// Since when, by the server's clock, where the answer says so.
+    pub since: Option<Timestamp>,
+}
+
+/// How far a rollout is, in the API's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Rollout {
+pub enum RolloutStage {
     /// Waits for its turn.
     Pending,
     /// Containers are being replaced.
@@ -192,7 +203,7 @@ impl ServiceKind {
     }
 }
 
-impl Rollout {
+impl RolloutStage {
     /// Every stage, in its order.
     pub const ALL: [Self; 4] = [Self::Pending, Self::InProgress, Self::Completed, Self::Failed];
 

@@ -17,6 +17,7 @@ mod order;
 mod plan_id;
 mod policy;
 mod revision;
+mod rollout;
 mod state;
 mod update;
 
@@ -28,11 +29,12 @@ pub use headline::Headline;
 pub use hold::{HeldBy, HoldKind, held_until};
 pub use image::{ImagePath, InvalidImage, Version};
 pub use key::{Id, InvalidId, ServiceKey};
-pub use live::{Live, LiveExternal, LiveInternal, LiveRuntime, Rollout, ServiceKind};
+pub use live::{DeploymentStatus, Live, LiveExternal, LiveInternal, LiveRuntime, RolloutStage, ServiceKind};
 pub use order::in_order;
 pub use plan_id::PlanId;
 pub use policy::{DependencyGate, DriftMode, Policy, Suspend, Unnamed};
 pub use revision::{InvalidRevision, Revision};
+pub use rollout::{Evidence, Rollout, RolloutState};
 pub use state::ServiceState;
 pub use update::{
     BuildServiceId, BuildSha, Buildpack, BuildpackConfig, CredentialsId, DeploymentUpdate, Docker, DockerConfig,

@@ -9,6 +9,8 @@ use serde::Serialize;
 pub enum ServiceState {
     /// The API refused its update; it waits for new content, or a slow retry.
     Stalled,
+    /// It has what its manifest says, and that does not run: its rollout failed.
+    RolloutFailed,
     /// The API refuses the token.
     Denied,
     /// Its manifest cannot be used.
@@ -45,8 +47,9 @@ pub enum ServiceState {
 
 impl ServiceState {
     /// Every state, what needs a look first before what needs none.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Stalled,
+        Self::RolloutFailed,
         Self::Denied,
         Self::Invalid,
         Self::NotInEffect,
@@ -70,6 +73,7 @@ impl ServiceState {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Stalled => "stalled",
+            Self::RolloutFailed => "rollout-failed",
             Self::Denied => "denied",
             Self::Invalid => "invalid",
             Self::NotInEffect => "not-in-effect",

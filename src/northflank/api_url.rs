@@ -104,6 +104,16 @@ impl ApiUrl {
         url
     }
 
+    /// `…/services/{service}/containers?per_page=…`.
+    pub(super) fn containers(&self, key: &ServiceKey, per_page: u32) -> Url {
+        let mut url = self.service(key);
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.push("containers");
+        }
+        url.query_pairs_mut().append_pair("per_page", &per_page.to_string());
+        url
+    }
+
     /// Appends segments to the prefix; whatever is special in a URL is escaped within each.
     fn below(&self, segments: &[&str]) -> Url {
         let mut url = self.0.clone();

@@ -19,7 +19,9 @@ use super::failure::Said;
 use super::lenient::Lenient;
 use super::proxy::{self, BadProxy};
 use super::transport::{Proxies, Roots, Transport};
-use super::wire::{Deployment, Envelope, List, Page, Patch, PatchDeployment, Service, Unfit, Unusable};
+use super::wire::{
+    ContainerList, Containers, Deployment, Envelope, List, Page, Patch, PatchDeployment, Service, Unfit, Unusable,
+};
 use super::{ApiUrl, Token, scrub};
 use crate::model::{DeploymentUpdate, Id, Live, ServiceKey, ServiceKind};
 
@@ -249,6 +251,16 @@ impl Client {
         let url = self.shared.api_url.services(team, project, Page::SIZE, cursor);
         let success = self.call(Effect::Read, Method::GET, url, NOTHING).await?;
         success.read(MAX_PAGE, |answer: Envelope<List>| Page::try_from(answer)).await
+    }
+
+    /// `GET …/services/{service}/containers`: how many containers there are, and how many of them failed.
+    ///
+    /// # Errors
+    /// As with [`Client::read_service`].
+    pub async fn containers(&self, key: &ServiceKey) -> Result<Answered<Containers>, CallError> {
+        let url = self.shared.api_url.containers(key, Page::SIZE);
+        let success = self.call(Effect::Read, Method::GET, url, NOTHING).await?;
+        success.read(MAX_PAGE, |answer: Envelope<ContainerList>| Containers::try_from(answer)).await
     }
 
     /// `GET /v1/auth`: whose the token is; nothing where the API does not serve the call, as an older one does not.

@@ -37,4 +37,4 @@ pub use error::{CallError, Delivery, Disposition, Scope};
 pub use meaning::passes;
 pub use token::{Token, TokenError};
 pub use token_source::{ReadToken, TokenReadError, TokenSource, TokenWarning};
-pub use wire::{Listed, Page};
+pub use wire::{Containers, Listed, Page};

@@ -8,7 +8,9 @@ use serde::de::SeqAccess;
 use serde::{Deserialize, Serialize};
 
 use super::lenient::{Item, Lenient, is_there, objects, patient};
-use crate::model::{DeploymentUpdate, Live, LiveExternal, LiveInternal, LiveRuntime, Rollout, ServiceKind};
+use crate::model::{
+    DeploymentStatus, DeploymentUpdate, Live, LiveExternal, LiveInternal, LiveRuntime, RolloutStage, ServiceKind,
+};
 
 /// The body of PATCH.
 #[derive(Serialize)]
@@ -133,13 +135,27 @@ struct Runtime {
 #[derive(Deserialize)]
 struct Status {
     #[serde(default, deserialize_with = "patient")]
-    deployment: Option<DeploymentStatus>,
+    deployment: Option<RolloutStatus>,
 }
 
 #[derive(Deserialize)]
-struct DeploymentStatus {
+#[serde(rename_all = "camelCase")]
+struct RolloutStatus {
     #[serde(default, deserialize_with = "patient")]
     status: Option<String>,
+    #[serde(default, deserialize_with = "patient")]
+    reason: Option<String>,
+    #[serde(default, deserialize_with = "patient")]
+    last_transition_time: Option<Timestamp>,
+}
+
+impl Status {
+    /// How far the newest rollout is; nothing where the answer does not say, or in a word that is not known.
+    fn into_deployment(self) -> Option<DeploymentStatus> {
+        let RolloutStatus { status, reason, last_transition_time } = self.deployment?;
+        let scaling = reason.as_deref() == Some("SCALING");
+        Some(DeploymentStatus { stage: RolloutStage::from_word(&status?)?, scaling, since: last_transition_time })
+    }
 }
 
 /// The `data` of a list.
@@ -159,6 +175,8 @@ struct Summary {
     id: Option<String>,
     #[serde(default, deserialize_with = "patient")]
     service_type: Option<ServiceKind>,
+    #[serde(default, deserialize_with = "patient")]
+    status: Option<Status>,
 }
 
 #[derive(Deserialize)]
@@ -168,6 +186,58 @@ struct Pagination {
     has_next_page: Option<bool>,
     #[serde(default, deserialize_with = "patient")]
     cursor: Option<String>,
+}
+
+/// The `data` of a list of containers.
+#[derive(Deserialize)]
+pub(super) struct ContainerList {
+    #[serde(default, deserialize_with = "patient")]
+    containers: Option<Containers>,
+}
+
+#[derive(Deserialize)]
+struct Container {
+    #[serde(default, deserialize_with = "patient")]
+    status: Option<String>,
+}
+
+/// The containers of a service, as far as they say why a rollout failed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Containers {
+    /// How many there are on the first page.
+    pub all: u32,
+    /// How many of them failed.
+    pub failed: u32,
+}
+
+impl Containers {
+    /// What they say of a failure; nothing where none of them failed.
+    #[must_use]
+    pub fn failure(self) -> Option<String> {
+        let Self { all, failed } = self;
+        let containers = if all == 1 { "container" } else { "containers" };
+        (failed > 0).then(|| format!("{failed} of {all} {containers} TASK_FAILED"))
+    }
+}
+
+impl TryFrom<Envelope<ContainerList>> for Containers {
+    type Error = Unfit;
+
+    fn try_from(answer: Envelope<ContainerList>) -> Result<Self, Unfit> {
+        Ok(answer.data.ok_or(Unfit::NoData)?.containers.unwrap_or_default())
+    }
+}
+
+impl<'de> Lenient<'de> for Containers {
+    fn from_list<A: SeqAccess<'de>>(mut items: A) -> Result<Option<Self>, A::Error> {
+        let mut containers = Self::default();
+        while let Some(Item(item)) = items.next_element::<Item<Container>>()? {
+            let failed = item.and_then(|container| container.status).is_some_and(|status| status == "TASK_FAILED");
+            containers.all = containers.all.saturating_add(1);
+            containers.failed = containers.failed.saturating_add(failed.into());
+        }
+        Ok(Some(containers))
+    }
 }
 
 /// One page of a project's services.
@@ -186,6 +256,8 @@ pub struct Listed {
     pub id: String,
     /// Its type; nothing where the word is not known.
     pub kind: Option<ServiceKind>,
+    /// How far its newest rollout is, where the list says so.
+    pub status: Option<DeploymentStatus>,
 }
 
 impl Page {
@@ -238,7 +310,10 @@ impl TryFrom<Envelope<List>> for Page {
 
     fn try_from(answer: Envelope<List>) -> Result<Self, Unfit> {
         let Listing(services) = answer.data.ok_or(Unfit::NoData)?.services.ok_or(Unfit::NoServices)?;
-        let listed = |Summary { id, service_type }| Ok(Listed { id: id.ok_or(Unfit::NoId)?, kind: service_type });
+        let listed = |Summary { id, service_type, status }| {
+            let status = status.and_then(Status::into_deployment);
+            Ok(Listed { id: id.ok_or(Unfit::NoId)?, kind: service_type, status })
+        };
         let services = services?.into_iter().map(listed).collect::<Result<_, Unfit>>()?;
         let Pagination { has_next_page, cursor } = answer.pagination.ok_or(Unfit::NoPagination)?;
         let next = match has_next_page.ok_or(Unfit::NoPagination)? {
@@ -259,7 +334,7 @@ impl Service {
             custom_entrypoint: runtime.custom_entrypoint,
             custom_command: runtime.custom_command,
         };
-        let rollout = self.status.and_then(|status| Rollout::from_word(&status.deployment?.status?));
+        let rollout = self.status.and_then(Status::into_deployment);
         let paused = self.service_paused.or(self.paused);
         let mut live = Live { paused, rollout, updated_at: self.updated_at, ..Live::of_kind(kind) };
         let Some(deployment) = self.deployment else { return Some(live) };
@@ -315,4 +390,17 @@ impl<'de> Lenient<'de> for Listing {
     }
 }
 
-objects!(Service, Deployment, External, Internal, Runtime, Status, DeploymentStatus, List, Summary, Pagination);
+objects!(
+    Service,
+    Deployment,
+    External,
+    Internal,
+    Runtime,
+    Status,
+    RolloutStatus,
+    List,
+    Summary,
+    Pagination,
+    ContainerList,
+    Container
+);

@@ -7,7 +7,9 @@ use serde::{Serialize, Serializer};
 
 use super::{Change, Plan, Step};
 use crate::manifest::{Problem, Warning};
-use crate::model::{ApiPlace, Cause, Desired, Digest, Headline, HeldBy, Place, PlanId, Revision, ServiceKey, Suspend};
+use crate::model::{
+    ApiPlace, Cause, Desired, Digest, Headline, HeldBy, Place, PlanId, Revision, Rollout, ServiceKey, Suspend,
+};
 
 /// What one pass did, or what a plan would do.
 #[derive(Clone, Debug, Serialize)]
@@ -89,13 +91,32 @@ pub struct ServiceReport {
     /// Why and until when a suspended service is left alone, where its manifest says so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub suspension: Option<Suspension>,
+    /// How far the rollout of what was accepted last is, where that is what is desired.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<Rollout>,
+    /// Whether the end of its rollout was awaited.
+    #[serde(skip)]
+    pub awaited: bool,
 }
 
 impl ServiceReport {
-    /// Whether the service has what its manifest says, as far as is known.
+    /// Whether the service has what its manifest says, as far as is known, and that runs if it was awaited.
     #[must_use]
     pub fn is_converged(&self) -> bool {
-        self.outcome.is_converged() && self.drift.is_empty()
+        let undeployed = self.rollout_failed() || self.awaited && self.is_rolling();
+        self.outcome.is_converged() && self.drift.is_empty() && !undeployed
+    }
+
+    /// Whether what it has does not run.
+    #[must_use]
+    pub fn rollout_failed(&self) -> bool {
+        self.rollout.as_ref().is_some_and(|rollout| rollout.state.has_failed())
+    }
+
+    /// Whether it is not known yet whether what it has runs.
+    #[must_use]
+    pub fn is_rolling(&self) -> bool {
+        self.rollout.as_ref().is_some_and(|rollout| rollout.state.is_open())
     }
 }
 

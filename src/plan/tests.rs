@@ -125,6 +125,8 @@ fn a_report_reads_as_lines_and_a_summary() {
         held_by: Vec::new(),
         drift: vec![],
         suspension: None,
+        rollout: None,
+        awaited: false,
     };
     let change =
         Change { path: "external.imagePath".into(), from: Some("nginx:1".into()), to: Some("nginx:\u{1b}2".into()) };

@@ -55,6 +55,7 @@ fn tells_something(service: &ServiceReport) -> bool {
         || !service.drift.is_empty()
         || !service.warnings.is_empty()
         || service.error.is_some()
+        || !service.is_converged()
 }
 
 fn write_service(text: &mut String, service: &ServiceReport) {
@@ -76,7 +77,17 @@ fn write_service(text: &mut String, service: &ServiceReport) {
     if service.attempts > 1 {
         let _ = write!(text, "  {FAINT}{} attempts{FAINT:#}", service.attempts);
     }
+    let rollout = service.rollout.as_ref();
+    if let Some(deployed) = rollout.filter(|rollout| rollout.state.is_deployed()) {
+        let _ = write!(text, "  {NEW}{}{NEW:#}", deployed.words());
+    }
     text.push('\n');
+    // What was not awaited is told once, below.
+    let told = service.awaited || !service.is_rolling();
+    if let Some(undeployed) = rollout.filter(|rollout| told && !rollout.state.is_deployed()) {
+        let style = if service.rollout_failed() { WRONG } else { CHANGED };
+        let _ = writeln!(text, "    {style}{}{style:#}", printable(&undeployed.words()));
+    }
     let changes = || service.changes.iter().chain(&service.drift);
     let width = changes().map(|change| change.path.len()).max().unwrap_or(0);
     for change in changes() {
@@ -137,6 +148,7 @@ impl Sign {
     fn of(service: &ServiceReport) -> Option<Self> {
         match (service.outcome, service.cause) {
             (Outcome::Unchanged, _) if !service.drift.is_empty() => Some(Self::Look),
+            _ if service.rollout_failed() => Some(Self::Look),
             (Outcome::Failed | Outcome::Stalled, _) => Some(Self::Look),
             (Outcome::Updated | Outcome::Update, Some(Cause::New)) => Some(Self::New),
             (Outcome::Updated | Outcome::Update, _) => Some(Self::Changed),
@@ -236,6 +248,18 @@ fn write_summary(text: &mut String, report: &Report) {
         .collect();
     if parts.is_empty() {
         parts.push("no manifests".to_owned());
+    }
+    let counts = |is: fn(&ServiceReport) -> bool| report.services.iter().filter(|service| is(service)).count();
+    let failed = counts(ServiceReport::rollout_failed);
+    if failed > 0 {
+        parts.push(format!("{} failed", counted(failed, "rollout")));
+    }
+    let (awaited, others) =
+        (counts(|service| service.awaited && service.is_rolling()), counts(ServiceReport::is_rolling));
+    if awaited > 0 {
+        parts.push(format!("{} not finished", counted(awaited, "rollout")));
+    } else if others > 0 {
+        parts.push("rollouts not awaited".to_owned());
     }
     let drifted = report.services.iter().filter(|service| !service.drift.is_empty()).count();
     if drifted > 0 {

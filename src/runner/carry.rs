@@ -14,10 +14,10 @@ use super::kept::Kept;
 use super::machine::{Effect, ExchangeId, Finished, Machine, Settings, TokenRead};
 use super::patch::UpdateCall;
 use super::reply::{Heard, Refusal, Reply};
-use crate::engine::{Call, Effect as InEffect, Engine, FLAPPING, Memory, Pace};
+use crate::engine::{Call, Effect as InEffect, Engine, FLAPPING, Look, Looked, Memory, Pace, accepted_at};
 use crate::error::chain;
 use crate::ledger::{CallId, Ledger, Pause, ReadError, WriteError};
-use crate::model::{Desired, Known, Revision, ServiceKey};
+use crate::model::{Desired, Known, Revision, Rollout, ServiceKey};
 use crate::northflank::{AcceptedBody, Answered, CallError, Client, ReadToken, TokenSource};
 use crate::plan::{ApiUse, Rules};
 
@@ -44,6 +44,8 @@ pub enum Happened {
     Began(Call),
     /// A call ended, and the engine knows it.
     Ended(Finished),
+    /// A rollout went on, or more is known of it.
+    Rollout(ServiceKey, Rollout),
     /// What holds for all calls is another thing than before.
     ForAll,
 }
@@ -57,6 +59,7 @@ enum Brought {
     Recalled(ExchangeId, Recalled),
     Written(ExchangeId, Result<Option<CallId>, String>),
     Replied(ExchangeId, Result<Reply, Refusal>, Heard),
+    Looked(Result<Reply, Refusal>, Heard),
     Token(Result<ReadToken, String>, Why),
     /// Something was kept that nobody waits for.
     Kept,
@@ -79,6 +82,8 @@ pub struct Carrier {
     client: Client,
     tokens: TokenSource,
     tasks: JoinSet<Done>,
+    /// Writes of what must outlive the process that nobody waits for.
+    keeping: usize,
     api: ApiUse,
 }
 
@@ -107,7 +112,7 @@ impl Carrier {
         let settings = Settings::new(pace.concurrency, api.request_timeout, api.update_call);
         let machine = kept.begin(pace, rules, settings, now);
         let (client, tokens, tasks) = (api.client, api.tokens, JoinSet::new());
-        Ok(Self { machine, clock, ledger, client, tokens, tasks, api: ApiUse::default() })
+        Ok(Self { machine, clock, ledger, client, tokens, tasks, keeping: 0, api: ApiUse::default() })
     }
 
     /// What is decided, and what is known.
@@ -171,6 +176,11 @@ impl Carrier {
         self.read_token(Why::Asked);
     }
 
+    /// Begins no more calls, and follows the rollouts to their end.
+    pub fn close_to_calls(&mut self) {
+        self.machine.close_to_calls(self.clock.now());
+    }
+
     /// After a 403: lets the next service be tried. `false` where the token is good for none.
     pub fn try_another_service(&mut self) -> bool {
         self.machine.try_another_service(self.clock.now())
@@ -202,8 +212,15 @@ impl Carrier {
                     self.api.remaining = self.machine.engine().quota().left(now);
                 }
             }
+            Brought::Looked(reply, heard) => {
+                self.api.calls += 1;
+                self.machine.looked(reply, heard, now);
+                if heard.quota.is_some() {
+                    self.api.remaining = self.machine.engine().quota().left(now);
+                }
+            }
             Brought::Token(read, why) => self.take_token(read, why, now, jitter),
-            Brought::Kept => {}
+            Brought::Kept => self.keeping = self.keeping.saturating_sub(1),
         }
         self.carry_out()
     }
@@ -234,7 +251,7 @@ impl Carrier {
                     took(finished);
                 }
             }
-            if self.machine.in_flight() == 0 {
+            if self.machine.in_flight() == 0 && self.keeping == 0 {
                 break;
             }
             tokio::select! {
@@ -265,6 +282,12 @@ impl Carrier {
                     Effect::Recall(id, key) => self.recall(id, key),
                     Effect::Write(id, write) => self.write(id, write),
                     Effect::Ask(id, key, request) => self.ask(id, key, request),
+                    Effect::Look(look) => self.look(look),
+                    Effect::KeepRollout(key, rollout) => {
+                        let ledger = self.ledger.clone();
+                        happened.push(Happened::Rollout(key.clone(), rollout.clone()));
+                        self.keep("how far a rollout is", async move { ledger.set_rollout(key, rollout).await });
+                    }
                     Effect::ReadToken => self.read_token(Why::Refused),
                     Effect::KeepQuota(window) => self.ledger.keep_quota(window, self.clock.now()),
                     Effect::ShowQuota(window) => {
@@ -293,6 +316,7 @@ impl Carrier {
     }
 
     fn keep(&mut self, what: &'static str, write: impl Future<Output = Result<(), WriteError>> + Send + 'static) {
+        self.keeping += 1;
         self.tasks.spawn(async move {
             if let Err(error) = write.await {
                 warn!(error = chain(&error), "cannot record {what}; a restart would forget it");
@@ -316,6 +340,14 @@ impl Carrier {
         self.tasks.spawn(async move {
             let (reply, heard) = asked(&client, &clock, &key, request).await;
             Done(Brought::Replied(id, reply, heard))
+        });
+    }
+
+    fn look(&mut self, look: Look) {
+        let (client, clock) = (self.client.clone(), self.clock);
+        self.tasks.spawn(async move {
+            let (reply, heard) = looked(&client, &clock, look).await;
+            Done(Brought::Looked(reply, heard))
         });
     }
 
@@ -368,6 +400,9 @@ fn memories(ledger: &Ledger, now: Timestamp) -> Result<HashMap<ServiceKey, Memor
         let effect = if completed { InEffect::Completed } else { InEffect::Unread { bare: false } };
         memories.entry(key).or_default().effect = effect;
     }
+    for (key, rollout) in reader.rollouts()? {
+        memories.entry(key).or_default().rollout = Some(rollout);
+    }
     Ok(memories)
 }
 
@@ -388,7 +423,9 @@ async fn written(ledger: &Ledger, write: Write) -> Result<Option<CallId>, String
     for tries in 1_u64.. {
         let offered = match write.clone() {
             Write::Intend(intent) => ledger.intend(intent).await.map(Some),
-            Write::Record(call, outcome, at) => ledger.record(call, outcome, at).await.map(|()| None),
+            Write::Record(call, outcome, at, server_at) => {
+                ledger.record_at(call, outcome, at, server_at).await.map(|()| None)
+            }
             Write::Adopt(adoption) => ledger.adopt(adoption).await.map(|_| None),
             Write::Saw(key, sighting) => ledger.saw(&key, sighting).await.map(|()| None),
             Write::PutOff(intent, outcome) => ledger.put_off(intent, outcome).await.map(|_| None),
@@ -427,15 +464,33 @@ async fn asked(client: &Client, clock: &Clock, key: &ServiceKey, request: Reques
     }
 }
 
+/// Looks how far rollouts are.
+async fn looked(client: &Client, clock: &Clock, look: Look) -> (Result<Reply, Refusal>, Heard) {
+    match look {
+        Look::List { project, cursor } => {
+            let page = client.list_services(project.team.as_ref(), &project.project, cursor.as_deref()).await;
+            sorted(page, clock, |page, _| {
+                let services = page.services.into_iter().map(|listed| (listed.id, listed.status)).collect();
+                Reply::Looked(Looked::Page { services, next: page.next })
+            })
+        }
+        Look::Containers(key) => sorted(client.containers(&key).await, clock, |containers, _| {
+            Reply::Looked(Looked::Containers(containers.failure()))
+        }),
+    }
+}
+
 fn accepted(client: &Client) -> impl FnOnce(crate::northflank::Accepted, u16) -> Reply {
     let client = client.clone();
     move |accepted, status| {
         let bare = matches!(accepted.body, AcceptedBody::Empty);
+        let date = accepted.server_time;
         let live = match accepted.body {
             AcceptedBody::Service(live) => Some(Box::new(live.map_texts(|text| client.conceal(text)))),
             AcceptedBody::Empty | AcceptedBody::Data => None,
         };
-        Reply::Accepted { status, bare, live }
+        let server_at = accepted_at(live.as_ref().and_then(|live| live.updated_at), date);
+        Reply::Accepted { status, bare, live, server_at }
     }
 }
 

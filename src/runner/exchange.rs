@@ -69,8 +69,9 @@ impl Request {
 pub enum Write {
     /// What is about to be sent. No request is made before it is on disk.
     Intend(Intent),
-    /// How the call ended. It is offered until the ledger takes it.
-    Record(CallId, Outcome, Timestamp),
+    /// How the call ended, when, and when by the server's clock where its answer said so. It is offered until the ledger
+    /// takes it.
+    Record(CallId, Outcome, Timestamp, Option<Timestamp>),
     /// Live has it already. It is offered until the ledger takes it.
     Adopt(Adoption),
     /// What live shows. It is offered once: nothing depends on it but the next process.
@@ -356,7 +357,7 @@ impl Exchange {
                     }
                     None => ("put back: something newer, or no call could be made".to_owned(), withdrawn()),
                 };
-                self.record(Write::Record(id, Outcome::Unsent { message }, now), end)
+                self.record(Write::Record(id, Outcome::Unsent { message }, now, None), end)
             }
             None => Next::End(withdrawn()),
         }
@@ -383,7 +384,7 @@ impl Exchange {
                     end.showed = Showed::PostUnserved(refused.message.clone());
                 }
                 match self.intent {
-                    Some(id) => self.record(Write::Record(id, outcome(&refused), now), end),
+                    Some(id) => self.record(Write::Record(id, outcome(&refused), now, None), end),
                     None => Next::End(end),
                 }
             }
@@ -468,11 +469,14 @@ impl Exchange {
     fn updated(&mut self, request: &Request, reply: Result<Reply, Refusal>, now: Timestamp) -> Next {
         let Some(id) = self.intent else { return Next::End(withdrawn()) };
         let posted = matches!(request, Request::Post { .. });
+        let mut at = None;
         let (outcome, end) = match reply {
-            Ok(Reply::Accepted { status, bare, live }) => {
+            Ok(Reply::Accepted { status, bare, live, server_at }) => {
+                at = server_at;
+                let rollout = live.as_ref().and_then(|live| live.rollout);
                 let shown = live.map(|live| Reading::of(&plan::compare(&self.call.update, &live)));
                 let showed = if posted { Showed::PostAccepted } else { Showed::Nothing };
-                let end = End { showed, ..End::of(Ending::Accepted { shown, bare }) };
+                let end = End { showed, ..End::of(Ending::Accepted { shown, bare, at, status: rollout }) };
                 (Outcome::Accepted { status }, end)
             }
             // A service that is there shows that it is the call which is gone.
@@ -482,12 +486,12 @@ impl Exchange {
             // The type that the ledger has may be that of a service that was there before.
             Err(refusal) if !posted && self.recalled.kind.is_some() && (refusal.unserved || refusal.local) => {
                 self.stage = Stage::Recording(Then::ReadType);
-                return Next::Write(Write::Record(id, outcome(&refusal), now));
+                return Next::Write(Write::Record(id, outcome(&refusal), now, None));
             }
             Err(refusal) => (outcome(&refusal), self.refused(&refusal, Some(request))),
-            Ok(Reply::Service(_) | Reply::BuildId(_)) => return Next::End(withdrawn()),
+            Ok(Reply::Service(_) | Reply::BuildId(_) | Reply::Looked(_)) => return Next::End(withdrawn()),
         };
-        self.record(Write::Record(id, outcome, now), end)
+        self.record(Write::Record(id, outcome, now, at), end)
     }
 
     /// How the refusal of an update ends the exchange.

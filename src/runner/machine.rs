@@ -9,9 +9,9 @@ use super::exchange::{Beginning, End, Exchange, Next, Read, Recalled, Request, S
 use super::patch::{UpdateCall, UpdateCalls, Verdict};
 use super::reply::{Heard, Refusal, Reply};
 use super::tell::Told;
-use crate::engine::{Block, Call, Delivery, Ending, Engine, Event, SAME_WINDOW, Scope, Window, Work};
+use crate::engine::{Block, Call, Delivery, Ending, Engine, Event, Look, Looked, SAME_WINDOW, Scope, Window, Work};
 use crate::ledger::{CallId, Pause, Turned};
-use crate::model::{Desired, Revision, ServiceKey};
+use crate::model::{Desired, Revision, Rollout, ServiceKey};
 use crate::northflank::Deprecation;
 
 /// Names one exchange of a process.
@@ -33,6 +33,10 @@ pub enum Effect {
     Write(ExchangeId, Write),
     /// Make a request, with the token that is in place: [`Machine::replied`].
     Ask(ExchangeId, ServiceKey, Request),
+    /// Look how far rollouts are, with the token that is in place: [`Machine::looked`].
+    Look(Look),
+    /// Keep how far a rollout is.
+    KeepRollout(ServiceKey, Rollout),
     /// Read the token anew: [`Machine::token_read`].
     ReadToken,
     /// A call ended, and the engine knows it.
@@ -103,6 +107,15 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// After so many services in a row that are forbidden to the token (403), it is taken to be good for none.
 const FORBIDDEN_AT_MOST: u32 = 3;
 
+/// Whether something new is begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Closed {
+    No,
+    /// Only looks at rollouts are.
+    ToCalls,
+    Yes,
+}
+
 /// The machine. Effects pile up in it until they are taken.
 #[derive(Debug)]
 pub struct Machine {
@@ -127,7 +140,9 @@ pub struct Machine {
     forbidden: u32,
     /// What calls read that went back before their update was sent: it is not read again if they go out soon.
     read: BTreeMap<ServiceKey, Read>,
-    closed: bool,
+    closed: Closed,
+    /// Whether a look at rollouts is out.
+    looking: bool,
     kept_pause: Option<Timestamp>,
     kept_quota: Option<Window>,
     told_deprecation: Option<Deprecation>,
@@ -156,7 +171,8 @@ impl Machine {
             accepted: None,
             forbidden: 0,
             read: BTreeMap::new(),
-            closed: false,
+            closed: Closed::No,
+            looking: false,
             kept_pause: None,
             kept_quota: None,
             told_deprecation: None,
@@ -213,11 +229,11 @@ impl Machine {
 
     /// Begins every call that is due and has room, and gives places to those that wait for one.
     pub fn turn(&mut self, now: Timestamp) {
-        if !self.closed {
+        if self.closed == Closed::No {
             self.engine.set_update_requests(if self.updates.are_patches(now) { 2 } else { 1 });
         }
         loop {
-            while !self.closed {
+            while self.closed == Closed::No {
                 let asked = self.engine.gate().is_asked();
                 let Some(call) = self.engine.next_call(now, self.owed()) else { break };
                 self.begin(call, asked, now);
@@ -225,17 +241,22 @@ impl Machine {
             // What was put back may begin anew, with what is newer.
             let before = self.exchanges.len();
             self.give_places(now);
-            if self.closed || self.exchanges.len() == before {
+            if self.closed != Closed::No || self.exchanges.len() == before {
                 break;
             }
         }
+        self.begin_look(now);
         self.keep(now);
     }
 
     /// When there may be something to do that is not there now.
     #[must_use]
     pub fn next_wake(&self, now: Timestamp) -> Option<Timestamp> {
-        self.engine.next_wake(now)
+        match self.closed {
+            Closed::No => self.engine.next_wake(now),
+            Closed::ToCalls => self.engine.next_look_wake(now),
+            Closed::Yes => None,
+        }
     }
 
     /// The ledger said what it knows of a service.
@@ -269,6 +290,9 @@ impl Machine {
         self.on_wire = self.on_wire.saturating_sub(1);
         self.note_quota(&reply, &heard);
         self.tell_deprecation(heard.deprecation);
+        if let (Ok(Reply::Service(live)), Some(exchange)) = (&reply, self.exchanges.get(&id)) {
+            self.engine.saw(&exchange.call.key, live.rollout, live.paused, heard.at);
+        }
         if let Some(next) = self.exchanges.get_mut(&id).map(|exchange| exchange.replied(reply, &heard)) {
             self.follow(id, next, now, jitter);
         }
@@ -328,13 +352,46 @@ impl Machine {
 
     /// Nothing new is begun, for good. What waits for a place is taken back.
     pub fn close(&mut self, now: Timestamp) {
-        self.closed = true;
+        self.closed = Closed::Yes;
+        self.give_places(now);
+    }
+
+    /// The same, but rollouts are followed to their end.
+    pub fn close_to_calls(&mut self, now: Timestamp) {
+        self.closed = Closed::ToCalls;
+        self.give_places(now);
+    }
+
+    /// Looks how far rollouts are, where that is due.
+    fn begin_look(&mut self, now: Timestamp) {
+        let has_place = self.on_wire < self.settings.places.max(1);
+        if self.closed == Closed::Yes || self.looking || !has_place {
+            return;
+        }
+        if let Some(look) = self.engine.next_look(now, self.owed()) {
+            (self.looking, self.on_wire) = (true, self.on_wire + 1);
+            self.effects.push(Effect::Look(look));
+        }
+    }
+
+    /// A look at rollouts was answered, or was given up.
+    pub fn looked(&mut self, reply: Result<Reply, Refusal>, heard: Heard, now: Timestamp) {
+        (self.looking, self.on_wire) = (false, self.on_wire.saturating_sub(1));
+        self.note_quota(&reply, &heard);
+        let looked = match reply {
+            Ok(Reply::Looked(looked)) => looked,
+            // An answer to another question than the one that was asked is never given.
+            Ok(_) => Looked::Containers(None),
+            Err(refusal) => refusal.looked(),
+        };
+        self.engine.looked(looked, now);
+        self.keep(now);
         self.give_places(now);
     }
 
     /// Requests that calls in flight have still to make, or to hear of.
     fn owed(&self) -> usize {
-        self.exchanges.values().map(Exchange::owes).sum()
+        self.exchanges.values().map(Exchange::owes).sum::<usize>() + usize::from(self.looking)
     }
 
     fn begin(&mut self, call: Call, asked: bool, now: Timestamp) {
@@ -379,7 +436,7 @@ impl Machine {
     /// Gives places on the wire to those that wait, in their order. Whoever may have something newer to send by now, or
     /// may make no request, goes back.
     fn give_places(&mut self, now: Timestamp) {
-        while (self.closed || self.on_wire < self.settings.places.max(1))
+        while (self.closed != Closed::No || self.on_wire < self.settings.places.max(1))
             && let Some((id, request)) = self.waiting.pop_front()
         {
             if self.may_ask(id, &request, now) {
@@ -402,7 +459,7 @@ impl Machine {
         let others = self.owed().saturating_sub(exchange.owes());
         let first = exchange.spent.requests == 0;
         let is_open = self.engine.gate().opens(now).is_none();
-        !self.closed
+        self.closed == Closed::No
             && exchange.look == self.look
             && waited.is_none_or(|waited| waited <= self.settings.patience)
             && (exchange.asked
@@ -537,6 +594,9 @@ impl Machine {
             let waits = matches!(event, Event::ReadsWait { .. });
             let window = self.engine.quota().window().filter(|_| waits);
             self.effects.extend(window.map(Effect::ShowQuota));
+            if let Event::Rollout { key, rollout, .. } = &event {
+                self.effects.push(Effect::KeepRollout(key.clone(), rollout.clone()));
+            }
             self.effects.push(Effect::Tell(Told::Engine(event)));
         }
         let Some(pause) = self.engine.gate().limited(now) else { return };

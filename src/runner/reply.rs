@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::engine::{self, Ending, Scope};
+use crate::engine::{self, Ending, Looked, Scope};
 use crate::error::chain;
 use crate::model::Live;
 use crate::northflank::{self, CallError, Delivery, Deprecation, Disposition, Quota};
@@ -20,11 +20,15 @@ pub enum Reply {
         bare: bool,
         /// The service as it is written down now, where the answer shows it.
         live: Option<Box<Live>>,
+        /// When it was accepted, by the server's clock.
+        server_at: Option<Timestamp>,
     },
     /// What a service runs.
     Service(Box<Live>),
     /// The build that a service runs, where the answer names it.
     BuildId(Option<String>),
+    /// How far rollouts are.
+    Looked(Looked),
 }
 
 /// What became of a request that did not go well.
@@ -93,6 +97,12 @@ impl Refusal {
 }
 
 impl Refusal {
+    /// What a look at rollouts showed that was refused or lost.
+    pub(super) fn looked(&self) -> Looked {
+        let refused = matches!(self.disposition, Disposition::Rejected | Disposition::Denied | Disposition::Forbidden);
+        Looked::Nothing { error: self.message.clone(), refused }
+    }
+
     /// What a failure that passes speaks of. Where nothing left this machine there is no way to the API at all.
     fn scope(&self, scope: northflank::Scope) -> Scope {
         match scope {

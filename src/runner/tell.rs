@@ -5,9 +5,10 @@ use std::time::Duration;
 use tracing::{debug, error, info, warn};
 
 use crate::engine::{Block, Call, Ending, Event, Work};
-use crate::model::{HoldKind, Place, ServiceKey};
+use crate::model::{HoldKind, Place, Rollout, RolloutState, ServiceKey};
 use crate::northflank::Deprecation;
 use crate::plan::Change;
+use crate::text::short;
 
 /// Something that the log tells.
 #[derive(Clone, Debug)]
@@ -93,8 +94,19 @@ impl Told {
     }
 }
 
+/// A line for each state of a rollout, and for what is found out of a failure.
+fn log_rollout(key: &ServiceKey, was: RolloutState, rollout: &Rollout) {
+    let (is_news, failed) = (was != rollout.state, rollout.state.has_failed());
+    if is_news || failed {
+        let (digest, sentence) = (short::digest(rollout.digest), rollout.words());
+        if failed { error!(service = %key, digest, "{sentence}") } else { info!(service = %key, digest, "{sentence}") }
+    }
+}
+
 fn log_event(event: &Event) {
     match event {
+        Event::Rollout { key, was, rollout } => log_rollout(key, *was, rollout),
+        Event::NotFollowed { reason } => warn!("rollouts cannot be followed: {reason}"),
         Event::Drifted { key, differences, flaps_until: Some(until) } => {
             let fields = listed(differences);
             error!(

@@ -119,7 +119,7 @@ impl World {
 }
 
 fn accepted() -> Result<Reply, Refusal> {
-    Ok(Reply::Accepted { status: 200, bare: false, live: None })
+    Ok(Reply::Accepted { status: 200, bare: false, live: None, server_at: None })
 }
 
 fn refused(status: u16, disposition: Disposition) -> Result<Reply, Refusal> {
@@ -155,7 +155,7 @@ fn quota(remaining: u32) -> Option<Quota> {
 }
 
 fn unsent(writes: &[Write]) -> bool {
-    matches!(writes, [Write::Record(_, Outcome::Unsent { .. }, _)])
+    matches!(writes, [Write::Record(_, Outcome::Unsent { .. }, ..)])
 }
 
 #[test]
@@ -170,7 +170,7 @@ fn an_intent_is_on_disk_before_its_request_and_the_outcome_before_the_engine_hea
     assert!(matches!(&asked[..], [(_, _, Request::Post { .. })]));
     world.answer(asked[0].0, accepted(), quota(999), at(1));
     assert!(world.ended.is_empty());
-    assert!(matches!(&world.write_all(at(1))[..], [Write::Record(_, Outcome::Accepted { status: 200 }, _)]));
+    assert!(matches!(&world.write_all(at(1))[..], [Write::Record(_, Outcome::Accepted { status: 200 }, ..)]));
     assert!(matches!(&world.endings()[..], [Ending::Accepted { .. }]));
 }
 
@@ -184,7 +184,7 @@ fn a_call_that_waits_for_its_place_goes_back_where_something_newer_was_noticed()
     world.want(&["a", "b"], "3", at(1));
     world.answer(first[0].0, accepted(), quota(999), at(2));
     let written = world.write_all(at(2));
-    assert!(written.iter().any(|write| matches!(write, Write::Record(_, Outcome::Unsent { .. }, _))), "{written:?}");
+    assert!(written.iter().any(|write| matches!(write, Write::Record(_, Outcome::Unsent { .. }, ..))), "{written:?}");
     assert!(world.endings().contains(&Ending::Withdrawn));
     world.turn(at(2));
     world.write_all(at(2));
@@ -216,7 +216,7 @@ fn a_patch_that_is_stopped_between_its_two_requests_is_not_sent() {
     world.machine.close(at(1));
     world.answer(read[0].0, service(3), quota(999), at(1));
     let written = world.write_all(at(1));
-    assert!(matches!(&written[..], [Write::Intend(_), Write::Record(_, Outcome::Unsent { .. }, _)]), "{written:?}");
+    assert!(matches!(&written[..], [Write::Intend(_), Write::Record(_, Outcome::Unsent { .. }, ..)]), "{written:?}");
     assert!(world.asked().is_empty() && world.machine.in_flight() == 0);
 }
 
@@ -291,7 +291,7 @@ fn a_patch_with_one_request_left_is_not_begun_and_what_was_read_is_kept_for_a_mo
     // Others used up the window between the two requests.
     world.answer(read[0].0, service(3), quota(0), at(1));
     let written = world.write_all(at(1));
-    assert!(matches!(written.last(), Some(Write::Record(_, Outcome::Unsent { .. }, _))), "{written:?}");
+    assert!(matches!(written.last(), Some(Write::Record(_, Outcome::Unsent { .. }, ..))), "{written:?}");
     assert!(world.asked().is_empty());
     world.turn(at(2));
     assert_eq!(world.machine.next_wake(at(2)), Some(at(601)));
@@ -311,7 +311,7 @@ fn a_lost_answer_leaves_a_doubt_until_the_request_can_no_longer_take_effect() {
     world.write_all(at(0));
     let asked = world.asked();
     world.answer(asked[0].0, lost(), None, at(30));
-    assert!(matches!(&world.write_all(at(30))[..], [Write::Record(_, Outcome::Unknown { .. }, _)]));
+    assert!(matches!(&world.write_all(at(30))[..], [Write::Record(_, Outcome::Unknown { .. }, ..)]));
     let unknown = |ending: &Ending| matches!(ending, Ending::Transient { delivery: Delivery::Unknown { until }, .. } if *until == at(35));
     assert!(world.endings().iter().any(unknown));
 }

@@ -39,11 +39,15 @@ pub enum Operation {
     Login,
     /// `GET /v1/auth`, whose the token is; no part of the contract.
     Auth,
+    /// `GET …/services/{service}/containers`; no part of the contract.
+    ListContainers,
+    /// `GET …/services/{service}/deployments`; no part of the contract.
+    ListDeployments,
 }
 
 impl Operation {
     /// Every operation.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::UpdateServiceDeployment,
         Self::GetServiceDeployment,
         Self::GetService,
@@ -52,6 +56,8 @@ impl Operation {
         Self::PatchCombinedService,
         Self::Login,
         Self::Auth,
+        Self::ListContainers,
+        Self::ListDeployments,
     ];
 
     /// The contract's `operationId`.
@@ -66,6 +72,8 @@ impl Operation {
             Self::PatchCombinedService => "patchCombinedService",
             Self::Login => "login",
             Self::Auth => "getAuth",
+            Self::ListContainers => "listServiceContainers",
+            Self::ListDeployments => "listServiceDeployments",
         }
     }
 
@@ -119,11 +127,22 @@ impl Contract {
             let operations = contract.read_operations(&document, item)?;
             contract.paths.push(Path { template: segments_of(template)?, operations });
         }
+        for (below, operation) in
+            [("containers", Operation::ListContainers), ("deployments", Operation::ListDeployments)]
+        {
+            contract.add_read(&format!("/v1/projects/{{projectId}}/services/{{serviceId}}/{below}"), operation)?;
+        }
         contract.add_team_forms();
         for (path, operation) in [("/v1/login", Operation::Login), ("/v1/auth", Operation::Auth)] {
-            contract.paths.push(Path { template: segments_of(path)?, operations: vec![(Method::GET, operation)] });
+            contract.add_read(path, operation)?;
         }
         Ok(contract)
+    }
+
+    /// A path that the document does not have.
+    fn add_read(&mut self, path: &str, operation: Operation) -> Result<(), String> {
+        self.paths.push(Path { template: segments_of(path)?, operations: vec![(Method::GET, operation)] });
+        Ok(())
     }
 
     fn read_operations(

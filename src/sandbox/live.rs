@@ -136,6 +136,14 @@ impl Live {
         Self { kind: Kind::Build, instances: 0, docker: None, ..Self::combined() }
     }
 
+    /// The image that runs, where it is one of a registry.
+    pub(super) fn image(&self) -> Option<String> {
+        match &self.running {
+            Running::Image { image, .. } => Some(image.clone()),
+            Running::Build { .. } | Running::Own => None,
+        }
+    }
+
     /// Takes what an update names; the rest stays.
     pub(super) fn apply(&mut self, update: Update) -> Reason {
         let reason = if update.deploys() { Reason::Deploying } else { Reason::Scaling };

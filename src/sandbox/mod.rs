@@ -17,6 +17,8 @@
 //! - An accepted update answers at once and begins a rollout: PENDING, IN_PROGRESS, COMPLETED by time. So does one that
 //!   changes nothing: a needless update restarts the containers. POST answers `{"data": {}}`, PATCH the whole service in
 //!   the mirror shape, variables and passwords included.
+//! - A rollout fails where the image has `crash` in its name or tag. `GET …/containers` then shows one that is TASK_FAILED
+//!   beside those that run, and `GET …/deployments` what was deployed, newest first.
 //! - A service is shown in one of two [`Shape`]s. In the flat one live is not the mirror image of the update: image host and path part ways, of credentials only their presence is
 //!   shown, `buildId` is shown by `GET …/deployment` only and `imageUrl` by `GET …/services/{service}` only,
 //!   `deployedSHA` stands beside `buildSHA: latest`. An update of the runtime alone leaves the deployment as it is.
@@ -131,6 +133,8 @@ pub struct Options {
     pub window: Duration,
     /// Time from PENDING to COMPLETED; zero: at once.
     pub rollout: Duration,
+    /// How long after an update the status is still that of the rollout before.
+    pub lag: Duration,
     /// Time from carrying out a call to its answer.
     pub latency: Duration,
     /// Calls that the log keeps; older ones are forgotten.
@@ -138,7 +142,8 @@ pub struct Options {
 }
 
 impl Default for Options {
-    /// The provider's defaults, an answer at once, and rollouts of ten seconds.
+    /// The provider's defaults, an answer at once, and rollouts of about a second: longer than the second that a `Date` is
+    /// exact to.
     fn default() -> Self {
         Self {
             shape: Shape::Flat,
@@ -149,7 +154,8 @@ impl Default for Options {
             limit: 1000,
             tells_quota: true,
             window: Duration::from_secs(3600),
-            rollout: Duration::from_secs(10),
+            rollout: Duration::from_millis(1200),
+            lag: Duration::ZERO,
             latency: Duration::ZERO,
             log: 20_000,
         }

@@ -93,6 +93,12 @@ pub(super) fn carry_out(
             };
             Ok(json!({ "data": shown }))
         }),
+        (Operation::ListContainers, Some(target)) => {
+            with_service(world, &target, |_, service, now| Ok(service.containers(&target, world, now)))
+        }
+        (Operation::ListDeployments, Some(target)) => {
+            with_service(world, &target, |_, service, _| Ok(service.deployments()))
+        }
         (Operation::GetServiceDeployment, Some(target)) => with_service(world, &target, |_, service, _| {
             let deployment = service.live.to_json(&target, View::Deployment);
             deployment.map(|data| json!({ "data": data })).ok_or_else(|| no_deployment(&target))
@@ -119,7 +125,7 @@ fn update(world: &World, number: u64, operation: Operation, target: &Target, sen
                 return Err(Refusal::invalid(finding(field, "a combined service deploys what it builds")));
             }
             let reason = service.live.apply(update);
-            service.roll_out(now, world.inner.options.rollout, reason);
+            service.roll_out(now, world.inner.options.rollout, reason, &world.inner.clock);
         }
         service.updated = world.inner.clock.wall(now);
         log.set_accepted(number);
@@ -230,8 +236,7 @@ fn list(world: &World, ids: &Ids, query: &str) -> Result<Value, Refusal> {
     if let Some((last, _)) = shown.last().filter(|_| has_next) {
         pagination["cursor"] = Page::cursor_after(&last.service).into();
     }
-    let services: Vec<_> =
-        shown.iter().map(|(target, service)| service.summary(target, now, &world.inner.clock)).collect();
+    let services: Vec<_> = shown.iter().map(|(target, service)| service.summary(target, world, now)).collect();
     Ok(json!({"data": {"services": services}, "pagination": pagination}))
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -48,6 +49,15 @@ pub enum Ending {
 pub(super) enum Reason {
     Deploying,
     Scaling,
+}
+
+/// What runs in a service once, with the rollout that brought it.
+#[derive(Clone, Debug)]
+pub(super) struct Deployment {
+    pub(super) id: String,
+    pub(super) at: Timestamp,
+    /// The image, where it was one.
+    pub(super) image: Option<String>,
 }
 
 /// The last rollout of a service.

@@ -3,8 +3,9 @@
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::clock::{Clock, shown_time};
+use super::clock::shown_time;
 use super::live::{Kind, View, app_id};
+use super::rollout::Stage;
 use super::target::Target;
 use super::world::{Service, World};
 
@@ -28,7 +29,7 @@ pub const SECRET: &str = "hush-0b5c1d";
 
 impl Service {
     /// The contract's `ServiceSummary`.
-    pub(super) fn summary(&self, target: &Target, now: Instant, clock: &Clock) -> Value {
+    pub(super) fn summary(&self, target: &Target, world: &World, now: Instant) -> Value {
         json!({
             "id": target.service,
             "appId": app_id(target),
@@ -39,15 +40,16 @@ impl Service {
             "serviceType": self.live.kind.as_str(),
             "disabledCI": false,
             "disabledCD": false,
-            "status": self.status(now, clock),
+            "status": self.status(world, now),
         })
     }
 
     /// The contract's `ServiceStatus`.
-    fn status(&self, now: Instant, clock: &Clock) -> Value {
+    fn status(&self, world: &World, now: Instant) -> Value {
         let mut status = json!({});
         if self.live.kind != Kind::Build {
-            status["deployment"] = self.rollout.to_json(now, clock);
+            let rollout = self.shown_rollout(now, world.inner.options.lag);
+            status["deployment"] = rollout.to_json(now, &world.inner.clock);
         }
         if self.live.kind != Kind::Deployment {
             status["build"] = json!({"status": "SUCCESS", "lastTransitionTime": shown_time(self.made)});
@@ -55,9 +57,44 @@ impl Service {
         status
     }
 
+    /// The containers: those that run, and one that does not come up where the rollout failed.
+    pub(super) fn containers(&self, target: &Target, world: &World, now: Instant) -> Value {
+        let (stage, since) = self.rollout.stage(now);
+        let since = world.inner.clock.wall(since).as_second();
+        let running = std::iter::repeat_n("TASK_RUNNING", usize::try_from(self.live.instances.min(100)).unwrap_or(0));
+        let failed = (stage == Stage::Failed).then_some("TASK_FAILED");
+        let container = |(number, status): (usize, &str)| {
+            json!({"name": format!("{}-{number}", target.service), "createdAt": since, "updatedAt": since,
+                "status": status})
+        };
+        let containers: Vec<Value> = failed.into_iter().chain(running).enumerate().map(container).collect();
+        json!({"data": {"containers": containers}, "pagination": {"hasNextPage": false, "count": containers.len()}})
+    }
+
+    /// The deployments, newest first.
+    pub(super) fn deployments(&self) -> Value {
+        let newest = self.deployments.back().map(|newest| newest.id.as_str());
+        let entry = |deployment: &super::rollout::Deployment| {
+            let mut entry = json!({
+                "id": deployment.id,
+                "createdAt": shown_time(deployment.at),
+                "active": Some(deployment.id.as_str()) == newest,
+                "name": null,
+                "instances": self.live.instances,
+                "releaseType": "stable",
+            });
+            if let Some(image) = &deployment.image {
+                entry["image"] = json!({"imagePath": image});
+            }
+            entry
+        };
+        let deployments: Vec<Value> = self.deployments.iter().rev().map(entry).collect();
+        json!({"data": {"deployments": deployments}, "pagination": {"hasNextPage": false, "count": deployments.len()}})
+    }
+
     /// The contract's `Service`.
     pub(super) fn to_json(&self, target: &Target, world: &World, now: Instant) -> Value {
-        let mut shown = self.summary(target, now, &world.inner.clock);
+        let mut shown = self.summary(target, world, now);
         shown["createdAt"] = shown_time(self.made).into();
         shown["servicePaused"] = false.into();
         if let Some(deployment) = self.live.to_json(target, View::Service) {
@@ -85,7 +122,7 @@ impl Service {
             "ports": [{"name": "http", "internalPort": 8080, "protocol": "HTTP",
                 "security": {"credentials": [{"username": "app", "password": SECRET, "type": "basic-auth"}]}}],
             "healthChecks": [{"protocol": "CMD", "type": "livenessProbe", "cmd": format!("probe --key {SECRET}")}],
-            "status": self.status(now, &world.inner.clock),
+            "status": self.status(world, now),
         });
         if let Some(deployment) = self.live.to_mirror_json() {
             shown["deployment"] = deployment;

@@ -2,7 +2,7 @@
 //!
 //! The lock is held for single steps and never across an await, so the methods can be called from any thread.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::http::Method;
@@ -17,11 +17,14 @@ use super::faults::{Fault, Faults, Storm};
 use super::limit::Window;
 use super::live::Live;
 use super::log::{Answer, Call, Entry, Log};
-use super::rollout::{Ending, Reason, Rollout, Stage};
+use super::rollout::{Deployment, Ending, Reason, Rollout, Stage};
 use super::target::Target;
 
 /// Most services that calls can bring into being; past them, a call for a new one is answered 404.
 pub const MAX_SERVICES: usize = 100_000;
+
+/// Most deployments that are remembered of a service: a page of them.
+const MAX_DEPLOYMENTS: usize = 100;
 
 /// A handle on what the sandbox holds: what was asked of it, what runs in it, what it is told to do wrong. Cheap to
 /// clone, usable from any thread, also after the sandbox was stopped.
@@ -57,7 +60,11 @@ pub(super) struct Service {
     pub(super) made: Timestamp,
     pub(super) updated: Timestamp,
     pub(super) rollout: Rollout,
+    /// What was shown before it.
+    before: Rollout,
     pub(super) rollouts: u64,
+    /// Newest last.
+    pub(super) deployments: VecDeque<Deployment>,
     ending: Ending,
 }
 
@@ -250,7 +257,8 @@ impl World {
         let ending = Ending::Completed;
         let rollout = Rollout { began: now, length: std::time::Duration::ZERO, ending, reason: Reason::Deploying };
         let made = self.inner.clock.wall(now);
-        Service { live: Live::default(), made, updated: made, rollout, rollouts: 0, ending }
+        let (live, deployments) = (Live::default(), VecDeque::new());
+        Service { live, made, updated: made, rollout, before: rollout, rollouts: 0, deployments, ending }
     }
 
     /// Enters a call into the log and the counts.
@@ -272,10 +280,24 @@ impl World {
 }
 
 impl Service {
-    /// Begins the rollout of an accepted update.
-    pub(super) fn roll_out(&mut self, now: Instant, length: std::time::Duration, reason: Reason) {
-        self.rollout = Rollout { began: now, length, ending: self.ending, reason };
+    /// Begins the rollout of an accepted update. An image with `crash` in its name or tag does not come up.
+    pub(super) fn roll_out(&mut self, now: Instant, length: std::time::Duration, reason: Reason, clock: &Clock) {
+        let image = self.live.image();
+        let crashes = image.as_deref().is_some_and(|image| image.contains("crash"));
+        let ending = if crashes { Ending::Failed } else { self.ending };
+        self.before = self.rollout;
+        self.rollout = Rollout { began: now, length, ending, reason };
         self.rollouts += 1;
+        if self.deployments.len() == MAX_DEPLOYMENTS {
+            self.deployments.pop_front();
+        }
+        let id = format!("deployment-{}", self.rollouts);
+        self.deployments.push_back(Deployment { id, at: clock.wall(now), image });
+    }
+
+    /// The rollout that answers show: for a while after an update it is the one before.
+    pub(super) fn shown_rollout(&self, now: Instant, lag: std::time::Duration) -> Rollout {
+        if now.duration_since(self.rollout.began) < lag { self.before } else { self.rollout }
     }
 }
 

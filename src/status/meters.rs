@@ -23,6 +23,8 @@ const OUTCOMES: [&str; 6] = ["accepted", "read", "transient", "limited", "denied
 const CALL_BUCKETS: [f64; 11] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 /// Seconds from a change to its call: from the default `--debounce` past a resync to the end of a rate limit's window.
 const REACTION_BUCKETS: [f64; 12] = [0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 5.0, 30.0, 60.0, 120.0, 600.0, 3600.0];
+/// Seconds of a rollout: from a small image to the default `--rollout-timeout`.
+const ROLLOUT_BUCKETS: [f64; 9] = [1.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 900.0];
 
 /// What the daemon counts as it works. Clones count together.
 #[derive(Clone, Debug)]
@@ -32,6 +34,7 @@ pub struct Meters {
     calls: Family<ByOutcome, Counter>,
     durations: Family<ByOutcome, Histogram, fn() -> Histogram>,
     reactions: Histogram,
+    rollouts: Histogram,
     unrecorded: Counter,
     deprecated: Counter,
 }
@@ -78,6 +81,7 @@ impl Meters {
             drop(durations.get_or_create(&ByOutcome { outcome }));
         }
         let reactions = Histogram::new(REACTION_BUCKETS);
+        let rollouts = Histogram::new(ROLLOUT_BUCKETS);
         let unrecorded = Counter::default();
         let deprecated = Counter::default();
 
@@ -94,10 +98,12 @@ impl Meters {
         registry.register_with_unit("call_duration", help, Unit::Seconds, durations.clone());
         let help = "Time from a change in the folder to the call that carries it";
         registry.register_with_unit("change_to_call", help, Unit::Seconds, reactions.clone());
+        let help = "Time from the acceptance of an update to the end of its rollout, where that ended well";
+        registry.register_with_unit("rollout_duration", help, Unit::Seconds, rollouts.clone());
         registry.register("ledger_write_failures", "Writes to the ledger that failed", unrecorded.clone());
         let help = "Answers that announced the end of their call";
         registry.register("deprecated_answers", help, deprecated.clone());
-        Self { registry: Arc::new(registry), passes, calls, durations, reactions, unrecorded, deprecated }
+        Self { registry: Arc::new(registry), passes, calls, durations, reactions, rollouts, unrecorded, deprecated }
     }
 
     /// A pass began, set off by `start`, `event`, `resync`, `hup`, `usr1` or `token`.
@@ -114,6 +120,11 @@ impl Meters {
     /// A change in the folder went out in a call, so long after it was made.
     pub fn reaction(&self, elapsed: Duration) {
         self.reactions.observe(elapsed.as_secs_f64());
+    }
+
+    /// A rollout ended well, so long after its acceptance.
+    pub fn rollout(&self, took: Duration) {
+        self.rollouts.observe(took.as_secs_f64());
     }
 
     /// A write to the ledger failed.
@@ -150,6 +161,11 @@ fn registry_of(gauges: &Gauges) -> Registry {
         services.get_or_create(&ByState { state }).inc_by(*count);
     }
     registry.register("services", "Services that are desired or known, by state", services);
+    let rollouts = Family::<ByState, Gauge<u64, AtomicU64>>::default();
+    for (state, count) in &gauges.rollouts {
+        rollouts.get_or_create(&ByState { state }).inc_by(*count);
+    }
+    registry.register("rollouts", "Newest rollouts of the services, by state", rollouts);
     registry.register("problems", "Problems in the folder", ConstGauge::new(gauges.problems));
     registry.register("calls_in_flight", "Calls of the API that are under way", ConstGauge::new(gauges.in_flight));
     let paused = ConstGauge::new(u64::from(gauges.paused));

@@ -81,6 +81,8 @@ pub struct Watched {
 pub struct Gauges {
     /// Services by state, as [`ServiceStatus::state`] names them.
     pub services: Vec<(&'static str, u64)>,
+    /// Newest rollouts by state.
+    pub rollouts: Vec<(&'static str, u64)>,
     /// Problems in the folder.
     pub problems: u64,
     /// Calls left in the rate limit's window, by the last answer.

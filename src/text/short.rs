@@ -37,13 +37,14 @@ pub fn span(from: Timestamp, to: Timestamp) -> String {
     }
 }
 
-/// How long something took: `85 ms`, `1.2 s`, `3 min`.
+/// How long something took: `85 ms`, `1.2 s`, `41 s`, `3 min`.
 #[must_use]
 pub fn took(duration: SignedDuration) -> String {
     let millis = duration.as_millis().max(0);
     match millis {
         0..1000 => format!("{millis} ms"),
-        1000..60_000 => format!("{}.{} s", millis / 1000, millis % 1000 / 100),
+        1000..10_000 => format!("{}.{} s", millis / 1000, millis % 1000 / 100),
+        10_000..120_000 => format!("{} s", millis / 1000),
         _ => format!("{} min", millis / 60_000),
     }
 }
@@ -113,7 +114,8 @@ mod tests {
         }
         assert_eq!(span(Timestamp::MIN, Timestamp::MAX), "7304481 d");
         let told = |millis| took(SignedDuration::from_millis(millis));
-        assert_eq!([told(-1), told(85), told(1234), told(200_000)], ["0 ms", "85 ms", "1.2 s", "3 min"]);
+        assert_eq!([told(-1), told(85), told(1234), told(41_900)], ["0 ms", "85 ms", "1.2 s", "41 s"]);
+        assert_eq!([told(119_999), told(200_000)], ["119 s", "3 min"]);
     }
 
     #[test]

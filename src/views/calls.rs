@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::ledger::{Before, End, HistoryEntry, Outcome};
-use crate::model::{Digest, Headline, Place, ServiceKey};
+use crate::model::{Digest, Headline, Place, Rollout, ServiceKey};
 use crate::plan::{self, Change};
 use crate::text::command::Commands;
 
@@ -34,6 +34,8 @@ pub(crate) struct Attempt {
     pub(crate) digest: Digest,
     /// What it was to change, against what had been accepted before; none where one of both is not kept any more.
     pub(crate) changes: Vec<Change>,
+    /// What became of it after it was accepted.
+    pub(crate) rollout: Option<Rollout>,
 }
 
 /// How a call ended, in a word.
@@ -109,6 +111,7 @@ impl Attempt {
             manifest: entry.place,
             digest: entry.digest,
             changes,
+            rollout: entry.rollout,
         }
     }
 

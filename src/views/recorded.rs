@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::{Drift, Paused, Quota};
 use crate::engine::{Unsettled, Window};
 use crate::ledger::{AppliedMark, Decider, Halt, Holder, ReadError, Reader, Sighting, StateRecord, States, Turned};
-use crate::model::{Known, ServiceKey, ServiceState};
+use crate::model::{Known, Rollout, ServiceKey, ServiceState};
 
 /// Who works on the ledger, in words.
 pub(crate) fn who(holder: Option<Holder>) -> String {
@@ -28,6 +28,8 @@ pub(crate) struct Recorded {
     pub(super) marks: HashMap<ServiceKey, AppliedMark>,
     pub(super) states: Option<States>,
     sightings: HashMap<ServiceKey, Sighting>,
+    /// How far the rollouts of what the services have are.
+    pub(super) rollouts: HashMap<ServiceKey, Rollout>,
     /// What all calls wait for.
     pub(super) halt: Option<Halt>,
     /// What the rate limit leaves, by the newest answer that was kept.
@@ -50,6 +52,7 @@ impl Recorded {
             marks: HashMap::new(),
             states: None,
             sightings: HashMap::new(),
+            rollouts: HashMap::new(),
             halt: None,
             quota: None,
             turned: None,
@@ -60,6 +63,7 @@ impl Recorded {
         recorded.marks = ledger.marks()?;
         recorded.states = ledger.states()?;
         recorded.sightings = ledger.sightings()?;
+        recorded.rollouts = ledger.rollouts()?;
         recorded.turned = ledger.turned()?;
         recorded.unsettled = ledger.unsettled()?.into_iter().filter(|(_, unsettled)| unsettled.until > now).collect();
         recorded.open = ledger.open_calls()?;

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::model::{Digest, Known, Place, ServiceKey, ServiceState};
+use crate::model::{Digest, Known, Place, Rollout, ServiceKey, ServiceState};
 use crate::plan::{Change, Seen, Suspension};
 
 /// One service.
@@ -31,6 +31,8 @@ pub struct ServiceStatus {
     pub drift: Option<Drift>,
     /// Why and until when a suspended service is left alone, where its manifest says so.
     pub suspension: Option<Suspension>,
+    /// How far the rollout of what was accepted last is, where something was.
+    pub rollout: Option<Rollout>,
 }
 
 /// What live has that was not applied.

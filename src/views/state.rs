@@ -118,7 +118,20 @@ impl Finding {
             }
             _ => Some(found),
         }
-        .map(|found| found.while_called(step.cause(), recorded, key))
+        .map(|found| found.or_rollout_failed(recorded, key).while_called(step.cause(), recorded, key))
+    }
+
+    /// How a rollout ended may be known since the state was written.
+    fn or_rollout_failed(self, recorded: &Recorded, key: &ServiceKey) -> Self {
+        match recorded.rollouts.get(key).filter(|rollout| rollout.state.has_failed()) {
+            Some(rollout) if self.state == ServiceState::Unchanged => {
+                Self { state: ServiceState::RolloutFailed, reason: rollout.reason.clone(), ..self }
+            }
+            None if self.state == ServiceState::RolloutFailed => {
+                Self { state: ServiceState::Unchanged, reason: None, ..self }
+            }
+            _ => self,
+        }
     }
 
     /// A wait whose time is over is none any more.
@@ -158,7 +171,11 @@ fn held(held_by: Option<&Vec<HeldBy>>) -> (Option<Timestamp>, Option<String>) {
 fn at_rest(state: ServiceState) -> bool {
     matches!(
         state,
-        ServiceState::Unchanged | ServiceState::Drifted | ServiceState::Flapping | ServiceState::NotInEffect
+        ServiceState::Unchanged
+            | ServiceState::RolloutFailed
+            | ServiceState::Drifted
+            | ServiceState::Flapping
+            | ServiceState::NotInEffect
     )
 }
 

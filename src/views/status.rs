@@ -110,6 +110,7 @@ impl Service {
             error: found.reason.filter(|_| waits),
             drift,
             suspension: desired.filter(|_| found.state == ServiceState::Suspended).and_then(Suspension::of),
+            rollout: recorded.rollouts.get(key).cloned(),
         };
         Self {
             status,

@@ -84,7 +84,7 @@ fn the_json_has_one_object_a_call() {
         let names: Vec<&str> = call.as_object().unwrap().keys().map(String::as_str).collect();
         let expected = [
             "attempt", "began", "cause", "changes", "commit", "digest", "ended", "manifest", "message", "outcome",
-            "revision", "seconds", "service", "status",
+            "revision", "rollout", "seconds", "service", "status",
         ];
         assert_eq!(names, expected);
         assert_eq!(

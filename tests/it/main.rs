@@ -23,6 +23,7 @@
 //! - `daemon_git`: beside pulls of commits that change thousands of files
 //! - `adopt`: live first: what is adopted, settled, not sent
 //! - `drift`: the daemon and what somebody changes by hand
+//! - `rollouts`: deployed, and not only accepted
 //! - `daemon_kill`: killed at any moment, again and again
 //! - `daemon_links`: behind links that are swapped
 //! - `agreement`: all that is said of a service says the same
@@ -57,6 +58,7 @@ mod permits;
 mod problems;
 mod readme;
 mod recovery;
+mod rollouts;
 mod secrets;
 mod signals;
 mod sinks;

@@ -116,7 +116,7 @@ impl Answer {
         let live = |shown: Shown| Box::new(shown.live(kind));
         let (status, disposition, delivery, wait) = match self {
             Self::Accepted(shown) => {
-                return Ok(Reply::Accepted { status: 200, bare: false, live: shown.map(live) });
+                return Ok(Reply::Accepted { status: 200, bare: false, live: shown.map(live), server_at: None });
             }
             Self::Live(shown) => return Ok(Reply::Service(live(shown))),
             Self::Refused => (Some(422), Disposition::Rejected, Delivery::Refused, Duration::ZERO),

@@ -188,7 +188,7 @@ impl<W: Copy> Disk<W> {
                 }
                 return Some(call);
             }
-            What::Call(Write::Record(call, outcome, at)) => {
+            What::Call(Write::Record(call, outcome, at, ..)) => {
                 let open = |row: &&mut Row| row.open.is_some_and(|(open, ..)| open == *call);
                 if let Some(row) = self.rows.iter_mut().find(open) {
                     row.close(*call, outcome, *at, told);
@@ -295,6 +295,7 @@ impl<W: Copy> Disk<W> {
                 corrections: self.corrections(name, since),
                 unsettled: unsettled.collect(),
                 effect,
+                rollout: None,
             };
             let says = memory.looked_at.is_some()
                 || memory.effect != Effect::Settled

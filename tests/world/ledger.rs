@@ -148,7 +148,7 @@ async fn the_disk_of_the_world_knows_what_the_ledger_knows() {
                         _ => Outcome::Unknown { status: None, message },
                     };
                     real.record(id, outcome.clone(), now).await.unwrap();
-                    write(&mut disk, What::Call(Write::Record(call, outcome, now)));
+                    write(&mut disk, What::Call(Write::Record(call, outcome, now, None)));
                 }
             }
             let known: BTreeMap<_, _> = real.reader().known().unwrap().into_iter().collect();

@@ -100,7 +100,7 @@ impl Api {
             Request::Post { .. } | Request::Patch { .. } => {
                 self.runs.insert(key.clone(), 2);
                 self.accepted.push(now);
-                Reply::Accepted { status: 200, bare: false, live: None }
+                Reply::Accepted { status: 200, bare: false, live: None, server_at: None }
             }
             Request::ReadService => Reply::Service(Box::new(live(self.runs[key]))),
             Request::ReadBuildId => Reply::BuildId(None),

@@ -270,7 +270,8 @@ impl Simulation {
                 self.count("turned");
                 self.write(None, What::Turned(turned), None);
             }
-            Effect::Tell(_) => {}
+            // Rollouts are followed in a simulation of their own.
+            Effect::Look(_) | Effect::KeepRollout(..) | Effect::Tell(_) => {}
         }
         Ok(())
     }
@@ -373,7 +374,7 @@ impl Simulation {
             self.count("adopted");
         }
         let told = match &write {
-            Write::Record(_, Outcome::Accepted { .. }, _) => told,
+            Write::Record(_, Outcome::Accepted { .. }, ..) => told,
             Write::Adopt(_) | Write::Saw(..) => shown.map(|(_, told)| told),
             _ => None,
         };
@@ -432,7 +433,7 @@ impl Simulation {
         let jitter = self.chance.f64();
         let now = self.now;
         let Some(process) = &mut self.process else { return Ok(()) };
-        if let (Write::Record(_, Outcome::Accepted { .. }, _), Ok(_)) = (write, &written)
+        if let (Write::Record(_, Outcome::Accepted { .. }, ..), Ok(_)) = (write, &written)
             && let Some(flight) = process.names.get(&id).and_then(|name| process.flights.get(name))
         {
             self.record.accepted(process.names[&id], flight.work, now);

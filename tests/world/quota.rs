@@ -353,7 +353,7 @@ impl Fleet {
             Work::Send(_) => {
                 assert!(!same, "{} has it already", call.key);
                 self.live.insert(call.key.clone(), call.digest);
-                Ending::Accepted { shown: None, bare: false }
+                Ending::Accepted { shown: None, bare: false, at: None, status: None }
             }
             Work::Decide(_) if same => Ending::Adopted { unnamed: None },
             Work::Decide(_) | Work::Watch => Ending::Read(reading(same)),

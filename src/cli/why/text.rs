@@ -38,6 +38,9 @@ pub(super) fn text(facts: &Facts, folder: &Path) -> String {
         text.line("manifest", &format!("none that is valid, at {}", short::revision(&facts.revision)));
     }
     text.line("applied", &applied(facts));
+    if let Some(rollout) = &facts.rollout {
+        text.line("rollout", &format!("{}, {}", rollout.words(), ago(rollout.since, facts.now)));
+    }
     if let Some(drift) = &facts.drift {
         if let Some(error) = &drift.error {
             let when = facts.unread_at.map(|at| format!(" {}", ago(at, facts.now))).unwrap_or_default();

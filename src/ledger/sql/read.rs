@@ -16,7 +16,8 @@ use crate::ledger::{
     StateRecord, States, Turned,
 };
 use crate::model::{
-    ApiPlace, Applied, Digest, DriftMode, Headline, Known, Place, ServiceKey, ServiceKind, ServiceState,
+    ApiPlace, Applied, Digest, DriftMode, Evidence, Headline, Known, Place, Rollout, RolloutState, ServiceKey,
+    ServiceKind, ServiceState,
 };
 use crate::plan::{Adopt, Reading, Rules, Seen, UnnamedCredentials};
 
@@ -79,13 +80,24 @@ const SERVICES: &str = "SELECT name FROM service";
 const SPECS: &str = "SELECT service.name, body.spec FROM service
     JOIN body ON body.service = service.id AND body.digest = service.digest";
 
+/// The columns of a rollout beside those of a call.
+macro_rules! rollout {
+    () => {
+        "rollout.state AS rollout_state, rollout.since AS rollout_since, rollout.deployment AS rollout_deployment,
+        rollout.evidence AS rollout_evidence, rollout.reason AS rollout_reason, rollout.digest AS rollout_digest,
+        rollout.accepted_at AS rollout_accepted_at, rollout.server_at AS rollout_server_at"
+    };
+}
+
 /// Beside each call its body, that of the newest before it that went well, and what was written about its commit.
 macro_rules! history {
     ($which:literal) => {
         concat!(
             "SELECT body.spec, before.id IS NOT NULL AS has_before, body_before.spec AS spec_before, subject, author,
-                call.*, service.name
-            FROM call JOIN service ON service.id = call.service
+                call.*, service.name, ",
+            rollout!(),
+            " FROM call JOIN service ON service.id = call.service
+            LEFT JOIN rollout ON rollout.call = call.id
             LEFT JOIN body ON body.service = call.service AND body.digest = call.digest
             LEFT JOIN revision ON revision.name = call.revision
             LEFT JOIN call AS before ON before.id = (SELECT max(good.id) FROM call AS good
@@ -102,9 +114,18 @@ const HISTORY: &str = history!("");
 
 const HISTORY_OF_ONE: &str = history!("WHERE call.service = (SELECT id FROM service WHERE name = ?2)");
 
+/// Of what the services have by now.
+const ROLLOUTS: &str = concat!(
+    "SELECT service.name, ",
+    rollout!(),
+    " FROM service JOIN rollout ON rollout.call = (
+        SELECT max(newest.call) FROM rollout AS newest WHERE newest.service = service.id)
+    WHERE rollout.digest = service.digest"
+);
+
 /// Without its body, which is of no use where many services are asked for.
 const NEWEST: &str = "SELECT NULL AS spec, 0 AS has_before, NULL AS spec_before, NULL AS subject, NULL AS author,
-        call.*, service.name
+        call.*, service.name, NULL AS rollout_state
     FROM service
     JOIN call ON call.id = (SELECT max(newest.id) FROM call AS newest WHERE newest.service = service.id)";
 
@@ -347,6 +368,29 @@ pub(in crate::ledger) fn decider(connection: &Connection) -> rusqlite::Result<Op
     one("who decided the states", connection, STATES_OF, |row| Ok((time(row, "at")?, decider_of(row)?)))
 }
 
+/// The newest rollout of each service, where it is of what the service has. A word of a newer version is left out.
+pub(in crate::ledger) fn rollouts(connection: &Connection) -> rusqlite::Result<HashMap<ServiceKey, Rollout>> {
+    let statement = connection.prepare_cached(ROLLOUTS)?;
+    let rows: Vec<_> = all("a rollout", statement, [], |row| Ok((key(row, "name")?, rollout(row)?)))?;
+    Ok(rows.into_iter().filter_map(|(key, rollout)| Some((key, rollout?))).collect())
+}
+
+fn rollout(row: &Row<'_>) -> rusqlite::Result<Option<Rollout>> {
+    let state: Option<String> = row.get("rollout_state")?;
+    let Some(state) = state.as_deref().and_then(RolloutState::from_word) else { return Ok(None) };
+    let evidence = Evidence::from_word(row.get_ref("rollout_evidence")?.as_str()?).unwrap_or(Evidence::None);
+    Ok(Some(Rollout {
+        state,
+        since: time(row, "rollout_since")?,
+        deployment_id: row.get("rollout_deployment")?,
+        evidence,
+        reason: row.get("rollout_reason")?,
+        digest: Digest::from_bytes(row.get("rollout_digest")?),
+        accepted_at: time(row, "rollout_accepted_at")?,
+        server_at: optional_time(row, "rollout_server_at")?,
+    }))
+}
+
 /// The state of each service as it was written last. A word of a newer version is left out.
 pub(in crate::ledger) fn states(connection: &Connection) -> rusqlite::Result<Option<States>> {
     let Some((at, decider)) = decider(connection)? else { return Ok(None) };
@@ -405,6 +449,7 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<HistoryEntry> {
         attempt: row.get("attempt")?,
         began: time(row, "began_at")?,
         end: end(row)?,
+        rollout: rollout(row)?,
     })
 }
 

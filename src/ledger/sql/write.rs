@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension as _, named_params, params};
 use super::{KEEP_ACCEPTED, KEEP_OTHERS, KEEP_REVISIONS, NewCall, NewSighting, bodies, bounded, seal, time};
 use crate::engine::Window;
 use crate::ledger::{CallId, Decider, Outcome, Pause, StateRecord, Turned, WriteError};
-use crate::model::{ApiPlace, Digest, Headline, ServiceKey};
+use crate::model::{ApiPlace, Digest, Headline, Rollout, ServiceKey};
 
 const TOUCH_SERVICE: &str = "INSERT INTO service (name) VALUES (?1)
     ON CONFLICT (name) DO UPDATE SET name = name RETURNING id";
@@ -88,6 +88,17 @@ const CONTRADICTED: &str = "SELECT service.id FROM service LEFT JOIN call ON cal
 const SUSPECT: &str = "UPDATE service SET suspect = 1 WHERE id = ?1";
 
 const CLOSE_CALL: &str = "UPDATE call SET outcome = ?2, status = ?3, message = ?4, ended_at = ?5 WHERE id = ?1";
+
+const BEGIN_ROLLOUT: &str =
+    "INSERT INTO rollout (call, service, digest, accepted_at, server_at, state, since, evidence)
+    VALUES (?1, ?2, ?3, ?4, ?5, 'unseen', ?4, 'none')";
+
+const SUPERSEDE: &str = "UPDATE rollout SET state = 'superseded', since = ?2
+    WHERE service = ?1 AND state IN ('unseen', 'pending', 'in-progress')";
+
+const SET_ROLLOUT: &str = "UPDATE rollout SET state = ?3, since = ?4, deployment = ?5, evidence = ?6, reason = ?7
+    WHERE digest = ?2 AND call = (
+    SELECT max(newest.call) FROM rollout AS newest JOIN service ON service.id = newest.service WHERE name = ?1)";
 
 const SET_PAUSE: &str = "INSERT OR REPLACE INTO pause (only_one, until, reason, set_at) VALUES (1, ?1, ?2, ?3)";
 
@@ -200,6 +211,26 @@ pub(in crate::ledger) fn keep_quota(connection: &Connection, window: &Window, at
     connection.prepare_cached(KEEP_QUOTA)?.execute(values).map(drop)
 }
 
+/// How far the rollout of a service is that was accepted last, where that is of this content.
+pub(in crate::ledger) fn set_rollout(
+    connection: &Connection,
+    key: &ServiceKey,
+    rollout: &Rollout,
+) -> rusqlite::Result<()> {
+    let Rollout { state, since, deployment_id, evidence, reason, digest, .. } = rollout;
+    let reason = reason.as_deref().map(bounded);
+    let values = params![
+        key.to_string(),
+        digest.as_bytes(),
+        state.as_str(),
+        since.as_millisecond(),
+        deployment_id,
+        evidence.as_str(),
+        reason
+    ];
+    connection.prepare_cached(SET_ROLLOUT)?.execute(values).map(drop)
+}
+
 pub(in crate::ledger) fn set_turned(connection: &Connection, turned: Option<&Turned>) -> rusqlite::Result<()> {
     match turned {
         Some(turned) => {
@@ -276,12 +307,12 @@ fn insert(connection: &Connection, call: &NewCall, outcome: Option<&'static str>
     Ok((service, CallId(id)))
 }
 
-/// The end of a call that is open.
+/// The end of a call that is open. `server_at`: when it was accepted, by the server's clock.
 pub(in crate::ledger) fn record(
     connection: &Connection,
     call: CallId,
     end: &Outcome,
-    at: Timestamp,
+    (at, server_at): (Timestamp, Option<Timestamp>),
 ) -> Result<(), WriteError> {
     let (service, digest, began): (i64, [u8; 32], _) = connection
         .prepare_cached(OPEN_CALL)?
@@ -293,6 +324,10 @@ pub(in crate::ledger) fn record(
     match end {
         Outcome::Accepted { .. } => {
             apply(connection, service, call, &digest, (began, at))?;
+            connection.prepare_cached(SUPERSEDE)?.execute(params![service, at.as_millisecond()])?;
+            let server_at = server_at.map(Timestamp::as_millisecond);
+            let values = params![call.0, service, digest, at.as_millisecond(), server_at];
+            connection.prepare_cached(BEGIN_ROLLOUT)?.execute(values)?;
         }
         Outcome::Rejected { .. } | Outcome::Unsent { .. } => {
             connection.prepare_cached(TAKE_DOUBT)?.execute([service])?;
@@ -308,7 +343,7 @@ pub(in crate::ledger) fn record(
 /// the intent, because there is no clock here.
 pub(in crate::ledger) fn withdraw(connection: &Connection, call: CallId) -> Result<(), WriteError> {
     let at = connection.prepare_cached(BEGAN)?.query_row([call.0], |row| time(row, "began_at"))?;
-    record(connection, call, &Outcome::Unsent { message: "given up before it was sent".to_owned() }, at)
+    record(connection, call, &Outcome::Unsent { message: "given up before it was sent".to_owned() }, (at, None))
 }
 
 /// One more transaction. Gives how many there were.

@@ -4,7 +4,7 @@
 use super::*;
 use crate::engine::Window;
 use crate::ledger::{AppliedMark, CallId, Decider, End, Halt, Pause, Sighting, StateRecord, Turned};
-use crate::model::{DriftMode, ServiceState};
+use crate::model::{DriftMode, Evidence, Rollout, RolloutState, ServiceState};
 use crate::plan::{Adopt, Change, Reading, Rules, Seen};
 
 /// A store that can be opened again, by this process and by the next.
@@ -129,6 +129,33 @@ async fn drift_that_was_corrected_counts_for_the_present_content_alone(store: im
     assert!(ledger.reader().corrections(at(3)).unwrap().is_empty());
 }
 
+async fn a_rollout_begins_with_its_acceptance_and_ends_with_a_newer_one(store: impl Store) {
+    let ledger = store.open();
+    let accepted = async |ledger: &Ledger, tag, second| {
+        let call = ledger.intend(intent("shop/web", tag)).await.unwrap();
+        ledger.record_at(call, ACCEPTED, at(second), Some(at(second + 300))).await.unwrap();
+    };
+    accepted(&ledger, "1", 1).await;
+    drop(ledger);
+    let ledger = store.open();
+    let mut first = Rollout::accepted(digest("shop/web", "1"), at(1), Some(at(301)));
+    assert_eq!(ledger.reader().rollouts().unwrap(), [(key("shop/web"), first.clone())].into());
+    (first.state, first.since, first.evidence) = (RolloutState::Failed, at(2), Evidence::Time);
+    (first.reason, first.deployment_id) = (Some("2 of 3".into()), Some("d-1".into()));
+    ledger.set_rollout(key("shop/web"), first.clone()).await.unwrap();
+    assert_eq!(ledger.reader().rollouts().unwrap()[&key("shop/web")], first);
+    accepted(&ledger, "2", 3).await;
+    accepted(&ledger, "3", 4).await;
+    // What is known late of an older one changes nothing.
+    ledger.set_rollout(key("shop/web"), first).await.unwrap();
+    drop(ledger);
+    let ledger = store.open();
+    let history = ledger.reader().history(None, 9).unwrap();
+    let states: Vec<_> = history.iter().map(|entry| entry.rollout.as_ref().unwrap().state).collect();
+    assert_eq!(states, [RolloutState::Unseen, RolloutState::Superseded, RolloutState::Failed]);
+    assert_eq!(ledger.reader().rollouts().unwrap()[&key("shop/web")].digest, digest("shop/web", "3"));
+}
+
 /// A test for each of them.
 macro_rules! conforms {
     ($store:ident: $($test:ident),* $(,)?) => {$(
@@ -158,5 +185,6 @@ mod sqlite {
         everything_that_was_answered_is_there_after_a_restart,
         a_hint_goes_with_the_next_write_and_the_newest_wins,
         drift_that_was_corrected_counts_for_the_present_content_alone,
+        a_rollout_begins_with_its_acceptance_and_ends_with_a_newer_one,
     );
 }

@@ -4,7 +4,9 @@ use serde_json::json;
 
 use super::server::{Script, Server, answer};
 use super::*;
-use crate::model::{Live, LiveExternal, LiveInternal, LiveRuntime, Rollout, RuntimeUpdate, ServiceKind};
+use crate::model::{
+    DeploymentStatus, Live, LiveExternal, LiveInternal, LiveRuntime, RolloutStage, RuntimeUpdate, ServiceKind,
+};
 use crate::northflank::{AcceptedBody, Delivery, Deprecation, Disposition, Entity, Listed, Page, Scope, TokenKind};
 
 /// The request line and the body of the only request.
@@ -116,7 +118,7 @@ async fn a_service_is_read_in_full() {
             ..LiveRuntime::default()
         }),
         paused: Some(true),
-        rollout: Some(Rollout::InProgress),
+        rollout: Some(DeploymentStatus { stage: RolloutStage::InProgress, scaling: false, since: None }),
         updated_at: None,
     };
     let server = Server::answering("200 OK", &body.to_string()).await;
@@ -252,7 +254,7 @@ async fn a_list_comes_in_pages() {
     let server = Server::answering("200 OK", &body.to_string()).await;
     let (team, project) = ("acme".parse().expect("an id"), "shop".parse().expect("an id"));
     let page = client(&server.url).list_services(Some(&team), &project, Some("x=1&y")).await.expect("read").value;
-    let listed = |id: &str, kind| Listed { id: id.to_owned(), kind };
+    let listed = |id: &str, kind| Listed { id: id.to_owned(), kind, status: None };
     let services = vec![listed("web", Some(ServiceKind::Deployment)), listed("../x", None)];
     assert_eq!(page, Page { services, next: Some("a&b".to_owned()) });
     let line = "GET /v1/teams/acme/projects/shop/services?per_page=100&cursor=x%3D1%26y HTTP/1.1";

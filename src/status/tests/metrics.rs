@@ -128,9 +128,11 @@ fn every_family_is_described_and_named_as_the_specification_wants() {
     gauge truenorth_problems
     gauge truenorth_quota_limit
     gauge truenorth_quota_remaining
+    gauge truenorth_rollouts
     gauge truenorth_services
     histogram truenorth_call_duration_seconds
     histogram truenorth_change_to_call_seconds
+    histogram truenorth_rollout_duration_seconds
     info truenorth_build
     ");
 }

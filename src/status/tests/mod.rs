@@ -130,6 +130,7 @@ fn status() -> Status {
             error: Some("the API is away".to_owned()),
             drift: None,
             suspension: None,
+            rollout: None,
         }],
         problems: vec![Problem::of_file(&file, "is a pipe", Some("remove it".to_owned()))],
         api: ApiUse { calls: 7, remaining: Some(993) },
@@ -141,6 +142,7 @@ fn status() -> Status {
 fn gauges() -> Gauges {
     Gauges {
         services: vec![("unchanged", 40), ("backing-off", 2), ("stalled", 0)],
+        rollouts: vec![("in-progress", 3), ("failed", 0)],
         problems: 1,
         quota_remaining: Some(993),
         quota_limit: Some(1000),

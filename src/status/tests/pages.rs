@@ -87,7 +87,8 @@ async fn status_is_the_json_that_programs_rely_on() {
           "next_attempt": "2026-03-01T09:00:08.25Z",
           "error": "the API is away",
           "drift": null,
-          "suspension": null
+          "suspension": null,
+          "rollout": null
         }
       ],
       "problems": [

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::super::{Attempt, FLAPS};
 use super::Facts;
-use crate::model::{Cause, DriftMode, ServiceState};
+use crate::model::{Cause, DriftMode, Rollout, ServiceState};
 use crate::plan::{Step, Suspension};
 use crate::text::{counted, short};
 
@@ -45,6 +45,10 @@ pub(crate) fn sentence(facts: &Facts) -> String {
     let because = facts.found.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
     match facts.found.state {
         ServiceState::Unchanged => format!("{name} has what its manifest says: there is nothing to send."),
+        ServiceState::RolloutFailed => {
+            let words = facts.rollout.as_ref().map(Rollout::words).unwrap_or_default();
+            format!("{name} accepted its update, but it does not run: {words}.")
+        }
         ServiceState::Drifted => format!("{}: somebody changed it.", drifted(facts)),
         ServiceState::Flapping => format!("{}: {FLAPS}, and is left alone{until}.", drifted(facts)),
         ServiceState::NotInEffect => {
@@ -97,6 +101,11 @@ pub(crate) fn next(facts: &Facts) -> String {
         ServiceState::NotInEffect => {
             "nothing, until its manifest changes: a missing part is sent alone once; change it by hand in Northflank, or \
              the manifest to what the service can have"
+                .to_owned()
+        }
+        ServiceState::RolloutFailed => {
+            "nothing, until its manifest changes: look at the containers' logs in Northflank; a rollout that ends well \
+             after all is seen"
                 .to_owned()
         }
         ServiceState::Orphaned => {
@@ -154,7 +163,11 @@ fn by(facts: &Facts) -> String {
 /// What it waits for, where it does.
 pub(crate) fn waits_for(facts: &Facts) -> Option<Waiting> {
     let what = match facts.found.state {
-        ServiceState::Unchanged | ServiceState::Orphaned | ServiceState::Drifted | ServiceState::NotInEffect => None,
+        ServiceState::Unchanged
+        | ServiceState::RolloutFailed
+        | ServiceState::Orphaned
+        | ServiceState::Drifted
+        | ServiceState::NotInEffect => None,
         ServiceState::Flapping => Some("left-alone"),
         ServiceState::Invalid => Some("fix"),
         ServiceState::Suspended => Some("suspension"),

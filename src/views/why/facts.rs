@@ -7,7 +7,7 @@ use super::super::state::Finding;
 use super::super::{Attempt, Drift, Observed, Recorded};
 use crate::ledger::{AppliedRecord, Holder, ReadError, Reader, Turned};
 use crate::manifest::Problem;
-use crate::model::{Desired, Digest, DriftMode, Known, Place, ServiceKey, ServiceState};
+use crate::model::{Desired, Digest, DriftMode, Known, Place, Rollout, ServiceKey, ServiceState};
 use crate::plan::{self, Change, Rules, Step, Suspension};
 use crate::text::command::Commands;
 
@@ -27,6 +27,8 @@ pub(crate) struct Facts {
     pub(crate) drift: Option<Drift>,
     /// When the newest read for drift failed, if it did.
     pub(crate) unread_at: Option<Timestamp>,
+    /// How far the rollout of what was accepted last is.
+    pub(crate) rollout: Option<Rollout>,
     /// What the desired content changes against what was accepted last.
     pub(crate) changes: Vec<Change>,
     /// The newest entry of its history.
@@ -90,6 +92,7 @@ impl Facts {
             in_doubt: known.is_some_and(|known| matches!(known, Known::InDoubt)),
             drift: recorded.drift(&service, known, found.left_alone_until()),
             unread_at: recorded.failed_at(&service),
+            rollout: recorded.rollouts.get(&service).cloned(),
             changes: desired.map(|desired| to_send(applied.as_ref(), desired, commands)).unwrap_or_default(),
             last: newest.map(|entry| Attempt::new(entry, recorded.holder.is_some(), commands)),
             applied,

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::{Attempt, Drift};
 use crate::ledger::Holder;
 use crate::manifest::Problem;
-use crate::model::{Cause, Digest, Place, ServiceKey, ServiceState};
+use crate::model::{Cause, Digest, Place, Rollout, ServiceKey, ServiceState};
 use crate::plan::{Change, Outcome, Step, Suspension};
 
 use answer::{NotSent, Waiting};
@@ -52,6 +52,8 @@ pub(crate) struct Explanation<'a> {
     suspension: Option<&'a Suspension>,
     /// How live compares with what was applied, where it was read since.
     drift: Option<&'a Drift>,
+    /// How far the rollout of what was accepted last is.
+    rollout: Option<&'a Rollout>,
     /// Since when updates go out as PATCH, where they do.
     sent_as_patch: Option<SentAsPatch<'a>>,
     problems: &'a [Problem],
@@ -105,6 +107,7 @@ impl<'a> Explanation<'a> {
             not_sent: not_sent(facts),
             suspension: desired.and_then(|desired| desired.suspension.as_ref()),
             drift: facts.drift.as_ref(),
+            rollout: facts.rollout.as_ref(),
             sent_as_patch: facts.turned.as_ref().map(|turned| SentAsPatch {
                 since: turned.at,
                 reason: &turned.reason,

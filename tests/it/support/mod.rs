@@ -37,6 +37,15 @@ const PREFIX: &str = "truenorth-test-";
 pub(crate) struct Workspace {
     folder: TempDir,
     begins: Begins,
+    waits: Waits,
+}
+
+/// Whether passes wait until what they sent runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Waits {
+    /// They end when it is accepted: what most tests are about.
+    ForAcceptance,
+    ForRollouts,
 }
 
 /// How the commands begin with a service that the ledger does not know.
@@ -58,13 +67,18 @@ impl Workspace {
 
     fn of(folder: TempDir) -> Self {
         std::fs::create_dir(folder.path().join("manifests")).unwrap();
-        Self { folder, begins: Begins::Reading }
+        Self { folder, begins: Begins::Reading, waits: Waits::ForAcceptance }
     }
 
     /// The same, where commands send to services that the ledger does not know without reading them first: for tests of
     /// the update call, which are then not in the way of the other.
     pub(crate) fn sending() -> Self {
         Self { begins: Begins::Sending, ..Self::new() }
+    }
+
+    /// The same, where passes wait for rollouts, as they do for users.
+    pub(crate) fn waiting() -> Self {
+        Self { waits: Waits::ForRollouts, ..Self::new() }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -105,6 +119,9 @@ impl Workspace {
         command.env("HOME", self.path()).env("NORTHFLANK_API_TOKEN", TOKEN).env("TRUENORTH_STATE_DIR", self.state());
         if self.begins == Begins::Sending {
             command.env("TRUENORTH_NO_ADOPT", "1");
+        }
+        if self.waits == Waits::ForAcceptance {
+            command.env("TRUENORTH_NO_WAIT", "1");
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command

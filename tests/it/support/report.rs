@@ -20,8 +20,17 @@ pub(crate) fn checked(report: Value) -> Value {
     report
 }
 
-/// The same text with every SHA-256 hidden.
+/// The same text with every SHA-256 hidden, and how long a rollout took.
 pub(crate) fn hidden(text: &str) -> String {
+    const DEPLOYED: &str = "deployed in ";
+    let mut pieces = text.split(DEPLOYED);
+    let mut text = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        let time = piece.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(piece.len());
+        text.push_str(DEPLOYED);
+        text.push('…');
+        text.push_str(&piece[time..]);
+    }
     let mut parts = text.split("sha256:");
     let mut out = parts.next().unwrap_or_default().to_owned();
     for part in parts {

@@ -1,0 +1,486 @@
+//! Following: the newest rollout of each service, and when the API is asked how far they are.
+//!
+//! One list of a project shows the status of a hundred services, so rollouts are looked at by project, however many
+//! there are. A project where nothing rolls out is not asked.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::event::Event;
+use super::later;
+use super::rollout::{self, Paused};
+use crate::model::{DeploymentStatus, Digest, Id, Rollout, RolloutState, ServiceKey};
+
+/// How rollouts are followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Follow {
+    /// How long a rollout may take, from its acceptance.
+    pub timeout: Duration,
+    /// How many times as often as usual looks are made: 1, or more where calls cost nothing.
+    pub speed: u32,
+}
+
+impl Follow {
+    /// Fifteen minutes, and looks as often as the provider's rate limit bears.
+    pub const DEFAULT: Self = Self { timeout: Duration::from_secs(15 * 60), speed: 1 };
+
+    fn paced(self, wait: Duration) -> Duration {
+        wait / self.speed.max(1)
+    }
+
+    /// The wait from a look to the next one, by the age of the youngest rollout.
+    fn interval(self, age: Duration) -> Duration {
+        let steps = [(75, 10), (300, 20)];
+        let paced = |seconds| self.paced(Duration::from_secs(seconds));
+        steps.into_iter().find(|(until, _)| age < paced(*until)).map_or(paced(60), |(_, wait)| paced(wait))
+    }
+
+    /// How long after an acceptance the first look is made.
+    fn first(self) -> Duration {
+        self.paced(Duration::from_secs(5))
+    }
+}
+
+/// Where services live whose rollouts are looked at together.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Project {
+    /// The team, where an organisation's token is used.
+    pub team: Option<Id>,
+    /// The project.
+    pub project: Id,
+}
+
+impl Project {
+    fn of(key: &ServiceKey) -> Self {
+        Self { team: key.team.clone(), project: key.project.clone() }
+    }
+}
+
+/// A request that shows how far rollouts are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// One page of the services of a project, with their status.
+    List {
+        /// Which project.
+        project: Project,
+        /// Where the page begins; nothing: the first one.
+        cursor: Option<String>,
+    },
+    /// The containers of a service whose rollout failed.
+    Containers(ServiceKey),
+}
+
+/// What a look showed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Looked {
+    /// A page of services.
+    Page {
+        /// Each by its id as the API wrote it.
+        services: Vec<(String, Option<DeploymentStatus>)>,
+        /// Where the next page begins; nothing where this is the last one.
+        next: Option<String>,
+    },
+    /// What the containers say of a failure, in words; nothing where they say nothing.
+    Containers(Option<String>),
+    /// Nothing.
+    Nothing {
+        /// What went wrong.
+        error: String,
+        /// Whether it would be refused again: the token may not look.
+        refused: bool,
+    },
+}
+
+/// Most pages that are read in one look. A page can lead to itself.
+const PAGES: u32 = 1000;
+
+/// How often a project is looked at where nothing rolls out and a rollout that failed may end well after all.
+const FAILED: Duration = Duration::from_secs(60);
+
+/// The rollouts.
+#[derive(Debug, Default)]
+pub(super) struct Rollouts {
+    newest: BTreeMap<ServiceKey, Rollout>,
+    paused: BTreeSet<ServiceKey>,
+    /// Where something is looked at.
+    projects: BTreeMap<Project, Open>,
+    /// Failed ones whose containers are still to be asked.
+    unexplained: BTreeSet<ServiceKey>,
+    /// The request that is out.
+    out: Option<Look>,
+    /// The look at a project that goes on over several pages.
+    walk: Option<Walk>,
+    events: Vec<Event>,
+}
+
+/// A project where something is looked at.
+#[derive(Debug)]
+struct Open {
+    rolling: BTreeSet<ServiceKey>,
+    failed: BTreeSet<ServiceKey>,
+    /// When the oldest update was accepted that no look came after.
+    new_since: Option<Timestamp>,
+    /// When the newest and the oldest were accepted.
+    newest: Timestamp,
+    oldest: Timestamp,
+    looked_at: Option<Timestamp>,
+    /// What keeps it from being looked at, once that was told.
+    kept: Option<Kept>,
+}
+
+/// What keeps a project from being looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kept {
+    /// A look failed, and may work the next time.
+    Failed,
+    /// The API refuses to show it.
+    Refused,
+    /// The rate limit leaves no call for it.
+    NoCalls,
+}
+
+/// A look that goes on.
+#[derive(Debug)]
+struct Walk {
+    project: Project,
+    /// Who was not on a page yet.
+    left: BTreeSet<ServiceKey>,
+    cursor: String,
+    pages: u32,
+}
+
+impl Open {
+    fn new(accepted: Timestamp) -> Self {
+        Self {
+            rolling: BTreeSet::new(),
+            failed: BTreeSet::new(),
+            new_since: None,
+            newest: accepted,
+            oldest: accepted,
+            looked_at: None,
+            kept: None,
+        }
+    }
+
+    /// When it is looked at next.
+    fn due(&self, follow: Follow) -> Timestamp {
+        let first = follow.first();
+        let Some(looked_at) = self.looked_at else { return self.first_due(first).unwrap_or(self.newest) };
+        let age = Duration::try_from(looked_at.duration_since(self.newest)).unwrap_or_default();
+        let interval = if self.rolling.is_empty() { follow.paced(FAILED) } else { follow.interval(age) };
+        let fresh = self.first_due(first).map(|due| due.max(later(looked_at, first)));
+        let again = later(looked_at, interval);
+        fresh.map_or(again, |fresh| fresh.min(again))
+    }
+
+    /// When the updates are looked at that no look came after. Those of one burst share their first look.
+    fn first_due(&self, first: Duration) -> Option<Timestamp> {
+        self.new_since.map(|oldest| later(self.newest, first).min(later(oldest, first * 2)))
+    }
+}
+
+impl Rollouts {
+    /// An update was accepted: its rollout replaces the one before. `shown` is what the answer shows of the service.
+    pub(super) fn accepted(
+        &mut self,
+        key: &ServiceKey,
+        digest: Digest,
+        server_at: Option<Timestamp>,
+        shown: Option<DeploymentStatus>,
+        now: Timestamp,
+    ) {
+        let new = Rollout::accepted(digest, now, server_at);
+        self.paused.remove(key);
+        self.unexplained.remove(key);
+        self.newest.insert(key.clone(), new);
+        self.arrange(key, true);
+        if shown.is_some() {
+            self.change(key, |new| rollout::seen(new, shown, Paused::No, now));
+        }
+    }
+
+    /// Takes over what an earlier process followed. Times that are still to come are those of a clock that was wrong.
+    pub(super) fn recall(&mut self, key: &ServiceKey, rollout: Rollout, now: Timestamp) {
+        let (accepted_at, since) = (rollout.accepted_at.min(now), rollout.since.min(now));
+        self.newest.insert(key.clone(), Rollout { accepted_at, since, ..rollout });
+        self.arrange(key, true);
+    }
+
+    /// The service got other content, or nobody asks for it any more.
+    pub(super) fn forget(&mut self, key: &ServiceKey) {
+        self.newest.remove(key);
+        self.arrange(key, false);
+    }
+
+    pub(super) fn of(&self, key: &ServiceKey) -> Option<&Rollout> {
+        self.newest.get(key)
+    }
+
+    /// Whether it is worth waiting: something rolls out, and can be looked at by the time at which `calls` are there.
+    pub(super) fn are_awaited(&self, follow: Follow, calls: Timestamp) -> bool {
+        let awaited = |open: &Open| {
+            !open.rolling.is_empty() && open.kept != Some(Kept::Refused) && calls < later(open.oldest, follow.timeout)
+        };
+        self.out.is_some() || !self.unexplained.is_empty() || self.projects.values().any(awaited)
+    }
+
+    /// What happened since the last time that this was asked.
+    pub(super) fn take_events(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.events)
+    }
+
+    /// How many have not ended.
+    pub(super) fn rolling(&self) -> usize {
+        self.projects.values().map(|open| open.rolling.len()).sum()
+    }
+
+    /// How many rollouts are in each state.
+    pub(super) fn count(&self) -> BTreeMap<RolloutState, u64> {
+        let mut counts = BTreeMap::new();
+        for rollout in self.newest.values() {
+            *counts.entry(rollout.state).or_default() += 1;
+        }
+        counts
+    }
+
+    /// The next request, if one is due. Whoever makes it says what it showed.
+    pub(super) fn next(&mut self, follow: Follow, now: Timestamp) -> Option<Look> {
+        if self.out.is_some() {
+            return None;
+        }
+        let look = if let Some(walk) = &self.walk {
+            Look::List { project: walk.project.clone(), cursor: Some(walk.cursor.clone()) }
+        } else if let Some(key) = self.unexplained.first() {
+            Look::Containers(key.clone())
+        } else {
+            let (project, open) = self.projects.iter_mut().find(|(_, open)| open.due(follow) <= now)?;
+            // What is accepted while the look is out is looked at once more.
+            open.new_since = None;
+            Look::List { project: project.clone(), cursor: None }
+        };
+        self.out = Some(look.clone());
+        Some(look)
+    }
+
+    /// When the next request is due; nothing while one is out.
+    pub(super) fn due(&self, follow: Follow) -> Option<Timestamp> {
+        if self.out.is_some() {
+            return None;
+        }
+        if self.walk.is_some() || !self.unexplained.is_empty() {
+            return Some(Timestamp::MIN);
+        }
+        self.projects.values().map(|open| open.due(follow)).min()
+    }
+
+    /// When the first rollout takes too long.
+    pub(super) fn expires(&self, follow: Follow) -> Option<Timestamp> {
+        self.projects.values().map(|open| later(open.oldest, follow.timeout)).min()
+    }
+
+    /// Takes in that time has passed: what takes too long has failed, and what failed is looked at no longer.
+    pub(super) fn expire(&mut self, follow: Follow, now: Timestamp) {
+        let is_over = |open: &Open| later(open.oldest, follow.timeout) <= now;
+        let projects = self.projects.iter().filter(|(_, open)| is_over(open));
+        let projects: Vec<Project> = projects.map(|(project, _)| project.clone()).collect();
+        for project in projects {
+            let Some(open) = self.projects.get(&project) else { continue };
+            let keys: Vec<ServiceKey> = open.rolling.union(&open.failed).cloned().collect();
+            let is_old = |rollout: &Rollout| later(rollout.accepted_at, follow.timeout) <= now;
+            let (old, young): (Vec<_>, Vec<_>) =
+                keys.into_iter().partition(|key| self.newest.get(key).is_none_or(is_old));
+            if let Some(open) = self.projects.get_mut(&project) {
+                let accepted = young.iter().filter_map(|key| self.newest.get(key)).map(|rollout| rollout.accepted_at);
+                open.oldest = accepted.min().unwrap_or(Timestamp::MAX);
+                open.failed.retain(|key| !old.contains(key));
+            }
+            for key in &old {
+                self.change(key, |before| {
+                    rollout::expired(before, follow.timeout, now).unwrap_or_else(|| before.clone())
+                });
+            }
+            if self.projects.get(&project).is_some_and(|open| open.rolling.is_empty() && open.failed.is_empty()) {
+                self.projects.remove(&project);
+            }
+        }
+    }
+
+    /// No call may be made for the look that is due.
+    pub(super) fn starve(&mut self, follow: Follow, now: Timestamp) {
+        self.unexplained.clear();
+        self.walk = None;
+        let due = self.projects.iter().filter(|(_, open)| open.due(follow) <= now && open.kept != Some(Kept::NoCalls));
+        let due: Vec<Project> = due.map(|(project, _)| project.clone()).collect();
+        for project in due {
+            self.keep_from(&project, Kept::NoCalls, "unknown (quota): the rate limit leaves no call to look");
+        }
+    }
+
+    /// Takes in what the request showed.
+    pub(super) fn looked(&mut self, looked: Looked, now: Timestamp) {
+        match (self.out.take(), looked) {
+            (Some(Look::Containers(key)), looked) => {
+                self.unexplained.remove(&key);
+                if let Looked::Containers(Some(reason)) = looked {
+                    self.change(&key, |before| match before.state {
+                        RolloutState::Failed => Rollout { reason: Some(reason), ..before.clone() },
+                        _ => before.clone(),
+                    });
+                }
+            }
+            (Some(Look::List { project, .. }), Looked::Page { services, next }) => {
+                self.saw_page(project, services, next, now);
+            }
+            (Some(Look::List { project, .. }), Looked::Nothing { error, refused }) => {
+                self.walk = None;
+                self.end_look(&project, now);
+                let kept = if refused { Kept::Refused } else { Kept::Failed };
+                self.keep_from(&project, kept, &format!("cannot list the services of {project}: {error}"));
+            }
+            (Some(Look::List { .. }), Looked::Containers(_)) | (None, _) => {}
+        }
+    }
+
+    /// A service was read for another reason.
+    pub(super) fn saw(
+        &mut self,
+        key: &ServiceKey,
+        status: Option<DeploymentStatus>,
+        paused: Option<bool>,
+        now: Timestamp,
+    ) {
+        match paused {
+            Some(true) => drop(self.paused.insert(key.clone())),
+            Some(false) => drop(self.paused.remove(key)),
+            None => {}
+        }
+        self.change_seen(key, status, now);
+    }
+
+    fn saw_page(
+        &mut self,
+        project: Project,
+        services: Vec<(String, Option<DeploymentStatus>)>,
+        next: Option<String>,
+        now: Timestamp,
+    ) {
+        let (mut left, pages) = match self.walk.take() {
+            Some(walk) => (walk.left, walk.pages),
+            None => {
+                let open = self.projects.get(&project);
+                (open.map(|open| open.rolling.union(&open.failed).cloned().collect()).unwrap_or_default(), 0)
+            }
+        };
+        let shown: BTreeMap<String, Option<DeploymentStatus>> = services.into_iter().collect();
+        left.retain(|key: &ServiceKey| match shown.get(key.service.as_str()) {
+            Some(status) => {
+                self.change_seen(key, *status, now);
+                false
+            }
+            None => true,
+        });
+        match next {
+            Some(cursor) if !left.is_empty() && pages + 1 < PAGES => {
+                self.walk = Some(Walk { project, left, cursor, pages: pages + 1 });
+            }
+            _ => {
+                for key in &left {
+                    self.change(key, |before| {
+                        let reason = "the project's list of services does not name it".to_owned();
+                        Rollout { reason: Some(reason), ..before.clone() }
+                    });
+                }
+                self.end_look(&project, now);
+            }
+        }
+    }
+
+    /// A look at a project is over.
+    fn end_look(&mut self, project: &Project, now: Timestamp) {
+        if let Some(open) = self.projects.get_mut(project) {
+            (open.looked_at, open.kept) = (Some(now), None);
+        }
+    }
+
+    /// Something keeps a project from being looked at: that is why nothing is known of its rollouts.
+    fn keep_from(&mut self, project: &Project, kept: Kept, reason: &str) {
+        let Some(open) = self.projects.get_mut(project) else { return };
+        open.kept = Some(kept);
+        let rolling: Vec<ServiceKey> = open.rolling.iter().cloned().collect();
+        let mut news = false;
+        for key in rolling {
+            news |= self.change(&key, |before| Rollout { reason: Some(reason.to_owned()), ..before.clone() });
+        }
+        if news {
+            self.events.push(Event::NotFollowed { reason: reason.to_owned() });
+        }
+    }
+
+    fn change_seen(&mut self, key: &ServiceKey, status: Option<DeploymentStatus>, now: Timestamp) {
+        let paused = if self.paused.contains(key) { Paused::Yes } else { Paused::No };
+        self.change(key, |before| rollout::seen(before, status, paused, now));
+    }
+
+    /// Lets a rollout go on. Says whether it is another one by now.
+    fn change(&mut self, key: &ServiceKey, next: impl FnOnce(&Rollout) -> Rollout) -> bool {
+        let Some(before) = self.newest.get(key) else { return false };
+        let after = next(before);
+        if after == *before {
+            return false;
+        }
+        let was = before.state;
+        if after.state == RolloutState::Failed && was != RolloutState::Failed {
+            self.unexplained.insert(key.clone());
+        }
+        self.events.push(Event::Rollout { key: key.clone(), was, rollout: after.clone() });
+        self.newest.insert(key.clone(), after);
+        self.arrange(key, false);
+        true
+    }
+
+    /// Puts a service among those that are looked at, or takes it out.
+    fn arrange(&mut self, key: &ServiceKey, fresh: bool) {
+        let project = Project::of(key);
+        let rollout = self.newest.get(key).map(|rollout| (rollout.state, rollout.accepted_at));
+        match rollout {
+            Some((state, accepted)) if state.is_open() => {
+                let open = self.projects.entry(project).or_insert_with(|| Open::new(accepted));
+                open.rolling.insert(key.clone());
+                open.failed.remove(key);
+                open.oldest = open.oldest.min(accepted);
+                if fresh {
+                    open.new_since = Some(open.new_since.map_or(accepted, |since| since.min(accepted)));
+                    open.newest = open.newest.max(accepted);
+                }
+            }
+            rollout => {
+                let Some(open) = self.projects.get_mut(&project) else { return };
+                open.rolling.remove(key);
+                open.failed.remove(key);
+                if rollout.is_some_and(|(state, _)| state == RolloutState::Failed) {
+                    open.failed.insert(key.clone());
+                } else {
+                    self.unexplained.remove(key);
+                }
+                if open.rolling.is_empty() && open.failed.is_empty() {
+                    self.projects.remove(&project);
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Display for Project {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.team {
+            Some(team) => write!(f, "{}/{}", team.as_str(), self.project.as_str()),
+            None => f.write_str(self.project.as_str()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

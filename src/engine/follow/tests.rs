@@ -1,0 +1,222 @@
+//! Rollouts against a server whose clock is another one, whose list lags behind, and where nothing has to happen.
+
+use super::*;
+use crate::engine::accepted_at;
+use crate::model::RolloutStage;
+
+const MINUTE: i64 = 60_000;
+
+fn at(millis: i64) -> Timestamp {
+    Timestamp::from_millisecond(1_700_000_000_000 + millis).expect("is a time")
+}
+
+fn millis(time: Timestamp) -> i64 {
+    time.duration_since(at(0)).as_millis().try_into().expect("is near")
+}
+
+fn key(service: usize) -> ServiceKey {
+    format!("shop/web-{service}").parse().expect("is a key")
+}
+
+fn digest() -> Digest {
+    Digest::from_bytes([1; 32])
+}
+
+/// The service of one run, by the server's clock, which is `skew` ahead of ours.
+struct Server {
+    skew: i64,
+    /// How long the list shows what was before.
+    lag: i64,
+    /// What was reached and when, oldest first; from `ours` on it is of our update.
+    reached: Vec<(i64, RolloutStage)>,
+    ours: usize,
+}
+
+impl Server {
+    /// An update that is accepted at our time 0, with everything else left to chance.
+    fn of(chance: &mut fastrand::Rng) -> Self {
+        let skew = chance.i64(-5 * MINUTE..=5 * MINUTE);
+        let began = skew - chance.i64(1..20 * MINUTE);
+        // The one before may still be rolling out when ours is accepted.
+        let took = chance.i64(1..=(skew - began).max(1) + 1000).min(skew - began);
+        let ended = if chance.bool() { RolloutStage::Completed } else { RolloutStage::Failed };
+        let mut reached = vec![(began, RolloutStage::Pending), (began + took / 2, RolloutStage::InProgress)];
+        if chance.u8(0..4) > 0 {
+            reached.push((began + took, ended));
+        }
+        reached.sort_unstable_by_key(|(at, _)| *at);
+        let ours = reached.len();
+        if chance.u8(0..8) > 0 {
+            let (pending, rolling) = (chance.i64(0..3000), chance.i64(1..200_000));
+            reached.push((skew + pending, RolloutStage::Pending));
+            reached.push((skew + pending + rolling / 4, RolloutStage::InProgress));
+            match chance.u8(0..8) {
+                0 => {}
+                1 => reached.push((skew + pending + rolling, RolloutStage::Failed)),
+                2 => reached.extend([
+                    (skew + pending + rolling, RolloutStage::Failed),
+                    (skew + pending + rolling + chance.i64(1..100_000), RolloutStage::Completed),
+                ]),
+                _ => reached.push((skew + pending + rolling, RolloutStage::Completed)),
+            }
+        }
+        Self { skew, lag: if chance.bool() { 0 } else { chance.i64(0..25_000) }, reached, ours }
+    }
+
+    /// When the update was accepted, as its answer says: exact where it shows the service, else a `Date`.
+    fn accepted(&self, chance: &mut fastrand::Rng) -> Option<Timestamp> {
+        let date = (self.skew + chance.i64(0..50)).div_euclid(1000) * 1000;
+        accepted_at(chance.bool().then(|| at(self.skew)), Some(at(date)))
+    }
+
+    /// What the list shows at our time `now`, and whether that is of our update.
+    fn shows(&self, now: i64) -> (DeploymentStatus, bool) {
+        let now = now + self.skew - self.lag;
+        let index = self.reached.iter().rposition(|(at, _)| *at <= now).unwrap_or(0);
+        let (since, stage) = self.reached[index];
+        (DeploymentStatus { stage, scaling: false, since: Some(at(since)) }, index >= self.ours)
+    }
+
+    /// When the list shows at the earliest that our update completed.
+    fn completes(&self) -> Option<i64> {
+        let ours = self.reached[self.ours..].iter().rev().find(|(_, stage)| *stage == RolloutStage::Completed);
+        ours.map(|(at, _)| at - self.skew + self.lag)
+    }
+}
+
+#[test]
+fn no_stale_completion_is_taken_for_ours_whatever_the_clocks_say() {
+    let mut chance = fastrand::Rng::with_seed(7);
+    let (mut completed, mut failed, mut nothing) = (0, 0, 0);
+    for run in 0..10_000 {
+        let server = Server::of(&mut chance);
+        let mut rollouts = Rollouts::default();
+        rollouts.accepted(&key(0), digest(), server.accepted(&mut chance), None, at(0));
+        let mut now = 0;
+        let mut completed_at = None;
+        while let Some(due) = rollouts.due(Follow::DEFAULT) {
+            now = millis(due).max(now);
+            rollouts.expire(Follow::DEFAULT, at(now));
+            let Some(look) = rollouts.next(Follow::DEFAULT, at(now)) else { continue };
+            if matches!(look, Look::Containers(_)) {
+                rollouts.looked(Looked::Containers(None), at(now));
+                continue;
+            }
+            let (status, is_ours) = server.shows(now);
+            let services = vec![("web-0".to_owned(), Some(status))];
+            rollouts.looked(Looked::Page { services, next: None }, at(now));
+            let state = rollouts.of(&key(0)).expect("is followed").state;
+            if state == RolloutState::Completed && completed_at.is_none() {
+                assert!(is_ours && status.stage == RolloutStage::Completed, "run {run}: {status:?}");
+                completed_at = Some(now);
+            }
+            assert!(state != RolloutState::Failed || is_ours, "run {run}: {status:?}");
+        }
+        match (completed_at, server.completes()) {
+            (Some(seen), Some(shown)) => {
+                completed += 1;
+                // One that failed first is looked at once a minute.
+                let recovers = server.reached.iter().skip(server.ours).any(|(_, stage)| *stage == RolloutStage::Failed);
+                let late = match shown {
+                    _ if recovers => 60_000,
+                    ..65_000 => 10_000,
+                    65_000..290_000 => 20_000,
+                    _ => 60_000,
+                };
+                assert!(seen - shown.max(5000) <= late, "run {run}: shown at {shown}, seen at {seen}");
+            }
+            _ if rollouts.of(&key(0)).is_some_and(|one| one.state == RolloutState::Failed) => failed += 1,
+            _ => nothing += 1,
+        }
+    }
+    assert!(completed > 5000 && failed > 500 && nothing > 500, "{completed} {failed} {nothing}");
+}
+
+/// Follows so many services of one project whose rollouts all end at a time; gives the number of requests.
+fn requests(services: usize, burst: i64, ends: i64) -> u32 {
+    let mut rollouts = Rollouts::default();
+    let accepted = |service: usize| burst * i64::try_from(service).expect("is small") / services as i64;
+    let (mut now, mut begun, mut requests) = (0, 0, 0);
+    loop {
+        while begun < services && accepted(begun) <= now {
+            let server_at = Some(at(accepted(begun)));
+            rollouts.accepted(&key(begun), digest(), server_at, None, at(accepted(begun)));
+            begun += 1;
+        }
+        if let Some(look) = rollouts.next(Follow::DEFAULT, at(now)) {
+            requests += 1;
+            let Look::List { cursor, .. } = look else { panic!("{look:?}") };
+            let page: usize = cursor.map_or(0, |cursor| cursor.parse().expect("is a page"));
+            let stage = if now >= ends { RolloutStage::Completed } else { RolloutStage::InProgress };
+            let status = DeploymentStatus { stage, scaling: false, since: Some(at(now.min(ends))) };
+            let shown =
+                (page * 100..services.min(page * 100 + 100)).map(|service| (format!("web-{service}"), Some(status)));
+            let next = ((page + 1) * 100 < services).then(|| (page + 1).to_string());
+            rollouts.looked(Looked::Page { services: shown.collect(), next }, at(now));
+        }
+        if begun == services && rollouts.due(Follow::DEFAULT).is_none() {
+            return requests;
+        }
+        now += 100;
+    }
+}
+
+#[test]
+fn a_hundred_services_cost_one_call_a_look() {
+    for burst in [0, 3000, 12_000] {
+        let calls = requests(100, burst, 3 * MINUTE);
+        assert!((10..=16).contains(&calls), "{calls} calls after a burst of {burst} ms");
+    }
+    assert_eq!(requests(1, 0, 4000), 1);
+    assert_eq!(requests(250, 0, 4000), 3, "a page is a call");
+    assert!(requests(100, 0, 14 * MINUTE) <= 30);
+}
+
+#[test]
+fn where_nothing_rolls_out_nothing_is_asked() {
+    let mut rollouts = Rollouts::default();
+    assert_eq!((rollouts.due(Follow::DEFAULT), rollouts.next(Follow::DEFAULT, at(0))), (None, None));
+    let done = Rollout { state: RolloutState::Completed, ..Rollout::accepted(digest(), at(0), None) };
+    rollouts.recall(&key(0), done, at(1));
+    assert_eq!(rollouts.due(Follow::DEFAULT), None);
+    assert!(!rollouts.are_awaited(Follow::DEFAULT, at(1)));
+}
+
+#[test]
+fn a_service_that_the_list_does_not_name_is_told_and_times_out() {
+    let mut rollouts = Rollouts::default();
+    rollouts.accepted(&key(0), digest(), Some(at(0)), None, at(0));
+    rollouts.next(Follow::DEFAULT, at(5000)).expect("is due");
+    rollouts.looked(Looked::Page { services: Vec::new(), next: None }, at(5000));
+    let words = rollouts.of(&key(0)).expect("is followed").words();
+    assert!(words.contains("does not name it"), "{words}");
+    rollouts.expire(Follow::DEFAULT, at(15 * MINUTE));
+    assert_eq!(rollouts.of(&key(0)).expect("is followed").state, RolloutState::TimedOut);
+    assert_eq!((rollouts.due(Follow::DEFAULT), rollouts.expires(Follow::DEFAULT)), (None, None));
+}
+
+#[test]
+fn what_is_accepted_during_a_look_is_looked_at_once_more() {
+    let mut rollouts = Rollouts::default();
+    rollouts.accepted(&key(0), digest(), Some(at(0)), None, at(0));
+    rollouts.next(Follow::DEFAULT, at(5000)).expect("is due");
+    rollouts.accepted(&key(1), digest(), Some(at(5500)), None, at(5500));
+    let completed = DeploymentStatus { stage: RolloutStage::Completed, scaling: false, since: Some(at(4000)) };
+    let services = vec![("web-0".to_owned(), Some(completed)), ("web-1".to_owned(), Some(completed))];
+    rollouts.looked(Looked::Page { services, next: None }, at(6000));
+    assert_eq!(rollouts.of(&key(1)).expect("is followed").state, RolloutState::Unseen);
+    assert_eq!(rollouts.due(Follow::DEFAULT), Some(at(11_000)));
+}
+
+#[test]
+fn a_project_that_may_not_be_listed_is_not_waited_for() {
+    let mut rollouts = Rollouts::default();
+    rollouts.accepted(&key(0), digest(), None, None, at(0));
+    assert!(rollouts.are_awaited(Follow::DEFAULT, at(0)));
+    assert!(!rollouts.are_awaited(Follow::DEFAULT, at(15 * MINUTE)), "there are no calls before its time is over");
+    rollouts.next(Follow::DEFAULT, at(5000)).expect("is due");
+    rollouts.looked(Looked::Nothing { error: "403".to_owned(), refused: true }, at(5000));
+    assert!(!rollouts.are_awaited(Follow::DEFAULT, at(5000)));
+    let told = rollouts.take_events();
+    assert!(told.iter().any(|event| matches!(event, Event::NotFollowed { .. })), "{told:?}");
+}

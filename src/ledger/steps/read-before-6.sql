@@ -1,0 +1,2 @@
+CREATE TEMP VIEW rollout AS SELECT 0 AS call, 0 AS service, x'' AS digest, 0 AS accepted_at, 0 AS server_at,
+  '' AS deployment, '' AS state, 0 AS since, '' AS evidence, '' AS reason WHERE false;
