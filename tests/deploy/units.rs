@@ -223,8 +223,9 @@ fn the_timer_spreads_and_makes_up_for_passes_that_have_time_to_end() {
     assert_eq!(once.one("Service", "Type"), "oneshot");
     let start = once.one("Service", "ExecStart");
     assert!(start.starts_with(&format!("{BINARY} --reconcile-once ")), "{start}");
-    // The default of --deadline, as the unit does not set it.
-    assert!(once.time("Service", "TimeoutStartSec") > time("5m") + GRACE && !start.contains("--deadline"));
+    // The defaults of --deadline and --rollout-timeout, as the unit does not set them.
+    assert!(once.time("Service", "TimeoutStartSec") > time("5m") + time("15m") + GRACE);
+    assert!(!start.contains("--deadline") && !start.contains("--rollout-timeout"), "{start}");
     assert!(once.time("Service", "TimeoutStopSec") > GRACE);
     assert!(timer.time("Timer", "RandomizedDelaySec") > Duration::ZERO);
     assert_eq!(timer.one("Timer", "Persistent"), "yes");
