@@ -86,6 +86,7 @@ fn a_service_that_is_in_order_says_so() {
         "not_sent",
         "problems",
         "revision",
+        "rollout",
         "sent_as_patch",
         "service",
         "state",
