@@ -11,7 +11,7 @@ use super::status_table::one_line;
 use super::table::{self, Cell, Column, Row, Size};
 use super::{ledger_error, print, read_error, services, settings, tell_missing, tell_other_place};
 use crate::ledger::Reader;
-use crate::model::{Headline, ServiceKey};
+use crate::model::{Headline, RolloutState, ServiceKey};
 use crate::plan::Change;
 use crate::text::{printable, short};
 use crate::views::{Attempt, History, Word, with_hint};
@@ -83,6 +83,8 @@ fn text(history: &History, width: Option<usize>) -> String {
 fn row(call: &Attempt, width: Option<usize>) -> Row<9> {
     let plain = |text: &str| Cell::new(printable(text));
     let mut below: Vec<Cell> = changes(&call.changes, width);
+    let rollout = call.rollout.as_ref().filter(|rollout| rollout.state != RolloutState::Unseen);
+    below.extend(rollout.map(|rollout| faint(&format!("rollout: {}", rollout.words()))));
     below.extend(call.commit.as_ref().map(|Headline { subject, author }| faint(&format!("{subject} ({author})"))));
     below.extend(call.message.as_deref().map(message).unwrap_or_default());
     Row {

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use super::status::told;
 use super::table::{self, Cell, Column, Row, Size};
-use crate::model::ServiceState;
+use crate::model::{RolloutState, ServiceState};
 use crate::text::{Printable, counted, printable, short};
 use crate::views::{FLAPS, Page, Service, suspension, with_hint};
 
@@ -37,6 +37,8 @@ struct Shown {
     revision: Printable,
     /// When what the service has was accepted.
     applied: Option<Timestamp>,
+    /// How far the rollout of that is.
+    rollout: Option<RolloutState>,
     message: Printable,
     /// The way out, where the message has one.
     hint: Option<Printable>,
@@ -86,6 +88,7 @@ fn shown(service: &Service) -> Shown {
             .map(short::revision)
             .map_or(Printable::default(), |text| printable(&text)),
         applied: service.applied_at,
+        rollout: service.status.rollout.as_ref().map(|rollout| rollout.state),
         message: printable(message),
         hint: hint.map(|hint| printable(&format!("hint: {hint}"))),
     }
@@ -120,6 +123,15 @@ fn message(service: &Service) -> String {
     parts.extend(status.error.clone());
     parts.retain(|part| !part.is_empty());
     parts.join("; ")
+}
+
+/// The colour of a rollout: what failed, what has not ended.
+fn of_rollout(state: RolloutState) -> Style {
+    match state {
+        state if state.has_failed() => WRONG,
+        state if state.is_open() => WAITS,
+        _ => Style::new(),
+    }
 }
 
 /// The colour of a state: what is wrong, what waits, what is left alone.
@@ -178,11 +190,12 @@ pub(super) fn screen(view: &View, now: Timestamp, size: Size) -> Vec<String> {
     lines
 }
 
-const COLUMNS: [Column; 5] = [
+const COLUMNS: [Column; 6] = [
     Column::Name("SERVICE"),
     Column::Firm("STATE"),
     Column::Spare("REVISION"),
     Column::Spare("AGE"),
+    Column::Spare("ROLLOUT"),
     Column::Soft("MESSAGE"),
 ];
 
@@ -205,6 +218,7 @@ fn rows(rows: &[Shown], now: Timestamp, width: Option<usize>, hints: Hints) -> V
             Cell::styled(row.state.as_str(), style(row.state)),
             Cell::new(row.revision.clone()),
             Cell::new(row.applied.map(|applied| printable(&short::age(applied, now))).unwrap_or_default()),
+            row.rollout.map(|state| Cell::styled(state.as_str(), of_rollout(state))).unwrap_or_default(),
             match (&row.hint, hints) {
                 (Some(hint), Hints::Within) => Cell::new(printable(&format!("{}; {hint}", row.message))),
                 (Some(_) | None, _) => Cell::new(row.message.clone()),

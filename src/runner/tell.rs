@@ -8,7 +8,6 @@ use crate::engine::{Block, Call, Ending, Event, Work};
 use crate::model::{HoldKind, Place, Rollout, RolloutState, ServiceKey};
 use crate::northflank::Deprecation;
 use crate::plan::Change;
-use crate::text::short;
 
 /// Something that the log tells.
 #[derive(Clone, Debug)]
@@ -98,8 +97,8 @@ impl Told {
 fn log_rollout(key: &ServiceKey, was: RolloutState, rollout: &Rollout) {
     let (is_news, failed) = (was != rollout.state, rollout.state.has_failed());
     if is_news || failed {
-        let (digest, sentence) = (short::digest(rollout.digest), rollout.words());
-        if failed { error!(service = %key, digest, "{sentence}") } else { info!(service = %key, digest, "{sentence}") }
+        let (digest, words) = (rollout.digest, rollout.words());
+        if failed { error!(service = %key, %digest, "{words}") } else { info!(service = %key, %digest, "{words}") }
     }
 }
 

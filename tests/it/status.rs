@@ -44,7 +44,7 @@ fn what_needs_a_look_stands_first() {
     assert!(lines[3].ends_with("  new"), "{text}");
     assert!(lines[5].ends_with("until 2999-01-31T17:00:00Z: moving to another region"), "{text}");
     assert!(lines[4].contains("tree:") && lines[4].ends_with("no manifest names it"), "{text}");
-    assert!(lines[6].contains("tree:") && lines[6].ends_with(" s"), "{text}");
+    assert!(lines[6].contains("tree:") && lines[6].ends_with("  unseen"), "{text}");
     let summary =
         "6 services: 1 stalled, 1 invalid, 1 queued, 1 orphaned, 1 suspended, 1 unchanged; 1 problem in the folder";
     assert!(lines[7].starts_with(summary), "{text}");
