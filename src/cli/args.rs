@@ -50,6 +50,9 @@ northflank-api-token.";
 pub(super) struct Arguments {
     #[command(subcommand)]
     pub(super) command: Option<Command>,
+    /// File of settings: options by their long names, for what neither the command line nor the environment says
+    #[arg(long, value_name = "FILE", env = "TRUENORTH_CONFIG", global = true)]
+    pub(super) config: Option<PathBuf>,
     #[command(flatten)]
     pub(super) run: RunArgs,
 }
@@ -62,8 +65,15 @@ pub(super) enum Command {
     Plan(PlanArgs),
     /// Check every manifest in the folder; offline, needs no token
     Validate(ValidateArgs),
-    /// Print the JSON Schema of a manifest, for editors and CI
-    Schema,
+    /// Print the JSON Schema of a manifest, or of the config file, for editors and CI
+    Schema {
+        /// Whose schema
+        #[arg(value_name = "OF", default_value = "manifest")]
+        of: SchemaOf,
+    },
+    /// Show which settings hold, and from where each one is; secrets by name only
+    // Boxed, as it takes every option that there is.
+    Config(Box<RunArgs>),
     /// Show every service: its state, what was applied and when, its last error; beside a running daemon or without
     Status(StatusArgs),
     /// Write a manifest for each service of a project, from what runs; sends no update
@@ -88,7 +98,7 @@ pub(super) enum Command {
 impl Command {
     /// Whether it reads variables and has no log that tells of those which nothing reads.
     pub(super) fn reads_settings(&self) -> bool {
-        !matches!(self, Self::Run(_) | Self::Schema | Self::Health(_) | Self::Completions { .. } | Self::Man(_))
+        !matches!(self, Self::Run(_) | Self::Schema { .. } | Self::Health(_) | Self::Completions { .. } | Self::Man(_))
     }
 }
 
@@ -184,6 +194,15 @@ impl RuleArgs {
         };
         Rules { adopt, drift }
     }
+}
+
+/// What `truenorth schema` describes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum SchemaOf {
+    /// A manifest
+    Manifest,
+    /// The file that --config names
+    Config,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -2,7 +2,8 @@
 
 use clap::CommandFactory as _;
 
-use super::args::Arguments;
+use super::args::{Arguments, SchemaOf};
+use super::config;
 use super::exit::Exit;
 use crate::manifest;
 
@@ -14,9 +15,13 @@ pub(super) fn run(shell: clap_complete::Shell) -> anyhow::Result<Exit> {
     Ok(Exit::Converged)
 }
 
-/// Prints the JSON Schema of a manifest.
-pub(super) fn schema() -> anyhow::Result<Exit> {
-    let text = serde_json::to_string_pretty(&manifest::schema())?;
+/// Prints the JSON Schema of a manifest or of the config file.
+pub(super) fn schema(of: SchemaOf) -> anyhow::Result<Exit> {
+    let schema = match of {
+        SchemaOf::Manifest => manifest::schema(),
+        SchemaOf::Config => config::schema(&Arguments::command()),
+    };
+    let text = serde_json::to_string_pretty(&schema)?;
     std::io::Write::write_all(&mut std::io::stdout(), format!("{text}\n").as_bytes())?;
     Ok(Exit::Converged)
 }

@@ -2,6 +2,7 @@
 
 mod args;
 mod completions;
+mod config;
 mod daemon;
 mod elsewhere;
 mod exit;
@@ -41,19 +42,20 @@ use crate::model::ApiPlace;
 use crate::text::printable;
 use args::{Arguments, Command, RunArgs, UrlArgs};
 pub use exit::Exit;
-use typed::Typed;
+use typed::{Typed, Understood};
 
 /// Parses the arguments and runs the command that they name.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
     give_nothing_away();
-    let arguments = match typed::read(arguments, &settings::environment) {
-        Typed::Understood(arguments) => arguments,
+    let Understood { arguments, matches, config } = match typed::read(arguments, &settings::environment) {
+        Typed::Understood(understood) => *understood,
         Typed::Asked(help) => {
             // Nothing can be done where printing fails.
             let _ = help.print();
             return Exit::Converged;
         }
         Typed::Mistaken(mistakes, rest) => return mistaken(mistakes, rest.as_deref()),
+        Typed::Misconfigured(error) => return failed(&error),
     };
     if arguments.command.as_ref().is_some_and(Command::reads_settings) {
         variables::tell();
@@ -61,7 +63,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
     let ended = match arguments.command {
         Some(Command::Plan(args)) => plan::run(&args),
         Some(Command::Validate(args)) => validate::run(&args),
-        Some(Command::Schema) => completions::schema(),
+        Some(Command::Schema { of }) => completions::schema(of),
+        Some(Command::Config(args)) => config::run(&args, &matches, config.as_ref()),
         Some(Command::Health(args)) => health::run(&args),
         Some(Command::Sandbox(args)) => sandbox::run(&args),
         Some(Command::Completions { shell }) => completions::run(shell),
@@ -71,7 +74,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Some(Command::History(args)) => history::run(&args),
         Some(Command::Why(args)) => why::run(&args),
         Some(Command::Run(args)) => run(&args),
-        None if welcome::is_due(&arguments.run) => welcome::run(),
+        None if config.is_none() && welcome::is_due(&arguments.run) => welcome::run(),
         None => run(&arguments.run),
     };
     ended.unwrap_or_else(|error| failed(&error))

@@ -104,6 +104,11 @@ pub(super) fn problems(problems: &[Problem], folder: &Path, commands: Commands) 
     anstream::stdout().write_all(drawn_problems(problems, folder, commands).as_bytes())
 }
 
+/// Problems of a file that is named as it was typed.
+pub(super) fn problems_of(problems: &[Problem]) -> String {
+    drawn_problems(problems, Path::new(""), Commands::Hidden)
+}
+
 /// Warnings, drawn like problems.
 pub(super) fn warnings(warnings: &[Warning], folder: &Path, commands: Commands) -> io::Result<()> {
     anstream::stdout().write_all(drawn_warnings(warnings, folder, commands).as_bytes())

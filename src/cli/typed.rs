@@ -7,17 +7,28 @@ use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
 use clap::{Arg, ArgMatches, Command, CommandFactory as _, FromArgMatches as _};
 
 use super::args::Arguments;
+use super::config::{self, ConfigFile};
 use super::elsewhere;
 use super::settings::Variable;
 
 /// What was typed.
 pub(super) enum Typed {
     /// It can be understood.
-    Understood(Box<Arguments>),
+    Understood(Box<Understood>),
     /// It asks for help or the version.
     Asked(Error),
     /// It cannot be understood: one mistake or more, and what can be understood without them.
     Mistaken(Vec<Error>, Option<Box<Arguments>>),
+    /// The config file cannot be used.
+    Misconfigured(anyhow::Error),
+}
+
+/// What was typed, with what stands behind it.
+pub(super) struct Understood {
+    pub(super) arguments: Arguments,
+    /// The same as clap has it, which knows from where each value is.
+    pub(super) matches: ArgMatches,
+    pub(super) config: Option<ConfigFile>,
 }
 
 /// Most mistakes that are told.
@@ -32,20 +43,31 @@ pub(super) fn read(words: impl IntoIterator<Item = OsString>, variable: Variable
     let mut command = Arguments::command();
     command.build();
     let mut words = in_order(&command, words.into_iter().collect());
-    let mut command = without_variables(Arguments::command(), &|name| variable(name).is_some_and(|set| set.is_empty()));
+    let config = match config::named(&words, variable).map(|path| ConfigFile::read(&command, &path)).transpose() {
+        Ok(config) => config,
+        Err(error) => return Typed::Misconfigured(error),
+    };
+    let command = Arguments::command();
+    let command = match &config {
+        Some(config) => config.as_defaults(command),
+        None => command,
+    };
+    let mut command = without_variables(command, &|name| variable(name).is_some_and(|set| set.is_empty()));
     if named(&command, &words).is_some() {
         // clap reads the variables of the daemon's options for each command. They are not that command's.
-        command = command.mut_args(|arg| arg.env(None::<&'static str>));
+        command = command.mut_args(|arg| if arg.is_global_set() { arg } else { arg.env(None::<&'static str>) });
     }
     let mut mistakes = Vec::new();
     loop {
         let read = command.clone().try_get_matches_from(&words).and_then(|matches: ArgMatches| {
-            let arguments = Arguments::from_arg_matches(&matches);
-            arguments.map_err(|error| error.with_cmd(&command))
+            let arguments = Arguments::from_arg_matches(&matches).map_err(|error| error.with_cmd(&command))?;
+            Ok((arguments, matches))
         });
         let mut error = match read {
-            Ok(arguments) if mistakes.is_empty() => return Typed::Understood(Box::new(arguments)),
-            Ok(arguments) => return Typed::Mistaken(mistakes, Some(Box::new(arguments))),
+            Ok((arguments, matches)) if mistakes.is_empty() => {
+                return Typed::Understood(Box::new(Understood { arguments, matches, config }));
+            }
+            Ok((arguments, _)) => return Typed::Mistaken(mistakes, Some(Box::new(arguments))),
             Err(error) if mistakes.is_empty() && !error.use_stderr() => return Typed::Asked(error),
             Err(error) => error,
         };

@@ -4,7 +4,7 @@
 //! `text` decodes it, `documents` cuts a YAML stream into documents, `node` fills one tree from YAML and JSON alike
 //! (and `plain` the same one in less time, where a document is as simple as most are), `rules`, `spec` and `policy` check
 //! the tree and collect everything that is wrong with it. Only when something is, `outline` reads the text again to find
-//! where; `draw` shows it. `schema` says the same rules to editors.
+//! where; `draw` shows it. `schema` says the same rules to editors. `values` reads YAML that is not a manifest.
 //!
 //! A file is distrusted: its size, its depth, the number of its values and what its aliases unfold to are bounded, and
 //! a document that might be hostile is looked at by a streaming reader before libyaml sees it.
@@ -27,6 +27,7 @@ mod syntax;
 #[cfg(test)]
 mod tests;
 mod text;
+pub(crate) mod values;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -39,11 +40,12 @@ use check::{Checker, Finding, Hint};
 use documents::Document;
 use node::{Budget, Excess, MAX_DEPTH, MAX_NODES, Node};
 use outline::{NoOutline, Outline};
-use text::{Source, shown};
+use text::shown;
 
 pub use draw::{draw, draw_warning, draw_with};
 pub use problem::{Problem, Warning};
 pub use schema::schema;
+pub(crate) use text::Source;
 
 /// Largest file, in bytes.
 pub const MAX_BYTES: usize = 1024 * 1024;

@@ -13,7 +13,7 @@ const SHOWN_CHARS: usize = 80;
 const EXCERPT_BYTES: usize = 120;
 
 /// A file's decoded text, without a byte order mark.
-pub(super) struct Source<'t> {
+pub(crate) struct Source<'t> {
     pub(super) file: &'t Arc<str>,
     pub(super) text: &'t str,
     /// Where each line begins; found when the first problem asks.
@@ -25,7 +25,7 @@ impl<'t> Source<'t> {
     ///
     /// # Errors
     /// The problem of a file that is not UTF-8, at its first bad byte.
-    pub(super) fn decode(file: &'t Arc<str>, bytes: &'t [u8]) -> Result<Self, Box<Problem>> {
+    pub(crate) fn decode(file: &'t Arc<str>, bytes: &'t [u8]) -> Result<Self, Box<Problem>> {
         let hint = || Some("save the file as UTF-8".to_owned());
         if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
             return Err(Box::new(Problem::of_file(file, "the file is UTF-16, expected UTF-8", hint())));
@@ -50,7 +50,7 @@ impl<'t> Source<'t> {
     }
 
     /// A problem about a range of bytes of the text; what goes past the end of its first line is left out.
-    pub(super) fn problem(&self, range: Range<usize>, path: String, message: String, hint: Option<String>) -> Problem {
+    pub(crate) fn problem(&self, range: Range<usize>, path: String, message: String, hint: Option<String>) -> Problem {
         let start = self.text.floor_char_boundary(range.start);
         let end = self.text.ceil_char_boundary(range.end.max(start));
         let (number, line_start) = self.line_of(start);
@@ -82,7 +82,7 @@ impl<'t> Source<'t> {
     }
 
     /// The number of the line that holds an offset, from 1.
-    pub(super) fn line_number(&self, offset: usize) -> usize {
+    pub(crate) fn line_number(&self, offset: usize) -> usize {
         self.line_of(offset).0
     }
 

@@ -3,6 +3,7 @@
 //! - `once`: `--reconcile-once`, what it sends and what it says
 //! - `faults`: `--reconcile-once` against an API that fails
 //! - `commands`: plan, validate, schema, completions, sandbox, help
+//! - `config`: the config file
 //! - `exit_codes`: what cannot be understood, and what cannot be begun
 //! - `problems`: what is wrong in a folder, and how it is told
 //! - `history`: what was sent, when, why
@@ -37,6 +38,7 @@
 mod adopt;
 mod agreement;
 mod commands;
+mod config;
 mod daemon;
 mod daemon_disk;
 mod daemon_faults;

@@ -1,0 +1,310 @@
+//! Reading a config file: what it says, or all that is wrong with it, with places.
+
+use std::ffi::OsStr;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Arg, Command};
+
+use super::options::{self, Named};
+use crate::cli::{Failure, exit::Exit, print};
+use crate::error::chain;
+use crate::manifest::values::{self, Kind, Value};
+use crate::manifest::{MAX_BYTES, Problem, Source};
+use crate::plain_file::PlainFile;
+use crate::text::{counted, near, printable, printable_within};
+
+/// How alike two names must be, of 1.
+const NEAR: f32 = 0.6;
+/// Most characters of a value that a message repeats.
+const SHOWN: usize = 80;
+
+/// What a config file says.
+#[derive(Debug)]
+pub(crate) struct ConfigFile {
+    path: PathBuf,
+    settings: Vec<Setting>,
+}
+
+/// What it says of one option.
+#[derive(Debug)]
+struct Setting {
+    name: String,
+    variable: Option<std::ffi::OsString>,
+    values: Vec<String>,
+    line: u32,
+}
+
+impl ConfigFile {
+    /// Reads the file at `path` by the options that `command` has.
+    pub(in crate::cli) fn read(command: &Command, path: &Path) -> anyhow::Result<Self> {
+        let shown = printable(&path.to_string_lossy());
+        let mut bytes = Vec::new();
+        PlainFile::open(path).and_then(|file| file.read(MAX_BYTES, &mut bytes)).map_err(|error| {
+            let hint = "--config or TRUENORTH_CONFIG names it".to_owned();
+            let message = format!("cannot read the config file {shown}: {}", chain(&error));
+            Failure { message, hint: Some(hint), exit: Exit::Configuration }
+        })?;
+        let name: Arc<str> = shown.to_string().into();
+        match settings(command, &name, &bytes) {
+            Ok(settings) => Ok(Self { path: path.to_owned(), settings }),
+            Err(problems) => {
+                print::note(&print::problems_of(&problems));
+                let message = format!("the config file has {}", counted(problems.len(), "problem"));
+                let hint = Some("nothing was sent; `truenorth schema config` says what may stand there".to_owned());
+                Err(Failure { message, hint, exit: Exit::Configuration }.into())
+            }
+        }
+    }
+
+    /// The command line with what the file says as its defaults, wherever a command has the option.
+    pub(in crate::cli) fn as_defaults(&self, command: Command) -> Command {
+        let is_same = |arg: &Arg, setting: &Setting| {
+            arg.get_long() == Some(&setting.name) && arg.get_env().map(OsStr::to_owned) == setting.variable
+        };
+        let command = command.mut_args(|arg| match self.settings.iter().find(|setting| is_same(&arg, setting)) {
+            Some(setting) => arg.required(false).default_values(setting.values.clone()),
+            None => arg,
+        });
+        command.mut_subcommands(|below| self.as_defaults(below))
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// On which line the file sets an option, if it does.
+    pub(super) fn line_of(&self, arg: &Arg) -> Option<u32> {
+        let of = |setting: &&Setting| {
+            arg.get_long() == Some(&setting.name) && arg.get_env().map(OsStr::to_owned) == setting.variable
+        };
+        self.settings.iter().find(of).map(|setting| setting.line)
+    }
+}
+
+fn settings(command: &Command, file: &Arc<str>, bytes: &[u8]) -> Result<Vec<Setting>, Vec<Problem>> {
+    let source = Source::decode(file, bytes).map_err(|problem| vec![*problem])?;
+    let mut reading = Reading { source: &source, problems: Vec::new() };
+    let settings = match values::read(&source) {
+        Ok(None) => Vec::new(),
+        Ok(Some(value)) if value.is_empty() => Vec::new(),
+        Ok(Some(Value { kind: Kind::Map(entries), .. })) => reading.entries(command, &entries),
+        Ok(Some(other)) => {
+            let message = format!("a config file must be a map of options, found {}", other.described());
+            reading.problem(&other.at, "", message, Some("write `option: value`, one a line".to_owned()));
+            Vec::new()
+        }
+        Err(problem) => return Err(vec![*problem]),
+    };
+    if reading.problems.is_empty() { Ok(settings) } else { Err(reading.problems) }
+}
+
+/// A file that is being read.
+struct Reading<'s> {
+    source: &'s Source<'s>,
+    problems: Vec<Problem>,
+}
+
+impl Reading<'_> {
+    fn problem(&mut self, at: &Range<usize>, path: &str, message: String, hint: Option<String>) {
+        self.problems.push(self.source.problem(at.clone(), path.to_owned(), message, hint));
+    }
+
+    fn entries(&mut self, command: &Command, entries: &[(Value, Value)]) -> Vec<Setting> {
+        let mut settings: Vec<Setting> = Vec::new();
+        for (key, value) in entries {
+            let Kind::Scalar { text: name, .. } = &key.kind else {
+                self.problem(&key.at, "", format!("an option's name must be text, found {}", key.described()), None);
+                continue;
+            };
+            if let Some(first) = settings.iter().find(|setting| setting.name == *name) {
+                let hint = format!("the first one is on line {}; keep one of them", first.line);
+                self.problem(&key.at, name, format!("{name} is given twice"), Some(hint));
+                continue;
+            }
+            let arg = match options::named(command, name) {
+                Named::One(arg) => arg,
+                Named::Several(variables) => {
+                    let variables: Vec<_> = variables.iter().map(|variable| variable.to_string_lossy()).collect();
+                    let message = format!("several commands have an option {name} of their own");
+                    let hint = format!("set the variable of the one that is meant: {}", variables.join(", "));
+                    self.problem(&key.at, name, message, Some(hint));
+                    continue;
+                }
+                Named::Unknown => {
+                    self.unknown(command, key, name);
+                    continue;
+                }
+            };
+            if let Some(values) = self.values(arg, name, value) {
+                let line = u32::try_from(self.source.line_number(key.at.start)).unwrap_or(u32::MAX);
+                let variable = arg.get_env().map(OsStr::to_owned);
+                settings.push(Setting { name: name.clone(), variable, values, line });
+            }
+        }
+        settings
+    }
+
+    fn unknown(&mut self, command: &Command, key: &Value, name: &str) {
+        let names = options::names(command);
+        // As the variables are written, or the fields of a manifest.
+        let spelled = name.trim_start_matches("--").to_ascii_lowercase().replace('_', "-");
+        let spelled = spelled.strip_prefix("truenorth-").unwrap_or(&spelled);
+        let hint = match spelled {
+            "config" => "a config file cannot name another one".to_owned(),
+            "token" | "northflank-api-token" => {
+                "the token itself does not belong in a config file: name its file with token-file".to_owned()
+            }
+            spelled => match near(spelled, &names, NEAR) {
+                Some(near) => format!("did you mean {near}?"),
+                None => "options have their long names here; `truenorth --help` lists them".to_owned(),
+            },
+        };
+        self.problem(&key.at, "", format!("unknown option `{}`", printable_within(name, SHOWN)), Some(hint));
+    }
+
+    /// The values of an option as texts, each checked as if it were typed.
+    fn values(&mut self, arg: &Arg, name: &str, value: &Value) -> Option<Vec<String>> {
+        let items = match &value.kind {
+            Kind::List(items) if options::is_list(arg) => items.as_slice(),
+            _ => std::slice::from_ref(value),
+        };
+        let texts: Vec<Option<String>> = items.iter().map(|item| self.text(arg, name, item)).collect();
+        texts.into_iter().collect()
+    }
+
+    fn text(&mut self, arg: &Arg, name: &str, value: &Value) -> Option<String> {
+        let wanted = if options::is_flag(arg) { "true or false" } else { "a single value" };
+        let text = match &value.kind {
+            _ if value.is_empty() => {
+                let hint = "add a value, or remove the line".to_owned();
+                self.problem(&value.at, name, format!("{name} has no value"), Some(hint));
+                return None;
+            }
+            Kind::Scalar { text, .. } => text,
+            Kind::List(_) | Kind::Map(_) => {
+                self.problem(&value.at, name, format!("{name} must be {wanted}, found {}", value.described()), None);
+                return None;
+            }
+        };
+        if options::is_flag(arg) {
+            return self.truth(name, value).map(|truth| truth.to_string());
+        }
+        match refusal(arg, text) {
+            None => Some(text.clone()),
+            Some((why, hint)) => {
+                self.problem(&value.at, name, why, hint);
+                None
+            }
+        }
+    }
+
+    fn truth(&mut self, name: &str, value: &Value) -> Option<bool> {
+        match &value.kind {
+            Kind::Scalar { text, quoted: false } if text == "true" => Some(true),
+            Kind::Scalar { text, quoted: false } if text == "false" => Some(false),
+            _ => {
+                let hint = "write true or false, without quotes".to_owned();
+                self.problem(&value.at, name, format!("{name} must be true or false"), Some(hint));
+                None
+            }
+        }
+    }
+}
+
+/// Why an option does not take a value, and what it takes.
+fn refusal(arg: &Arg, value: &str) -> Option<(String, Option<String>)> {
+    let name = arg.get_long().unwrap_or_default();
+    // Alone, and without what else it takes: whether another option is missing is no matter here.
+    let alone = Command::new("config").no_binary_name(true).arg(arg.clone().required(false).global(false));
+    let error = alone.try_get_matches_from([format!("--{name}={value}")]).err()?;
+    let shown = printable_within(value, SHOWN);
+    if error.kind() == ErrorKind::InvalidValue
+        && let Some(ContextValue::Strings(known)) = error.get(ContextKind::ValidValue)
+    {
+        let known: Vec<&str> = known.iter().map(String::as_str).collect();
+        let hint = match near(value, &known, NEAR) {
+            Some(near) => format!("did you mean {near}?"),
+            None => format!("known: {}", known.join(", ")),
+        };
+        return Some((format!("{name} `{shown}` does not exist"), Some(hint)));
+    }
+    let why = std::error::Error::source(&error).map_or_else(|| "not a valid value".to_owned(), ToString::to_string);
+    Some((format!("{name} `{shown}`: {why}"), None))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+    use crate::cli::args::Arguments;
+
+    fn read(text: &str) -> Result<Vec<Setting>, Vec<Problem>> {
+        settings(&Arguments::command(), &"c.yaml".into(), text.as_bytes())
+    }
+
+    fn told(text: &str) -> Vec<(u32, u32, String, String)> {
+        let told = |problem: Problem| (problem.line, problem.column, problem.message, problem.hint.unwrap_or_default());
+        read(text).expect_err(text).into_iter().map(told).collect()
+    }
+
+    #[test]
+    fn options_stand_by_their_long_names_in_any_yaml() {
+        for text in [
+            "concurrency: 16\nallow: [shop, 'acme/*']\ndrift: off\nno-adopt: true\n",
+            "---\n{\"concurrency\": \"16\", allow: [shop, acme/*], drift: 'off', no-adopt: true}\n",
+            "\u{feff}# a comment\r\nconcurrency: 16 # more\r\nallow:\r\n- shop\r\n- acme/*\r\ndrift: off\r\nno-adopt: true",
+        ] {
+            let read = read(text).unwrap_or_else(|problems| panic!("{text}: {problems:?}"));
+            let read: Vec<_> = read.iter().map(|setting| (setting.name.as_str(), setting.values.join(" "))).collect();
+            let wanted = [("concurrency", "16"), ("allow", "shop acme/*"), ("drift", "off"), ("no-adopt", "true")];
+            assert_eq!(read, wanted.map(|(name, value)| (name, value.to_owned())), "{text}");
+        }
+        for empty in ["", "# nothing yet\n", "---\n", "null\n"] {
+            assert!(read(empty).is_ok_and(|settings| settings.is_empty()), "{empty:?}");
+        }
+    }
+
+    #[test]
+    fn every_mistake_is_told_at_its_place_with_a_way_out() {
+        let text = "concurency: 8\ndrift: corect\nresync: 5\nno-adopt: yes\nconcurrency: 0\nallow: {a: b}\n\
+            manifests:\ndrift: off\ntoken: abc\nlimit: 3\nconcurrency: [1]\n";
+        let told = told(text);
+        let told: Vec<_> = told
+            .iter()
+            .map(|(line, column, message, hint)| (*line, *column, message.as_str(), hint.as_str()))
+            .collect();
+        let at = |line| told.iter().find(|told| told.0 == line).copied().unwrap();
+        assert_eq!(at(1), (1, 1, "unknown option `concurency`", "did you mean concurrency?"));
+        assert_eq!(at(2), (2, 8, "drift `corect` does not exist", "did you mean correct?"));
+        assert_eq!(at(3), (3, 9, "resync `5`: expected a number with a unit, such as 30s, 1m30s or 100ms", ""));
+        assert_eq!(at(4), (4, 11, "no-adopt must be true or false", "write true or false, without quotes"));
+        assert_eq!((at(5).0, at(5).1), (5, 14));
+        assert!(at(5).2.contains("1..=1024"), "{:?}", at(5));
+        assert_eq!(at(6).2, "allow must be a single value, found a map");
+        assert_eq!((at(7).2, at(7).3), ("manifests has no value", "add a value, or remove the line"));
+        assert!(at(9).3.contains("token-file"), "{:?}", at(9));
+        assert!(at(10).3.contains("TRUENORTH_HISTORY_LIMIT"), "{:?}", at(10));
+        assert_eq!(at(11).2, "concurrency must be a single value, found a list");
+        assert_eq!(told.len(), 10, "{told:#?}");
+    }
+
+    #[test]
+    fn what_is_not_a_map_of_options_is_told() {
+        for (text, message) in [
+            ("- a\n", "a config file must be a map of options, found a list"),
+            ("a\n", "a config file must be a map of options, found a single value"),
+            ("a: b\n---\nc: d\n", "a second document begins here"),
+            ("drift: &x off\n", "tags, anchors and aliases are not allowed in a config file"),
+            ("drift: off\ndrift: off\n", "drift is given twice"),
+            ("drift: \"off\n", "the quote that opens here is never closed"),
+        ] {
+            assert_eq!(told(text).first().map(|told| told.2.clone()).as_deref(), Some(message), "{text}");
+        }
+        let deep = "[".repeat(100_000);
+        assert_eq!(told(&deep).len(), 1);
+    }
+}
