@@ -11,6 +11,7 @@ use jiff::SignedDuration;
 
 use super::health::HealthArgs;
 use super::print;
+use super::requests::{FreezeArgs, RetryArgs, ThawArgs};
 use crate::host::Hosts;
 use crate::model::{DriftMode, Id};
 use crate::northflank::Settings;
@@ -82,6 +83,12 @@ pub(super) enum Command {
     History(HistoryArgs),
     /// Explain one service: its manifest, what was applied, the last call, what it waits for and what was not sent
     Why(WhyArgs),
+    /// Try again now what waits after a failure; the running daemon does it at once
+    Retry(RetryArgs),
+    /// Send nothing new for services, or for all, until a time; drift is still read, and told
+    Freeze(FreezeArgs),
+    /// End a freeze: everything that is due goes, in its newest form
+    Thaw(ThawArgs),
     /// Run the stand-in for the Northflank API alone, to try truenorth or other clients against
     Sandbox(SandboxArgs),
     /// Ask the daemon on this machine whether it lives; exit 0 or 1, for the health check of a container

@@ -14,7 +14,7 @@ use crate::ledger::Reader;
 use crate::model::{Headline, RolloutState, ServiceKey};
 use crate::plan::Change;
 use crate::text::{printable, short};
-use crate::views::{Attempt, History, Word, with_hint};
+use crate::views::{Asked, Attempt, History, Word, with_hint};
 
 pub(super) fn run(args: &HistoryArgs) -> anyhow::Result<Exit> {
     let state_dir = settings::state_dir(&args.state, &settings::environment)?;
@@ -71,13 +71,29 @@ const COLUMNS: [Column; 9] = [
 ];
 
 fn text(history: &History, width: Option<usize>) -> String {
-    if history.calls.is_empty() {
+    let rows: Vec<Row<9>> = history.calls.iter().map(|call| row(call, width)).collect();
+    let mut lines = match rows.as_slice() {
+        [] => vec!["nothing was sent yet".to_owned()],
+        rows => table::lines(COLUMNS, rows, width),
+    };
+    if !history.requests.is_empty() {
+        lines.push("asked by people:".to_owned());
+        lines.extend(history.requests.iter().map(asked));
+    } else if history.calls.is_empty() {
         return "nothing was sent yet\n".to_owned();
     }
-    let rows: Vec<Row<9>> = history.calls.iter().map(|call| row(call, width)).collect();
-    let mut lines = table::lines(COLUMNS, &rows, width);
     lines.push(one_line(&printable(&told(history.holder, history.as_of)), Style::new().dimmed(), width));
     lines.into_iter().map(|line| line + "\n").collect()
+}
+
+/// Who asked for what, when and why, and what came of it. Nothing is cut: reasons are for reading.
+fn asked(asked: &Asked) -> String {
+    let of = asked.service.as_ref().map_or_else(|| "all services".to_owned(), ToString::to_string);
+    let until = asked.until.map(|until| format!(" until {}", short::time(until))).unwrap_or_default();
+    let reason = asked.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
+    let result = asked.result.as_deref().unwrap_or("not taken up yet");
+    let (at, kind) = (short::time(asked.at), asked.kind.as_str());
+    printable(&format!("{at}  {kind} {of}{until}, by {}{reason} ({result})", asked.by)).to_string()
 }
 
 fn row(call: &Attempt, width: Option<usize>) -> Row<9> {

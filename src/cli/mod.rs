@@ -16,6 +16,7 @@ mod once;
 mod plan;
 mod print;
 mod progress;
+mod requests;
 mod sandbox;
 mod services;
 mod settings;
@@ -67,6 +68,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Some(Command::Config(args)) => config::run(&args, &matches, config.as_ref()),
         Some(Command::Health(args)) => health::run(&args),
         Some(Command::Sandbox(args)) => sandbox::run(&args),
+        Some(Command::Retry(args)) => requests::retry(&args),
+        Some(Command::Freeze(args)) => requests::freeze(&args),
+        Some(Command::Thaw(args)) => requests::thaw(&args),
         Some(Command::Completions { shell }) => completions::run(shell),
         Some(Command::Man(args)) => man::run(&args),
         Some(Command::Status(args)) => status::run(&args),

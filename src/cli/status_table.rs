@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use super::status::told;
 use super::table::{self, Cell, Column, Row, Size};
 use crate::model::{RolloutState, ServiceState};
+use crate::plan::Freeze;
 use crate::text::{Printable, counted, printable, short};
 use crate::views::{FLAPS, Page, Service, suspension, with_hint};
 
@@ -17,6 +18,9 @@ const WAITS: Style = AnsiColor::Yellow.on_default();
 /// Most problems that are told below a table that has to fit a terminal.
 const PROBLEMS: usize = 5;
 
+/// Most freezes that are told below the table.
+const FREEZES: usize = 5;
+
 /// What the table shows: two that are equal look alike, but for their ages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct View {
@@ -24,6 +28,7 @@ pub(super) struct View {
     counts: Vec<(ServiceState, usize)>,
     problems: Vec<Printable>,
     paused: Option<(Timestamp, Printable)>,
+    freezes: Vec<Printable>,
     holder: String,
     revision: Printable,
 }
@@ -64,6 +69,7 @@ impl View {
             counts,
             problems: page.problems.iter().map(problem).collect(),
             paused: page.paused.as_ref().map(|paused| (paused.until, printable(&paused.reason))),
+            freezes: page.freezes.iter().map(frozen).collect(),
             holder: told(page.holder, page.as_of),
             revision: page
                 .revision
@@ -72,6 +78,13 @@ impl View {
                 .unwrap_or_default(),
         }
     }
+}
+
+/// What is frozen, by whom, until when, and why.
+fn frozen(freeze: &Freeze) -> Printable {
+    let of = freeze.service.as_ref().map_or_else(|| "all services".to_owned(), ToString::to_string);
+    let until = freeze.until.map(|until| format!(", until {}", short::time(until))).unwrap_or_default();
+    printable(&format!("frozen: {of}, by {}{until}: {}", freeze.by, freeze.reason))
 }
 
 fn shown(service: &Service) -> Shown {
@@ -238,6 +251,10 @@ fn foot(view: &View, now: Timestamp, width: Option<usize>) -> Vec<String> {
         let words =
             format!("calls are paused until {} (in {}): {reason}", short::time(*until), short::span(now, *until));
         lines.push(one_line(&printable(&words), WAITS, width));
+    }
+    lines.extend(view.freezes.iter().take(FREEZES).map(|frozen| one_line(frozen, WAITS, width)));
+    if let Some(more) = view.freezes.len().checked_sub(FREEZES).filter(|more| *more > 0) {
+        lines.push(one_line(&printable(&format!("… and {}", counted(more, "more freeze"))), WAITS, width));
     }
     let counts: Vec<String> = view.counts.iter().map(|(state, count)| format!("{count} {state}")).collect();
     let mut words = counted(view.rows.len(), "service");

@@ -162,16 +162,19 @@ impl Views {
             let now = Timestamp::now();
             let step = plan::step(Some(desired), known, Some(&seen), rules, now);
             let first = observation.steps.get(&service.service);
+            let held_by = step.map(|step| {
+                let mut held_by = plan::held_by(step, desired, unnamed.as_ref(), &[]);
+                held_by.extend(observation.closures.held_by(&service.service, step, now));
+                held_by
+            });
             match (first, step) {
                 (Some(Step::ReadLive(_)), _) if comparison.is_adoptable() => {
                     service.outcome = Outcome::Adopted;
                     service.changes = Vec::new();
                 }
-                (_, Some(step @ Step::Update(cause)))
-                    if !plan::held_by(step, desired, unnamed.as_ref(), &[]).is_empty() =>
-                {
+                (_, Some(Step::Update(cause))) if held_by.as_ref().is_some_and(|held_by| !held_by.is_empty()) => {
                     (service.outcome, service.cause) = (Outcome::Held, Some(cause));
-                    service.held_by = plan::held_by(step, desired, unnamed.as_ref(), &[]);
+                    service.held_by = held_by.unwrap_or_default();
                     service.changes = differences;
                 }
                 (_, Some(Step::Update(cause))) => {

@@ -8,6 +8,7 @@ mod looks;
 mod observe;
 mod pass;
 mod publish;
+mod requests;
 mod run;
 mod stop;
 mod systemd;

@@ -9,7 +9,7 @@ use thiserror::Error;
 use crate::ledger::{ReadError, Reader};
 use crate::model::{Cause, Desired, HeldBy, Known, ServiceKey, in_order};
 use crate::plan::{
-    self, Change, Outcome, Plan, PlanReport, Rules, ServiceReport, Step, Suspension, UnnamedCredentials,
+    self, Change, Closures, Outcome, Plan, PlanReport, Rules, ServiceReport, Step, Suspension, UnnamedCredentials,
 };
 use crate::source::{Folder, Snapshot, Unreadable};
 use crate::text::command::Commands;
@@ -28,6 +28,8 @@ pub struct Observation {
     pub unproven: BTreeMap<ServiceKey, Box<str>>,
     /// What holds the updates that are due, where something does.
     pub held: HashMap<ServiceKey, Vec<HeldBy>>,
+    /// What closes services.
+    pub closures: Closures,
     /// What was applied last of those that are due, as the ledger keeps it.
     applied: HashMap<ServiceKey, String>,
     /// How commands stand in what is told of it.
@@ -88,7 +90,8 @@ impl Observation {
             Some(ledger) => ledger.specs()?,
             None => HashMap::new(),
         };
-        let held = hold(&snapshot.desired, &mut steps, ledger)?;
+        let closures = Closures { freezes: ledger.map_or(Ok(Vec::new()), Reader::freezes)? };
+        let held = hold(&snapshot.desired, &mut steps, ledger, &closures)?;
         let mut unproven = BTreeMap::new();
         for (key, step) in &steps {
             let applied = || ledger.map_or(Ok(None), |ledger| ledger.applied(key));
@@ -106,7 +109,7 @@ impl Observation {
             steps.remove(key);
             known.remove(key);
         }
-        Ok(Self { snapshot, known, steps, unproven, held, applied: last, commands: Commands::Hidden })
+        Ok(Self { snapshot, known, steps, unproven, held, closures, applied: last, commands: Commands::Hidden })
     }
 
     /// The same for whoever shows it.
@@ -191,15 +194,17 @@ fn hold(
     desired: &BTreeMap<ServiceKey, Desired>,
     steps: &mut BTreeMap<ServiceKey, Step>,
     ledger: Option<&Reader>,
+    closures: &Closures,
 ) -> Result<HashMap<ServiceKey, Vec<HeldBy>>, ReadError> {
     let unnamed = unnamed(desired, steps, ledger)?;
-    let mut held = HashMap::new();
+    let (mut held, now) = (HashMap::new(), Timestamp::now());
     // What a service depends on comes before it, and what holds that holds it too.
     let ordered: Vec<&ServiceKey> = in_order(desired).into_iter().flatten().collect();
     for key in unnamed.keys().chain(ordered) {
         let (Some(of), Some(step)) = (desired.get(key), steps.get(key).copied()) else { continue };
         let awaited: Vec<HeldBy> = of.policy.awaited().filter(|on| never_comes(steps, on)).map(plan::awaits).collect();
-        let held_by = plan::held_by(step, of, unnamed.get(key), &awaited);
+        let mut held_by = plan::held_by(step, of, unnamed.get(key), &awaited);
+        held_by.extend(closures.held_by(key, step, now));
         if let (Step::Update(cause), false) = (step, held_by.is_empty()) {
             steps.insert(key.clone(), Step::Held(cause));
             held.insert(key.clone(), held_by);

@@ -11,8 +11,10 @@ use tracing::{info, warn};
 
 use super::observe::{Observation, ObserveError, observe_with};
 use super::publish::{LAST, decider, record_of, write_last};
+use super::requests::take_up;
 use super::stop::{Stop, Stopping};
 use crate::engine::{Backoff, Block, Ending, Follow, Pace, Phase, Work};
+use crate::error::chain;
 use crate::ledger::Ledger;
 use crate::model::{Rollout, ServiceKey, ServiceState};
 use crate::plan::{Change, Outcome, Reading, Report, Rules};
@@ -203,6 +205,14 @@ pub async fn reconcile_once(
     };
     let carrier = Carrier::new(pace, settings.rules, known, ledger, api).map_err(ObserveError::from)?;
     let mut pass = Pass { carrier, tally: BTreeMap::new() };
+    let taken = take_up(&mut pass.carrier, None).map_err(ObserveError::from)?;
+    if !taken.is_empty() {
+        let now = pass.carrier.clock().now();
+        // What could not be written down was done all the same.
+        if let Err(error) = pass.carrier.ledger().take_requests(taken, now).await {
+            warn!(error = chain(&error), "cannot write down that requests were taken up");
+        }
+    }
     pass.carrier.observe(desired, revision.clone());
     // Calls do not wait for what is only to be shown in the end.
     let changes = tokio::task::spawn_blocking({

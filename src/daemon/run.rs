@@ -27,7 +27,7 @@ use super::stop::{Request, Stop, Stopping};
 use super::systemd::{Busy, Systemd};
 use crate::engine::{Block, Ending, Pace, Work};
 use crate::error::chain;
-use crate::ledger::{Ledger, ReadError};
+use crate::ledger::{Ledger, ReadError, RequestId};
 use crate::manifest::Problem;
 use crate::model::{Revision, RolloutState};
 use crate::plan::Rules;
@@ -111,7 +111,9 @@ pub(super) struct Daemon {
     /// When the change was noticed that the present snapshot shows.
     noticed: Option<Instant>,
     /// What is written down of the states of services.
-    published: Published,
+    pub(super) published: Published,
+    /// The request of a person that was taken up last.
+    pub(super) taken: Option<RequestId>,
 }
 
 /// Whether systemd waits for the end of a reload, or of the start.
@@ -161,7 +163,10 @@ pub async fn run(
         searched_for: TokenNumber::default(),
         noticed: None,
         published: Published::taken_over(written),
+        taken: None,
     };
+    let bell = daemon.carrier.ledger().bell();
+    daemon.take_requests();
     folder.heed(watch.writers());
     let mut eyes = Some(Eyes { folder, watch });
     let mut looking: Option<JoinHandle<Looked>> = None;
@@ -203,6 +208,7 @@ pub async fn run(
                     daemon.looks.event(Instant::now(), Writing::Ended);
                 }
             }
+            () = bell.rung() => daemon.take_requests(),
             Some(query) = queries.recv() => daemon.answer(query),
             writing = heard.next() => daemon.looks.event(Instant::now(), writing),
             () = sleep_until(wake) => {}
@@ -374,6 +380,8 @@ impl Daemon {
             Watching::Polling { every, .. } => *every,
         };
         self.looks.ended(now, every);
+        // In case that the bell was not heard.
+        self.take_requests();
         if self.seen.error.take().is_some() {
             info!("the folder can be read again");
         }

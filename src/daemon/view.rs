@@ -10,7 +10,7 @@ use super::run::Daemon;
 use crate::engine::{Phase, Standing};
 use crate::error::chain;
 use crate::model::{Known, RolloutState, ServiceKey, ServiceState};
-use crate::plan::Suspension;
+use crate::plan::{Freeze, Suspension};
 use crate::source::Watching;
 use crate::status::{Drift, Gauges, Look, Paused, Query, Quota, Readiness, ServiceStatus, Status, Watched};
 use crate::text::{counted, short};
@@ -57,6 +57,12 @@ impl Daemon {
         if reasons.is_empty() { Readiness::Ready } else { Readiness::NotReady(reasons) }
     }
 
+    /// What people froze, as far as it holds.
+    fn freezes(&self) -> Vec<Freeze> {
+        let now = self.carrier.clock().wall();
+        self.carrier.engine().closures().freezes.iter().filter(|freeze| freeze.holds_at(now)).cloned().collect()
+    }
+
     fn paused(&self) -> Option<Paused> {
         let now = self.carrier.clock().now();
         match self.carrier.engine().halted(now) {
@@ -95,6 +101,7 @@ impl Daemon {
                 },
             },
             paused: self.paused(),
+            freezes: self.freezes(),
             services,
             problems: snapshot.map(|snapshot| snapshot.problems.clone()).unwrap_or_default(),
             api: self.carrier.api(),

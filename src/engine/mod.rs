@@ -40,7 +40,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::model::{
     Cause, DeploymentStatus, Desired, HeldBy, Known, Rollout, RolloutState, ServiceKey, ServiceState, Suspend,
 };
-use crate::plan::{Rules, Seen, Step, UnnamedCredentials};
+use crate::plan::{Closures, Rules, Seen, Step, UnnamedCredentials};
 
 use agenda::{Agenda, Lane};
 pub use backoff::Backoff;
@@ -176,6 +176,9 @@ pub struct Engine {
     rules: Rules,
     services: BTreeMap<ServiceKey, Service>,
     agenda: Agenda,
+    closures: Closures,
+    /// When a service opens or closes next, by the wall clock.
+    closures_change: Option<Timestamp>,
     gate: Gate,
     quota: Quota,
     in_flight: usize,
@@ -218,6 +221,8 @@ impl Engine {
             rules,
             services,
             agenda: Agenda::default(),
+            closures: Closures::default(),
+            closures_change: None,
             gate: Gate::default(),
             quota: Quota::new(pace.reserve_percent, pace.assumed_limit),
             in_flight: 0,
@@ -268,6 +273,43 @@ impl Engine {
                 At { key, service, agenda, context }.reconsider();
             }
         }
+        self.open_and_close(now);
+    }
+
+    /// Takes what closes services from now on. Says whether that is another thing than before.
+    pub fn set_closures(&mut self, closures: Closures, now: Timestamp) -> bool {
+        let is_news = self.closures != closures;
+        if is_news {
+            self.closures = closures;
+            self.open_and_close(now);
+        }
+        is_news
+    }
+
+    /// What closes services.
+    #[must_use]
+    pub fn closures(&self) -> &Closures {
+        &self.closures
+    }
+
+    /// Brings each service in line with what closes it now.
+    fn open_and_close(&mut self, now: Timestamp) {
+        let wall = self.context(now).wall;
+        self.closures_change = self.closures.next_change(wall);
+        let mut changed = Vec::new();
+        for (key, service) in &mut self.services {
+            let closed = self.closures.of(key, wall);
+            if service.closed != closed {
+                service.closed = closed;
+                changed.push(key.clone());
+            }
+        }
+        for key in &changed {
+            if let Some(at) = self.at(key, now) {
+                at.reconsider();
+            }
+            self.tell_held(key, now);
+        }
     }
 
     /// How many requests an update takes from now on: PATCH has to read the service first.
@@ -315,7 +357,11 @@ impl Engine {
         changed.extend(self.await_again(None, now));
         changed.sort_unstable();
         changed.dedup();
+        let wall = self.context(now).wall;
         for key in &changed {
+            if let Some(service) = self.services.get_mut(key) {
+                service.closed = self.closures.of(key, wall);
+            }
             if let Some(at) = self.at(key, now) {
                 at.reconsider();
             }
@@ -338,6 +384,9 @@ impl Engine {
     /// these before reads. `owed` is how many requests the calls in flight have still to make or to hear of. The caller
     /// makes the call and says how it ended by [`Engine::finish`].
     pub fn next_call(&mut self, now: Timestamp, owed: usize) -> Option<Call> {
+        if self.closures_change.is_some_and(|at| at <= self.context(now).wall) {
+            self.open_and_close(now);
+        }
         let call = self.next_due(now, owed).or_else(|| self.next_watch(now, owed))?;
         self.gate.began();
         Some(call)
@@ -649,7 +698,9 @@ impl Engine {
         let permitted = |lane| opens.max(self.quota.opens(class(lane), now, self.requests(lane)));
         let queued = self.lanes().filter(|_| has_room).filter_map(permitted).min();
         let watch = self.watch_due(now).map(|due| due.max(self.quota.opens(Class::Other, now, 1).unwrap_or(due)));
-        [due, queued, watch.filter(|at| *at > now), self.next_look_wake(now)].into_iter().flatten().min()
+        let closures = self.closures_change.and_then(|at| at.checked_sub(self.wall).ok());
+        let watch = watch.filter(|at| *at > now);
+        [due, queued, watch, self.next_look_wake(now), closures].into_iter().flatten().min()
     }
 
     /// When a service may be read for drift; `None` while anything else goes first.

@@ -32,6 +32,8 @@ pub(super) struct Service {
     pub(super) unnamed: Option<UnnamedCredentials>,
     /// What it waits for, of what it depends on.
     pub(super) awaited: Vec<HeldBy>,
+    /// What keeps it closed for updates.
+    pub(super) closed: Vec<HeldBy>,
     /// When a read of it was last tried, or an update accepted.
     pub(super) looked_at: Timestamp,
     /// Why the newest read for drift failed, if it did.
@@ -193,8 +195,10 @@ impl Service {
     }
 
     fn holds(&self, step: Step) -> Vec<HeldBy> {
-        let desired = self.desired.as_ref();
-        desired.map(|desired| plan::held_by(step, desired, self.unnamed.as_ref(), &self.awaited)).unwrap_or_default()
+        let (Some(desired), Step::Update(_)) = (&self.desired, step) else { return Vec::new() };
+        let mut held_by = plan::held_by(step, desired, self.unnamed.as_ref(), &self.awaited);
+        held_by.extend_from_slice(&self.closed);
+        held_by
     }
 
     /// Whether its manifest names services that it depends on.

@@ -2,7 +2,7 @@ use super::*;
 use crate::model::{
     Applied, Cause, DependencyGate, DeploymentUpdate, DriftMode, External, ImagePath, Place, Policy, Suspend, Unnamed,
 };
-use crate::plan::{Adopt, Change, Reading, UnnamedCredentials};
+use crate::plan::{Adopt, Change, Freeze, Reading, UnnamedCredentials};
 
 const JITTER: f64 = 1.0;
 
@@ -1170,5 +1170,52 @@ fn what_is_suspended_or_has_no_manifest_holds_what_depends_on_it_unless_the_gate
     assert!(calls(&mut engine, at(1)).is_empty());
     folder.get_mut(&key("web")).unwrap().policy.gate = DependencyGate::Ignore;
     engine.observe(folder, at(2));
+    assert_eq!(calls(&mut engine, at(2)), ["web"]);
+}
+
+fn frozen(name: Option<&str>, until: i64) -> Closures {
+    let (reason, by) = ("sale".into(), "kim".into());
+    Closures { freezes: vec![Freeze { service: name.map(key), reason, by, at: at(0), until: Some(at(until)) }] }
+}
+
+#[test]
+fn what_is_frozen_is_held_and_goes_in_its_newest_form_when_it_opens() {
+    let mut engine = engine(Pace::default(), [applied("web", "1"), applied("api", "1")]);
+    engine.observe(folder([("web", "2"), ("api", "2")]), at(0));
+    assert!(engine.set_closures(frozen(Some("web"), 60), at(0)));
+    assert_eq!(calls(&mut engine, at(0)), ["api"]);
+    engine.finish(&key("api"), accepted(), at(1), JITTER);
+    let standing = engine.standing(&key("web"), at(1)).unwrap();
+    assert_eq!((standing.state, standing.until), (ServiceState::Held, Some(at(60))));
+    assert!(engine.is_settled(), "nothing is waited for");
+    engine.observe(folder([("web", "3"), ("api", "2")]), at(2));
+    assert_eq!(calls(&mut engine, at(59)), [""; 0]);
+    assert_eq!(engine.next_wake(at(59)), Some(at(60)));
+    let call = engine.next_call(at(60), 0).unwrap();
+    assert_eq!(call.digest, desired("web", "3").digest);
+}
+
+#[test]
+fn a_freeze_ends_waits_and_queues_and_a_thaw_begins_them_anew() {
+    let mut engine = engine(Pace::default(), []);
+    engine.observe(folder([("web", "1"), ("api", "1")]), at(0));
+    assert_eq!(engine.next_call(at(0), 0).unwrap().key, key("api"));
+    engine.finish(&key("api"), transient(Delivery::Excluded), at(1), JITTER);
+    engine.set_closures(frozen(None, 3600), at(1));
+    assert_eq!(calls(&mut engine, at(100)), [""; 0]);
+    // What is new is frozen too, and looked at for nothing else.
+    engine.observe(folder([("web", "1"), ("api", "1"), ("new", "1")]), at(100));
+    assert_eq!(calls(&mut engine, at(100)), [""; 0]);
+    engine.set_closures(Closures::default(), at(101));
+    assert_eq!(calls(&mut engine, at(101)), ["api", "new", "web"]);
+}
+
+#[test]
+fn the_wall_clock_ends_a_freeze_though_it_jumps() {
+    let mut engine = engine(Pace::default(), []);
+    engine.observe(folder([("web", "1")]), at(0));
+    engine.set_closures(frozen(None, 3600), at(0));
+    assert_eq!(calls(&mut engine, at(1)), [""; 0]);
+    engine.set_wall_clock(at(3600), at(2));
     assert_eq!(calls(&mut engine, at(2)), ["web"]);
 }

@@ -157,6 +157,17 @@ pub enum OpenError {
         /// The newest format that is known here.
         supported: i64,
     },
+    /// Held by an older truenorth, which knows no requests.
+    #[error("the ledger `{}` has format {found}: an older truenorth has it open", path.display())]
+    Older {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        found: i64,
+    },
+    /// What was to be written when it was opened was not.
+    #[error("cannot write the ledger")]
+    Write(#[from] WriteError),
     /// Damaged.
     #[error("the ledger `{}` is damaged: {what}", path.display())]
     Corrupt {
@@ -242,9 +253,10 @@ impl OpenError {
             Self::OthersWrite { .. } => Some(
                 "name a folder below it with --state-dir, which is then made for this user alone, or close it (chmod)",
             ),
-            Self::InUse { .. } => {
-                Some("two of them would send everything twice: stop the other one, or name another --state-dir")
-            }
+            Self::InUse { .. } => Some(
+                "two of them would send everything twice: stop the other one, or name another --state-dir; to have it try \
+                     something now, `truenorth retry`",
+            ),
             Self::Foreign { .. } => Some("name another folder with --state-dir; this file was left as it is"),
             Self::OtherPlace { .. } => Some(
                 "name another folder with --state-dir, one for each API and account; this ledger was left as it is",
@@ -252,12 +264,13 @@ impl OpenError {
             Self::Newer { .. } => {
                 Some("run the newer truenorth, or name another --state-dir; this file was left as it is")
             }
+            Self::Older { .. } => Some("restart the running truenorth with the new version"),
             Self::Corrupt { .. } => Some(
                 "move the file and its -wal aside, or restore a copy; it was left as it is. With a new ledger, \
                  truenorth does not know what it sent before",
             ),
             Self::NoLog { .. } => Some("put the state folder on a local disk with --state-dir"),
-            Self::Store { .. } | Self::Thread(_) => None,
+            Self::Store { .. } | Self::Thread(_) | Self::Write(_) => None,
         }
     }
 }

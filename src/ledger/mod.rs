@@ -18,7 +18,7 @@
 //! ```
 //!
 //! Reading order: `records` (the nouns), this file, `writer` (the thread), `sql` (every statement), `schema` and `steps`
-//! (migration and tables), `open` (what a file must be before it is touched), `mark` (whether it is the last one), `folder`
+//! (migration and tables), `requests` (what people ask for), `open` (what a file must be before it is touched), `mark` (whether it is the last one), `folder`
 //! and `lock`.
 //!
 //! No token ever comes here, and no body of an answer beyond a bounded message.
@@ -30,6 +30,7 @@ mod mark;
 mod open;
 mod reader;
 mod records;
+mod requests;
 mod schema;
 mod sql;
 #[cfg(test)]
@@ -57,6 +58,7 @@ pub use records::{
     Adoption, AppliedMark, AppliedRecord, Before, CallId, Decider, End, Halt, HistoryEntry, Intent, Outcome, Pause,
     Sighting, StateRecord, States, Turned,
 };
+pub use requests::{Bell, PersonRequest, RequestId, RequestKind, RequestRecord, ask};
 pub use traces::Traces;
 
 use lock::Lock;
@@ -273,6 +275,30 @@ impl Ledger {
             let act = move |connection: &Connection| Ok(sql::keep_quota(connection, &window, at)?);
             let _ = queue.try_send(Request::Hint(Box::new(act)));
         }
+    }
+
+    /// Listens for requests of people that are written beside.
+    #[must_use]
+    pub fn bell(&self) -> Bell {
+        Bell::listen(self.reader().dir())
+    }
+
+    /// Puts requests of people on disk, for a caller without a runtime.
+    fn add_requests(&self, requests: &[PersonRequest]) -> Result<(), WriteError> {
+        let requests = requests.to_vec();
+        let act = move |connection: &Connection| Ok(sql::add_requests(connection, &requests)?);
+        let (request, answer) = writer::write(act, None);
+        let queue = self.shared.queue.as_ref().ok_or(WriteError::Stopped)?;
+        queue.blocking_send(request).map_err(|_| WriteError::Stopped)?;
+        answer.blocking_recv().map_err(|_| WriteError::Stopped)?
+    }
+
+    /// Puts on disk that requests were taken up, and what came of each; durable when it returns.
+    ///
+    /// # Errors
+    /// The store could not take it: they are taken up again.
+    pub async fn take_requests(&self, taken: Vec<(RequestId, String)>, at: Timestamp) -> Result<(), WriteError> {
+        self.write(move |connection| Ok(sql::take_requests(connection, &taken, at)?)).await
     }
 
     /// Why the store took nothing the last time that something was to be written; `None` where it did.

@@ -142,6 +142,24 @@ pub(super) fn read_only(store: &Path) -> Result<Connection, OpenError> {
     Ok(connection)
 }
 
+/// Writes beside the writer, and leaves the log to it.
+pub(super) fn beside_writer(store: &Path) -> Result<Connection, OpenError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    let open = || -> rusqlite::Result<Connection> {
+        let connection = connect(store, flags)?;
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+        connection.pragma_update(None, "synchronous", "full")?;
+        connection.pragma_update_and_check(None, "wal_autocheckpoint", 0, |row| row.get::<_, i64>(0))?;
+        Ok(connection)
+    };
+    let connection = open().map_err(|source| failed(store, "open", source))?;
+    match identify(&connection, store)? {
+        found if found < schema::newest(schema::STEPS) => Err(OpenError::Older { path: store.to_owned(), found }),
+        _ => Ok(connection),
+    }
+}
+
 fn read_write(store: &Path) -> Result<Connection, OpenError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
     let open = || -> rusqlite::Result<(Connection, String)> {

@@ -19,11 +19,12 @@ use super::folder::beside;
 use super::mark::{Left, Stamp};
 use super::open::{self, Found};
 use super::{
-    AppliedMark, AppliedRecord, Decider, HistoryEntry, Holder, OpenError, Pause, ReadError, Sighting, States, Turned,
-    folder, lock, schema, sql,
+    AppliedMark, AppliedRecord, Decider, HistoryEntry, Holder, OpenError, Pause, ReadError, RequestRecord, Sighting,
+    States, Turned, folder, lock, schema, sql,
 };
 use crate::engine::{Unsettled, Window};
 use crate::model::{ApiPlace, Known, Rollout, ServiceKey, ServiceKind};
+use crate::plan::Freeze;
 use crate::plan::UnnamedCredentials;
 
 /// How often a read is done again because the file moved. Once is the rule: then the log is there.
@@ -285,6 +286,30 @@ impl Reader {
         self.read(sql::turned)
     }
 
+    /// The freezes that were not ended by somebody; their time may be over.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn freezes(&self) -> Result<Vec<Freeze>, ReadError> {
+        self.read(sql::freezes)
+    }
+
+    /// Requests of people that nobody took up yet, oldest first.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn open_requests(&self) -> Result<Vec<RequestRecord>, ReadError> {
+        self.read(sql::open_requests)
+    }
+
+    /// The newest requests of people, newest first: all, or those that are about a service.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn requests(&self, service: Option<&ServiceKey>, limit: u32) -> Result<Vec<RequestRecord>, ReadError> {
+        self.read(|connection| sql::newest_requests(connection, service, limit))
+    }
+
     /// The API and the account that the ledger belongs to; nothing before its first answer.
     ///
     /// # Errors
@@ -293,12 +318,17 @@ impl Reader {
         self.read(sql::api_place)
     }
 
+    /// The state folder.
+    pub(super) fn dir(&self) -> &Path {
+        self.store.parent().unwrap_or(Path::new("/"))
+    }
+
     /// Who has the ledger open to write, if anybody has.
     ///
     /// # Errors
     /// The lock file cannot be read.
     pub fn holder(&self) -> Result<Option<Holder>, ReadError> {
-        lock::holder(self.store.parent().unwrap_or(Path::new("/")))
+        lock::holder(self.dir())
     }
 
     fn read<T>(&self, query: impl Fn(&Connection) -> rusqlite::Result<T>) -> Result<T, ReadError> {

@@ -19,6 +19,7 @@ pub(super) const STEPS: &[&str] = &[
     include_str!("steps/4-unsettled.sql"),
     include_str!("steps/5-revisions.sql"),
     include_str!("steps/6-rollouts.sql"),
+    include_str!("steps/7-requests.sql"),
 ];
 
 /// The application id and the format of a store.
@@ -35,6 +36,7 @@ pub(super) fn read_as_newest(connection: &Connection, format: i64) -> rusqlite::
         (4, include_str!("steps/read-before-4.sql")),
         (5, include_str!("steps/read-before-5.sql")),
         (6, include_str!("steps/read-before-6.sql")),
+        (7, include_str!("steps/read-before-7.sql")),
     ];
     lacking.into_iter().filter(|(since, _)| format < *since).try_for_each(|(_, views)| connection.execute_batch(views))
 }

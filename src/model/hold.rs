@@ -25,6 +25,8 @@ pub enum HoldKind {
     Credentials,
     /// A service that it depends on is not there yet.
     Dependency,
+    /// A person froze it.
+    Freeze,
 }
 
 impl HoldKind {
@@ -34,6 +36,7 @@ impl HoldKind {
         match self {
             Self::Credentials => "credentials",
             Self::Dependency => "dependency",
+            Self::Freeze => "freeze",
         }
     }
 }
@@ -44,8 +47,9 @@ impl fmt::Display for HeldBy {
     }
 }
 
-/// When the first of these holds ends by itself, where one does.
+/// When nothing of this holds any more, where that is a time.
 #[must_use]
 pub fn held_until(held_by: &[HeldBy]) -> Option<Timestamp> {
-    held_by.iter().filter_map(|held| held.until).min()
+    let ends: Option<Vec<Timestamp>> = held_by.iter().map(|held| held.until).collect();
+    ends?.into_iter().max()
 }

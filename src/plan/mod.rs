@@ -2,6 +2,7 @@
 //! async; the time comes in.
 
 mod changes;
+mod closed;
 mod compare;
 mod content;
 mod hold;
@@ -16,6 +17,7 @@ use std::collections::{BTreeMap, HashMap};
 use jiff::Timestamp;
 
 pub use changes::{Change, changed_paths, changes, changes_between};
+pub use closed::{Closures, Freeze};
 pub(crate) use compare::CREDENTIALS;
 pub use compare::{Comparison, FieldVerdict, UnnamedCredentials, Verdict, compare};
 pub use content::{Plan, PlannedChange};

@@ -19,7 +19,7 @@ use crate::error::chain;
 use crate::ledger::{CallId, Ledger, Pause, ReadError, WriteError};
 use crate::model::{Desired, Known, Revision, Rollout, ServiceKey};
 use crate::northflank::{AcceptedBody, Answered, CallError, Client, ReadToken, TokenSource};
-use crate::plan::{ApiUse, Rules};
+use crate::plan::{ApiUse, Closures, Rules};
 
 /// How long to wait before a record that the disk did not take is tried again.
 const RECORD_AGAIN: Duration = Duration::from_secs(1);
@@ -112,7 +112,10 @@ impl Carrier {
         let settings = Settings::new(pace.concurrency, api.request_timeout, api.update_call);
         let machine = kept.begin(pace, rules, settings, now);
         let (client, tokens, tasks) = (api.client, api.tokens, JoinSet::new());
-        Ok(Self { machine, clock, ledger, client, tokens, tasks, keeping: 0, api: ApiUse::default() })
+        let (keeping, api) = (0, ApiUse::default());
+        let mut carrier = Self { machine, clock, ledger, client, tokens, tasks, keeping, api };
+        carrier.heed_freezes()?;
+        Ok(carrier)
     }
 
     /// What is decided, and what is known.
@@ -169,6 +172,23 @@ impl Carrier {
     /// Ends every wait of a service now, and lets one call through whatever closes the gate.
     pub fn retry_all(&mut self) {
         self.machine.retry_all(self.clock.now());
+    }
+
+    /// The same for one service.
+    pub fn retry(&mut self, key: &ServiceKey) {
+        self.machine.retry(key, self.clock.now());
+    }
+
+    /// Takes what people froze.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub fn heed_freezes(&mut self) -> Result<(), ReadError> {
+        let freezes = self.ledger.reader().freezes()?;
+        let now = self.clock.now();
+        self.machine.set_wall_clock(self.clock.wall(), now);
+        self.machine.set_closures(Closures { freezes }, now);
+        Ok(())
     }
 
     /// Reads the token again, because somebody says that it may be another one.

@@ -13,6 +13,7 @@ use crate::engine::{Block, Call, Delivery, Ending, Engine, Event, Look, Looked, 
 use crate::ledger::{CallId, Pause, Turned};
 use crate::model::{Desired, Revision, Rollout, ServiceKey};
 use crate::northflank::Deprecation;
+use crate::plan::Closures;
 
 /// Names one exchange of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -348,6 +349,20 @@ impl Machine {
     /// Ends every wait of a service now, and lets one call through whatever closes the gate.
     pub fn retry_all(&mut self, now: Timestamp) {
         self.engine.retry_all(now);
+    }
+
+    /// Ends every wait of one service now, and lets one call through whatever closes the gate.
+    pub fn retry(&mut self, key: &ServiceKey, now: Timestamp) {
+        self.engine.ask(now);
+        self.engine.retry(key, now);
+    }
+
+    /// Takes what closes services from now on. Updates that wait for their place are taken back.
+    pub fn set_closures(&mut self, closures: Closures, now: Timestamp) {
+        if self.engine.set_closures(closures, now) {
+            self.look += 1;
+            self.give_places(now);
+        }
     }
 
     /// Nothing new is begun, for good. What waits for a place is taken back.

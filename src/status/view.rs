@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 
 use crate::manifest::Problem;
 use crate::model::Revision;
-use crate::plan::{ApiUse, Change};
+use crate::plan::{ApiUse, Change, Freeze};
 pub use crate::views::{Drift, Look, Paused, Quota, ServiceStatus};
 
 /// A question to the loop. That it is answered at all shows that the loop lives.
@@ -46,6 +46,8 @@ pub struct Status {
     pub look: Look,
     /// What all calls wait for, if they do.
     pub paused: Option<Paused>,
+    /// What people froze.
+    pub freezes: Vec<Freeze>,
     /// Every service that is desired or known, by name.
     pub services: Vec<ServiceStatus>,
     /// Every problem in the folder, by place.

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::Attempt;
-use crate::ledger::{Holder, ReadError, Reader};
+use crate::ledger::{Holder, PersonRequest, ReadError, Reader, RequestKind, RequestRecord};
 use crate::model::ServiceKey;
 use crate::text::command::Commands;
 
@@ -15,10 +15,35 @@ pub(crate) struct History {
     pub(crate) service: Option<ServiceKey>,
     /// Newest first.
     pub(crate) calls: Vec<Attempt>,
+    /// What people asked for, newest first.
+    pub(crate) requests: Vec<Asked>,
     /// Who has the ledger open.
     pub(crate) holder: Option<Holder>,
     /// When the ledger was written last, where no daemon runs.
     pub(crate) as_of: Option<Timestamp>,
+}
+
+/// A request of a person.
+#[derive(Debug, Serialize)]
+pub(crate) struct Asked {
+    pub(crate) kind: RequestKind,
+    /// Nothing for all services.
+    pub(crate) service: Option<ServiceKey>,
+    pub(crate) by: String,
+    pub(crate) reason: Option<String>,
+    pub(crate) at: Timestamp,
+    pub(crate) until: Option<Timestamp>,
+    /// When it was taken up, if it was.
+    pub(crate) taken_at: Option<Timestamp>,
+    pub(crate) result: Option<String>,
+}
+
+impl From<RequestRecord> for Asked {
+    fn from(record: RequestRecord) -> Self {
+        let RequestRecord { request, taken_at, result, .. } = record;
+        let PersonRequest { kind, target: service, reason, by, at, until } = request;
+        Self { kind, service, by, reason, at, until, taken_at, result }
+    }
 }
 
 impl History {
@@ -32,13 +57,16 @@ impl History {
         limit: u32,
         commands: Commands,
     ) -> Result<Self, ReadError> {
-        let Some(ledger) = ledger else { return Ok(Self { service, calls: Vec::new(), holder: None, as_of: None }) };
+        let Some(ledger) = ledger else {
+            return Ok(Self { service, calls: Vec::new(), requests: Vec::new(), holder: None, as_of: None });
+        };
         let holder = ledger.holder()?;
         let entries = ledger.history(service.as_ref(), limit)?;
         let attempt = |entry| Attempt::new(entry, holder.is_some(), commands);
         let calls: Vec<Attempt> = entries.into_iter().map(attempt).collect();
         let newest = calls.first().map(|call| call.ended.unwrap_or(call.began));
         let written = ledger.decider()?.map(|(at, _)| at);
-        Ok(Self { service, calls, holder, as_of: newest.max(written).filter(|_| holder.is_none()) })
+        let requests = ledger.requests(service.as_ref(), limit)?.into_iter().map(Asked::from).collect();
+        Ok(Self { service, calls, requests, holder, as_of: newest.max(written).filter(|_| holder.is_none()) })
     }
 }

@@ -8,6 +8,7 @@ use super::{Drift, Paused, Quota};
 use crate::engine::{Unsettled, Window};
 use crate::ledger::{AppliedMark, Decider, Halt, Holder, ReadError, Reader, Sighting, StateRecord, States, Turned};
 use crate::model::{Known, Rollout, ServiceKey, ServiceState};
+use crate::plan::Freeze;
 
 /// Who works on the ledger, in words.
 pub(crate) fn who(holder: Option<Holder>) -> String {
@@ -38,6 +39,8 @@ pub(crate) struct Recorded {
     pub(super) turned: Option<Turned>,
     /// Requests that may still take effect.
     unsettled: Vec<(ServiceKey, Unsettled)>,
+    /// What people froze.
+    pub(super) freezes: Vec<Freeze>,
     /// Services for which a call was begun that has no end yet.
     pub(super) open: Vec<ServiceKey>,
 }
@@ -57,6 +60,7 @@ impl Recorded {
             quota: None,
             turned: None,
             unsettled: Vec::new(),
+            freezes: Vec::new(),
             open: Vec::new(),
         };
         let Some(ledger) = ledger else { return Ok(recorded) };
@@ -67,6 +71,7 @@ impl Recorded {
         recorded.turned = ledger.turned()?;
         recorded.unsettled = ledger.unsettled()?.into_iter().filter(|(_, unsettled)| unsettled.until > now).collect();
         recorded.open = ledger.open_calls()?;
+        recorded.freezes = ledger.freezes()?.into_iter().filter(|freeze| freeze.holds_at(now)).collect();
         recorded.halt = match recorded.decider().and_then(|decider| decider.halt.clone()) {
             // A limit ends by itself, anything else by a call that goes well.
             Some(halt) if halt.state != ServiceState::RateLimited || halt.until > now => Some(halt),

@@ -10,7 +10,7 @@ use super::{Look, Observed, Paused, Quota, Recorded, ServiceStatus, who};
 use crate::ledger::{HistoryEntry, Holder, ReadError, Reader};
 use crate::manifest::Problem;
 use crate::model::{Cause, Known, Revision, ServiceKey, ServiceState};
-use crate::plan::{ApiUse, Step, Suspension};
+use crate::plan::{ApiUse, Freeze, Step, Suspension};
 
 /// The JSON of the daemon's `/status`, and what only the ledger knows.
 #[derive(Clone, Debug, Serialize)]
@@ -24,6 +24,8 @@ pub(crate) struct Page {
     pub(crate) converged: bool,
     pub(crate) look: Look,
     pub(crate) paused: Option<Paused>,
+    /// What people froze.
+    pub(crate) freezes: Vec<Freeze>,
     pub(crate) services: Vec<Service>,
     pub(crate) problems: Vec<Problem>,
     pub(crate) api: ApiUse,
@@ -74,6 +76,7 @@ impl Page {
             converged,
             look: Look { succeeded: Some(now), age_seconds: Some(0.0), error: None, watching: who(recorded.holder) },
             paused: recorded.paused(),
+            freezes: recorded.freezes.clone(),
             services,
             problems: snapshot.problems.clone(),
             api: ApiUse::default(),

@@ -115,7 +115,7 @@ fn a_service_that_nobody_knows_is_told_with_the_near_one() {
         assert!(ran.stderr.starts_with("note: there is no ledger in "), "{ran:#?}");
     }
     let json = workspace.run(&["history", "--output", "json"]).exits(0).json();
-    assert_eq!(json, json!({"service": null, "calls": [], "holder": null, "as_of": null}));
+    assert_eq!(json, json!({"service": null, "calls": [], "requests": [], "holder": null, "as_of": null}));
     // Looking leaves no trace.
     assert!(!workspace.state().exists());
 

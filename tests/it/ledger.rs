@@ -23,7 +23,7 @@ fn a_second_truenorth_is_told_who_has_the_ledger() {
     assert_eq!(second.stdout, "");
     let expected = format!(
         "error: the ledger `{}` is in use by another truenorth, pid {}\n  hint: two of them would send everything twice: \
-         stop the other one, or name another --state-dir\n",
+         stop the other one, or name another --state-dir; to have it try something now, `truenorth retry`\n",
         fs::canonicalize(workspace.state()).unwrap().display(),
         first.pid()
     );

@@ -60,6 +60,7 @@ mod permits;
 mod problems;
 mod readme;
 mod recovery;
+mod requests;
 mod rollouts;
 mod secrets;
 mod signals;

@@ -2,6 +2,7 @@
 
 mod bodies;
 mod read;
+mod requests;
 mod seal;
 mod write;
 
@@ -18,6 +19,7 @@ use crate::plan::UnnamedCredentials;
 #[cfg(test)]
 pub(super) use bodies::{KEEP as KEEP_BODIES, MAX as MAX_BODIES};
 pub(super) use read::*;
+pub(super) use requests::*;
 pub(super) use write::*;
 
 /// How many accepted or adopted entries of history are kept for a service.

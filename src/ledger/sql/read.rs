@@ -185,7 +185,7 @@ fn undamaged<T>(what: &str, read: rusqlite::Result<T>) -> rusqlite::Result<Optio
 }
 
 /// Every row that is not damaged.
-fn all<T, C: FromIterator<T>>(
+pub(super) fn all<T, C: FromIterator<T>>(
     what: &str,
     mut statement: CachedStatement<'_>,
     parameters: impl Params,
@@ -342,7 +342,7 @@ pub(in crate::ledger) fn pause(connection: &Connection) -> rusqlite::Result<Opti
     })
 }
 
-fn optional_time(row: &Row<'_>, column: &str) -> rusqlite::Result<Option<Timestamp>> {
+pub(super) fn optional_time(row: &Row<'_>, column: &str) -> rusqlite::Result<Option<Timestamp>> {
     row.get::<_, Option<i64>>(column)?.map(|_| time(row, column)).transpose()
 }
 
@@ -473,7 +473,7 @@ fn place(row: &Row<'_>) -> rusqlite::Result<Place> {
     Ok(Place { file: row.get::<_, String>("file")?.into(), line: row.get("line")? })
 }
 
-fn key<I: rusqlite::RowIndex + Copy>(row: &Row<'_>, column: I) -> rusqlite::Result<ServiceKey> {
+pub(super) fn key<I: rusqlite::RowIndex + Copy>(row: &Row<'_>, column: I) -> rusqlite::Result<ServiceKey> {
     let text = row.get_ref(column)?.as_str().map_err(|error| nonsense(0, error))?;
     text.parse().map_err(|error| nonsense(0, error))
 }

@@ -6,6 +6,7 @@ mod crash;
 mod doubt;
 mod opening;
 mod reading;
+mod requests;
 mod trusting;
 mod writing;
 

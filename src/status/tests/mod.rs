@@ -118,6 +118,7 @@ fn status() -> Status {
             watching: "events".to_owned(),
         },
         paused: Some(Paused { by: "rate-limit", until: at("2026-03-01T10:00:00Z"), reason: "429".to_owned() }),
+        freezes: Vec::new(),
         services: vec![ServiceStatus {
             service: "acme/shop/checkout".parse().unwrap(),
             state: ServiceState::BackingOff,

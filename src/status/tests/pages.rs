@@ -75,6 +75,7 @@ async fn status_is_the_json_that_programs_rely_on() {
         "until": "2026-03-01T10:00:00Z",
         "reason": "429"
       },
+      "freezes": [],
       "services": [
         {
           "service": "acme/shop/checkout",

@@ -1,0 +1,254 @@
+//! `truenorth retry`, `freeze` and `thaw`: what people ask of the daemon, or of the next pass, through the ledger.
+
+use clap::Args;
+use jiff::civil::{Date, DateTime};
+use jiff::tz::TimeZone;
+use jiff::{Span, Timestamp, ToSpan as _};
+
+use super::args::{FolderArgs, StateArgs};
+use super::exit::Exit;
+use super::{Failure, ledger_error, print, read_error, services, settings, status};
+use crate::ledger::{PersonRequest, Reader, RequestKind, ask};
+use crate::model::{ApiPlace, ServiceKey};
+use crate::northflank::ApiUrl;
+use crate::plan::Freeze;
+use crate::text::{listed, printable, short};
+
+/// The longest freeze: what is meant for longer belongs into the manifests, as `policy.suspend`.
+const LONGEST_DAYS: i64 = 366;
+
+#[derive(Args, Debug)]
+pub(super) struct RetryArgs {
+    /// Which services; all where none is named
+    #[arg(value_name = "SERVICE")]
+    service: Vec<String>,
+    /// Why, for the history
+    #[arg(long, value_name = "TEXT", value_parser = text)]
+    reason: Option<String>,
+    #[command(flatten)]
+    asks: AskArgs,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct FreezeArgs {
+    /// Which services
+    #[arg(value_name = "SERVICE", required_unless_present = "all", conflicts_with = "all")]
+    service: Vec<String>,
+    /// All services, also those that are new
+    #[arg(long)]
+    all: bool,
+    /// Why, for everybody who wonders
+    #[arg(long, value_name = "TEXT", value_parser = text)]
+    reason: String,
+    /// When it ends: a time such as 2026-12-24T18:00:00+01:00, `2026-12-24 18:00` by this machine's clock, or 6h, 2d
+    #[arg(long, value_name = "TIME")]
+    until: String,
+    #[command(flatten)]
+    asks: AskArgs,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct ThawArgs {
+    /// Which services
+    #[arg(value_name = "SERVICE", required_unless_present = "all", conflicts_with = "all")]
+    service: Vec<String>,
+    /// Everything that is frozen
+    #[arg(long)]
+    all: bool,
+    /// Why, for the history
+    #[arg(long, value_name = "TEXT", value_parser = text)]
+    reason: Option<String>,
+    #[command(flatten)]
+    asks: AskArgs,
+}
+
+/// Who asks, and where.
+#[derive(Args, Debug)]
+struct AskArgs {
+    /// Who asks, for the history; the user of this machine if not said
+    #[arg(long, value_name = "NAME", env = "TRUENORTH_BY", value_parser = text)]
+    by: Option<String>,
+    #[command(flatten)]
+    folder: FolderArgs,
+    #[command(flatten)]
+    state: StateArgs,
+}
+
+/// A short text for people.
+fn text(given: &str) -> Result<String, String> {
+    const LONGEST: usize = 200;
+    match given.trim() {
+        "" => Err("must not be empty".to_owned()),
+        long if long.chars().count() > LONGEST => Err(format!("must be at most {LONGEST} characters")),
+        text => Ok(text.to_owned()),
+    }
+}
+
+pub(super) fn retry(args: &RetryArgs) -> anyhow::Result<Exit> {
+    let targets = args.asks.targets(&args.service)?;
+    let heard = args.asks.ask(RequestKind::Retry, &targets, args.reason.as_deref(), None)?;
+    let of = named(&targets);
+    let what = match heard {
+        true => "the running truenorth tries it again",
+        false => "no truenorth runs; the next pass tries it again",
+    };
+    print::text(&format!("retry of {of}: {what}\n"))?;
+    Ok(Exit::Converged)
+}
+
+pub(super) fn freeze(args: &FreezeArgs) -> anyhow::Result<Exit> {
+    let now = Timestamp::now();
+    let until = until(&args.until, now).map_err(|(message, hint)| Failure {
+        message: format!("--until {}: {message}", printable(&args.until)),
+        hint: Some(hint),
+        exit: Exit::Usage,
+    })?;
+    let targets = args.asks.targets(&args.service)?;
+    let heard = args.asks.ask(RequestKind::Freeze, &targets, Some(&args.reason), Some(until))?;
+    print::text(&format!("{} frozen until {}; {}\n", named(&targets), short::time(until), taken(heard)))?;
+    Ok(Exit::Converged)
+}
+
+pub(super) fn thaw(args: &ThawArgs) -> anyhow::Result<Exit> {
+    let targets = args.asks.targets(&args.service)?;
+    let frozen = args.asks.freezes()?;
+    let nothing =
+        |message: String, hint: &str| Failure { message, hint: Some(hint.to_owned()), exit: Exit::NotConverged };
+    for target in &targets {
+        let is_meant = |freeze: &Freeze| target.is_none() || freeze.service == *target;
+        if !frozen.iter().any(is_meant) {
+            let hint = match frozen.iter().any(|freeze| freeze.service.is_none()) {
+                true => "all services are frozen together: `truenorth thaw --all` ends that",
+                false => "`truenorth status` shows what is frozen",
+            };
+            let of = target.as_ref().map_or_else(|| "nothing".to_owned(), ToString::to_string);
+            let not = if target.is_some() { " not" } else { "" };
+            return Err(nothing(format!("{of} is{not} frozen"), hint).into());
+        }
+    }
+    let heard = args.asks.ask(RequestKind::Thaw, &targets, args.reason.as_deref(), None)?;
+    print::text(&format!("{} thawed; {}\n", named(&targets), taken(heard)))?;
+    Ok(Exit::Converged)
+}
+
+fn taken(heard: bool) -> &'static str {
+    if heard { "the running truenorth knows" } else { "no truenorth runs; the next pass heeds it" }
+}
+
+fn named(targets: &[Option<ServiceKey>]) -> String {
+    let named: Vec<String> = targets.iter().flatten().map(ToString::to_string).collect();
+    if named.is_empty() { "all services".to_owned() } else { listed(&named) }
+}
+
+impl AskArgs {
+    /// The services that are meant; one `None` for all.
+    fn targets(&self, names: &[String]) -> anyhow::Result<Vec<Option<ServiceKey>>> {
+        if names.is_empty() {
+            return Ok(vec![None]);
+        }
+        let mut folder = self.folder.folder();
+        let (observation, reader) = status::observe(&mut folder, &self.state_dir()?)?;
+        let called = reader.as_ref().map(Reader::services).transpose().map_err(read_error)?.unwrap_or_default();
+        let observed = observation.observed();
+        let known: Vec<&ServiceKey> =
+            observed.snapshot.desired.keys().chain(observed.snapshot.claimed()).chain(&called).collect();
+        let meant = |name: &String| {
+            services::meant(name, known.iter().copied(), "neither the folder nor the ledger knows a").map(Some)
+        };
+        Ok(names.iter().map(meant).collect::<Result<_, Failure>>()?)
+    }
+
+    /// Writes a request for each target. Says whether a running truenorth has the ledger.
+    fn ask(
+        &self,
+        kind: RequestKind,
+        targets: &[Option<ServiceKey>],
+        reason: Option<&str>,
+        until: Option<Timestamp>,
+    ) -> anyhow::Result<bool> {
+        let (by, at) = (self.by.clone().unwrap_or_else(user), Timestamp::now());
+        let request = |target: &Option<ServiceKey>| {
+            let (target, reason, by) = (target.clone(), reason.map(str::to_owned), by.clone());
+            PersonRequest { kind, target, reason, by, at, until }
+        };
+        let requests: Vec<PersonRequest> = targets.iter().map(request).collect();
+        // Only where the ledger belongs nowhere yet; then it goes on to belong nowhere.
+        let place = ApiPlace::new(&ApiUrl::default().to_string());
+        ask(&self.state_dir()?, &requests, place, at).map_err(|error| ledger_error(&error))
+    }
+
+    /// What is frozen now.
+    fn freezes(&self) -> anyhow::Result<Vec<Freeze>> {
+        let reader = Reader::open(&self.state_dir()?).map_err(|error| ledger_error(&error))?;
+        let freezes = reader.as_ref().map(Reader::freezes).transpose().map_err(read_error)?.unwrap_or_default();
+        let now = Timestamp::now();
+        Ok(freezes.into_iter().filter(|freeze| freeze.holds_at(now)).collect())
+    }
+
+    fn state_dir(&self) -> anyhow::Result<std::path::PathBuf> {
+        settings::state_dir(&self.state, &settings::environment)
+    }
+}
+
+/// The user of this machine, as far as the environment says.
+fn user() -> String {
+    let named = ["SUDO_USER", "USER", "LOGNAME"].into_iter().filter_map(settings::environment);
+    let named = named.filter_map(|name| name.into_string().ok()).find_map(|name| text(&name).ok());
+    named.unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()))
+}
+
+/// When something ends: a time, or how long it lasts. A time without a zone goes by this machine's clock.
+fn until(given: &str, now: Timestamp) -> Result<Timestamp, (String, String)> {
+    let refused = |message: &str| {
+        let hint = "give a time to come, such as 6h, 2d, `2026-12-24 18:00` or 2026-12-24T18:00:00Z";
+        (message.to_owned(), hint.to_owned())
+    };
+    let given = given.trim();
+    let local = |time: DateTime| TimeZone::system().to_timestamp(time).ok();
+    let lasts = |span: Span| now.to_zoned_datetime(TimeZone::UTC).checked_add(span).ok().map(|zoned| zoned.timestamp());
+    let until = given
+        .parse::<Timestamp>()
+        .ok()
+        .or_else(|| given.parse::<DateTime>().ok().and_then(local))
+        .or_else(|| given.parse::<Date>().ok().and_then(|date| local(date.at(0, 0, 0, 0))))
+        .or_else(|| given.parse::<Span>().ok().and_then(lasts))
+        .ok_or_else(|| refused("not a time, and not how long"))?;
+    let last = lasts(LONGEST_DAYS.days()).unwrap_or(Timestamp::MAX);
+    match until {
+        past if past <= now => Err(refused("is over already")),
+        late if late > last => Err((
+            format!("is more than {LONGEST_DAYS} days away"),
+            "what is meant to stay belongs into the manifest: policy.suspend".to_owned(),
+        )),
+        until => Ok(until),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_is_a_time_to_come_or_a_length() {
+        let now: Timestamp = "2026-11-25T10:00:00Z".parse().unwrap();
+        for (given, wanted) in [
+            ("6h", Some("2026-11-25T16:00:00Z")),
+            ("2d", Some("2026-11-27T10:00:00Z")),
+            ("1h30m", Some("2026-11-25T11:30:00Z")),
+            ("2026-12-24T18:00:00+01:00", Some("2026-12-24T17:00:00Z")),
+            ("2026-11-25T10:00:00Z", None),
+            ("-2h", None),
+            ("0s", None),
+            ("367d", None),
+            ("soon", None),
+            ("", None),
+            ("6", None),
+        ] {
+            let ends = until(given, now).ok().map(|until| until.to_string());
+            assert_eq!(ends.as_deref(), wanted, "{given}");
+        }
+        // By this machine's clock, whichever zone it has.
+        assert!(until("2026-12-24 18:00", now).is_ok());
+        assert!(until("2026-12-24", now).is_ok());
+    }
+}

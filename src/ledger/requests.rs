@@ -1,0 +1,170 @@
+//! What people ask for: written into the ledger by whoever asks, whether a daemon holds it or nobody does.
+//!
+//! Nobody but the holder of the lock writes what is known of services. A request is a row of a table of its own, so it
+//! may come from beside: SQLite lets one of two writers wait for the other, the ledger's count of its transactions stays
+//! as it is, and the files' times are the holder's to write down when it ends. Where nobody holds the ledger, whoever
+//! asks opens it as a pass does, and leaves it as a pass leaves it.
+//!
+//! After the row comes the [`Bell`]: a daemon reads the table when that rings, and not every second.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use notify::{Config, Event, EventKind, INotifyWatcher, RecursiveMode, Watcher as _};
+use rusqlite::TransactionBehavior;
+use tokio::sync::Notify;
+
+use super::folder::NO_LINK;
+use super::{Ledger, OpenError, Reader, folder, open, sql};
+use crate::model::{ApiPlace, ServiceKey};
+
+/// Names one request in the ledger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(pub i64);
+
+/// What a person asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RequestKind {
+    /// Try again now what waits after a failure.
+    Retry,
+    /// Send nothing new until a time.
+    Freeze,
+    /// End a freeze.
+    Thaw,
+}
+
+impl RequestKind {
+    const ALL: [Self; 3] = [Self::Retry, Self::Freeze, Self::Thaw];
+
+    /// The word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Retry => "retry",
+            Self::Freeze => "freeze",
+            Self::Thaw => "thaw",
+        }
+    }
+
+    pub(super) fn of(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == word)
+    }
+}
+
+/// A request of a person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PersonRequest {
+    /// What is asked for.
+    pub kind: RequestKind,
+    /// For which service; `None`: for all.
+    pub target: Option<ServiceKey>,
+    /// Why.
+    pub reason: Option<String>,
+    /// Who asks.
+    pub by: String,
+    /// When.
+    pub at: Timestamp,
+    /// Until when it holds, where it ends by itself.
+    pub until: Option<Timestamp>,
+}
+
+/// A request as the ledger has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestRecord {
+    /// Which; later ones are greater.
+    pub id: RequestId,
+    /// What was asked for.
+    pub request: PersonRequest,
+    /// When it was taken up, if it was.
+    pub taken_at: Option<Timestamp>,
+    /// What came of it.
+    pub result: Option<String>,
+}
+
+/// Writes requests into the ledger of a folder, and rings. Says whether a running truenorth has it. Blocks on the disk.
+///
+/// # Errors
+/// The ledger cannot be opened or written.
+pub fn ask(dir: &Path, requests: &[PersonRequest], place: ApiPlace, now: Timestamp) -> Result<bool, OpenError> {
+    // A ledger that belongs somewhere goes on to belong there: a request has nothing to do with an API.
+    let place = Reader::open(dir)?.and_then(|reader| reader.place().ok().flatten()).unwrap_or(place);
+    match Ledger::open(dir, place, now) {
+        Ok(ledger) => {
+            ledger.add_requests(requests)?;
+            Ok(false)
+        }
+        Err(OpenError::InUse { .. }) => {
+            beside(&fs::canonicalize(dir).unwrap_or_else(|_| dir.to_owned()), requests)?;
+            Bell::ring(dir);
+            Ok(true)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Writes beside the holder.
+fn beside(dir: &Path, requests: &[PersonRequest]) -> Result<(), OpenError> {
+    let store = folder::store(dir);
+    folder::refuse_links(dir)?;
+    let mut connection = open::beside_writer(&store)?;
+    let writing = |source| open::failed(&store, "write to", source);
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(writing)?;
+    sql::add_requests(&transaction, requests).map_err(writing)?;
+    transaction.commit().map_err(writing)
+}
+
+/// A file beside the ledger that is written to after a request was. Who holds the ledger watches that one file: its own
+/// writes do not wake it, no port or socket has to be reached, and a daemon of another pid namespace hears it as well.
+/// One that is not heard costs time and nothing else: the table is also read with every look at the folder.
+#[derive(Debug)]
+pub struct Bell {
+    rung: Arc<Notify>,
+    _watcher: Option<INotifyWatcher>,
+}
+
+impl Bell {
+    const NAME: &'static str = "ledger.bell";
+
+    /// Listens for the folder of a ledger.
+    #[must_use]
+    pub fn listen(dir: &Path) -> Self {
+        let path = Self::path(dir);
+        let rung = Arc::new(Notify::new());
+        let ring = Arc::clone(&rung);
+        let tell = move |event: notify::Result<Event>| {
+            if !matches!(event, Ok(Event { kind: EventKind::Access(_), .. })) {
+                ring.notify_one();
+            }
+        };
+        let watcher = Self::open(&path).ok().and_then(|_| {
+            let mut watcher = INotifyWatcher::new(tell, Config::default()).ok()?;
+            watcher.watch(&path, RecursiveMode::NonRecursive).ok()?;
+            Some(watcher)
+        });
+        Self { rung, _watcher: watcher }
+    }
+
+    /// Returns once it was rung. Cancel-safe.
+    pub async fn rung(&self) {
+        self.rung.notified().await;
+    }
+
+    fn ring(dir: &Path) {
+        // Where it cannot be rung, the request is found with the next look.
+        let _ = Self::open(&Self::path(dir)).and_then(|mut bell| bell.set_len(0).and_then(|()| bell.write_all(b"!")));
+    }
+
+    fn open(path: &Path) -> std::io::Result<fs::File> {
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(false).mode(0o600).custom_flags(NO_LINK).open(path)
+    }
+
+    fn path(dir: &Path) -> PathBuf {
+        dir.join(Self::NAME)
+    }
+}

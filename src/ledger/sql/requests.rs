@@ -1,0 +1,96 @@
+//! Requests of people.
+
+use jiff::{SignedDuration, Timestamp};
+use rusqlite::{Connection, Row, params};
+
+use super::read::{all, key, optional_time};
+use super::{nonsense, time};
+use crate::ledger::{PersonRequest, RequestId, RequestKind, RequestRecord};
+use crate::model::ServiceKey;
+use crate::plan::Freeze;
+
+const ADD: &str = "INSERT INTO request (kind, target, reason, by, at, until) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+
+const TAKE: &str = "UPDATE request SET taken_at = ?2, result = ?3 WHERE id = ?1 AND taken_at IS NULL";
+
+/// A freeze holds until its time, until the same target is frozen anew, or until that target or everything is thawed.
+const FREEZES: &str = "SELECT target, reason, by, at, until FROM request AS freeze
+    WHERE kind = 'freeze' AND NOT EXISTS (
+      SELECT 1 FROM request AS later WHERE later.id > freeze.id AND (
+        later.kind = 'freeze' AND later.target IS freeze.target
+        OR later.kind = 'thaw' AND (later.target IS NULL OR later.target = freeze.target)))
+    ORDER BY id";
+
+const OPEN: &str = "SELECT * FROM request WHERE taken_at IS NULL ORDER BY id";
+
+const NEWEST: &str =
+    "SELECT * FROM request WHERE ?1 IS NULL OR target IS NULL OR target = ?1 ORDER BY id DESC LIMIT ?2";
+
+/// Of many those go that are older than any freeze may last: a thaw has to outlive the freeze that it ended.
+const PRUNE: &str = "DELETE FROM request WHERE at < ?1 AND id <= (SELECT max(id) FROM request) - 1000";
+const OLD: SignedDuration = SignedDuration::from_hours(24 * 400);
+
+pub(in crate::ledger) fn add_requests(connection: &Connection, requests: &[PersonRequest]) -> rusqlite::Result<()> {
+    for request in requests {
+        let target = request.target.as_ref().map(ToString::to_string);
+        let until = request.until.map(Timestamp::as_millisecond);
+        let values =
+            params![request.kind.as_str(), target, request.reason, request.by, request.at.as_millisecond(), until];
+        connection.prepare_cached(ADD)?.execute(values)?;
+    }
+    let Some(newest) = requests.iter().map(|request| request.at).max() else { return Ok(()) };
+    let old = newest.checked_sub(OLD).unwrap_or(Timestamp::MIN);
+    connection.prepare_cached(PRUNE)?.execute([old.as_millisecond()]).map(drop)
+}
+
+pub(in crate::ledger) fn take_requests(
+    connection: &Connection,
+    taken: &[(RequestId, String)],
+    at: Timestamp,
+) -> rusqlite::Result<()> {
+    let mut take = connection.prepare_cached(TAKE)?;
+    taken.iter().try_for_each(|(id, result)| take.execute(params![id.0, at.as_millisecond(), result]).map(drop))
+}
+
+pub(in crate::ledger) fn freezes(connection: &Connection) -> rusqlite::Result<Vec<Freeze>> {
+    all("a freeze", connection.prepare_cached(FREEZES)?, [], |row| {
+        Ok(Freeze {
+            service: target(row)?,
+            reason: row.get::<_, Option<String>>("reason")?.unwrap_or_default().into(),
+            by: row.get::<_, String>("by")?.into(),
+            at: time(row, "at")?,
+            until: optional_time(row, "until")?,
+        })
+    })
+}
+
+pub(in crate::ledger) fn open_requests(connection: &Connection) -> rusqlite::Result<Vec<RequestRecord>> {
+    all("a request", connection.prepare_cached(OPEN)?, [], record)
+}
+
+pub(in crate::ledger) fn newest_requests(
+    connection: &Connection,
+    service: Option<&ServiceKey>,
+    limit: u32,
+) -> rusqlite::Result<Vec<RequestRecord>> {
+    let service = service.map(ToString::to_string);
+    all("a request", connection.prepare_cached(NEWEST)?, params![service, limit], record)
+}
+
+fn record(row: &Row<'_>) -> rusqlite::Result<RequestRecord> {
+    let kind: String = row.get("kind")?;
+    let kind = RequestKind::of(&kind).ok_or_else(|| nonsense(1, format!("the request `{kind}` is not known")))?;
+    let (reason, by) = (row.get("reason")?, row.get("by")?);
+    let (at, until) = (time(row, "at")?, optional_time(row, "until")?);
+    Ok(RequestRecord {
+        id: RequestId(row.get("id")?),
+        request: PersonRequest { kind, target: target(row)?, reason, by, at, until },
+        taken_at: optional_time(row, "taken_at")?,
+        result: row.get("result")?,
+    })
+}
+
+fn target(row: &Row<'_>) -> rusqlite::Result<Option<ServiceKey>> {
+    let column = row.as_ref().column_index("target")?;
+    row.get::<_, Option<String>>(column)?.map(|_| key(row, column)).transpose()
+}

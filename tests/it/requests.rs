@@ -1,0 +1,120 @@
+//! What people ask for: retry, freeze and thaw, beside a running daemon and without one.
+
+use serde_json::Value;
+
+use crate::support::{Api, Daemon, Workspace, eventually, tags};
+
+fn freeze(workspace: &Workspace, more: &[&str]) {
+    let arguments = ["freeze", "--reason", "black friday", "--by", "kim", "--until", "6h"];
+    workspace.run(&[&arguments[..], more].concat()).exits(0);
+}
+
+fn state_of(workspace: &Workspace, service: &str) -> Value {
+    let page = workspace.run(&["status", "--output", "json"]).json();
+    let services = page["services"].as_array().unwrap();
+    services.iter().find(|found| found["service"] == service).unwrap().clone()
+}
+
+#[test]
+fn a_freeze_holds_updates_until_it_is_thawed_and_then_the_newest_goes() {
+    let (api, workspace) = (Api::new(), Workspace::new());
+    workspace.service("web", "1");
+    workspace.service("api", "1");
+    workspace.once(&api, &[]).exits(0);
+    freeze(&workspace, &["web"]);
+    workspace.service("web", "2");
+    workspace.service("api", "2");
+
+    let plan = workspace.run(&["plan", "--output", "json", "--exit-code"]).exits(2).report();
+    let held = &plan["services"].as_array().unwrap().iter().find(|service| service["service"] == "shop/web").unwrap();
+    assert_eq!((&held["outcome"], &held["heldBy"][0]["kind"]), (&"held".into(), &"freeze".into()), "{held}");
+    assert!(held["heldBy"][0]["until"].is_string(), "{held}");
+
+    let ran = workspace.once(&api, &[]).exits(3);
+    assert_eq!(ran.service("shop/web")["outcome"], "held");
+    let what = ran.service("shop/web")["heldBy"][0]["what"].as_str().unwrap().to_owned();
+    assert!(what.contains("frozen by kim: black friday") && what.contains("truenorth thaw shop/web"), "{what}");
+    assert_eq!(ran.service("shop/api")["outcome"], "updated");
+
+    workspace.service("web", "3");
+    workspace.once(&api, &[]).exits(3);
+    workspace.run(&["thaw", "web", "--by", "kim"]).exits(0);
+    workspace.once(&api, &[]).exits(0);
+    assert_eq!(tags(&api, "web"), ["1", "3"]);
+}
+
+#[test]
+fn a_running_daemon_takes_a_freeze_and_a_thaw_at_once_and_its_ledger_stays_its_own() {
+    let (api, workspace) = (Api::new(), Workspace::new());
+    workspace.service("web", "1");
+    let daemon = Daemon::start(&workspace, &api, &[]);
+    eventually("the first update", || tags(&api, "web") == ["1"]);
+    freeze(&workspace, &["--all"]);
+    workspace.service("web", "2");
+    eventually("it is held", || daemon.state("web") == "held");
+    let status = daemon.status();
+    assert_eq!(status["freezes"][0]["by"], "kim", "{status}");
+    let told = workspace.run(&["status"]).stdout;
+    assert!(told.contains("frozen: all services, by kim") && told.contains("black friday"), "{told}");
+    assert_eq!(state_of(&workspace, "shop/web")["state"], "held");
+    let why = workspace.run(&["why", "web"]).exits(0).stdout;
+    assert!(why.contains("frozen by kim: black friday"), "{why}");
+
+    workspace.run(&["thaw", "--all"]).exits(0);
+    eventually("it goes when it is thawed", || tags(&api, "web") == ["1", "2"]);
+    let history = workspace.run(&["history", "--output", "json"]).exits(0).json();
+    let asked: Vec<_> = history["requests"].as_array().unwrap().iter().map(|asked| asked["kind"].clone()).collect();
+    assert_eq!(asked, ["thaw", "freeze"], "{history}");
+    assert!(workspace.run(&["history"]).stdout.contains("kim"));
+    daemon.signal(rustix::process::Signal::TERM);
+    daemon.ends_with(0);
+    // Nothing makes the next process mistrust the ledger: it reads nothing, and sends nothing.
+    let calls = api.calls_of("shop/web");
+    let ran = workspace.once(&api, &[]).exits(0);
+    assert!(!ran.stderr.contains("the ledger"), "{}", ran.stderr);
+    assert_eq!(api.calls_of("shop/web"), calls);
+}
+
+#[test]
+fn a_freeze_ends_by_itself() {
+    let (api, workspace) = (Api::new(), Workspace::new());
+    workspace.service("web", "1");
+    let daemon = Daemon::start(&workspace, &api, &[]);
+    eventually("the first update", || tags(&api, "web") == ["1"]);
+    workspace.run(&["freeze", "web", "--reason", "a while", "--until", "3s"]).exits(0);
+    workspace.service("web", "2");
+    eventually("it is held", || daemon.state("web") == "held");
+    eventually("it goes", || tags(&api, "web") == ["1", "2"]);
+    workspace.run(&["thaw", "web"]).exits(1);
+}
+
+#[test]
+fn a_retry_ends_the_wait_of_a_stalled_service() {
+    let (api, workspace) = (Api::of_services(&["shop/other"]), Workspace::sending());
+    workspace.service("web", "1");
+    let daemon = Daemon::start(&workspace, &api, &[]);
+    eventually("it is stalled", || daemon.state("web") == "stalled");
+    let calls = api.calls_of("shop/web");
+    workspace.run(&["retry", "web", "--reason", "it is there now"]).exits(0);
+    eventually("it was tried again", || api.calls_of("shop/web") > calls);
+}
+
+#[test]
+fn who_asks_for_what_is_not_there_is_told_what_is() {
+    let (api, workspace) = (Api::new(), Workspace::new());
+    workspace.service("checkout", "1");
+    workspace.once(&api, &[]).exits(0);
+    let told = |arguments: &[&str], code: i32, words: &str| {
+        let ran = workspace.run(arguments).exits(code);
+        assert!(ran.stderr.contains(words), "{arguments:?}: {}", ran.stderr);
+    };
+    told(&["retry", "chekout"], 1, "did you mean shop/checkout?");
+    told(&["freeze", "chekout", "--reason", "x", "--until", "6h"], 1, "did you mean shop/checkout?");
+    told(&["freeze", "--all", "--reason", "x", "--until", "yesterday"], 64, "--until yesterday");
+    told(&["freeze", "--all", "--until", "6h"], 64, "--reason");
+    told(&["freeze", "--reason", "x", "--until", "6h"], 64, "SERVICE");
+    told(&["thaw", "checkout"], 1, "shop/checkout is not frozen");
+    told(&["thaw", "--all"], 1, "nothing is frozen");
+    freeze(&workspace, &["--all"]);
+    told(&["thaw", "checkout"], 1, "truenorth thaw --all");
+}
