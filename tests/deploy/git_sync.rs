@@ -103,7 +103,7 @@ impl GitSync {
     fn pass(&self, api: &Api) -> Pass {
         let before = api.updates().len();
         let mut truenorth = Command::new(env!("CARGO_BIN_EXE_truenorth"));
-        truenorth.args(["--reconcile-once", "--output", "json", "--api-url", &api.sandbox.url()]);
+        truenorth.args(["--reconcile-once", "--no-wait", "--output", "json", "--api-url", &api.sandbox.url()]);
         truenorth.arg("--manifests").arg(self.path("git/current/manifests")).current_dir(self.folder.path());
         truenorth.env_clear().env("NORTHFLANK_API_TOKEN", "nf-token").env("TRUENORTH_STATE_DIR", self.path("state"));
         let output = truenorth.stdin(Stdio::null()).output().unwrap();
