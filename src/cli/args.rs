@@ -2,18 +2,19 @@
 
 use std::io::IsTerminal as _;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::builder::FalseyValueParser;
+use clap::builder::{FalseyValueParser, PossibleValuesParser, TypedValueParser};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use jiff::SignedDuration;
 
+use super::beside::BesideArgs;
 use super::health::HealthArgs;
 use super::print;
 use super::requests::{FreezeArgs, RetryArgs, ThawArgs};
 use crate::host::Hosts;
-use crate::model::{DriftMode, Id};
+use crate::model::{DriftMode, Id, ServiceState};
 use crate::northflank::Settings;
 use crate::plan::{Adopt, Rules};
 use crate::runner::UpdateCall;
@@ -315,7 +316,7 @@ pub(super) enum Listen {
 #[derive(Args, Debug)]
 pub(super) struct FolderArgs {
     /// Folder of manifests, read with its subfolders
-    #[arg(long, short, value_name = "DIR", env = "TRUENORTH_MANIFESTS", default_value = "manifests")]
+    #[arg(long, short, value_name = "DIR", env = "TRUENORTH_MANIFESTS", default_value = FolderArgs::USUAL)]
     pub(super) manifests: PathBuf,
     /// In a git checkout: what to do about work that is not committed
     #[arg(long, value_name = "WHAT", env = "TRUENORTH_UNCOMMITTED", default_value = "apply")]
@@ -325,13 +326,21 @@ pub(super) struct FolderArgs {
 }
 
 impl FolderArgs {
+    /// The folder where none is named.
+    pub(super) const USUAL: &str = "manifests";
+
     /// The folder, not read yet.
     pub(super) fn folder(&self) -> Folder {
+        self.folder_at(None)
+    }
+
+    /// The same rules for a folder elsewhere.
+    pub(super) fn folder_at(&self, elsewhere: Option<&Path>) -> Folder {
         let uncommitted = match self.uncommitted {
             UncommittedArg::Apply => Uncommitted::Apply,
             UncommittedArg::Ignore => Uncommitted::Ignore,
         };
-        Folder::new(&self.manifests).with(uncommitted).permitting(self.permits.permits())
+        Folder::new(elsewhere.unwrap_or(&self.manifests)).with(uncommitted).permitting(self.permits.permits())
     }
 }
 
@@ -469,20 +478,42 @@ pub(super) struct PlanArgs {
     pub(super) output: PlanOutput,
 }
 
+/// What `truenorth status --help` says after the options.
+const AFTER_STATUS_HELP: &str = "\
+Exit codes with --exit-code or --wait, of the services that are shown:
+  0  converged
+  1  not converged, or there is no ledger
+  3  nothing failed, something is held: a person or a time is awaited";
+
 #[derive(Args, Debug)]
+#[command(after_help = AFTER_STATUS_HELP)]
 pub(super) struct StatusArgs {
+    /// Only these services: PROJECT, PROJECT/SERVICE, TEAM/PROJECT or TEAM/PROJECT/SERVICE, with * and ?
+    #[arg(value_name = "PATTERN")]
+    pub(super) services: Vec<Allowed>,
+    /// Only services in this state, such as stalled; may be given several times
+    #[arg(long = "state", value_name = "STATE", env = "TRUENORTH_STATUS_STATE", value_delimiter = ',', value_parser = state())]
+    pub(super) states: Vec<ServiceState>,
+    /// Exit with 1 where something is not converged, with 3 where it is only held
+    #[arg(long, env = "TRUENORTH_EXIT_CODE", action = ArgAction::SetTrue, value_parser = FalseyValueParser::new())]
+    pub(super) exit_code: bool,
+    /// Wait until all is converged, at most so long (10m if not said); then as with --exit-code
+    #[arg(long, value_name = "DURATION", env = "TRUENORTH_STATUS_WAIT", num_args = 0..=1, default_missing_value = "10m", value_parser = duration, conflicts_with = "watch")]
+    pub(super) wait: Option<Duration>,
     #[command(flatten)]
     pub(super) folder: FolderArgs,
     #[command(flatten)]
     pub(super) state: StateArgs,
     #[command(flatten)]
     pub(super) url: UrlArgs,
+    #[command(flatten)]
+    pub(super) beside: BesideArgs,
     /// Keep it on the screen until Ctrl-C; looks when the ledger changes, and every so many seconds (2 if not said)
     #[arg(long, short, value_name = "SECONDS", env = "TRUENORTH_STATUS_WATCH", num_args = 0..=1, default_missing_value = "2", value_parser = seconds)]
     pub(super) watch: Option<Duration>,
     /// What to print on stdout
     #[arg(long, short, value_name = "FORMAT", env = "TRUENORTH_OUTPUT", default_value = "text")]
-    pub(super) output: Output,
+    pub(super) output: StatusOutput,
 }
 
 #[derive(Args, Debug)]
@@ -499,6 +530,8 @@ pub(super) struct HistoryArgs {
     pub(super) state: StateArgs,
     #[command(flatten)]
     pub(super) url: UrlArgs,
+    #[command(flatten)]
+    pub(super) beside: BesideArgs,
     #[command(flatten)]
     pub(super) show: ShowArgs,
     /// What to print on stdout
@@ -517,6 +550,8 @@ pub(super) struct WhyArgs {
     pub(super) state: StateArgs,
     #[command(flatten)]
     pub(super) url: UrlArgs,
+    #[command(flatten)]
+    pub(super) beside: BesideArgs,
     #[command(flatten)]
     pub(super) show: ShowArgs,
     /// What to print on stdout
@@ -652,6 +687,16 @@ pub(super) enum PlanOutput {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum StatusOutput {
+    /// A table for people
+    Text,
+    /// The same with commits, manifests and digests
+    Wide,
+    /// One JSON object
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum ValidateOutput {
     /// Problems with their source lines
     Text,
@@ -691,6 +736,12 @@ fn host_name(text: &str) -> Result<String, String> {
     is_name
         .then(|| text.to_owned())
         .ok_or_else(|| "expected a name such as truenorth.example.com, without a port".into())
+}
+
+/// Reads the state of a service.
+fn state() -> impl TypedValueParser<Value = ServiceState> {
+    let words = PossibleValuesParser::new(ServiceState::ALL.map(ServiceState::as_str));
+    words.try_map(|word| ServiceState::from_word(&word).ok_or("not a state"))
 }
 
 /// Reads an id of a team, a project or a service.

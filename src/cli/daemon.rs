@@ -56,7 +56,9 @@ async fn daemon(args: &RunArgs) -> anyhow::Result<Exit> {
     let server = match args.listen {
         Listen::Off => None,
         Listen::At(address) => {
-            let started = Server::start(address, args.hosts.hosts(), desk.clone(), meters.clone()).await;
+            let started =
+                Server::start(address, args.hosts.hosts(), desk.clone(), meters.clone(), target.whereabouts(args))
+                    .await;
             let server = started.map_err(|error| misconfigured(chain(&error), Some(error.hint())))?;
             let address = server.address();
             tracing::info!(%address, "status server listens");

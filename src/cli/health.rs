@@ -38,7 +38,7 @@ pub(super) fn run(args: &HealthArgs) -> anyhow::Result<Exit> {
         Listen::At(address) => reachable(address),
     };
     super::on_runtime(async move {
-        let answer = timeout(PATIENCE, ask(address)).await;
+        let answer = timeout(PATIENCE, ask(address, "/healthz", MAX_ANSWER)).await;
         let answer = answer.unwrap_or_else(|_| Err(io::Error::other(format!("no answer within {PATIENCE:?}"))));
         match answer {
             Ok(answer) => verdict(address, &answer),
@@ -50,7 +50,7 @@ pub(super) fn run(args: &HealthArgs) -> anyhow::Result<Exit> {
 const WAY_OUT: &str = "name the address of the daemon with --listen, such as --listen 127.0.0.1:9095";
 
 /// Where a listener on every address is reached from its own machine.
-fn reachable(address: SocketAddr) -> SocketAddr {
+pub(super) fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
@@ -59,12 +59,12 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, address.port())
 }
 
-/// The answer to `GET /healthz`, as far as anybody reads it. HTTP/1.0, so that it ends where the connection ends.
-async fn ask(address: SocketAddr) -> io::Result<String> {
+/// The answer to a `GET`, head and all, as far as anybody reads it. HTTP/1.0, so that it ends where the connection ends.
+pub(super) async fn ask(address: SocketAddr, path: &str, most: u64) -> io::Result<String> {
     let mut stream = TcpStream::connect(address).await?;
-    stream.write_all(format!("GET /healthz HTTP/1.0\r\nHost: {address}\r\n\r\n").as_bytes()).await?;
+    stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").as_bytes()).await?;
     let mut answer = Vec::new();
-    stream.take(MAX_ANSWER).read_to_end(&mut answer).await?;
+    stream.take(most).read_to_end(&mut answer).await?;
     Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 

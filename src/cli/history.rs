@@ -9,7 +9,7 @@ use super::exit::Exit;
 use super::status::told;
 use super::status_table::one_line;
 use super::table::{self, Cell, Column, Row, Size};
-use super::{ledger_error, print, read_error, services, settings, tell_missing, tell_other_place};
+use super::{ledger_error, print, read_error, services, tell_missing, tell_other_place};
 use crate::ledger::Reader;
 use crate::model::{Headline, RolloutState, ServiceKey};
 use crate::plan::Change;
@@ -17,7 +17,7 @@ use crate::text::{printable, short};
 use crate::views::{Asked, Attempt, History, Word, with_hint};
 
 pub(super) fn run(args: &HistoryArgs) -> anyhow::Result<Exit> {
-    let state_dir = settings::state_dir(&args.state, &settings::environment)?;
+    let (state_dir, _) = args.beside.state_dir(&args.state)?;
     let reader = Reader::open(&state_dir).map_err(|error| ledger_error(&error))?;
     if reader.is_none() {
         tell_missing(&state_dir);

@@ -1,6 +1,7 @@
 //! The command line: arguments as typed (`args`), settings as resolved (`settings`), one file a subcommand.
 
 mod args;
+mod beside;
 mod completions;
 mod config;
 mod daemon;
@@ -169,16 +170,21 @@ fn unreadable(error: &crate::source::Unreadable) -> anyhow::Error {
     Failure { message: crate::error::chain(error), hint: error.hint(), exit }.into()
 }
 
-/// Says that the ledger which a command is to show is not there: what follows knows of no update. Where a systemd service
-/// has one, that is the one that was meant, as a rule.
+/// Says that the ledger which a command is to show is not there: what follows knows of no update.
 fn tell_missing(state_dir: &std::path::Path) {
+    let shown = printable(&state_dir.to_string_lossy());
+    let hint = way_to_ledger(state_dir);
+    print::note(&format!("note: no ledger at {shown}: it is not known what was applied\n  hint: {hint}\n"));
+}
+
+/// What to do where a ledger is missing. Where a systemd service has one, that is the one that was meant, as a rule.
+fn way_to_ledger(state_dir: &std::path::Path) -> &'static str {
     const OF_SERVICE: &str = "/var/lib/truenorth";
-    let shown = crate::text::printable(&state_dir.to_string_lossy());
-    let mut note = format!("note: there is no ledger in `{shown}`, so no update is known\n");
     if state_dir != std::path::Path::new(OF_SERVICE) && std::fs::symlink_metadata(OF_SERVICE).is_ok() {
-        note += &format!("  hint: the systemd service has its own: --state-dir {OF_SERVICE}\n");
+        "the systemd service has its own: --state-dir /var/lib/truenorth"
+    } else {
+        "name the ledger's folder with --state-dir; `truenorth plan` shows what a first pass would do"
     }
-    print::note(&note);
 }
 
 /// Says that a ledger is of another API than the one that is named.

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use super::print;
 use crate::daemon::{Progress, Shown, Waiting};
 use crate::text::{printable, short};
+use crate::views::Page;
 
 /// How long a pass stays silent.
 const SILENT: Duration = Duration::from_secs(1);
@@ -84,6 +85,26 @@ impl ProgressLine {
                 format!("waiting {left} s for the rate limit")
             }
         });
+    }
+
+    /// Takes the line away.
+    pub(super) fn clear(self) {
+        self.0.clear();
+    }
+}
+
+/// The same while it is waited until services are converged.
+pub(super) struct WaitLine(Line);
+
+impl WaitLine {
+    pub(super) fn new() -> Self {
+        Self(Line::new())
+    }
+
+    /// Shows how many services are converged, of all.
+    pub(super) fn show(&self, page: &Page) {
+        let converged = page.services.iter().filter(|service| service.status.state.is_converged()).count();
+        self.0.show("{bar:20} {pos}/{len} services converged ({elapsed})", converged, page.services.len());
     }
 
     /// Takes the line away.

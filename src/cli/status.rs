@@ -1,50 +1,117 @@
 //! `truenorth status`: every service, beside a running daemon or without one.
 
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use super::args::{Output, StatusArgs};
+use super::args::{StatusArgs, StatusOutput};
 use super::exit::Exit;
-use super::status_table::{self, View};
+use super::progress::WaitLine;
+use super::status_table::{self, Detail, View};
 use super::table::Size;
-use super::{ledger_error, observe_error, print, read_error, settings, tell_missing, tell_other_place, watch};
+use super::{Failure, ledger_error, observe_error, print, read_error, tell_other_place, watch};
 use crate::daemon::{self, Observation};
-use crate::ledger::{Holder, Reader};
-use crate::source::Folder;
+use crate::ledger::{Holder, Reader, Traces};
+use crate::source::{Allowed, Folder};
 use crate::text::command::Commands;
-use crate::text::short;
-use crate::views::{Page, who};
+use crate::text::{listed, short};
+use crate::views::{Page, Selection, who};
 
 pub(super) fn run(args: &StatusArgs) -> anyhow::Result<Exit> {
-    let state_dir = settings::state_dir(&args.state, &settings::environment)?;
-    let mut folder = args.folder.folder();
+    let (state_dir, folder) = args.beside.observed(&args.state, &args.folder)?;
+    let selection = Selection { patterns: args.services.clone(), states: args.states.clone() };
+    let mut view = Looks { folder, state_dir, selection };
     if let Some(every) = args.watch {
-        return watch::run(folder, state_dir, every, args.output);
+        return watch::run(view, every, args.output);
     }
-    let (page, reader) = look(&mut folder, &state_dir)?;
-    if reader.is_none() {
-        tell_missing(&state_dir);
-    }
+    let (page, reader) = match args.wait {
+        Some(limit) => view.until_converged(limit)?,
+        None => view.look()?,
+    };
     tell_other_place(reader.as_ref(), &args.url)?;
     match args.output {
-        Output::Json => print::json(&page)?,
-        Output::Text => {
-            print::problems(&page.problems, folder.path(), Commands::Hidden)?;
+        StatusOutput::Json => print::json(&page)?,
+        StatusOutput::Text | StatusOutput::Wide => {
+            if view.selection.is_all() {
+                print::problems(&page.problems, view.folder.path(), Commands::Hidden)?;
+            }
             let width = Size::of_stdout().map(|size| size.columns);
-            let lines = status_table::lines(&View::of(&page), Timestamp::now(), width);
+            let lines = status_table::lines(&View::of(&page), Timestamp::now(), width, Detail::of(args.output));
             anstream::stdout().write_all((lines.join("\n") + "\n").as_bytes())?;
         }
     }
-    Ok(Exit::Converged)
+    if page.services.is_empty() && page.ledger.exists && !args.services.is_empty() && args.states.is_empty() {
+        return Err(no_service(&args.services));
+    }
+    Ok(match args.exit_code || args.wait.is_some() {
+        true if page.is_held() => Exit::Held,
+        true if !page.converged => Exit::NotConverged,
+        _ => Exit::Converged,
+    })
 }
 
-/// What a look at the folder and the ledger showed, and the ledger.
-pub(super) fn look(folder: &mut Folder, state_dir: &Path) -> anyhow::Result<(Page, Option<Reader>)> {
-    let (observation, reader) = observe(folder, state_dir)?;
-    let page = Page::read(observation.observed(), reader.as_ref(), Timestamp::now()).map_err(read_error)?;
-    Ok((page, reader))
+fn no_service(patterns: &[Allowed]) -> anyhow::Error {
+    let hint =
+        "a pattern is PROJECT, PROJECT/SERVICE, TEAM/PROJECT or TEAM/PROJECT/SERVICE; * and ? stand for any characters";
+    let message = format!("no service matches {}", listed(patterns));
+    Failure { message, hint: Some(hint.to_owned()), exit: Exit::NotConverged }.into()
+}
+
+impl Detail {
+    pub(super) fn of(output: StatusOutput) -> Self {
+        if output == StatusOutput::Wide { Self::Wide } else { Self::Short }
+    }
+}
+
+/// How often the ledger's files are asked whether somebody wrote: three calls of `stat(2)`.
+pub(super) const ASKED_EVERY: Duration = Duration::from_millis(100);
+/// How often the folder is read anew while nobody writes to the ledger.
+const LOOKED_EVERY: Duration = Duration::from_secs(2);
+
+/// What is looked at, and which services of it are shown.
+pub(super) struct Looks {
+    folder: Folder,
+    state_dir: PathBuf,
+    selection: Selection,
+}
+
+impl Looks {
+    /// Reads the folder and the ledger, which it gives back.
+    pub(super) fn look(&mut self) -> anyhow::Result<(Page, Option<Reader>)> {
+        let (observation, reader) = observe(&mut self.folder, &self.state_dir)?;
+        let ledger = (&*self.state_dir, reader.as_ref());
+        let mut page = Page::read(observation.observed(), ledger, Timestamp::now()).map_err(read_error)?;
+        page.select(&self.selection);
+        Ok((page, reader))
+    }
+
+    /// What shows that somebody wrote to the ledger.
+    pub(super) fn traces(&self) -> Traces {
+        Traces::of(&self.state_dir)
+    }
+
+    /// Looks until everything that is shown is converged, or the time is over.
+    fn until_converged(&mut self, limit: Duration) -> anyhow::Result<(Page, Option<Reader>)> {
+        let until = Instant::now() + limit;
+        let line = WaitLine::new();
+        loop {
+            // Taken before: what is written during the look is seen by the next one.
+            let traces = self.traces();
+            let (page, reader) = self.look()?;
+            if page.converged || Instant::now() >= until {
+                line.clear();
+                return Ok((page, reader));
+            }
+            line.show(&page);
+            let again = until.min(Instant::now() + LOOKED_EVERY);
+            while Instant::now() < again && self.traces() == traces {
+                thread::sleep(ASKED_EVERY);
+            }
+        }
+    }
 }
 
 /// Reads the folder and the ledger, by the rules of whoever wrote the ledger.

@@ -1,14 +1,17 @@
 //! The table of `truenorth status`: what needs a look stands first.
 
+use std::path::{Path, PathBuf};
+
 use anstyle::{AnsiColor, Style};
 use jiff::Timestamp;
 
 use super::status::told;
 use super::table::{self, Cell, Column, Row, Size};
-use crate::model::{RolloutState, ServiceState};
+use super::way_to_ledger;
+use crate::model::{Headline, RolloutState, ServiceState};
 use crate::plan::Freeze;
 use crate::text::{Printable, counted, printable, short};
-use crate::views::{FLAPS, Page, Service, suspension, with_hint};
+use crate::views::{FLAPS, IMAGE, Page, Service, Versions, suspension, with_hint};
 
 const FAINT: Style = Style::new().dimmed();
 const STRONG: Style = Style::new().bold();
@@ -31,6 +34,8 @@ pub(super) struct View {
     freezes: Vec<Printable>,
     holder: String,
     revision: Printable,
+    /// Where a ledger was looked for in vain.
+    missing: Option<PathBuf>,
 }
 
 /// One line of it.
@@ -39,7 +44,12 @@ struct Shown {
     rank: usize,
     service: Printable,
     state: ServiceState,
+    image: Printable,
     revision: Printable,
+    /// What people know its commit by.
+    commit: Printable,
+    manifest: Printable,
+    digest: Printable,
     /// When what the service has was accepted.
     applied: Option<Timestamp>,
     /// How far the rollout of that is.
@@ -71,6 +81,7 @@ impl View {
             paused: page.paused.as_ref().map(|paused| (paused.until, printable(&paused.reason))),
             freezes: page.freezes.iter().map(frozen).collect(),
             holder: told(page.holder, page.as_of),
+            missing: (!page.ledger.exists).then(|| page.ledger.path.clone()),
             revision: page
                 .revision
                 .as_ref()
@@ -95,16 +106,32 @@ fn shown(service: &Service) -> Shown {
         rank: state.rank(),
         service: printable(&service.status.service.to_string()),
         state,
-        revision: service
-            .applied_revision
-            .as_deref()
-            .map(short::revision)
-            .map_or(Printable::default(), |text| printable(&text)),
+        image: image(&service.image),
+        revision: shown_or_nothing(service.applied_revision.as_deref().map(short::revision)),
+        commit: shown_or_nothing(
+            service.applied_commit.as_ref().map(|Headline { subject, author }| format!("{subject} ({author})")),
+        ),
+        manifest: shown_or_nothing(service.status.manifest.as_ref().map(ToString::to_string)),
+        digest: shown_or_nothing(service.status.applied.map(short::digest)),
         applied: service.applied_at,
         rollout: service.status.rollout.as_ref().map(|rollout| rollout.state),
         message: printable(message),
         hint: hint.map(|hint| printable(&format!("hint: {hint}"))),
     }
+}
+
+fn shown_or_nothing(text: Option<String>) -> Printable {
+    text.map(|text| printable(&text)).unwrap_or_default()
+}
+
+/// What its manifest asks for, and what it has where that is another image.
+fn image(Versions { desired, live }: &Versions) -> Printable {
+    printable(&match (desired, live) {
+        (Some(desired), Some(live)) => format!("{desired} (live: {live})"),
+        (Some(desired), None) => desired.clone(),
+        (None, Some(live)) => format!("(live: {live})"),
+        (None, None) => String::new(),
+    })
 }
 
 /// What there is to be said of it in a sentence, with a hint where there is one.
@@ -116,7 +143,8 @@ fn message(service: &Service) -> String {
         _ if status.error.is_some() => {}
         (Some(suspended), ..) => parts.push(suspension(suspended)),
         (None, _, ServiceState::Drifted | ServiceState::Flapping | ServiceState::NotInEffect) => {
-            let differences = drift.iter().flat_map(|drift| &drift.differences);
+            // That of the image has a column.
+            let differences = drift.iter().flat_map(|drift| &drift.differences).filter(|change| change.path != IMAGE);
             parts.push(differences.map(ToString::to_string).collect::<Vec<_>>().join(", "));
         }
         (None, Some(cause), _) => parts.push(cause.as_str().to_owned()),
@@ -170,9 +198,16 @@ fn style(state: ServiceState) -> Style {
     }
 }
 
-/// A line a service, and who works on it; no line wider than `width`.
-pub(super) fn lines(view: &View, now: Timestamp, width: Option<usize>) -> Vec<String> {
-    let mut lines = rows(&view.rows, now, width, Hints::Below);
+/// A line a service, and who works on it. On a terminal what has no room in its line stands below; nothing is cut that
+/// people copy from here.
+pub(super) fn lines(view: &View, now: Timestamp, width: Option<usize>, detail: Detail) -> Vec<String> {
+    if let Some(path) = &view.missing {
+        return missing(path, view, None);
+    }
+    let mut lines = match detail {
+        Detail::Short => whole(&view.rows, now, width),
+        Detail::Wide => wide(&view.rows, now),
+    };
     lines.extend(foot(view, now, width));
     lines
 }
@@ -180,6 +215,9 @@ pub(super) fn lines(view: &View, now: Timestamp, width: Option<usize>) -> Vec<St
 /// The same with the problems, cut to a terminal's height too.
 pub(super) fn screen(view: &View, now: Timestamp, size: Size) -> Vec<String> {
     let width = Some(size.columns);
+    if let Some(path) = &view.missing {
+        return missing(path, view, width).into_iter().take(size.rows).collect();
+    }
     let mut foot = foot(view, now, width);
     let told = view.problems.iter().take(PROBLEMS).map(|problem| one_line(problem, WRONG, width));
     let more = view.problems.len().saturating_sub(PROBLEMS);
@@ -189,11 +227,11 @@ pub(super) fn screen(view: &View, now: Timestamp, size: Size) -> Vec<String> {
     foot.splice(0..0, above);
     let room = size.rows.saturating_sub(foot.len());
     let mut lines = if view.rows.len() < room {
-        rows(&view.rows, now, width, Hints::Within)
+        picture(&view.rows, now, width)
     } else {
         // One line is the head's, one is for those that are left out.
         let fit = room.saturating_sub(2).min(view.rows.len());
-        let mut lines = rows(&view.rows[..fit], now, width, Hints::Within);
+        let mut lines = picture(&view.rows[..fit], now, width);
         lines.push(one_line(&printable(&format!("… and {} more", view.rows.len() - fit)), FAINT, width));
         lines
     };
@@ -203,46 +241,120 @@ pub(super) fn screen(view: &View, now: Timestamp, size: Size) -> Vec<String> {
     lines
 }
 
-const COLUMNS: [Column; 6] = [
-    Column::Name("SERVICE"),
-    Column::Firm("STATE"),
-    Column::Spare("REVISION"),
-    Column::Spare("AGE"),
-    Column::Spare("ROLLOUT"),
-    Column::Soft("MESSAGE"),
-];
-
-/// Where the way out of what went wrong stands.
+/// How much is shown of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Hints {
-    /// On a line of its own.
-    Below,
-    /// Behind the message: a picture has one line for each service.
-    Within,
+pub(super) enum Detail {
+    Short,
+    /// With commit, manifest and digest; wider than most terminals.
+    Wide,
 }
 
-fn rows(rows: &[Shown], now: Timestamp, width: Option<usize>, hints: Hints) -> Vec<String> {
-    if rows.is_empty() {
-        return Vec::new();
-    }
-    let cells = |row: &Shown| Row {
-        cells: [
-            Cell::new(row.service.clone()),
-            Cell::styled(row.state.as_str(), style(row.state)),
-            Cell::new(row.revision.clone()),
-            Cell::new(row.applied.map(|applied| printable(&short::age(applied, now))).unwrap_or_default()),
-            row.rollout.map(|state| Cell::styled(state.as_str(), of_rollout(state))).unwrap_or_default(),
-            match (&row.hint, hints) {
-                (Some(hint), Hints::Within) => Cell::new(printable(&format!("{}; {hint}", row.message))),
-                (Some(_) | None, _) => Cell::new(row.message.clone()),
-            },
-        ],
-        below: match hints {
-            Hints::Below => row.hint.iter().map(|hint| Cell::styled(hint.clone(), FAINT)).collect(),
-            Hints::Within => Vec::new(),
-        },
+fn cells(row: &Shown, now: Timestamp) -> [Cell; 6] {
+    [
+        Cell::new(row.service.clone()),
+        Cell::styled(row.state.as_str(), style(row.state)),
+        Cell::new(row.image.clone()),
+        Cell::new(row.revision.clone()),
+        Cell::new(row.applied.map(|applied| printable(&short::age(applied, now))).unwrap_or_default()),
+        row.rollout.map(|state| Cell::styled(state.as_str(), of_rollout(state))).unwrap_or_default(),
+    ]
+}
+
+/// A message that has no room in its line, and the way out, below it.
+fn below(texts: impl IntoIterator<Item = Cell>) -> Vec<Cell> {
+    texts.into_iter().map(Cell::whole).collect()
+}
+
+fn whole(rows: &[Shown], now: Timestamp, width: Option<usize>) -> Vec<String> {
+    const COLUMNS: [Column; 7] = [
+        Column::Firm("SERVICE"),
+        Column::Firm("STATE"),
+        Column::Firm("IMAGE"),
+        Column::Spare("REVISION"),
+        Column::Spare("AGE"),
+        Column::Spare("ROLLOUT"),
+        Column::Firm("MESSAGE"),
+    ];
+    let widest = |text: fn(&Shown) -> &str| rows.iter().map(|row| table::measured(text(row))).max().unwrap_or_default();
+    let before =
+        [widest(|row| row.service.as_str()), widest(|row| row.state.as_str()), widest(|row| row.image.as_str())];
+    // As far as the columns before it leave room, without those that are left out for it.
+    let room = width.map(|width| width.saturating_sub(before.into_iter().map(|width| width + table::GAP).sum()));
+    let fits = |row: &Shown| room.is_none_or(|room| table::measured(row.message.as_str()) <= room);
+    let row = |row: &Shown| {
+        let [service, state, image, revision, age, rollout] = cells(row, now);
+        let message = Cell::new(row.message.clone());
+        let (within, after) = if fits(row) { (message, None) } else { (Cell::default(), Some(message)) };
+        Row {
+            cells: [service.whole(), state, image.whole(), revision, age, rollout, within],
+            below: below(after.into_iter().chain(row.hint.clone().map(|hint| Cell::styled(hint, FAINT)))),
+        }
     };
-    table::lines(COLUMNS, &rows.iter().map(cells).collect::<Vec<_>>(), width)
+    table_of(COLUMNS, rows.iter().map(row).collect(), width)
+}
+
+fn wide(rows: &[Shown], now: Timestamp) -> Vec<String> {
+    const COLUMNS: [Column; 10] = [
+        Column::Firm("SERVICE"),
+        Column::Firm("STATE"),
+        Column::Firm("IMAGE"),
+        Column::Firm("REVISION"),
+        Column::Firm("AGE"),
+        Column::Firm("ROLLOUT"),
+        Column::Firm("COMMIT"),
+        Column::Firm("MANIFEST"),
+        Column::Firm("DIGEST"),
+        Column::Firm("MESSAGE"),
+    ];
+    let row = |row: &Shown| {
+        let [service, state, image, revision, age, rollout] = cells(row, now);
+        let [commit, manifest, digest] = [&row.commit, &row.manifest, &row.digest].map(|text| Cell::new(text.clone()));
+        Row {
+            cells: [service, state, image, revision, age, rollout, commit, manifest, digest, Cell::new(row.message.clone())],
+            below: below(row.hint.clone().map(|hint| Cell::styled(hint, FAINT))),
+        }
+    };
+    table_of(COLUMNS, rows.iter().map(row).collect(), None)
+}
+
+/// A picture has one line for each service, and none that is wider than the screen.
+fn picture(rows: &[Shown], now: Timestamp, width: Option<usize>) -> Vec<String> {
+    const COLUMNS: [Column; 7] = [
+        Column::Name("SERVICE"),
+        Column::Firm("STATE"),
+        Column::Spare("IMAGE"),
+        Column::Spare("REVISION"),
+        Column::Spare("AGE"),
+        Column::Spare("ROLLOUT"),
+        Column::Soft("MESSAGE"),
+    ];
+    let row = |row: &Shown| {
+        let [service, state, image, revision, age, rollout] = cells(row, now);
+        let message = match &row.hint {
+            Some(hint) => printable(&format!("{}; {hint}", row.message)),
+            None => row.message.clone(),
+        };
+        Row { cells: [service, state, image, revision, age, rollout, Cell::new(message)], below: Vec::new() }
+    };
+    table_of(COLUMNS, rows.iter().map(row).collect(), width)
+}
+
+fn table_of<const N: usize>(columns: [Column; N], rows: Vec<Row<N>>, width: Option<usize>) -> Vec<String> {
+    if rows.is_empty() { Vec::new() } else { table::lines(columns, &rows, width) }
+}
+
+/// What there is to say without a ledger. A path is copied from here, where the width allows it.
+fn missing(path: &Path, view: &View, width: Option<usize>) -> Vec<String> {
+    let problems = match view.problems.len() {
+        0 => String::new(),
+        count => format!("; {} in the folder", counted(count, "problem")),
+    };
+    let (shown, hint) = (path.to_string_lossy(), way_to_ledger(path));
+    vec![
+        one_line(&printable(&format!("no ledger at {shown}: it is not known what was applied")), WAITS, width),
+        one_line(&printable(&format!("hint: {hint}")), Style::new(), width),
+        one_line(&printable(&format!("{}{problems}", view.revision)), FAINT, width),
+    ]
 }
 
 fn foot(view: &View, now: Timestamp, width: Option<usize>) -> Vec<String> {

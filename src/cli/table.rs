@@ -12,7 +12,7 @@ use unicode_width::UnicodeWidthChar as _;
 use crate::text::Printable;
 
 /// What stands between two columns.
-const GAP: usize = 2;
+pub(super) const GAP: usize = 2;
 /// How narrow a column that gives way may become.
 const LEAST: usize = 12;
 /// How narrow it may become while another one could be left out, or a name be shortened.
@@ -224,7 +224,7 @@ pub(super) fn cut(text: &str, width: usize) -> (String, usize) {
     (kept, taken)
 }
 
-fn measured(text: &str) -> usize {
+pub(super) fn measured(text: &str) -> usize {
     text.chars().map(width_of).sum()
 }
 

@@ -1,7 +1,7 @@
 //! What a pass and the daemon act on.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use jiff::Timestamp;
@@ -16,6 +16,7 @@ use crate::model::ApiPlace;
 use crate::northflank::{Client, Settings, Token, TokenSource};
 use crate::runner::{Api, UpdateCall};
 use crate::sandbox::{self, Sandbox};
+use crate::status::Whereabouts;
 
 /// A look is made when a rollout of the sandbox has just ended.
 const SANDBOX_SPEED: u32 = 4;
@@ -95,6 +96,12 @@ impl Target {
     pub(super) fn follow(&self, args: &RunArgs) -> Follow {
         let speed = if self.sandbox.is_some() { SANDBOX_SPEED } else { Follow::DEFAULT.speed };
         Follow { timeout: args.rollouts.rollout_timeout, speed }
+    }
+
+    /// What the status server tells commands beside this process. A path that cannot be told is left as it was given.
+    pub(super) fn whereabouts(&self, args: &RunArgs) -> Whereabouts {
+        let whole = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        Whereabouts { ledger: whole(&self.state_dir), manifests: whole(&args.folder.manifests) }
     }
 
     /// Ends the sandbox, if there is one; its throw-away ledger must be closed before.

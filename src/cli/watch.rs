@@ -5,7 +5,6 @@
 //! back at the end. Where stdout is no terminal, the table (or the JSON, a line) is printed each time that it changed.
 
 use std::io::{self, Write as _};
-use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -18,38 +17,34 @@ use signal_hook::consts::{SIGINT, SIGTERM, SIGTSTP, SIGWINCH};
 use signal_hook_tokio::Signals;
 use tokio::sync::mpsc;
 
-use super::args::Output;
+use super::args::StatusOutput;
 use super::exit::Exit;
-use super::status;
-use super::status_table::{self, View, one_line};
+use super::status::{ASKED_EVERY, Looks};
+use super::status_table::{self, Detail, View, one_line};
 use super::table::Size;
 use super::{on_runtime, print};
-use crate::ledger::Traces;
-use crate::source::Folder;
 use crate::text::printable;
 use crate::views::Page;
 
-/// How often the ledger's files are asked whether somebody wrote: three calls of `stat(2)`.
-const ASKED_EVERY: Duration = Duration::from_millis(100);
 /// How often the ages on the screen are brought up to date.
 const AGED_EVERY: Duration = Duration::from_secs(1);
 
 /// What a look gave.
 type Seen = anyhow::Result<Box<Page>>;
 
-pub(super) fn run(folder: Folder, state_dir: PathBuf, every: Duration, output: Output) -> anyhow::Result<Exit> {
+pub(super) fn run(looks: Looks, every: Duration, output: StatusOutput) -> anyhow::Result<Exit> {
     let (sender, seen) = mpsc::channel(1);
     thread::Builder::new()
         .name("looks".to_owned())
-        .spawn(move || look_again(folder, state_dir, every, &sender))
+        .spawn(move || look_again(looks, every, &sender))
         .context("cannot start a thread")?;
     let screen = match output {
-        Output::Text if understands_cursor() => Size::of_stdout(),
-        Output::Text | Output::Json => None,
+        StatusOutput::Text | StatusOutput::Wide if understands_cursor() => Size::of_stdout(),
+        StatusOutput::Text | StatusOutput::Wide | StatusOutput::Json => None,
     };
     on_runtime(async move {
         match screen {
-            Some(_) => on_screen(seen).await,
+            Some(_) => on_screen(seen, Detail::of(output)).await,
             None => in_lines(seen, output).await,
         }
     })
@@ -61,15 +56,15 @@ fn understands_cursor() -> bool {
 }
 
 /// Looks until nobody wants to see.
-fn look_again(mut folder: Folder, state_dir: PathBuf, every: Duration, sender: &mpsc::Sender<Seen>) {
+fn look_again(mut looks: Looks, every: Duration, sender: &mpsc::Sender<Seen>) {
     loop {
         // Taken before: what is written during the look is seen by the next one.
-        let traces = Traces::of(&state_dir);
-        if sender.blocking_send(status::look(&mut folder, &state_dir).map(|(page, _)| Box::new(page))).is_err() {
+        let traces = looks.traces();
+        if sender.blocking_send(looks.look().map(|(page, _)| Box::new(page))).is_err() {
             return;
         }
         let again = Instant::now() + every;
-        while Instant::now() < again && Traces::of(&state_dir) == traces {
+        while Instant::now() < again && looks.traces() == traces {
             if sender.is_closed() {
                 return;
             }
@@ -79,7 +74,7 @@ fn look_again(mut folder: Folder, state_dir: PathBuf, every: Duration, sender: &
 }
 
 /// Prints each time that something changed.
-async fn in_lines(mut seen: mpsc::Receiver<Seen>, output: Output) -> anyhow::Result<Exit> {
+async fn in_lines(mut seen: mpsc::Receiver<Seen>, output: StatusOutput) -> anyhow::Result<Exit> {
     let mut signals = Signals::new([SIGINT, SIGTERM]).context("cannot catch signals")?;
     let mut last: Option<View> = None;
     loop {
@@ -101,9 +96,9 @@ async fn in_lines(mut seen: mpsc::Receiver<Seen>, output: Output) -> anyhow::Res
             continue;
         }
         match output {
-            Output::Json => print::json(&page)?,
-            Output::Text => {
-                let lines = status_table::lines(&view, Timestamp::now(), None);
+            StatusOutput::Json => print::json(&page)?,
+            StatusOutput::Text | StatusOutput::Wide => {
+                let lines = status_table::lines(&view, Timestamp::now(), None, Detail::of(output));
                 let between = if last.is_some() { "\n" } else { "" };
                 let mut out = anstream::stdout();
                 out.write_all(format!("{between}{}\n", lines.join("\n")).as_bytes())?;
@@ -115,7 +110,7 @@ async fn in_lines(mut seen: mpsc::Receiver<Seen>, output: Output) -> anyhow::Res
 }
 
 /// Keeps the table on the screen.
-async fn on_screen(mut seen: mpsc::Receiver<Seen>) -> anyhow::Result<Exit> {
+async fn on_screen(mut seen: mpsc::Receiver<Seen>, detail: Detail) -> anyhow::Result<Exit> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGTSTP, SIGWINCH]).context("cannot catch signals")?;
     let mut aged = tokio::time::interval(AGED_EVERY);
     let mut view = loop {
@@ -151,7 +146,7 @@ async fn on_screen(mut seen: mpsc::Receiver<Seen>) -> anyhow::Result<Exit> {
     }
     screen.leave()?;
     // What was seen last stays, between the shell's lines.
-    let lines = status_table::lines(&view, Timestamp::now(), Size::of_stdout().map(|size| size.columns));
+    let lines = status_table::lines(&view, Timestamp::now(), Size::of_stdout().map(|size| size.columns), detail);
     anstream::stdout().write_all((lines.join("\n") + "\n").as_bytes())?;
     Ok(Exit::Converged)
 }

@@ -7,13 +7,12 @@ use jiff::Timestamp;
 
 use super::args::{Output, WhyArgs};
 use super::exit::Exit;
-use super::{print, read_error, services, settings, status, tell_missing, tell_other_place};
+use super::{print, read_error, services, status, tell_missing, tell_other_place};
 use crate::views::{Explanation, Facts};
 
 pub(super) fn run(args: &WhyArgs) -> anyhow::Result<Exit> {
     let commands = args.show.commands();
-    let state_dir = settings::state_dir(&args.state, &settings::environment)?;
-    let mut folder = args.folder.folder();
+    let (state_dir, mut folder) = args.beside.observed(&args.state, &args.folder)?;
     let (observation, reader) = status::observe(&mut folder, &state_dir)?;
     if reader.is_none() {
         tell_missing(&state_dir);

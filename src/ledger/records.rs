@@ -204,6 +204,8 @@ pub struct AppliedRecord {
 pub struct AppliedMark {
     /// The snapshot that asked for it, as text.
     pub revision: String,
+    /// What people know its commit by, where that is kept.
+    pub headline: Option<Headline>,
     /// When it was accepted or adopted.
     pub at: Timestamp,
 }

@@ -70,7 +70,9 @@ fn part(text: &str) -> Option<GlobMatcher> {
 }
 
 impl Allowed {
-    fn matches(&self, key: &ServiceKey) -> bool {
+    /// Whether it covers a service.
+    #[must_use]
+    pub fn matches(&self, key: &ServiceKey) -> bool {
         let ids: Vec<&str> = key.team.iter().chain([&key.project, &key.service]).map(Id::as_str).collect();
         let is_long_enough = self.parts.len() + 1 >= ids.len() && self.parts.len() <= ids.len();
         is_long_enough && self.parts.iter().zip(ids).all(|(part, id)| part.is_match(id))

@@ -13,7 +13,7 @@ use axum::routing::get;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use super::{Desk, Meters, Readiness, Silence};
+use super::{Desk, Meters, Readiness, Silence, Whereabouts};
 use crate::host::Hosts;
 use crate::text::{self, printable};
 
@@ -28,26 +28,32 @@ truenorth
 /readyz   does it do its work? if not, why not
 /metrics  numbers over time, as OpenMetrics
 /status   what each service is doing, as JSON
+/whereabouts  where its ledger and its manifests are, as JSON
 ";
 
 #[derive(Clone, Debug)]
 struct Pages {
     desk: Desk,
     meters: Meters,
+    whereabouts: Arc<Whereabouts>,
     large: Arc<Semaphore>,
 }
 
 /// All pages, for a server that may be called by these names.
-pub(super) fn pages(desk: Desk, meters: Meters, hosts: Hosts) -> Router {
+pub(super) fn pages(desk: Desk, meters: Meters, whereabouts: Whereabouts, hosts: Hosts) -> Router {
+    let (whereabouts, large) = (Arc::new(whereabouts), Arc::new(Semaphore::new(MAX_LARGE)));
     Router::new()
         .route("/", get(async || INDEX))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .route("/status", get(status))
+        .route("/whereabouts", get(paths))
         .method_not_allowed_fallback(async || (StatusCode::METHOD_NOT_ALLOWED, "GET and HEAD are all there is\n"))
-        .fallback(async || (StatusCode::NOT_FOUND, "no such path: there are /healthz, /readyz, /metrics and /status\n"))
-        .with_state(Pages { desk, meters, large: Arc::new(Semaphore::new(MAX_LARGE)) })
+        .fallback(async || {
+            (StatusCode::NOT_FOUND, "no such path: there are /healthz, /readyz, /metrics, /status and /whereabouts\n")
+        })
+        .with_state(Pages { desk, meters, whereabouts, large })
         .layer(middleware::from_fn_with_state(hosts, guard))
 }
 
@@ -104,6 +110,14 @@ async fn status(State(pages): State<Pages>) -> Result<Response, Silence> {
     json.push(b'\n');
     let body = Body::from(Bytes::from_owner(Large { json, _place: place }));
     Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
+}
+
+async fn paths(State(pages): State<Pages>) -> Response {
+    // A path that is no UTF-8 has no JSON.
+    let Ok(json) = text::json::to_vec(&*pages.whereabouts) else {
+        return (StatusCode::INTERNAL_SERVER_ERROR, "the paths cannot be written as JSON\n").into_response();
+    };
+    ([(header::CONTENT_TYPE, "application/json")], json).into_response()
 }
 
 /// The bytes of a large answer and its place among them, which is free again when the last byte is sent or dropped.

@@ -23,7 +23,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::activity::{Activity, Noted};
 use super::pages::pages;
-use super::{Desk, Meters};
+use super::{Desk, Meters, Whereabouts};
 use crate::host::Hosts;
 
 /// Most connections at a time; for a further one another gives way.
@@ -88,12 +88,18 @@ impl Server {
     ///
     /// # Errors
     /// The address cannot be listened on: taken, not this machine's, not allowed.
-    pub async fn start(address: SocketAddr, hosts: Hosts, desk: Desk, meters: Meters) -> Result<Self, StartError> {
+    pub async fn start(
+        address: SocketAddr,
+        hosts: Hosts,
+        desk: Desk,
+        meters: Meters,
+        whereabouts: Whereabouts,
+    ) -> Result<Self, StartError> {
         let failed = |source| StartError { address, source };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let bound = listener.local_addr().map_err(failed)?;
         let (stop, stopped) = watch::channel(());
-        let accepting = tokio::spawn(accept(listener, pages(desk, meters, hosts), stopped));
+        let accepting = tokio::spawn(accept(listener, pages(desk, meters, whereabouts, hosts), stopped));
         Ok(Self { address: bound, stop, accepting })
     }
 

@@ -1,7 +1,9 @@
 //! What the daemon says of itself: asked for by the status server, answered by the loop that works.
 
+use std::path::PathBuf;
+
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use crate::manifest::Problem;
@@ -76,6 +78,15 @@ impl Status {
 pub struct Watched {
     /// Each service about every so many seconds.
     pub every_seconds: u64,
+}
+
+/// Where a daemon has what it works with, for commands beside it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Whereabouts {
+    /// The ledger's folder.
+    pub ledger: PathBuf,
+    /// The folder of manifests.
+    pub manifests: PathBuf,
 }
 
 /// Numbers that are counted when they are asked for.

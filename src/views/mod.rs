@@ -25,7 +25,7 @@ pub(crate) use calls::{Attempt, Word, with_hint};
 pub(crate) use history::{Asked, History};
 pub(crate) use recorded::{Recorded, who};
 pub use service::{Drift, Look, Paused, Quota, ServiceStatus};
-pub(crate) use status::{Page, Service};
+pub(crate) use status::{IMAGE, Page, Selection, Service, Versions};
 pub(crate) use why::{Explanation, Facts, UNDO, next, not_sent, sentence, suspension, waits_for};
 
 /// What one look at the folder and the ledger showed.

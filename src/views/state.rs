@@ -255,7 +255,7 @@ mod tests {
         }
         // It was accepted since.
         let accepted = |recorded: &mut Recorded| {
-            let mark = crate::ledger::AppliedMark { revision: String::new(), at: at(-1) };
+            let mark = crate::ledger::AppliedMark { revision: String::new(), headline: None, at: at(-1) };
             recorded.marks.insert(key(), mark);
         };
         assert_eq!(found(Stalled, None, (Step::Unchanged, 1), accepted), None);

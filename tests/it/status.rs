@@ -4,7 +4,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use truenorth::sandbox::Fault;
 
-use crate::support::{Api, Running, Terminal, Workspace, eventually, last_picture, manifest, plain};
+use crate::support::{Api, Daemon, Ran, Running, Terminal, Workspace, eventually, git, last_picture, manifest, plain};
 
 const STATES: [&str; 6] = ["stalled", "invalid", "queued", "orphaned", "suspended", "unchanged"];
 
@@ -82,49 +82,145 @@ fn the_json_keeps_its_members_and_adds_what_only_the_ledger_knows() {
 }
 
 #[test]
-fn on_a_terminal_no_line_is_wider_than_it() {
+fn on_the_screen_no_line_is_wider_than_it() {
     let (_api, workspace) = of_each_state();
     let name = "a-service-with-quite-a-long-name-that-alone-would-fill-half-the-line";
     workspace.service(name, "1");
     for columns in [40, 80, 200] {
-        let mut terminal = Terminal::start(&mut workspace.command(&["status"]), columns, 50);
-        terminal.ends_with(0);
-        eventually("all is shown", || terminal.shown().contains("no daemon") || terminal.shown().contains('…'));
-        let text = terminal.shown();
-        let table: Vec<String> = text.lines().map(plain).skip_while(|line| !line.starts_with("SERVICE")).collect();
-        assert!(table.len() > 7, "{text}");
+        let terminal = Terminal::start(&mut workspace.command(&["status", "--watch"]), columns, 50);
+        eventually("all is shown", || last_picture(&terminal.shown()).len() > 7);
+        let table = last_picture(&terminal.shown());
         for line in &table {
-            assert!(line.chars().count() <= usize::from(columns), "{columns}: {line}");
+            assert!(line.chars().count() < usize::from(columns), "{columns}: {line}");
         }
         assert_eq!(table.iter().any(|line| line.contains(name)), columns == 200, "{table:#?}");
     }
 }
 
 #[test]
-fn on_a_terminal_a_message_has_room_beside_long_names_and_a_hint_its_own_line() {
+fn on_a_terminal_of_80_columns_names_and_images_are_whole_and_what_has_no_room_stands_below() {
     let name = "a-checkout-of-some-region-and-its-cart";
     let (api, workspace) = (Api::of_services(&[]), Workspace::new());
     workspace.service(name, "1");
     workspace.once(&api, &[]).exits(1);
-    for (columns, line) in [
-        (80, "shop/a-checkout-of…-region-and-its-cart  stalled  the API answered 404 Not Foun…".to_owned()),
-        (40, "shop/a-…-its-cart  stalled  the API ans…".to_owned()),
-    ] {
-        let mut terminal = Terminal::start(&mut workspace.command(&["status"]), columns, 50);
-        terminal.ends_with(0);
-        eventually("all is shown", || terminal.shown().contains("no daemon"));
-        let shown = plain(&terminal.shown());
-        let lines: Vec<&str> = shown.lines().map(str::trim_end).collect();
-        let at = lines.iter().position(|line| line.starts_with("SERVICE")).unwrap();
-        assert_eq!(lines[at + 1], line, "{shown}");
-        assert!(lines[at + 2].starts_with("    hint: the service must exist"), "{shown}");
-    }
+    let mut terminal = Terminal::start(&mut workspace.command(&["status"]), 80, 50);
+    terminal.ends_with(0);
+    eventually("all is shown", || terminal.shown().contains("no daemon"));
+    let shown = plain(&terminal.shown());
+    let lines: Vec<&str> = shown.lines().map(str::trim_end).collect();
+    let at = lines.iter().position(|line| line.starts_with("SERVICE")).unwrap();
+    assert_eq!(lines[at + 1], format!("shop/{name}  stalled  ghcr.io/acme/{name}:1"), "{shown}");
+    assert!(lines[at + 2].starts_with("    the API answered 404 Not Found"), "{shown}");
+    assert!(lines[at + 3].starts_with("    hint: the service must exist"), "{shown}");
+    assert!(!shown.contains('…'), "{shown}");
+}
+
+#[test]
+fn an_image_is_what_is_desired_and_what_it_has_where_that_is_another_one() {
+    let (api, workspace) = (Api::new(), Workspace::sending());
+    git(&workspace.manifests(), &["init", "--quiet"]);
+    workspace.service("web", "1");
+    git(&workspace.manifests(), &["add", "--all"]);
+    git(&workspace.manifests(), &["commit", "--quiet", "-m", "Take web over"]);
+    workspace.once(&api, &[]).exits(0);
+    let text = workspace.run(&["status"]).exits(0).stdout;
+    assert!(text.contains("shop/web  unchanged  ghcr.io/acme/web:1  git:"), "{text}");
+    assert!(!text.contains("live:") && !text.contains("Take web over"), "{text}");
+    let wide = workspace.run(&["status", "-o", "wide"]).exits(0).stdout;
+    assert!(wide.contains("  Take web over (a)  web.yaml:1  "), "{wide}");
+    workspace.service("web", "2");
+    let text = workspace.run(&["status"]).exits(0).stdout;
+    assert!(text.contains("shop/web  queued  ghcr.io/acme/web:2 (live: ghcr.io/acme/web:1)  git:"), "{text}");
+    let json = workspace.run(&["status", "--output", "json"]).exits(0).json();
+    let image = json!({"desired": "ghcr.io/acme/web:2", "live": "ghcr.io/acme/web:1"});
+    assert_eq!(json["services"][0]["image"], image);
+    assert_eq!(json["services"][0]["applied_commit"], json!({"subject": "Take web over", "author": "a"}));
+}
+
+#[test]
+fn patterns_and_states_choose_what_is_shown_and_what_the_exit_code_is_about() {
+    let (_api, workspace) = of_each_state();
+    let shown = |arguments: &[&str], code: i32| {
+        let json = workspace.run(&[&["status", "-o", "json"], arguments].concat()).exits(code).json();
+        let names = json["services"].as_array().unwrap().iter().map(|service| service["service"].as_str().unwrap());
+        names.map(|name| name.strip_prefix("shop/").unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(shown(&["shop/un*", "shop/sus?ended"], 0), ["suspended", "unchanged"]);
+    assert_eq!(shown(&["--state", "stalled,queued"], 0), ["queued", "stalled"]);
+    assert_eq!(shown(&["--state", "orphaned", "shop"], 0), ["orphaned"]);
+    assert_eq!(shown(&["--exit-code", "shop/unchanged"], 0), ["unchanged"]);
+    assert_eq!(shown(&["--exit-code", "shop/stalled"], 1), ["stalled"]);
+    assert_eq!(shown(&["--state", "denied", "--exit-code"], 0), [""; 0]);
+    workspace.run(&["status", "--exit-code"]).exits(1);
+    let none = workspace.run(&["status", "shpo"]).exits(1);
+    assert!(none.stderr.starts_with("error: no service matches shpo\n  hint: "), "{none:#?}");
+    workspace.run(&["status", "--state", "fine"]).exits(64);
+    workspace.run(&["status", "a b"]).exits(64);
+}
+
+#[test]
+fn waiting_ends_when_all_is_converged_or_the_time_is_over() {
+    let (api, workspace) = (Api::new(), Workspace::sending());
+    workspace.service("web", "1");
+    workspace.once(&api, &[]).exits(0);
+    workspace.run(&["status", "--wait"]).exits(0);
+    workspace.service("web", "2");
+    let ran = workspace.run(&["status", "--wait", "50ms"]).exits(1);
+    assert!(ran.stdout.contains("queued"), "{ran:#?}");
+    let waiting = Running::start(&mut workspace.command(&["status", "--wait", "10m"]));
+    workspace.once(&api, &[]).exits(0);
+    assert!(waiting.ended().exits(0).stdout.contains("unchanged"));
+    workspace.run(&["status", "--wait", "--watch"]).exits(64);
+}
+
+#[test]
+fn without_a_ledger_it_says_where_it_looked_and_nothing_of_services() {
+    let workspace = Workspace::new();
+    workspace.service("web", "1");
+    let text = workspace.run(&["status"]).exits(0).stdout;
+    assert!(text.starts_with(&format!("no ledger at {}: ", workspace.state().display())), "{text}");
+    assert!(!text.contains("queued"), "{text}");
+    let json = workspace.run(&["status", "-o", "json"]).exits(0).json();
+    assert_eq!((&json["services"], &json["converged"]), (&json!([]), &json!(false)));
+    assert_eq!(json["ledger"], json!({"path": workspace.state(), "exists": false}));
+    workspace.run(&["status", "--exit-code"]).exits(1);
+    let why = workspace.run(&["why", "web"]).exits(0);
+    assert!(why.stderr.starts_with("note: no ledger at "), "{why:#?}");
+}
+
+#[test]
+fn beside_a_daemon_its_ledger_and_its_folder_are_shown_from_anywhere() {
+    let (api, workspace) = (Api::new(), Workspace::sending());
+    workspace.service("web", "1");
+    let daemon = Daemon::start(&workspace, &api, &[]);
+    eventually("it is applied", || workspace.run(&["status"]).stdout.contains("unchanged"));
+    let elsewhere = Workspace::new();
+    std::fs::remove_dir(elsewhere.manifests()).unwrap();
+    let from_elsewhere = |arguments: &[&str], listen: &str| {
+        let mut command = elsewhere.command(arguments);
+        command.env_remove("TRUENORTH_STATE_DIR").env("TRUENORTH_LISTEN", listen);
+        Ran::of(&mut command)
+    };
+    let address = daemon.address().to_string();
+    let status = from_elsewhere(&["status"], &address).exits(0);
+    assert!(status.stdout.contains("shop/web  unchanged  ghcr.io/acme/web:1"), "{status:#?}");
+    assert!(status.stderr.contains(&format!("note: the daemon at {address} has its ledger in ")), "{status:#?}");
+    assert!(from_elsewhere(&["history"], &address).exits(0).stdout.contains("accepted"));
+    assert!(from_elsewhere(&["why", "web"], &address).exits(0).stdout.starts_with("shop/web has what"));
+    // A folder that is named is the one that is meant.
+    assert!(from_elsewhere(&["status", "--state-dir", "here"], &address).stderr.contains("manifests"));
+    daemon.signal(Signal::TERM);
+    daemon.ends_with(0);
+    let none = from_elsewhere(&["history"], &address).exits(0);
+    assert!(none.stderr.starts_with("note: no ledger at "), "{none:#?}");
 }
 
 #[test]
 fn watching_draws_what_the_ledger_and_the_folder_say_and_gives_the_screen_back() {
     let (api, workspace) = (Api::new(), Workspace::sending());
     workspace.service("web", "1");
+    workspace.once(&api, &[]).exits(0);
+    workspace.service("web", "2");
     let terminal = &mut Terminal::start(&mut workspace.command(&["status", "--watch", "600"]), 80, 10);
     let shows = |words: &str| {
         eventually(words, || last_picture(&terminal.shown()).iter().any(|line| line.contains(words)));
@@ -148,7 +244,8 @@ fn watching_draws_what_the_ledger_and_the_folder_say_and_gives_the_screen_back()
 
 #[test]
 fn watching_that_is_stopped_gives_the_screen_back_until_it_goes_on() {
-    let workspace = Workspace::sending();
+    let (api, workspace) = (Api::new(), Workspace::sending());
+    workspace.once(&api, &[]).exits(0);
     let mut terminal = Terminal::start(&mut workspace.command(&["status", "--watch"]), 80, 10);
     let count = |sequence: &str| terminal.shown().matches(sequence).count();
     eventually("it draws", || terminal.shown().contains("0 services"));
@@ -162,7 +259,8 @@ fn watching_that_is_stopped_gives_the_screen_back_until_it_goes_on() {
 
 #[test]
 fn watching_looks_at_the_folder_now_and_then() {
-    let workspace = Workspace::sending();
+    let (api, workspace) = (Api::new(), Workspace::sending());
+    workspace.once(&api, &[]).exits(0);
     workspace.service("web", "1");
     let mut terminal = Terminal::start(&mut workspace.command(&["status", "--watch", "50ms"]), 80, 7);
     let shows = |words: &str| {
@@ -190,6 +288,8 @@ fn watching_without_a_terminal_prints_each_time_that_something_changed() {
     for output in ["text", "json"] {
         let (api, workspace) = (Api::new(), Workspace::sending());
         workspace.service("web", "1");
+        workspace.once(&api, &[]).exits(0);
+        workspace.service("web", "2");
         let arguments = ["status", "--watch", "50ms", "--output", output];
         let watching = Running::start(&mut workspace.command(&arguments));
         eventually("it is queued", || watching.stdout().contains("queued"));

@@ -234,7 +234,8 @@ fn drift_that_comes_back_after_each_correction_is_left_alone_for_a_while() {
     eventually("it is left alone", || status(&workspace).0["drift"]["left_alone_until"].is_string());
     let (json, line) = status(&workspace);
     assert_eq!(json["state"], "flapping", "{json:#}");
-    assert!(line.contains(":hand -> ghcr.io/acme/web:1; left alone until "), "{line}");
+    assert!(line.contains("ghcr.io/acme/web:1 (live: ghcr.io/acme/web:hand)  "), "{line}");
+    assert!(line.contains("  left alone until "), "{line}");
     assert!(line.ends_with(" UTC, it came back after three corrections"), "{line}");
     let why = Why::of(&workspace);
     assert!(why.is("flapping"), "{:#}", why.json);

@@ -72,8 +72,8 @@ const APPLIED: &str = "SELECT call.digest, body.spec, call.revision, call.file, 
     FROM service JOIN call ON call.id = service.applied
     LEFT JOIN body ON body.service = service.id AND body.digest = service.digest WHERE service.name = ?1";
 
-const MARKS: &str = "SELECT service.name, call.revision, call.ended_at
-    FROM service JOIN call ON call.id = service.applied";
+const MARKS: &str = "SELECT service.name, call.revision, call.ended_at, subject, author
+    FROM service JOIN call ON call.id = service.applied LEFT JOIN revision ON revision.name = call.revision";
 
 const SERVICES: &str = "SELECT name FROM service";
 
@@ -229,7 +229,8 @@ pub(in crate::ledger) fn applied(connection: &Connection, key: &ServiceKey) -> r
 /// Of every service of which something was ever accepted.
 pub(in crate::ledger) fn marks(connection: &Connection) -> rusqlite::Result<HashMap<ServiceKey, AppliedMark>> {
     all("the time of an update", connection.prepare_cached(MARKS)?, [], |row| {
-        Ok((key(row, 0)?, AppliedMark { revision: row.get(1)?, at: time(row, "ended_at")? }))
+        let (revision, headline) = (row.get(1)?, headline(row)?);
+        Ok((key(row, 0)?, AppliedMark { revision, headline, at: time(row, "ended_at")? }))
     })
 }
 
@@ -440,10 +441,7 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<HistoryEntry> {
             None => Before::Nothing,
         },
         revision: row.get("revision")?,
-        headline: match row.get::<_, Option<String>>("subject")? {
-            Some(subject) => Some(Headline { subject: subject.into(), author: row.get::<_, String>("author")?.into() }),
-            None => None,
-        },
+        headline: headline(row)?,
         place: place(row)?,
         cause: row.get("cause")?,
         attempt: row.get("attempt")?,
@@ -451,6 +449,11 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<HistoryEntry> {
         end: end(row)?,
         rollout: rollout(row)?,
     })
+}
+
+fn headline(row: &Row<'_>) -> rusqlite::Result<Option<Headline>> {
+    let text = |column| Ok::<_, rusqlite::Error>(row.get::<_, Option<String>>(column)?.map(String::into_boxed_str));
+    Ok(text("subject")?.zip(text("author")?).map(|(subject, author)| Headline { subject, author }))
 }
 
 fn end(row: &Row<'_>) -> rusqlite::Result<End> {

@@ -88,7 +88,7 @@ async fn everything_that_was_answered_is_there_after_a_restart(store: impl Store
     assert_eq!((record.digest, record.at, record.cause.as_str()), (digest("shop/web", "1"), at(2), "changed"));
     assert_eq!((record.revision, record.place), (revision().to_string(), place()));
     assert_eq!(record.spec.as_ref(), reader.specs().unwrap().get(&key("shop/web")));
-    let mark = AppliedMark { revision: revision().to_string(), at: at(2) };
+    let mark = AppliedMark { revision: revision().to_string(), headline: None, at: at(2) };
     assert_eq!(reader.marks().unwrap(), [(key("shop/web"), mark)].into());
     let mut services = reader.services().unwrap();
     services.sort();

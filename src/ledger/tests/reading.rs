@@ -53,7 +53,7 @@ async fn services_are_named_once_and_marked_when_they_were_applied() {
     services.sort();
     assert_eq!(services, [key("shop/api"), key("shop/web")]);
     let marks = reader.marks().unwrap();
-    let mark = AppliedMark { revision: revision().to_string(), at: at(2) };
+    let mark = AppliedMark { revision: revision().to_string(), headline: None, at: at(2) };
     assert_eq!(marks, [(key("shop/web"), mark)].into());
 }
 

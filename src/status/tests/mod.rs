@@ -62,7 +62,7 @@ fn living(answers: Answers) -> Desk {
 
 /// The pages of a server on loopback.
 fn pages_of(desk: Desk) -> Router {
-    super::pages::pages(desk, Meters::new(), Hosts::default())
+    super::pages::pages(desk, Meters::new(), Whereabouts::default(), Hosts::default())
 }
 
 /// An answer taken in whole.

@@ -152,7 +152,7 @@ async fn an_unknown_path_is_told_the_known_ones() {
     for path in ["/health", "/status/", "/metrics/x", "//", "/%2e%2e/status", "/healthz%00"] {
         let got = get(&pages, path).await;
         assert_eq!(got.status, StatusCode::NOT_FOUND, "{path}");
-        assert_eq!(got.body, "no such path: there are /healthz, /readyz, /metrics and /status\n");
+        assert_eq!(got.body, "no such path: there are /healthz, /readyz, /metrics, /status and /whereabouts\n");
     }
 }
 
@@ -175,8 +175,12 @@ async fn a_strangers_name_reads_nothing_on_loopback() {
     let request =
         |path: &str| Request::get(path).header(header::HOST, "rebound.example:9095").body(Body::empty()).unwrap();
     let here = pages_of(living(Answers::new()));
-    let elsewhere =
-        super::super::pages::pages(living(Answers::new()), Meters::new(), Hosts::allowing(&["*".to_owned()]));
+    let elsewhere = super::super::pages::pages(
+        living(Answers::new()),
+        Meters::new(),
+        Whereabouts::default(),
+        Hosts::allowing(&["*".to_owned()]),
+    );
     for path in PATHS {
         let got = take(send(&here, request(path)).await).await;
         assert_eq!(got.status, StatusCode::MISDIRECTED_REQUEST, "{path}");

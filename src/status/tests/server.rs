@@ -17,7 +17,9 @@ const GET_HEALTH: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
 const GET_STATUS: &[u8] = b"GET /status HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 async fn start(desk: Desk) -> Server {
-    Server::start("127.0.0.1:0".parse().unwrap(), Hosts::default(), desk, Meters::new()).await.unwrap()
+    Server::start("127.0.0.1:0".parse().unwrap(), Hosts::default(), desk, Meters::new(), Whereabouts::default())
+        .await
+        .unwrap()
 }
 
 /// Sends bytes and reads to the end, whatever ends it.
@@ -71,7 +73,9 @@ async fn the_name_is_checked_where_the_server_listens_on_loopback() {
 #[tokio::test]
 async fn a_busy_port_is_named_with_the_ways_out() {
     let server = start(living(Answers::new())).await;
-    let error = Server::start(server.address(), Hosts::default(), desk().0, Meters::new()).await.unwrap_err();
+    let error = Server::start(server.address(), Hosts::default(), desk().0, Meters::new(), Whereabouts::default())
+        .await
+        .unwrap_err();
     assert_eq!(error.to_string(), format!("listen on `{}` for health, metrics and status", server.address()));
     assert!(error.hint().contains("another program") && error.hint().contains("--listen off"), "{}", error.hint());
     assert!(crate::error::chain(&error).contains("in use"), "{}", crate::error::chain(&error));

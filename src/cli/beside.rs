@@ -1,0 +1,77 @@
+//! Beside a running daemon: where its ledger and its manifests are, which its listener says. So commands that only read
+//! show what the daemon has, whoever runs them and wherever: root, another user, `docker compose exec`.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+
+use super::args::{FolderArgs, Listen, StateArgs, listen};
+use super::{health, on_runtime, print, settings};
+use crate::ledger::Reader;
+use crate::source::Folder;
+use crate::status::Whereabouts;
+use crate::text::printable;
+
+/// How long a daemon may take to say it. Where none listens, the answer is there at once.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// More than two paths take.
+const MAX_ANSWER: u64 = 64 << 10;
+
+#[derive(Args, Debug)]
+pub(super) struct BesideArgs {
+    /// Address of a running daemon (its --listen), or off: without --state-dir its ledger is shown
+    #[arg(long, value_name = "ADDR", env = "TRUENORTH_LISTEN", default_value = "127.0.0.1:9095", value_parser = listen)]
+    listen: Listen,
+}
+
+impl BesideArgs {
+    /// The ledger's folder that is meant: the one that is named; else that of a running daemon; else the usual one.
+    pub(super) fn state_dir(&self, state: &StateArgs) -> anyhow::Result<(PathBuf, Option<Whereabouts>)> {
+        let usual = settings::state_dir(state, &settings::environment);
+        if state.state_dir.is_some() || settings::environment("STATE_DIRECTORY").is_some_and(|dirs| !dirs.is_empty()) {
+            return usual.map(|usual| (usual, None));
+        }
+        let Some((address, found)) = self.daemon()?.filter(|(_, found)| is_its_ledger(&found.ledger)) else {
+            return usual.map(|usual| (usual, None));
+        };
+        if usual.map_or(true, |usual| usual != found.ledger) {
+            let shown = printable(&found.ledger.to_string_lossy());
+            print::note(&format!("note: the daemon at {address} has its ledger in {shown}\n"));
+        }
+        Ok((found.ledger.clone(), Some(found)))
+    }
+
+    /// The same, with the folder of manifests: the daemon's, where none is named and none is here.
+    pub(super) fn observed(&self, state: &StateArgs, folder: &FolderArgs) -> anyhow::Result<(PathBuf, Folder)> {
+        let (state_dir, daemon) = self.state_dir(state)?;
+        let is_usual = folder.manifests == Path::new(FolderArgs::USUAL);
+        let elsewhere = daemon.filter(|_| is_usual && !folder.manifests.exists());
+        Ok((state_dir, folder.folder_at(elsewhere.as_ref().map(|daemon| &*daemon.manifests))))
+    }
+
+    fn daemon(&self) -> anyhow::Result<Option<(SocketAddr, Whereabouts)>> {
+        let Listen::At(address) = self.listen else { return Ok(None) };
+        if address.port() == 0 {
+            return Ok(None);
+        }
+        let address = health::reachable(address);
+        on_runtime(async move {
+            let asked = health::ask(address, "/whereabouts", MAX_ANSWER);
+            // Whoever does not answer, or answers something else, is not a daemon that could say it.
+            let Ok(Ok(answer)) = tokio::time::timeout(PATIENCE, asked).await else { return Ok(None) };
+            let body = answer.split_once("\r\n\r\n").map(|(_, body)| body).unwrap_or_default();
+            Ok(serde_json::from_str(body).ok().map(|found| (address, found)))
+        })
+    }
+}
+
+/// Whether a daemon has the ledger there open. Any program could listen and name another one. One that cannot be read is
+/// not passed over: why it cannot be is the answer then.
+fn is_its_ledger(dir: &Path) -> bool {
+    match Reader::open(dir) {
+        Ok(reader) => reader.is_some_and(|reader| reader.holder().is_ok_and(|holder| holder.is_some())),
+        Err(_) => true,
+    }
+}
