@@ -14,7 +14,7 @@ use super::health::HealthArgs;
 use super::print;
 use super::requests::{FreezeArgs, RetryArgs, ThawArgs};
 use crate::host::Hosts;
-use crate::model::{DriftMode, Id, ServiceState};
+use crate::model::{DriftMode, Id, ServiceKey, ServiceState};
 use crate::northflank::Settings;
 use crate::plan::{Adopt, Rules};
 use crate::runner::UpdateCall;
@@ -649,6 +649,15 @@ pub(super) struct SandboxArgs {
     /// In which of the API's two shapes a service is shown
     #[arg(long, value_name = "SHAPE", env = "TRUENORTH_SANDBOX_SHAPE", default_value = "flat")]
     pub(super) shape: ShapeArg,
+    /// Rehearse a revoked token: every token is refused (401)
+    #[arg(long, env = "TRUENORTH_SANDBOX_REFUSE_TOKEN", action = ArgAction::SetTrue, value_parser = FalseyValueParser::new())]
+    pub(super) refuse_token: bool,
+    /// Rehearse a service that is not there (404): [TEAM/]PROJECT/SERVICE; may be given several times
+    #[arg(long, value_name = "SERVICE", env = "TRUENORTH_SANDBOX_MISSING", value_delimiter = ',')]
+    pub(super) missing: Vec<ServiceKey>,
+    /// Rehearse a rollout that fails: [TEAM/]PROJECT/SERVICE; may be given several times
+    #[arg(long, value_name = "SERVICE", env = "TRUENORTH_SANDBOX_FAIL_ROLLOUT", value_delimiter = ',')]
+    pub(super) fail_rollout: Vec<ServiceKey>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

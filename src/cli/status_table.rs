@@ -310,7 +310,18 @@ fn wide(rows: &[Shown], now: Timestamp) -> Vec<String> {
         let [service, state, image, revision, age, rollout] = cells(row, now);
         let [commit, manifest, digest] = [&row.commit, &row.manifest, &row.digest].map(|text| Cell::new(text.clone()));
         Row {
-            cells: [service, state, image, revision, age, rollout, commit, manifest, digest, Cell::new(row.message.clone())],
+            cells: [
+                service,
+                state,
+                image,
+                revision,
+                age,
+                rollout,
+                commit,
+                manifest,
+                digest,
+                Cell::new(row.message.clone()),
+            ],
             below: below(row.hint.clone().map(|hint| Cell::styled(hint, FAINT))),
         }
     };

@@ -100,6 +100,8 @@ pub enum TokenRule {
     Any,
     /// This one.
     Exactly(SecretString),
+    /// None, as after it was revoked.
+    None,
 }
 
 /// Which services exist.

@@ -214,6 +214,7 @@ fn authorised(rule: &TokenRule, headers: &HeaderMap) -> bool {
         && match rule {
             TokenRule::Any => !token.is_empty(),
             TokenRule::Exactly(known) => token == known.expose_secret(),
+            TokenRule::None => false,
         }
 }
 

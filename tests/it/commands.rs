@@ -232,6 +232,29 @@ fn the_sandbox_alone_serves_a_pass_until_it_is_stopped() {
 }
 
 #[test]
+fn the_sandbox_rehearses_what_goes_wrong() {
+    let ends = |arguments: &[&str], code: i32| {
+        let workspace = Workspace::sending();
+        workspace.service("web", "1");
+        workspace.service("api", "1");
+        let listen = [&["sandbox", "--listen", "127.0.0.1:0"], arguments].concat();
+        let sandbox = Running::start(&mut workspace.command(&listen));
+        eventually("the sandbox prints its address", || sandbox.stdout().ends_with('\n'));
+        let url = sandbox.stdout().trim_end().to_owned();
+        let ran = workspace.run(&["--reconcile-once", "--output", "json", "--deadline", "1s", "--api-url", &url]);
+        sandbox.signal(Signal::TERM);
+        (ran.exits(code), sandbox.ended().exits(0).stderr)
+    };
+    let (ran, told) = ends(&["--missing", "shop/web", "--fail-rollout", "shop/api"], 1);
+    assert!(told.contains("every service exists but shop/web; rollouts of shop/api fail. Try:"), "{told}");
+    assert!(ran.json()["services"][1]["error"].as_str().unwrap().contains("404"), "{ran:#?}");
+    let (ran, told) = ends(&["--refuse-token"], 1);
+    assert!(told.contains("every token is refused and every service exists. Try:"), "{told}");
+    assert!(ran.stdout.contains("401"), "{ran:#?}");
+    Workspace::new().run(&["sandbox", "--missing", "web"]).exits(64);
+}
+
+#[test]
 fn a_reader_that_goes_away_hears_no_complaint() {
     let workspace = Workspace::new();
     let mut command = workspace.command(&["schema"]);
