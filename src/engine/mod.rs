@@ -548,7 +548,7 @@ impl Engine {
             at.follow(sequel, tries);
         }
         self.tell_held(key, now);
-        self.let_dependents_go(key, now);
+        self.let_dependents_go(Some(key), now);
         if foreign {
             self.meet_somebody(key, work, now);
         }
@@ -572,7 +572,8 @@ impl Engine {
         };
         let mut changed = Vec::new();
         for key in keys {
-            let awaited = order::awaited(&self.services, &key, context);
+            let rollouts = self.pace.follow.map(|_| &self.rollouts);
+            let awaited = order::awaited(&self.services, rollouts, &key, context);
             if let Some(service) = self.services.get_mut(&key).filter(|service| service.awaited != awaited) {
                 service.awaited = awaited;
                 changed.push(key);
@@ -581,9 +582,9 @@ impl Engine {
         changed
     }
 
-    /// A call for a service ended: what depends on it may go now, or has to wait again.
-    fn let_dependents_go(&mut self, key: &ServiceKey, now: Timestamp) {
-        for key in self.await_again(Some(key), now) {
+    /// Something ended for a service, or for any: what depends on it may go now, or has to wait again.
+    fn let_dependents_go(&mut self, key: Option<&ServiceKey>, now: Timestamp) {
+        for key in self.await_again(key, now) {
             if let Some(at) = self.at(&key, now) {
                 at.reconsider();
             }
@@ -753,11 +754,13 @@ impl Engine {
     /// Takes in what a look at rollouts showed.
     pub fn looked(&mut self, looked: Looked, now: Timestamp) {
         self.rollouts.looked(looked, now);
+        self.let_dependents_go(None, now);
     }
 
     /// A service was read: what that shows of its rollout costs nothing more.
     pub fn saw(&mut self, key: &ServiceKey, status: Option<DeploymentStatus>, paused: Option<bool>, now: Timestamp) {
         self.rollouts.saw(key, status, paused, now);
+        self.let_dependents_go(Some(key), now);
     }
 
     /// Whether a rollout is worth waiting for: it has not ended, and can be looked at before its time is over.

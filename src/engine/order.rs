@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::follow::Rollouts;
 use super::service::{Context, Service};
 use crate::model::{Applied, DependencyGate, HeldBy, Known, ServiceKey};
 use crate::plan;
@@ -20,27 +21,34 @@ pub(super) fn dependents(services: &BTreeMap<ServiceKey, Service>) -> Dependents
     dependents
 }
 
-/// What a service waits for, of what it depends on.
-pub(super) fn awaited(services: &BTreeMap<ServiceKey, Service>, key: &ServiceKey, context: Context) -> Vec<HeldBy> {
+/// What a service waits for, of what it depends on. Without `rollouts` they are not followed: what was accepted is then
+/// all that can be waited for.
+pub(super) fn awaited(
+    services: &BTreeMap<ServiceKey, Service>,
+    rollouts: Option<&Rollouts>,
+    key: &ServiceKey,
+    context: Context,
+) -> Vec<HeldBy> {
     let Some(policy) = services.get(key).and_then(|service| service.desired.as_ref()).map(|of| &of.policy) else {
         return Vec::new();
     };
-    let is_awaited =
-        |key: &&ServiceKey| !services.get(*key).is_some_and(|service| has_reached(service, policy.gate, context));
+    let has_reached = |key: &ServiceKey| {
+        let service = services.get(key);
+        let runs = || rollouts.and_then(|rollouts| rollouts.of(key)).is_none_or(|rollout| rollout.state.is_deployed());
+        service.is_some_and(|service| has_its_content(service, context))
+            && (policy.gate != DependencyGate::Deployed || runs())
+    };
+    let is_awaited = |key: &&ServiceKey| !has_reached(key);
     policy.awaited().filter(is_awaited).map(plan::awaits).collect()
 }
 
-/// Whether a service has what its manifest says, as far as those that depend on it ask for. One without a manifest, or
-/// that is left alone, has not: what it runs is not what anybody wrote down.
-fn has_reached(service: &Service, gate: DependencyGate, context: Context) -> bool {
+/// Whether a service has what its manifest says. One without a manifest, or that is left alone, has not: what it runs is
+/// not what anybody wrote down.
+fn has_its_content(service: &Service, context: Context) -> bool {
     let Some(desired) = service.desired.as_ref().filter(|of| !of.policy.suspend.holds(context.wall)) else {
         return false;
     };
     let has = |applied: &Applied| applied.digest == desired.digest && !applied.unverified;
-    match &service.known {
-        Some(Known::Applied(applied) | Known::Suspect(applied)) if has(applied) => {
-            gate != DependencyGate::Deployed || service.is_deployed()
-        }
-        _ => false,
-    }
+    matches!(&service.known, Some(Known::Applied(applied) | Known::Suspect(applied)) if has(applied))
+        && !service.effect.is_missing()
 }

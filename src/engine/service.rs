@@ -206,11 +206,6 @@ impl Service {
         self.desired.as_ref().is_some_and(|desired| !desired.policy.depends_on.is_empty())
     }
 
-    /// Whether what was accepted last is in effect, as far as is known.
-    pub(super) fn is_deployed(&self) -> bool {
-        !self.effect.is_missing()
-    }
-
     /// What is to be done for it if nothing holds it. A flapping service is left alone; a part that is not in effect is
     /// sent once.
     fn unheld_step(&self, context: Context) -> Option<Step> {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::model::RolloutStage;
 use crate::model::{
     Applied, Cause, DependencyGate, DeploymentUpdate, DriftMode, External, ImagePath, Place, Policy, Suspend, Unnamed,
 };
@@ -1218,4 +1219,21 @@ fn the_wall_clock_ends_a_freeze_though_it_jumps() {
     assert_eq!(calls(&mut engine, at(1)), [""; 0]);
     engine.set_wall_clock(at(3600), at(2));
     assert_eq!(calls(&mut engine, at(2)), ["web"]);
+}
+
+#[test]
+fn what_depends_on_a_rollout_goes_when_that_completed_and_not_when_it_failed() {
+    for (stage, goes) in [(RolloutStage::Completed, true), (RolloutStage::Failed, false)] {
+        let pace = Pace { follow: Some(Follow::DEFAULT), ..Pace::default() };
+        let rules = Rules { adopt: Adopt::ReadFirst, drift: DriftMode::Off };
+        let mut engine = Engine::new(pace, rules, [applied("db", "1"), applied("web", "1")]);
+        engine.observe(depending([("db", "2", &[]), ("web", "2", &["db"])]), at(0));
+        assert_eq!(calls(&mut engine, at(0)), ["db"]);
+        let ending = Ending::Accepted { shown: None, bare: false, at: Some(at(1)), status: None };
+        engine.finish(&key("db"), ending, at(1), JITTER);
+        assert!(calls(&mut engine, at(1)).is_empty(), "it was accepted, and does not run yet");
+        let status = DeploymentStatus { stage, scaling: false, since: Some(at(30)) };
+        engine.saw(&key("db"), Some(status), None, at(31));
+        assert_eq!(calls(&mut engine, at(31)), if goes { vec!["web".to_owned()] } else { vec![] });
+    }
 }
