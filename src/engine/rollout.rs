@@ -24,7 +24,7 @@ enum SpeaksOf {
     This,
     /// An older one.
     Older,
-    /// One of both: it was reached in the second in which the update was accepted.
+    /// One of both: it was reached in the moment, or the second, in which the update was accepted.
     Either,
     /// It cannot be told: there are no times.
     Unsaid,
@@ -128,7 +128,7 @@ fn speaks_of(rollout: &Rollout, status: DeploymentStatus) -> SpeaksOf {
     let is_coarse = accepted.subsec_nanosecond() == 0;
     if reached < accepted {
         SpeaksOf::Older
-    } else if is_coarse && reached < later(accepted, COARSE) {
+    } else if reached == accepted || is_coarse && reached < later(accepted, COARSE) {
         SpeaksOf::Either
     } else {
         SpeaksOf::This
@@ -176,7 +176,8 @@ mod tests {
         for (server, reached, state) in [
             // The exact time of the change.
             (500, 499, RolloutState::Unseen),
-            (500, 500, RolloutState::Completed),
+            (500, 500, RolloutState::Unseen),
+            (500, 501, RolloutState::Completed),
             // A `Date` has whole seconds: what was reached in that second may be older.
             (1000, 999, RolloutState::Unseen),
             (1000, 1999, RolloutState::Unseen),
