@@ -225,6 +225,9 @@ pub async fn reconcile_once(
         if stop.asked() != Stopping::No {
             break Over::Stopped;
         }
+        // The deadline is for retries: what waits for a rollout waits as long as that may take.
+        let awaits = pass.carrier.engine().awaits_dependencies(pass.carrier.clock().now());
+        let deadline = if awaits { Instant::now() + settings.deadline } else { deadline };
         if Instant::now() >= deadline {
             break Over::Deadline;
         }
@@ -234,7 +237,8 @@ pub async fn reconcile_once(
             show(Shown::Progress(pass.progress(due)));
             shown = Instant::now();
         }
-        if pass.carrier.engine().is_settled() {
+        if pass.carrier.engine().is_settled() && !pass.carrier.engine().awaits_dependencies(pass.carrier.clock().now())
+        {
             break Over::Settled;
         }
         let wake = pass.carrier.next_wake().unwrap_or(deadline);

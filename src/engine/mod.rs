@@ -770,6 +770,17 @@ impl Engine {
         self.rollouts.are_awaited(follow, self.looks_open(now).unwrap_or(now))
     }
 
+    /// Whether something waits for the rollout of what it depends on: it goes when that completed.
+    #[must_use]
+    pub fn awaits_dependencies(&self, now: Timestamp) -> bool {
+        let rolls = |key: &ServiceKey| self.rollouts.of(key).is_some_and(|rollout| rollout.state.is_open());
+        let waits = |service: &Service| {
+            let awaited = service.desired.iter().flat_map(|desired| desired.policy.awaited());
+            !service.awaited.is_empty() && awaited.into_iter().any(rolls)
+        };
+        self.awaits_rollouts(now) && self.services.values().any(waits)
+    }
+
     /// The rollout of what was accepted last for a service, as far as it is known.
     #[must_use]
     pub fn rollout(&self, key: &ServiceKey) -> Option<&Rollout> {

@@ -1232,8 +1232,10 @@ fn what_depends_on_a_rollout_goes_when_that_completed_and_not_when_it_failed() {
         let ending = Ending::Accepted { shown: None, bare: false, at: Some(at(1)), status: None };
         engine.finish(&key("db"), ending, at(1), JITTER);
         assert!(calls(&mut engine, at(1)).is_empty(), "it was accepted, and does not run yet");
+        assert!(engine.awaits_dependencies(at(1)));
         let status = DeploymentStatus { stage, scaling: false, since: Some(at(30)) };
         engine.saw(&key("db"), Some(status), None, at(31));
         assert_eq!(calls(&mut engine, at(31)), if goes { vec!["web".to_owned()] } else { vec![] });
+        assert!(!engine.awaits_dependencies(at(31)));
     }
 }

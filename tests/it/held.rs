@@ -128,3 +128,28 @@ fn a_dependency_that_fails_or_is_left_alone_holds_what_depends_on_it_by_name() {
     workspace.write("web.yaml", manifest("web", "1") + "policy: {dependsOn: [db], gate: ignore}\n");
     workspace.once(&api, &[]).exits(0);
 }
+
+#[test]
+fn a_pass_sends_what_depends_on_a_rollout_after_that_and_not_where_it_fails() {
+    let (api, workspace) = (Api::new(), Workspace::waiting());
+    workspace.write("db.yaml", manifest("db", "1"));
+    workspace.write("web.yaml", depending("web", "1", "db"));
+    let ran = workspace.once(&api, &[]).exits(0);
+    assert_eq!(ran.service("shop/web")["rollout"]["state"], "completed");
+    let calls = api.world().calls();
+    let place = |service: &str| calls.iter().position(|call| call.target == Some(service.into())).unwrap();
+    let list = calls.iter().position(|call| call.target.is_none()).unwrap();
+    assert!(place("shop/db") < list && list < place("shop/web"), "{calls:?}");
+
+    workspace.write("db.yaml", manifest("db", "crash"));
+    workspace.write("web.yaml", depending("web", "2", "db"));
+    let ran = workspace.once(&api, &[]).exits(1);
+    assert_eq!(
+        (&ran.service("shop/web")["outcome"], ran.service("shop/web")["heldBy"][0]["kind"].as_str()),
+        (&json!("held"), Some("dependency"))
+    );
+    // A fix lets both go.
+    workspace.write("db.yaml", manifest("db", "3"));
+    workspace.once(&api, &[]).exits(0);
+    assert_eq!(api.world().updates("shop/web").len(), 2);
+}
