@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::print;
 use crate::daemon::{Progress, Shown, Waiting};
-use crate::text::{printable, short};
+use crate::text::{counted, printable, short};
 use crate::views::Page;
 
 /// How long a pass stays silent.
@@ -58,6 +58,12 @@ impl ProgressLine {
     pub(super) fn show(&self, shown: &Shown) {
         match shown {
             Shown::Progress(progress) => self.progress(progress),
+            Shown::Stopping { calls, most } => {
+                let (calls, most) = (counted(*calls, "call"), short::wait(*most));
+                self.tell(&format!(
+                    "stopping: waiting for {calls} in flight, {most} at most; Ctrl-C again ends it at once"
+                ));
+            }
             Shown::Sent(key) => self.tell(&format!("{key}: sent")),
             Shown::Rollout(key, rollout) => self.tell(&format!("{key}: {}", rollout.words())),
         }

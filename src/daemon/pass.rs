@@ -73,6 +73,13 @@ pub enum Shown {
     Sent(ServiceKey),
     /// A rollout went on.
     Rollout(ServiceKey, Rollout),
+    /// It was told to stop, and waits for the answers in flight.
+    Stopping {
+        /// How many.
+        calls: usize,
+        /// For so long at most.
+        most: Duration,
+    },
 }
 
 /// How far a pass is.
@@ -266,6 +273,11 @@ pub async fn reconcile_once(
     if matches!(over, Over::Settled | Over::Deadline) {
         pass.follow(due, &mut stop, &mut show).await?;
     }
+    let last_calls = pass.carrier.machine().on_wire();
+    if over == Over::Stopped && last_calls > 0 {
+        info!(calls = last_calls, "stopping: waiting for the answers in flight; a second signal ends it at once");
+        show(Shown::Stopping { calls: last_calls, most: GRACE });
+    }
     let Pass { carrier, tally } = &mut pass;
     let until = Instant::now() + GRACE;
     carrier.drain(until, stop.reached(Stopping::AtOnce), |finished| count(tally, finished)).await?;
@@ -368,7 +380,7 @@ impl Pass {
         let ended = settled + stalled.count();
         let waiting = match self.carrier.engine().gate().limited(self.carrier.clock().now()) {
             Some(pause) => Waiting::RateLimit { until: pause.until },
-            None if self.carrier.engine().in_flight() > 0 => Waiting::Calls(self.carrier.engine().in_flight()),
+            None if self.carrier.machine().on_wire() > 0 => Waiting::Calls(self.carrier.machine().on_wire()),
             None if waiting == 0 && self.carrier.engine().rolling() > 0 => {
                 Waiting::Rollouts(self.carrier.engine().rolling())
             }

@@ -114,7 +114,12 @@ pub(super) struct Daemon {
     pub(super) published: Published,
     /// The request of a person that was taken up last.
     pub(super) taken: Option<RequestId>,
+    /// Which request was taken last, and when.
+    asked: Option<(Request, Instant)>,
 }
+
+/// Within this time the same request again is a storm, which is told once.
+const STORM: Duration = Duration::from_secs(1);
 
 /// Whether systemd waits for the end of a reload, or of the start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,6 +169,7 @@ pub async fn run(
         noticed: None,
         published: Published::taken_over(written),
         taken: None,
+        asked: None,
     };
     let bell = daemon.carrier.ledger().bell();
     daemon.take_requests();
@@ -439,9 +445,16 @@ impl Daemon {
     }
 
     fn take_request(&mut self, request: Request) {
+        let now = Instant::now();
+        let again = self.asked.replace((request, now));
+        if again.is_none_or(|(before, at)| before != request || now > at + STORM) {
+            match request {
+                Request::Reload => info!("SIGHUP: reading the token again and looking at the folder"),
+                Request::LookNow => info!("SIGUSR1: looking now, and trying again what waits"),
+            }
+        }
         match request {
             Request::Reload => {
-                info!("SIGHUP: reading the token again and looking at the folder");
                 self.systemd.reloading();
                 if self.reload != Reload::Starting {
                     self.reload = Reload::Asked;
@@ -451,7 +464,6 @@ impl Daemon {
                 self.published.touch_all(Instant::now());
             }
             Request::LookNow => {
-                info!("SIGUSR1: looking now, and trying again what waits");
                 self.carrier.retry_all();
                 self.looks.ask(Trigger::Asked);
                 self.published.touch_all(Instant::now());

@@ -210,6 +210,12 @@ impl Machine {
         self.exchanges.len()
     }
 
+    /// Requests that were sent and have no answer yet.
+    #[must_use]
+    pub fn on_wire(&self) -> usize {
+        self.on_wire
+    }
+
     /// What is to be done, in this order.
     pub fn take_effects(&mut self) -> Vec<Effect> {
         std::mem::take(&mut self.effects)

@@ -49,6 +49,8 @@ fn a_call_in_flight_is_finished_and_recorded_and_nothing_new_is_begun() {
             [outcome("shop/first", "updated"), outcome("shop/second", "pending"), outcome("shop/third", "pending")]
         );
         assert_eq!(ran.service("shop/third")["error"], "not tried: the pass was stopped");
+        let told = "stopping: waiting for the answers in flight; a second signal ends it at once calls=1";
+        assert!(ran.stderr.contains(told), "{}", ran.stderr);
         assert_eq!(api.world().call_count(), 1);
         let next = workspace.once(&api, &[]).exits(0);
         assert_eq!(next.service("shop/first")["outcome"], "unchanged");
