@@ -198,9 +198,11 @@ fn hold(
 ) -> Result<HashMap<ServiceKey, Vec<HeldBy>>, ReadError> {
     let unnamed = unnamed(desired, steps, ledger)?;
     let (mut held, now) = (HashMap::new(), Timestamp::now());
+    let is_closed = |key: &&ServiceKey| !closures.of(key, now).is_empty();
+    let closed: Vec<&ServiceKey> = desired.keys().filter(is_closed).collect();
     // What a service depends on comes before it, and what holds that holds it too.
     let ordered: Vec<&ServiceKey> = in_order(desired).into_iter().flatten().collect();
-    for key in unnamed.keys().chain(ordered) {
+    for key in unnamed.keys().chain(closed).chain(ordered) {
         let (Some(of), Some(step)) = (desired.get(key), steps.get(key).copied()) else { continue };
         let awaited: Vec<HeldBy> = of.policy.awaited().filter(|on| never_comes(steps, on)).map(plan::awaits).collect();
         let mut held_by = plan::held_by(step, of, unnamed.get(key), &awaited);
