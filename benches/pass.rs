@@ -130,7 +130,7 @@ async fn pass(url: &str, folder: &Path, state: &Path) {
     };
     let tokens = TokenSource::Environment(token);
     let request_timeout = Duration::from_secs(30);
-    let api = Api { client, tokens, update_call: UpdateCall::Post, request_timeout };
+    let api = Api { client, tokens, update_call: UpdateCall::Post, request_timeout, asks_account: false };
     let (_sender, stop) = Stop::channel();
     let report = reconcile_once(&mut Folder::new(folder), ledger, api, settings, stop, |_| {}).await.unwrap();
     assert!(report.converged && report.api.calls == 1_000);

@@ -6,8 +6,8 @@ use clap::ValueEnum;
 use super::args::{Listen, LogLevel, RunArgs};
 use super::exit::Exit;
 use super::target::Target;
-use super::{logging, misconfigured};
-use crate::daemon::{DaemonSettings, Debounce, Stop, run as run_daemon};
+use super::{ledger_error, logging, misconfigured};
+use crate::daemon::{DaemonSettings, Debounce, RunError, Stop, run as run_daemon};
 use crate::engine::Pace;
 use crate::error::chain;
 use crate::ledger::Ledger;
@@ -90,5 +90,9 @@ async fn daemon(args: &RunArgs) -> anyhow::Result<Exit> {
         server.stop().await;
     }
     target.end().await;
-    ended.map(|()| Exit::Converged).map_err(Into::into)
+    match ended {
+        Ok(()) => Ok(Exit::Converged),
+        Err(RunError::Account(error)) => Err(ledger_error(&error)),
+        Err(error) => Err(error.into()),
+    }
 }

@@ -8,7 +8,7 @@ use super::args::{LogLevel, Output, RunArgs};
 use super::exit::Exit;
 use super::progress::ProgressLine;
 use super::target::Target;
-use super::{logging, observe_error, print};
+use super::{ledger_error, logging, observe_error, print};
 use crate::daemon::{PassError, PassSettings, Stop, reconcile_once};
 use crate::engine::Pace;
 
@@ -41,6 +41,7 @@ async fn pass(args: &RunArgs) -> anyhow::Result<Exit> {
     line.clear();
     let report = report.map_err(|error| match error {
         PassError::Observe(error) => observe_error(error),
+        PassError::Account(error) => ledger_error(&error),
         error @ (PassError::Task(_) | PassError::Unread(_)) => error.into(),
     })?;
     let ledger = target.kept();

@@ -27,7 +27,7 @@ pub(super) fn run(args: &PlanArgs) -> anyhow::Result<Exit> {
     let mut observation = observed.map_err(observe_error)?;
     observation.commands = commands;
     let mut report = if args.live {
-        super::on_runtime(live(args, observation, place))?
+        super::on_runtime(live(args, observation, place, &state_dir))?
     } else {
         let quota = ledger.map(|ledger| ledger.quota()).transpose().map_err(read_error)?.flatten();
         daemon::plan(observation, place, quota, Timestamp::now())
@@ -62,17 +62,21 @@ fn place(args: &PlanArgs, ledger: Option<&Reader>, state_dir: &Path) -> anyhow::
     match of_ledger {
         None => Ok(meant),
         Some(place) if place.agrees_with(&meant) || (args.api.url.api_url.is_none() && !args.live) => Ok(place),
-        Some(theirs) => Err(ledger_error(&OpenError::OtherPlace { path: state_dir.to_owned(), theirs, ours: meant })),
+        Some(theirs) => Err(other_place(state_dir, theirs, meant)),
     }
 }
 
+fn other_place(state_dir: &Path, theirs: ApiPlace, ours: ApiPlace) -> anyhow::Error {
+    ledger_error(&OpenError::OtherPlace { path: state_dir.to_owned(), theirs, ours })
+}
+
 /// Reads what runs.
-async fn live(args: &PlanArgs, observation: Observation, place: ApiPlace) -> anyhow::Result<Report> {
+async fn live(args: &PlanArgs, observation: Observation, place: ApiPlace, state_dir: &Path) -> anyhow::Result<Report> {
     let client = settings::client(&args.api, &settings::environment)?;
     let line = ReadsLine::new();
     let shown = |read, all| line.show(read, all);
-    let report =
-        daemon::plan_live(observation, place, &client, args.concurrency.into(), &args.rules.rules(), shown).await;
+    let planned =
+        daemon::plan_live(observation, &place, &client, args.concurrency.into(), &args.rules.rules(), shown).await;
     line.clear();
-    Ok(report)
+    planned.map_err(|ours| other_place(state_dir, place, ours))
 }

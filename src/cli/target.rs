@@ -62,7 +62,9 @@ impl Target {
             .map_err(|error| ledger_error(&error))?;
         let request_timeout = self.client.request_timeout;
         let (tokens, update_call) = (self.tokens.clone(), self.update_call);
-        Ok((Api { client, tokens, update_call, request_timeout }, ledger))
+        // The sandbox in this process is a place of its own, whatever its account is called.
+        let asks_account = self.sandbox.is_none();
+        Ok((Api { client, tokens, update_call, request_timeout, asks_account }, ledger))
     }
 
     /// Where what was applied is remembered.

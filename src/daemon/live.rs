@@ -54,14 +54,17 @@ struct Views {
 
 /// What a pass would do, by what live has now: one read a service that is neither suspended nor orphaned, so many at
 /// once. Where the rate limit or the token refuses a read, no other is begun. `show` sees how many are done, of all.
+///
+/// # Errors
+/// The token opens another account than the one of the ledger's place: the place that it opens.
 pub async fn plan_live(
     observation: Observation,
-    place: ApiPlace,
+    place: &ApiPlace,
     client: &Client,
     concurrency: usize,
     rules: &Rules,
     mut show: impl FnMut(usize, usize),
-) -> Report {
+) -> Result<Report, ApiPlace> {
     let mut waiting: VecDeque<Asked> = observation
         .snapshot
         .desired
@@ -71,6 +74,7 @@ pub async fn plan_live(
         .collect();
     let all = waiting.len();
     let mut views = Views::default();
+    let place = if all > 0 { opened(place, client, &mut views).await? } else { place.clone() };
     let mut reads: JoinSet<Answer> = JoinSet::new();
     loop {
         while reads.len() < concurrency.max(1)
@@ -105,7 +109,18 @@ pub async fn plan_live(
         }
         show(views.read.len() + views.failed.len(), all);
     }
-    views.report(observation, place, rules)
+    Ok(views.report(observation, place, rules))
+}
+
+/// The place with the account that the token opens. An API that does not tell is no fault.
+async fn opened(place: &ApiPlace, client: &Client, views: &mut Views) -> Result<ApiPlace, ApiPlace> {
+    let mut spent = Spent::default();
+    let answered = spent.on(client.account().await);
+    // Of the calls for services it is none.
+    views.spend(&Spent { requests: 0, ..spent });
+    let Ok(Some(account)) = answered else { return Ok(place.clone()) };
+    let opened = ApiPlace { account: Some(account.name().into()), ..place.clone() };
+    if place.agrees_with(&opened) { Ok(opened) } else { Err(opened) }
 }
 
 /// Asks for the service, and for the id of its build where nothing else is left to decide.

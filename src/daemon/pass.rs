@@ -15,7 +15,7 @@ use super::requests::take_up;
 use super::stop::{Stop, Stopping};
 use crate::engine::{Backoff, Block, Ending, Follow, Pace, Phase, Work};
 use crate::error::chain;
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, OpenError};
 use crate::model::{Rollout, ServiceKey, ServiceState};
 use crate::plan::{Change, Outcome, Reading, Report, Rules};
 use crate::runner::{Api, Carrier, Finished, Happened};
@@ -59,6 +59,9 @@ pub enum PassError {
     /// The pass ended before the folder was read.
     #[error("nothing was sent: {0} before the folder was read")]
     Unread(&'static str),
+    /// The token opens another account than the one of the ledger.
+    #[error(transparent)]
+    Account(OpenError),
     /// A task of the runtime broke down.
     #[error("a task of the pass broke down")]
     Task(#[from] tokio::task::JoinError),
@@ -153,6 +156,8 @@ enum Over {
     Deadline,
     Stopped,
     Denied,
+    /// The token is that of another account.
+    Elsewhere,
 }
 
 /// Reads the folder, sends what changed, retries what fails for a passing reason until the deadline, and says how each
@@ -244,6 +249,9 @@ pub async fn reconcile_once(
             show(Shown::Progress(pass.progress(due)));
             shown = Instant::now();
         }
+        if pass.carrier.is_elsewhere() {
+            break Over::Elsewhere;
+        }
         if pass.carrier.engine().is_settled() && !pass.carrier.engine().awaits_dependencies(pass.carrier.clock().now())
         {
             break Over::Settled;
@@ -281,6 +289,9 @@ pub async fn reconcile_once(
     let Pass { carrier, tally } = &mut pass;
     let until = Instant::now() + GRACE;
     carrier.drain(until, stop.reached(Stopping::AtOnce), |finished| count(tally, finished)).await?;
+    if let Some(error) = pass.carrier.another_account() {
+        return Err(PassError::Account(error));
+    }
     pass.publish().await;
     let report = pass.report(&observation, changes.await?, (over, settings.follow.is_some()));
     // Thousands of manifests take their time to be taken apart; nobody has to wait for it.
@@ -435,7 +446,7 @@ impl Pass {
             change.to = change.to.as_deref().map(|text| self.carrier.conceal(text));
         }
         let (revision, problems) = (observation.snapshot.revision.clone(), observation.snapshot.problems.clone());
-        let place = self.carrier.ledger().place().clone();
+        let place = self.carrier.ledger().place();
         Report::new(place, revision, observation.plan(), services, problems, self.carrier.api())
     }
 
@@ -486,6 +497,7 @@ impl Pass {
         }
         match (over, self.carrier.engine().gate().limited(self.carrier.clock().now())) {
             (Over::Denied, _) => "not tried: the API refuses the token".to_owned(),
+            (Over::Elsewhere, _) => "not tried: the token opens another account".to_owned(),
             (Over::Stopped, _) => "not tried: the pass was stopped".to_owned(),
             (_, Some(pause)) => format!("not tried: {}", pause.reason),
             (Over::Settled | Over::Deadline, None) => "not tried before the deadline".to_owned(),

@@ -27,7 +27,7 @@ use super::stop::{Request, Stop, Stopping};
 use super::systemd::{Busy, Systemd};
 use crate::engine::{Block, Ending, Pace, Work};
 use crate::error::chain;
-use crate::ledger::{Ledger, ReadError, RequestId};
+use crate::ledger::{Ledger, OpenError, ReadError, RequestId};
 use crate::manifest::Problem;
 use crate::model::{Revision, RolloutState};
 use crate::plan::Rules;
@@ -54,6 +54,9 @@ pub enum RunError {
     /// The ledger cannot be read.
     #[error(transparent)]
     Ledger(#[from] ReadError),
+    /// The token opens another account than the one of the ledger.
+    #[error(transparent)]
+    Account(OpenError),
     /// A task broke down.
     #[error("a task of the daemon broke down")]
     Task(#[from] JoinError),
@@ -179,7 +182,7 @@ pub async fn run(
     // Without it a mount over the folder is seen by the next resync.
     let mut mounts = Mounts::open().ok();
 
-    while stop.asked() == Stopping::No {
+    while stop.asked() == Stopping::No && !daemon.carrier.is_elsewhere() {
         let now = Instant::now();
         // What was noticed by now must be known before it is said that nothing was.
         if let Some(writing) = heard.next().now_or_never() {
@@ -230,7 +233,7 @@ pub async fn run(
         published.end(daemon.carrier.ledger(), daemon.carrier.engine(), &invalid, now).await;
     }
     info!("stopped");
-    Ok(())
+    daemon.carrier.another_account().map_or(Ok(()), |error| Err(RunError::Account(error)))
 }
 
 /// What the watch tells, until the loop takes it.

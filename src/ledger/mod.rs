@@ -38,9 +38,9 @@ mod tests;
 mod traces;
 mod writer;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -85,7 +85,8 @@ struct Shared {
     ended: Mutex<std::sync::mpsc::Receiver<()>>,
     closing: Arc<AtomicBool>,
     failing: Failing,
-    place: ApiPlace,
+    place: Mutex<ApiPlace>,
+    store: PathBuf,
 }
 
 impl Ledger {
@@ -106,7 +107,9 @@ impl Ledger {
         let mut lock = Lock::take(&dir)?;
         let store = folder::store(&dir);
         let (connection, mark) = open::for_writing(&store, &mut lock, &place, now)?;
-        let reader = Reader::beside_writer(store)?;
+        let known = sql::api_place(&connection).ok().flatten();
+        let place = Mutex::new(known.filter(|_| place.account.is_none()).unwrap_or(place));
+        let reader = Reader::beside_writer(store.clone())?;
         let (queue, requests) = mpsc::channel(Self::QUEUE);
         let (failing, closing) = (Failing::default(), Arc::new(AtomicBool::new(false)));
         let writer = Writer { connection, mark, lock, failing: Arc::clone(&failing), closing: Arc::clone(&closing) };
@@ -120,7 +123,7 @@ impl Ledger {
             })
             .map_err(OpenError::Thread)?;
         let ended = Mutex::new(ended);
-        let shared = Shared { reader: Some(reader), queue: Some(queue), ended, closing, failing, place };
+        let shared = Shared { reader: Some(reader), queue: Some(queue), ended, closing, failing, place, store };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -131,10 +134,28 @@ impl Ledger {
         self.shared.reader.as_ref().expect("the reader is there until the last handle is dropped")
     }
 
-    /// The API and the account that calls are recorded of.
+    /// The API and the account that calls are recorded of; the account once it is known.
     #[must_use]
-    pub fn place(&self) -> &ApiPlace {
-        &self.shared.place
+    pub fn place(&self) -> ApiPlace {
+        self.place_now().clone()
+    }
+
+    /// Whose the token is, where the ledger does not know yet: it belongs to that account with the next good answer.
+    pub fn set_account(&self, account: Arc<str>) {
+        self.place_now().account.get_or_insert(account);
+    }
+
+    /// That this ledger does not belong to an account.
+    #[must_use]
+    pub fn is_not_of(&self, account: Arc<str>) -> OpenError {
+        let theirs = self.place();
+        let ours = ApiPlace { account: Some(account), ..theirs.clone() };
+        OpenError::OtherPlace { path: self.shared.store.clone(), theirs, ours }
+    }
+
+    fn place_now(&self) -> MutexGuard<'_, ApiPlace> {
+        // Whoever panicked left a whole value.
+        self.shared.place.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Puts on disk that a call is about to be made; durable when it returns. An earlier call of this service that is
@@ -175,7 +196,7 @@ impl Ledger {
     ) -> Result<(), WriteError> {
         // An address that nobody answers at is no place, and may be a mistake that is put right next.
         let answered = matches!(outcome, Outcome::Accepted { .. } | Outcome::Rejected { .. });
-        let place = answered.then(|| self.place().clone());
+        let place = answered.then(|| self.place());
         self.write(move |connection| {
             sql::record(connection, call, &outcome, (at, server_at))?;
             Ok(place.iter().try_for_each(|place| sql::belong(connection, place))?)
@@ -190,7 +211,7 @@ impl Ledger {
     /// The store could not take it. Nothing was written, and the next try may work.
     pub async fn adopt(&self, adoption: Adoption) -> Result<CallId, WriteError> {
         let row = sql::NewCall::from_adoption(&adoption)?;
-        let place = self.place().clone();
+        let place = self.place();
         self.write(move |connection| {
             sql::belong(connection, &place)?;
             Ok(sql::adopt(connection, &row)?)
@@ -222,7 +243,7 @@ impl Ledger {
     /// The store could not take it. What was there stays.
     pub async fn saw(&self, key: &ServiceKey, sighting: Sighting) -> Result<(), WriteError> {
         let row = sql::NewSighting::new(key, &sighting)?;
-        let place = sighting.failure.is_none().then(|| self.place().clone());
+        let place = sighting.failure.is_none().then(|| self.place());
         self.write(move |connection| {
             sql::saw(connection, &row)?;
             Ok(place.iter().try_for_each(|place| sql::belong(connection, place))?)

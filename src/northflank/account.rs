@@ -41,6 +41,12 @@ pub enum TokenKind {
 impl Account {
     /// The longest id.
     pub const MAX_ID: usize = 200;
+
+    /// What tells it from every other one.
+    #[must_use]
+    pub fn name(&self) -> String {
+        format!("{}/{}", self.entity.as_str(), self.id)
+    }
 }
 
 impl Entity {

@@ -263,16 +263,15 @@ impl Client {
         success.read(MAX_PAGE, |answer: Envelope<ContainerList>| Containers::try_from(answer)).await
     }
 
-    /// `GET /v1/auth`: whose the token is; nothing where the API does not serve the call, as an older one does not.
+    /// `GET /v1/auth`: whose the token is; nothing where the API does not serve the call, as an older one does not, or
+    /// answers without naming an account.
     ///
     /// # Errors
     /// As with [`Client::read_service`]. Nothing else depends on this call, so that any failure of it may be passed over.
     pub async fn account(&self) -> Result<Answered<Option<Account>>, CallError> {
         let read = async {
             let success = self.call(Effect::Read, Method::GET, self.shared.api_url.auth(), NOTHING).await?;
-            let account = |answer: Envelope<Auth>| {
-                answer.data.ok_or(Unfit::NoData)?.into_account().ok_or(Unfit::NoAccount).map(Some)
-            };
+            let account = |answer: Envelope<Auth>| Ok(answer.data.ok_or(Unfit::NoData)?.into_account());
             success.read(MAX_SERVICE, account).await
         };
         read.await.or_else(|error| match error.status() {

@@ -291,8 +291,6 @@ pub(super) enum Unfit {
     NoObject,
     #[error("it does not say of which type the service is")]
     NoType,
-    #[error("it does not say whose the token is")]
-    NoAccount,
     #[error("it has no list of services")]
     NoServices,
     #[error("it lists more services than a page may hold")]

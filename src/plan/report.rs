@@ -217,7 +217,7 @@ impl Serialize for Outcome {
     }
 }
 
-/// Calls of the API.
+/// Calls of the API for services. The question whose the token is, once a start, is not among them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ApiUse {
     /// Calls that were begun.

@@ -1,6 +1,7 @@
 //! Carries out what the machine decides: requests by the client, writes by the ledger, waits by tokio.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -16,7 +17,7 @@ use super::patch::UpdateCall;
 use super::reply::{Heard, Refusal, Reply};
 use crate::engine::{Call, Effect as InEffect, Engine, FLAPPING, Look, Looked, Memory, Pace, accepted_at};
 use crate::error::chain;
-use crate::ledger::{CallId, Ledger, Pause, ReadError, WriteError};
+use crate::ledger::{CallId, Ledger, OpenError, Pause, ReadError, WriteError};
 use crate::model::{Desired, Known, Revision, Rollout, ServiceKey};
 use crate::northflank::{AcceptedBody, Answered, CallError, Client, ReadToken, TokenSource};
 use crate::plan::{ApiUse, Closures, Rules};
@@ -35,6 +36,8 @@ pub struct Api {
     pub update_call: UpdateCall,
     /// The deadline of one request.
     pub request_timeout: Duration,
+    /// Whether it is asked whose a token is before it is used.
+    pub asks_account: bool,
 }
 
 /// What the machine did that whoever drives it may want to know.
@@ -58,7 +61,12 @@ pub struct Done(Brought);
 enum Brought {
     Recalled(ExchangeId, Recalled),
     Written(ExchangeId, Result<Option<CallId>, String>),
-    Replied(ExchangeId, Result<Reply, Refusal>, Heard),
+    Replied {
+        id: ExchangeId,
+        reply: Result<Reply, Refusal>,
+        heard: Heard,
+        for_service: bool,
+    },
     Looked(Result<Reply, Refusal>, Heard),
     Token(Result<ReadToken, String>, Why),
     /// Something was kept that nobody waits for.
@@ -85,6 +93,8 @@ pub struct Carrier {
     /// Writes of what must outlive the process that nobody waits for.
     keeping: usize,
     api: ApiUse,
+    /// The account that the token opens, where it is not the one of the ledger.
+    another_account: Option<Arc<str>>,
 }
 
 impl Carrier {
@@ -108,12 +118,16 @@ impl Carrier {
             quota: reader.kept_quota()?,
             pause: reader.pause()?,
             turned: reader.turned()?,
+            account: ledger.place().account,
         };
-        let settings = Settings::new(pace.concurrency, api.request_timeout, api.update_call);
+        let asks_account = api.asks_account;
+        let settings =
+            Settings { asks_account, ..Settings::new(pace.concurrency, api.request_timeout, api.update_call) };
         let machine = kept.begin(pace, rules, settings, now);
         let (client, tokens, tasks) = (api.client, api.tokens, JoinSet::new());
         let (keeping, api) = (0, ApiUse::default());
-        let mut carrier = Self { machine, clock, ledger, client, tokens, tasks, keeping, api };
+        let another_account = None;
+        let mut carrier = Self { machine, clock, ledger, client, tokens, tasks, keeping, api, another_account };
         carrier.heed_freezes()?;
         Ok(carrier)
     }
@@ -140,6 +154,18 @@ impl Carrier {
     #[must_use]
     pub fn clock(&self) -> Clock {
         self.clock
+    }
+
+    /// Whether the token opens another account than the one of the ledger.
+    #[must_use]
+    pub fn is_elsewhere(&self) -> bool {
+        self.another_account.is_some()
+    }
+
+    /// Why no call is made any more: the token opens another account than the one of the ledger.
+    #[must_use]
+    pub fn another_account(&self) -> Option<OpenError> {
+        self.another_account.clone().map(|account| self.ledger.is_not_of(account))
     }
 
     /// What was used of the API, and what its rate limit leaves.
@@ -225,8 +251,9 @@ impl Carrier {
         match done.0 {
             Brought::Recalled(id, recalled) => self.machine.recalled(id, recalled, now),
             Brought::Written(id, written) => self.machine.written(id, written, now, jitter),
-            Brought::Replied(id, reply, heard) => {
-                self.api.calls += u32::from(!reply.as_ref().is_err_and(|refusal| refusal.local));
+            Brought::Replied { id, reply, heard, for_service } => {
+                let left = !reply.as_ref().is_err_and(|refusal| refusal.local);
+                self.api.calls += u32::from(left && for_service);
                 self.machine.replied(id, reply, heard, now, jitter);
                 if heard.quota.is_some() {
                     self.api.remaining = self.machine.engine().quota().left(now);
@@ -319,6 +346,8 @@ impl Carrier {
                         let ledger = self.ledger.clone();
                         self.keep("which call carries updates", async move { ledger.set_turned(turned).await });
                     }
+                    Effect::KeepAccount(account) => self.ledger.set_account(account.name().into()),
+                    Effect::AnotherAccount(account) => self.another_account = Some(account.name().into()),
                     Effect::Tell(told) => {
                         told.log();
                         if told.is_for_all() {
@@ -357,9 +386,10 @@ impl Carrier {
 
     fn ask(&mut self, id: ExchangeId, key: ServiceKey, request: Request) {
         let (client, clock) = (self.client.clone(), self.clock);
+        let for_service = !matches!(request, Request::Account);
         self.tasks.spawn(async move {
             let (reply, heard) = asked(&client, &clock, &key, request).await;
-            Done(Brought::Replied(id, reply, heard))
+            Done(Brought::Replied { id, reply, heard, for_service })
         });
     }
 
@@ -480,6 +510,7 @@ async fn asked(client: &Client, clock: &Clock, key: &ServiceKey, request: Reques
             // What live shows is compared, kept and shown: a command may hold the token.
             Reply::Service(Box::new(live.map_texts(|text| client.conceal(text))))
         }),
+        Request::Account => sorted(client.account().await, clock, |account, _| Reply::Account(account.map(Box::new))),
         Request::ReadBuildId => sorted(client.read_build_id(key).await, clock, |id, _| Reply::BuildId(id)),
     }
 }

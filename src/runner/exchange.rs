@@ -54,6 +54,8 @@ pub enum Request {
     ReadService,
     /// Which build it runs, by the deprecated call.
     ReadBuildId,
+    /// Whose the token is.
+    Account,
 }
 
 impl Request {
@@ -152,6 +154,8 @@ pub(super) enum Showed {
 
 #[derive(Debug)]
 enum Stage {
+    /// Asks whose the token is, before anything else.
+    Introducing,
     Recalling,
     /// The intent is on its way to the disk; then this request goes out.
     Intending(Request),
@@ -277,7 +281,7 @@ impl Exchange {
     pub(super) fn owes(&self) -> usize {
         match &self.stage {
             Stage::Recalling if self.patches && matches!(self.call.work, Work::Send(_)) => 2,
-            Stage::Asking(Asking::Before) => 2,
+            Stage::Introducing | Stage::Asking(Asking::Before) => 2,
             Stage::Recalling | Stage::Intending(_) | Stage::Asking(_) => 1,
             Stage::Recording(_) | Stage::Over => 0,
         }
@@ -291,6 +295,19 @@ impl Exchange {
     /// Since when its intent is on disk, while its request has not gone out.
     pub(super) fn intended(&self) -> Option<Timestamp> {
         self.intended
+    }
+
+    /// Something has to be known before it may begin.
+    pub(super) fn introduce(&mut self, question: Request) -> Next {
+        self.stage = Stage::Introducing;
+        Next::Place(question)
+    }
+
+    /// What has to be known could not be learnt: the call failed before it began.
+    pub(super) fn not_introduced(&mut self, refusal: &Refusal, heard: &Heard) -> Next {
+        self.spent.on(heard, refusal.local);
+        let end = End::of(refusal.ending(engine::Delivery::Excluded, None));
+        self.put_off_as(end, refusal.status, "", heard.at)
     }
 
     pub(super) fn begin(&mut self, now: Timestamp) -> Next {
@@ -333,7 +350,7 @@ impl Exchange {
                 (self.intent, self.intended, self.recalled.kind, self.read) = (None, None, None, None);
                 self.ask(Asking::Before)
             }
-            (stage @ (Stage::Recalling | Stage::Asking(_) | Stage::Over), _) => {
+            (stage @ (Stage::Introducing | Stage::Recalling | Stage::Asking(_) | Stage::Over), _) => {
                 self.stage = stage;
                 Next::End(withdrawn())
             }
@@ -489,7 +506,9 @@ impl Exchange {
                 return Next::Write(Write::Record(id, outcome(&refusal), now, None));
             }
             Err(refusal) => (outcome(&refusal), self.refused(&refusal, Some(request))),
-            Ok(Reply::Service(_) | Reply::BuildId(_) | Reply::Looked(_)) => return Next::End(withdrawn()),
+            Ok(Reply::Service(_) | Reply::BuildId(_) | Reply::Account(_) | Reply::Looked(_)) => {
+                return Next::End(withdrawn());
+            }
         };
         self.record(Write::Record(id, outcome, now, at), end)
     }
@@ -511,17 +530,17 @@ impl Exchange {
         // A read changes nothing, however it fails.
         let ending = refusal.ending(engine::Delivery::Excluded, hint(refusal));
         let forbidden = refusal.disposition == Disposition::Forbidden;
-        self.put_off_as(End { forbidden, ..End::of(ending) }, refusal.status, now)
+        self.put_off_as(End { forbidden, ..End::of(ending) }, refusal.status, Outcome::UNREAD, now)
     }
 
-    fn put_off_as(&mut self, end: End, status: Option<u16>, now: Timestamp) -> Next {
+    fn put_off_as(&mut self, end: End, status: Option<u16>, what: &str, now: Timestamp) -> Next {
         // The rate limit is not the matter of one service.
         let Some(failure) = failure(&end.ending).map(str::to_owned) else { return Next::End(end) };
         let Some(intent) = self.intent(now) else {
             let sighting = Sighting { at: now, kind: None, seen: None, unnamed: None, failure: Some(failure) };
             return self.record(Write::Saw(self.call.key.clone(), sighting), end);
         };
-        let message = format!("{}{failure}", Outcome::UNREAD);
+        let message = format!("{what}{failure}");
         let outcome = match (&end.ending, status) {
             (Ending::Rejected { .. } | Ending::Denied { .. }, Some(status)) => Outcome::Rejected { status, message },
             _ => Outcome::Unsent { message },
@@ -535,7 +554,7 @@ impl Exchange {
             let error =
                 "a build service deploys nothing; hint: name the deployment service that runs its builds".to_owned();
             let ending = Ending::Rejected { error, delivery: engine::Delivery::Excluded };
-            return self.put_off_as(End::of(ending), None, now);
+            return self.put_off_as(End::of(ending), None, Outcome::UNREAD, now);
         }
         let reading = Reading::of(comparison);
         let decides = matches!(self.call.work, Work::Decide(_));

@@ -1,6 +1,7 @@
 //! What a process takes over from the one before it: what the ledger kept, as far as its clock can be believed.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -27,6 +28,8 @@ pub struct Kept {
     pub pause: Option<Pause>,
     /// Which call carries updates.
     pub turned: Option<Turned>,
+    /// The account that the ledger belongs to.
+    pub account: Option<Arc<str>>,
 }
 
 impl Kept {
@@ -52,7 +55,7 @@ impl Kept {
             }
             engine.recall(&key, memory, now);
         }
-        Machine::new(engine, settings, self.turned, now)
+        Machine::new(engine, settings, self.turned, self.account, now)
     }
 }
 

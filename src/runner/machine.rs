@@ -1,6 +1,7 @@
 //! All exchanges at once: which begin, which get a place on the wire, what an answer means for the others.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -9,10 +10,12 @@ use super::exchange::{Beginning, End, Exchange, Next, Read, Recalled, Request, S
 use super::patch::{UpdateCall, UpdateCalls, Verdict};
 use super::reply::{Heard, Refusal, Reply};
 use super::tell::Told;
+use super::token_end::TokenEnd;
+use super::whose::{Answered, Whose};
 use crate::engine::{Block, Call, Delivery, Ending, Engine, Event, Look, Looked, SAME_WINDOW, Scope, Window, Work};
 use crate::ledger::{CallId, Pause, Turned};
 use crate::model::{Desired, Revision, Rollout, ServiceKey};
-use crate::northflank::Deprecation;
+use crate::northflank::{Account, Deprecation};
 use crate::plan::Closures;
 
 /// Names one exchange of a process.
@@ -50,6 +53,10 @@ pub enum Effect {
     KeepPause(Pause),
     /// Keep which call carries updates over a restart.
     KeepTurned(Option<Turned>),
+    /// The token opens this account, and the ledger belongs to it.
+    KeepAccount(Account),
+    /// The token opens another account than the one of the ledger: no more calls are made.
+    AnotherAccount(Account),
     /// Tell people.
     Tell(Told),
 }
@@ -89,6 +96,8 @@ pub struct Settings {
     pub patience: Duration,
     /// Which call carries an update.
     pub update_call: UpdateCall,
+    /// Whether it is asked whose a token is before it is used.
+    pub asks_account: bool,
 }
 
 impl Settings {
@@ -97,7 +106,7 @@ impl Settings {
     #[must_use]
     pub fn new(places: usize, request_timeout: Duration, update_call: UpdateCall) -> Self {
         let patience = PATIENCE.min(request_timeout);
-        Self { places, settle: request_timeout + patience, patience, update_call }
+        Self { places, settle: request_timeout + patience, patience, update_call, asks_account: false }
     }
 }
 
@@ -135,6 +144,10 @@ pub struct Machine {
     /// its own.
     look: u64,
     token: TokenNumber,
+    whose: Whose,
+    token_end: Option<TokenEnd>,
+    /// What the wall clock says.
+    wall: Timestamp,
     /// The token that a call was accepted with last.
     accepted: Option<TokenNumber>,
     /// Services that were refused with 403 since a call was accepted.
@@ -152,9 +165,16 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// A machine around an engine that knows what the ledger knows. `turned` is what the ledger has of the update calls.
+    /// A machine around an engine that knows what the ledger knows. `turned` is what the ledger has of the update calls,
+    /// `account` whose it is.
     #[must_use]
-    pub fn new(engine: Engine, settings: Settings, turned: Option<Turned>, now: Timestamp) -> Self {
+    pub fn new(
+        engine: Engine,
+        settings: Settings,
+        turned: Option<Turned>,
+        account: Option<Arc<str>>,
+        now: Timestamp,
+    ) -> Self {
         let updates = UpdateCalls::new(settings.update_call, turned.clone(), now);
         let undone = turned.is_some() && settings.update_call == UpdateCall::Post;
         let mut machine = Self {
@@ -169,6 +189,9 @@ impl Machine {
             revision: None,
             look: 0,
             token: TokenNumber::default(),
+            whose: Whose::new(settings.asks_account, account),
+            token_end: None,
+            wall: now,
             accepted: None,
             forbidden: 0,
             read: BTreeMap::new(),
@@ -232,6 +255,9 @@ impl Machine {
     /// Takes what the wall clock says.
     pub fn set_wall_clock(&mut self, wall: Timestamp, now: Timestamp) {
         self.engine.set_wall_clock(wall, now);
+        self.wall = wall;
+        let ends_at = self.token_end.as_mut().and_then(|end| end.tell(wall));
+        self.effects.extend(ends_at.map(|at| Effect::Tell(Told::TokenEnds { at })));
     }
 
     /// Begins every call that is due and has room, and gives places to those that wait for one.
@@ -240,7 +266,7 @@ impl Machine {
             self.engine.set_update_requests(if self.updates.are_patches(now) { 2 } else { 1 });
         }
         loop {
-            while self.closed == Closed::No {
+            while self.closed == Closed::No && !self.whose.holds() {
                 let asked = self.engine.gate().is_asked();
                 let Some(call) = self.engine.next_call(now, self.owed()) else { break };
                 self.begin(call, asked, now);
@@ -300,10 +326,46 @@ impl Machine {
         if let (Ok(Reply::Service(live)), Some(exchange)) = (&reply, self.exchanges.get(&id)) {
             self.engine.saw(&exchange.call.key, live.rollout, live.paused, heard.at);
         }
-        if let Some(next) = self.exchanges.get_mut(&id).map(|exchange| exchange.replied(reply, &heard)) {
+        let next = if self.whose.asks(id) {
+            self.introduced(id, reply, &heard, now)
+        } else {
+            self.exchanges.get_mut(&id).map(|exchange| exchange.replied(reply, &heard))
+        };
+        if let Some(next) = next {
             self.follow(id, next, now, jitter);
         }
         self.give_places(now);
+    }
+
+    /// An exchange heard whose the token is, or why not.
+    fn introduced(
+        &mut self,
+        id: ExchangeId,
+        reply: Result<Reply, Refusal>,
+        heard: &Heard,
+        now: Timestamp,
+    ) -> Option<Next> {
+        let exchange = self.exchanges.get_mut(&id)?;
+        let next = match self.whose.answered(id, reply) {
+            Answered::GoOn(account) => {
+                if let Some(account) = account {
+                    self.token_end = account.expires_at.map(TokenEnd::new);
+                    self.effects.push(Effect::KeepAccount(account));
+                }
+                exchange.begin(now)
+            }
+            Answered::PassedOver(refusal) => {
+                self.effects.push(Effect::Tell(Told::AccountUnknown { error: refusal.message }));
+                exchange.begin(now)
+            }
+            Answered::Another(account) => {
+                self.effects.push(Effect::AnotherAccount(account));
+                exchange.withdraw(self.settings.patience, now)
+            }
+            Answered::Ask(question) => exchange.introduce(question),
+            Answered::Failed(refusal) => exchange.not_introduced(&refusal, heard),
+        };
+        Some(next)
     }
 
     /// The token was read anew, because it was refused.
@@ -337,6 +399,8 @@ impl Machine {
 
     fn token_replaced(&mut self) {
         self.token.0 += 1;
+        self.token_end = None;
+        self.whose.token_replaced();
         self.forbidden = 0;
         self.engine.token_replaced();
     }
@@ -431,7 +495,11 @@ impl Machine {
             read: self.read.remove(&call.key).filter(|read| read.is_fresh(now)),
         };
         self.exchanges.insert(id, Exchange::new(call, beginning));
-        self.advance(id, now, |exchange| exchange.begin(now));
+        let question = self.whose.first_question(id);
+        self.advance(id, now, |exchange| match question {
+            Some(question) => exchange.introduce(question),
+            None => exchange.begin(now),
+        });
     }
 
     /// Lets an exchange take a step that cannot end it.
@@ -481,6 +549,7 @@ impl Machine {
         let first = exchange.spent.requests == 0;
         let is_open = self.engine.gate().opens(now).is_none();
         self.closed == Closed::No
+            && self.whose.admits(id)
             && exchange.look == self.look
             && waited.is_none_or(|waited| waited <= self.settings.patience)
             && (exchange.asked
@@ -506,6 +575,7 @@ impl Machine {
 
     fn finish(&mut self, id: ExchangeId, end: End, now: Timestamp, jitter: f64) {
         let Some(mut exchange) = self.exchanges.remove(&id) else { return };
+        self.whose.ended(id);
         if let (Ending::Withdrawn, Some(read)) = (&end.ending, exchange.take_read()) {
             self.read.retain(|_, read| read.is_fresh(now));
             self.read.insert(exchange.call.key.clone(), read);

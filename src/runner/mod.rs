@@ -12,7 +12,8 @@
 //! The daemon and a pass carry the effects out with tokio ([`Carrier`]); the simulated world of the tests carries out
 //! the same effects of the same machine in no time at all.
 //!
-//! Reading order: `reply` (what an answer says), `exchange` (one call), `machine` (all of them), `kept`, `carry`, `tell`.
+//! Reading order: `reply` (what an answer says), `exchange` (one call), `whose` (whom the token belongs to), `machine` (all
+//! of them), `kept`, `carry`, `tell`.
 
 mod carry;
 mod clock;
@@ -24,6 +25,8 @@ mod reply;
 mod tell;
 #[cfg(test)]
 mod tests;
+mod token_end;
+mod whose;
 
 pub use crate::ledger::Turned;
 pub use carry::{Api, Carrier, Done, Happened};
@@ -34,3 +37,4 @@ pub use machine::{Effect, ExchangeId, Finished, Machine, Settings, TokenNumber, 
 pub use patch::UpdateCall;
 pub use reply::{Heard, Refusal, Reply};
 pub use tell::Told;
+pub use token_end::ends_soon;

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use crate::engine::{self, Ending, Looked, Scope};
 use crate::error::chain;
 use crate::model::Live;
-use crate::northflank::{self, CallError, Delivery, Deprecation, Disposition, Quota};
+use crate::northflank::{self, Account, CallError, Delivery, Deprecation, Disposition, Quota};
 
 /// What a request brought that went well.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +29,8 @@ pub enum Reply {
     BuildId(Option<String>),
     /// How far rollouts are.
     Looked(Looked),
+    /// Whose the token is, where the API says.
+    Account(Option<Box<Account>>),
 }
 
 /// What became of a request that did not go well.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tracing::{debug, error, info, warn};
 
 use crate::engine::{Block, Call, Ending, Event, Work};
@@ -54,6 +55,16 @@ pub enum Told {
     Deprecated(Deprecation),
     /// How often each service is read for drift.
     WatchPeriod(Duration),
+    /// It cannot be told whose the token is, though the API answers otherwise.
+    AccountUnknown {
+        /// Why not.
+        error: String,
+    },
+    /// The token ends soon, or has ended.
+    TokenEnds {
+        /// When.
+        at: Timestamp,
+    },
 }
 
 impl Told {
@@ -86,6 +97,12 @@ impl Told {
                 warn!("the token may not PATCH; updates go out as POST again");
             }
             Self::Deprecated(said) => warn!("the API announces the end of a call that is used: {said}"),
+            Self::AccountUnknown { error } => {
+                warn!(error, "cannot ask the API whose the token is; the ledger is taken to be of the same account");
+            }
+            Self::TokenEnds { at } => {
+                warn!(%at, "the token ends soon: create a new one and put it in place; SIGHUP reads it without a restart");
+            }
             Self::WatchPeriod(period) => {
                 info!("each service is read for drift about every {} min", period.as_secs().div_ceil(60));
             }

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+mod account;
+
 use super::*;
 use crate::engine::{Block, Delivery, Ending, Engine, Event, Pace, Work};
 use crate::ledger::{CallId, Outcome};
@@ -40,10 +42,15 @@ struct World {
 impl World {
     /// Every one of these services has version 1 applied.
     fn new(settings: Settings, names: &[&str]) -> Self {
+        Self::of_account(None, settings, names)
+    }
+
+    /// The same with a ledger of an account.
+    fn of_account(account: Option<&str>, settings: Settings, names: &[&str]) -> Self {
         let pace = Pace { watch_period: None, ..Pace::default() };
         let known = names.iter().map(|name| (key(name), Known::Applied(Applied::new(desired(name, "1").digest))));
         let rules = Rules { adopt: Adopt::ReadFirst, ..Rules::default() };
-        let machine = Machine::new(Engine::new(pace, rules, known), settings, None, at(0));
+        let machine = Machine::new(Engine::new(pace, rules, known), settings, None, account.map(Into::into), at(0));
         Self { machine, effects: Vec::new(), ended: Vec::new(), calls: 0 }
     }
 

@@ -351,8 +351,9 @@ impl Fault {
         }
     }
 
+    /// Whose a token is, is a question beside the calls: a fault meets it by name alone.
     fn matches(&self, operation: Operation, target: Option<&Target>) -> bool {
-        self.operation.is_none_or(|wanted| wanted == operation)
+        self.operation.map_or(operation != Operation::Auth, |wanted| wanted == operation)
             && self.target.as_ref().is_none_or(|wanted| Some(wanted) == target)
     }
 }

@@ -89,6 +89,10 @@ impl Entry {
         serde_json::from_slice(&self.body).ok()
     }
 
+    pub(super) fn is_auth(&self) -> bool {
+        self.operation == Some(Operation::Auth)
+    }
+
     pub(super) fn to_call(&self) -> Call {
         Call {
             number: self.number,

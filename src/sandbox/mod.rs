@@ -27,7 +27,8 @@
 //! # Where it knowingly differs, or guesses
 //! - With [`Services::Any`] every service exists: the first call that names one makes it, of type `deployment`, one
 //!   instance, running a placeholder image. No more than [`MAX_SERVICES`] are made.
-//! - One quota for all tokens. Calls with a bad token cost nothing. The real quota belongs to an account.
+//! - One quota for all tokens. Calls with a bad token cost nothing, nor does `GET /v1/auth`. The real quota belongs to an
+//!   account.
 //! - `acme/shop/web` and `shop/web` are two services; the provider resolves the short form to the token's team.
 //! - Any token may do anything: 403 comes only from a scripted fault.
 //! - PATCH of the wrong type of service, and anything but reading or listing a service of type `build`, is 404. A

@@ -199,7 +199,7 @@ fn with_service<T>(
 
 /// Whose the token is; an older API does not serve the call.
 fn auth(world: &World) -> Result<Value, Refusal> {
-    let id = world.inner.options.account.as_deref().ok_or_else(|| not_found("no such path"))?;
+    let id = world.lock().account.clone().ok_or_else(|| not_found("no such path"))?;
     Ok(json!({"data": {
         "id": "sandbox-token",
         "name": "sandbox",

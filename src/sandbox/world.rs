@@ -49,6 +49,10 @@ pub(super) struct State {
     pub(super) window: Window,
     pub(super) faults: Faults,
     pub(super) log: Log,
+    /// Whom every token belongs to.
+    pub(super) account: Option<String>,
+    /// How often it was asked whose a token is.
+    auths: u64,
     overall: InFlight,
     by_service: HashMap<Arc<Target>, InFlight>,
 }
@@ -88,6 +92,8 @@ impl World {
             window: Window::new(options.limit, options.window),
             faults: Faults::default(),
             log: Log::new(options.log),
+            account: options.account.clone(),
+            auths: 0,
             overall: InFlight::default(),
             by_service: HashMap::new(),
         };
@@ -104,13 +110,25 @@ impl World {
     /// 64 MiB of bodies.
     #[must_use]
     pub fn calls(&self) -> Vec<Call> {
-        self.lock().log.entries().map(Entry::to_call).collect()
+        self.lock().log.entries().filter(|entry| !entry.is_auth()).map(Entry::to_call).collect()
     }
 
     /// How many calls there ever were.
     #[must_use]
     pub fn call_count(&self) -> u64 {
-        self.lock().log.total()
+        let state = self.lock();
+        state.log.total() - state.auths
+    }
+
+    /// Tokens belong to this account from now on.
+    pub fn set_account(&self, account: &str) {
+        self.lock().account = Some(account.to_owned());
+    }
+
+    /// How often it was asked whose a token is. That is not among the calls.
+    #[must_use]
+    pub fn auth_count(&self) -> u64 {
+        self.lock().auths
     }
 
     /// Forgets the logged calls. Their numbers go on.
@@ -266,6 +284,7 @@ impl World {
         let (operation, target) = asked.map_or((None, None), |(operation, target)| (Some(operation), target));
         let target = target.map(Arc::new);
         let mut state = self.lock();
+        state.auths += u64::from(operation == Some(Operation::Auth));
         state.overall.enter();
         // Bounded like the services: names of services that do not exist are counted no further than that.
         if let Some(target) = &target

@@ -43,7 +43,7 @@ fn a_plan_tells_changes_from_the_last_applied_content_and_sends_nothing() {
 
     let text = workspace.run(&["plan"]).exits(0);
     insta::assert_snapshot!(workspace.placed(&text.stdout, &api), @"
-    API: URL
+    API: URL (account team/sandbox)
     ledger: STATE
     folder: manifests at tree:ee68407a293e
     signs: + new, ~ changed

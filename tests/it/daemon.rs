@@ -5,7 +5,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use truenorth::sandbox::{Fault, Wait};
 
-use crate::support::{Api, Daemon, Workspace, eventually, tags};
+use crate::support::{Api, Daemon, Running, Workspace, eventually, tags};
 
 #[test]
 fn changes_are_noticed_and_each_is_one_call() {
@@ -91,6 +91,29 @@ fn hup_reads_the_token_again() {
     daemon.signal(Signal::HUP);
     daemon.told("update accepted");
     assert_eq!(daemon.page("/readyz").0, 200);
+}
+
+#[test]
+fn hup_with_a_token_of_another_account_ends_the_daemon_before_anything_is_sent() {
+    let (api, workspace) = (Api::new(), Workspace::sending());
+    let file = workspace.path().join("token");
+    std::fs::write(&file, "nf-one\n").unwrap();
+    workspace.service("web", "1");
+    let mut command = Daemon::command(&workspace, &api, &["--token-file", file.to_str().unwrap()]);
+    let daemon = Running::start(&mut command);
+    eventually("the first update", || tags(&api, "web").len() == 1);
+    // Rotation within the account is no change.
+    std::fs::write(&file, "nf-two\n").unwrap();
+    daemon.signal(Signal::HUP);
+    workspace.service("web", "2");
+    eventually("the second update", || tags(&api, "web").len() == 2);
+    api.world().set_account("other");
+    std::fs::write(&file, "nf-three\n").unwrap();
+    daemon.signal(Signal::HUP);
+    workspace.service("web", "3");
+    let ended = daemon.ended().exits(78);
+    assert!(ended.stderr.contains("(account team/sandbox), and not to"), "{ended:#?}");
+    assert_eq!(tags(&api, "web"), ["1", "2"]);
 }
 
 #[test]

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 use rustix::process::Signal;
-use truenorth::sandbox::Fault;
+use serde_json::Value;
+use truenorth::sandbox::{Fault, Options};
 
 use crate::support::{Api, Daemon, Ran, Running, Workspace, contents, eventually, outcome, tags};
 
@@ -321,5 +322,48 @@ fn every_pass_and_plan_names_its_api() {
     assert_eq!(pass.json()["place"]["api"], api.url());
     assert!(pass.stderr.contains(&format!("pass began trigger=\"once\" api={}", api.url())), "{}", pass.stderr);
     let live = workspace.run(&["plan", "--live", "--api-url", &api.url()]).exits(0);
-    assert!(live.stdout.starts_with(&format!("API: {}\n", api.url())), "{}", live.stdout);
+    assert!(live.stdout.starts_with(&format!("API: {} (account team/sandbox)\n", api.url())), "{}", live.stdout);
+}
+
+/// One ledger, one account: the token decides which, and is asked for it before anything is sent.
+#[test]
+fn a_token_of_another_account_is_refused_before_anything_is_sent() {
+    let (api, workspace) = (Api::new(), Workspace::sending());
+    workspace.service("web", "1");
+    let first = workspace.once(&api, &[]).exits(0);
+    assert_eq!(first.report()["place"]["account"], "team/sandbox");
+    workspace.once(&api, &[]).exits(0);
+    assert_eq!(api.world().auth_count(), 1, "a pass that calls nobody asks nothing");
+
+    workspace.service("web", "2");
+    api.world().set_account("other");
+    let url = api.url();
+    for arguments in [&["--reconcile-once"][..], &["--listen", "off"], &["plan", "--live"]] {
+        let refused = workspace.run(&[arguments, &["--api-url", &url]].concat()).exits(78);
+        for part in ["(account team/sandbox)", "(account team/other)", "--state-dir"] {
+            assert!(refused.stderr.contains(part), "{part}: {refused:#?}");
+        }
+    }
+    assert_eq!(tags(&api, "web"), ["1"]);
+
+    // Another token of the same account is no change.
+    api.world().set_account("sandbox");
+    workspace.once(&api, &[]).exits(0);
+    assert_eq!(tags(&api, "web"), ["1", "2"]);
+}
+
+#[test]
+fn an_api_that_does_not_tell_the_account_is_called_all_the_same() {
+    let api = Api::with(Options { account: None, rollout: Duration::ZERO, ..Options::default() });
+    let workspace = Workspace::sending();
+    workspace.service("web", "1");
+    let ran = workspace.once(&api, &[]).exits(0);
+    assert_eq!((ran.outcomes().len(), &ran.report()["place"]["account"]), (1, &Value::Null));
+    // It tells later: the ledger belongs to that account with the next answer.
+    api.world().set_account("acme");
+    workspace.service("web", "2");
+    assert_eq!(workspace.once(&api, &[]).exits(0).report()["place"]["account"], "team/acme");
+    api.world().set_account("other");
+    workspace.service("web", "3");
+    workspace.once(&api, &[]).exits(78);
 }

@@ -18,7 +18,7 @@ fn a_new_service_is_updated_and_then_unchanged() {
         json!({
             "folder": "manifests",
             "ledger": workspace.state(),
-            "place": {"api": api.url(), "account": null},
+            "place": {"api": api.url(), "account": "team/sandbox"},
             "revision": "tree:sha256:…",
             "plan": {"id": "sha256:…", "changes": 1},
             "converged": true,
@@ -46,7 +46,7 @@ fn a_new_service_is_updated_and_then_unchanged() {
         json!({
             "folder": "manifests",
             "ledger": workspace.state(),
-            "place": {"api": api.url(), "account": null},
+            "place": {"api": api.url(), "account": "team/sandbox"},
             "revision": "tree:sha256:…",
             "plan": {"id": null, "changes": 0},
             "converged": true,
@@ -338,7 +338,7 @@ fn people_read_a_line_a_service_its_differences_and_a_summary() {
     workspace.write("bad.yaml", manifest("bad", "1").replace(":1", ""));
     let ran = workspace.run(&["--reconcile-once", "--api-url", &api.url()]).exits(1);
     insta::assert_snapshot!(workspace.placed(&ran.stdout, &api), @"
-    API: URL
+    API: URL (account team/sandbox)
     ledger: STATE
     folder: manifests at tree:27bfe5cadf44
     error: imagePath `ghcr.io/acme/bad` names no tag or digest

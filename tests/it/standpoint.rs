@@ -18,22 +18,22 @@ fn checkout(subject: &str) -> Workspace {
 fn a_plan_and_a_pass_say_where_they_stand() {
     let (api, workspace) = (Api::new(), checkout("Raise web to 1\n\nBecause."));
     let commit = git(&workspace.manifests(), &["rev-parse", "HEAD"]);
-    let standpoint = |more: &str, dirty: &str| {
+    let standpoint = |account: &str, more: &str, dirty: &str| {
         format!(
-            "API: URL\nledger: STATE{more}\nfolder: manifests at git:{}{dirty}\ncommit: Raise web to 1 (Ada Lovelace)\n",
+            "API: URL{account}\nledger: STATE{more}\nfolder: manifests at git:{}{dirty}\ncommit: Raise web to 1 (Ada Lovelace)\n",
             &commit[..12]
         )
     };
     let plan = workspace.run(&["plan", "--api-url", &api.url()]).exits(0);
     let told = workspace.placed(&plan.stdout, &api);
-    assert!(told.starts_with(&standpoint(" (there is none yet)", "")), "{told}");
+    assert!(told.starts_with(&standpoint("", " (there is none yet)", "")), "{told}");
     for line in told.lines() {
         assert!(line.chars().count() <= 80, "{line}");
     }
     workspace.service("api", "1");
     let pass = workspace.run(&["--reconcile-once", "--api-url", &api.url()]).exits(0);
     let told = workspace.placed(&pass.stdout, &api);
-    assert!(told.starts_with(&standpoint("", "+dirty")), "{told}");
+    assert!(told.starts_with(&standpoint(" (account team/sandbox)", "", "+dirty")), "{told}");
 
     let report = workspace.plan().exits(0).report().clone();
     assert_eq!(report["commit"], json!({"subject": "Raise web to 1", "author": "Ada Lovelace"}));

@@ -104,6 +104,7 @@ impl Api {
             }
             Request::ReadService => Reply::Service(Box::new(live(self.runs[key]))),
             Request::ReadBuildId => Reply::BuildId(None),
+            Request::Account => Reply::Account(None),
         };
         (Ok(reply), quota)
     }
@@ -122,7 +123,7 @@ fn change_all(services: usize, api: &mut Api, update_call: UpdateCall, until: Mo
     let engine = Engine::new(pace, Rules::default(), known);
     let settings = Settings::new(pace.concurrency, Duration::from_secs(30), update_call);
     let begin = Moment::default().timestamp();
-    let mut machine = Machine::new(engine, settings, None, begin);
+    let mut machine = Machine::new(engine, settings, None, None, begin);
     let folder = (0..services).map(|number| (key(number), desired(number, 2))).collect();
     machine.observe(folder, Revision::Tree(Digest::of_bytes(b"2")), begin);
     let mut future = Future::new();

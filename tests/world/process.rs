@@ -121,6 +121,7 @@ impl Simulation {
             quota: self.disk.quota(),
             pause: self.disk.pause().cloned(),
             turned: self.disk.turned().cloned(),
+            account: None,
         };
         let machine = kept.begin(pace, rules, settings, clock);
         self.api.forgotten();
@@ -269,6 +270,9 @@ impl Simulation {
                 }
                 self.count("turned");
                 self.write(None, What::Turned(turned), None);
+            }
+            Effect::KeepAccount(_) | Effect::AnotherAccount(_) => {
+                return Err(Broken("an account is told, and nobody asked".to_owned()));
             }
             // Rollouts are followed in a simulation of their own.
             Effect::Look(_) | Effect::KeepRollout(..) | Effect::Tell(_) => {}
@@ -464,6 +468,7 @@ impl Simulation {
             runner::Request::Patch { update, .. } => Asks::Patch(version, parts(update)),
             runner::Request::ReadService => Asks::Read,
             runner::Request::ReadBuildId => return Err(Broken("a build is asked for".to_owned())),
+            runner::Request::Account => return Err(Broken("the account is asked for".to_owned())),
         };
         let wanted = process.checks.wanted(name);
         hold!(

@@ -330,13 +330,19 @@ async fn an_api_that_tells_no_account_is_told_from_one_that_fails() {
         let server = Server::answering(head, &error(status)).await;
         assert_eq!(client(&server.url).account().await.expect("an answer").value, None, "{head}");
     }
+    for body in [
+        r#"{"data":{}}"#.to_owned(),
+        r#"{"data":{"entityType":"planet","entityId":"a"}}"#.to_owned(),
+        r#"{"data":{"entityType":"team","entityId":"a\u001b[2J"}}"#.to_owned(),
+        format!(r#"{{"data":{{"entityType":"team","entityId":"{}"}}}}"#, "a".repeat(201)),
+    ] {
+        let server = Server::answering("200 OK", &body).await;
+        assert_eq!(client(&server.url).account().await.expect("an answer").value, None, "{body}");
+    }
     for (head, body) in [
         ("404 Not Found", "404 page not found".to_owned()),
         ("401 Unauthorized", error(401)),
-        ("200 OK", r#"{"data":{}}"#.to_owned()),
-        ("200 OK", r#"{"data":{"entityType":"planet","entityId":"a"}}"#.to_owned()),
-        ("200 OK", r#"{"data":{"entityType":"team","entityId":"a\u001b[2J"}}"#.to_owned()),
-        ("200 OK", format!(r#"{{"data":{{"entityType":"team","entityId":"{}"}}}}"#, "a".repeat(201))),
+        ("200 OK", "<html></html>".to_owned()),
     ] {
         let server = Server::answering(head, &body).await;
         client(&server.url).account().await.expect_err(&body);
