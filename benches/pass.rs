@@ -120,6 +120,7 @@ async fn pass(url: &str, folder: &Path, state: &Path) {
     let client = Client::new(Settings::new(url.parse().unwrap(), Duration::from_secs(30)), token.clone()).unwrap();
     let ledger = Ledger::open(&state.join("state"), ApiPlace::new(url), Timestamp::now()).unwrap();
     let settings = PassSettings {
+        max_changes: None,
         concurrency: 64,
         rate_limit: 1_000_000,
         deadline: Duration::from_secs(60),

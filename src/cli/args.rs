@@ -14,9 +14,9 @@ use super::health::HealthArgs;
 use super::print;
 use super::requests::{FreezeArgs, RetryArgs, ThawArgs};
 use crate::host::Hosts;
-use crate::model::{DriftMode, Id, ServiceKey, ServiceState};
+use crate::model::{DriftMode, Id, PlanName, ServiceKey, ServiceState};
 use crate::northflank::Settings;
-use crate::plan::{Adopt, Rules};
+use crate::plan::{Adopt, InvalidMaxChanges, MaxChanges, Rules};
 use crate::runner::UpdateCall;
 use crate::sandbox::Shape;
 use crate::source::{Allowed, Folder, Layout, Permits, Uncommitted};
@@ -76,6 +76,10 @@ pub(super) enum Command {
     /// Show which settings hold, and from where each one is; secrets by name only
     // Boxed, as it takes every option that there is.
     Config(Box<RunArgs>),
+    /// Let a plan out that is held, by its id; may be given before the plan is there
+    Approve(ApproveArgs),
+    /// Hold a plan, by its id, until its content is another
+    Deny(DecideArgs),
     /// Show every service: its state, what was applied and when, its last error; beside a running daemon or without
     Status(StatusArgs),
     /// Write a manifest for each service of a project, from what runs; sends no update
@@ -130,6 +134,8 @@ pub(super) struct RunArgs {
     pub(super) api: ApiArgs,
     #[command(flatten)]
     pub(super) rules: RuleArgs,
+    #[command(flatten)]
+    pub(super) fuse: FuseArgs,
     /// Daemon: read a service for drift no more often than this; less often where the rate limit leaves less
     #[arg(long, value_name = "DURATION", env = "TRUENORTH_DRIFT_EVERY", default_value = "5m", value_parser = duration)]
     pub(super) drift_every: Duration,
@@ -211,6 +217,32 @@ pub(super) enum SchemaOf {
     Manifest,
     /// The file that --config names
     Config,
+}
+
+/// How much one plan may change.
+#[derive(Args, Debug)]
+pub(super) struct FuseArgs {
+    /// Hold a plan that changes more services than that until somebody approves it: a number, a percentage, or off
+    ///
+    /// Services that were deployed before count, and of these a percentage is taken; first deployments do not. Nothing of
+    /// a plan that is held is sent; `truenorth approve PLAN` lets it out.
+    #[arg(long, value_name = "N|P%", env = "TRUENORTH_MAX_CHANGES", default_value = "off", value_parser = limit)]
+    max_changes: Limit,
+}
+
+/// A limit, or none.
+#[derive(Clone, Copy, Debug)]
+struct Limit(Option<MaxChanges>);
+
+/// Reads a limit of changes.
+fn limit(text: &str) -> Result<Limit, InvalidMaxChanges> {
+    MaxChanges::parse(text).map(Limit)
+}
+
+impl FuseArgs {
+    pub(super) fn max_changes(&self) -> Option<MaxChanges> {
+        self.max_changes.0
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -460,6 +492,8 @@ pub(super) struct PlanArgs {
     pub(super) state: StateArgs,
     #[command(flatten)]
     pub(super) rules: RuleArgs,
+    #[command(flatten)]
+    pub(super) fuse: FuseArgs,
     /// Read what runs, one call a service, and plan by that: shows what would be adopted, and what drifted
     #[arg(long, env = "TRUENORTH_LIVE", action = ArgAction::SetTrue, value_parser = FalseyValueParser::new())]
     pub(super) live: bool,
@@ -484,6 +518,31 @@ Exit codes with --exit-code or --wait, of the services that are shown:
   0  converged
   1  not converged, or there is no ledger
   3  nothing failed, something is held: a person or a time is awaited";
+
+#[derive(Args, Debug)]
+pub(super) struct ApproveArgs {
+    #[command(flatten)]
+    pub(super) decide: DecideArgs,
+    /// How long it lets the plan out; what was let out by then stays so
+    #[arg(long = "for", value_name = "DURATION", env = "TRUENORTH_APPROVE_FOR", default_value = "24h", value_parser = duration)]
+    pub(super) lasts: Duration,
+}
+
+/// A person's word about a plan.
+#[derive(Args, Debug)]
+pub(super) struct DecideArgs {
+    /// Which plan: its id as `truenorth plan` prints it, or more of its digits
+    #[arg(value_name = "PLAN")]
+    pub(super) plan: PlanName,
+    /// Who decides
+    #[arg(long, value_name = "NAME", env = "TRUENORTH_BY")]
+    pub(super) by: Option<String>,
+    /// Why
+    #[arg(long, value_name = "TEXT", env = "TRUENORTH_REASON")]
+    pub(super) reason: Option<String>,
+    #[command(flatten)]
+    pub(super) state: StateArgs,
+}
 
 #[derive(Args, Debug)]
 #[command(after_help = AFTER_STATUS_HELP)]

@@ -34,6 +34,7 @@ fn tell_standpoint(args: &RunArgs, target: &Target, ledger: &Ledger) {
         uncommitted = word(args.folder.uncommitted),
         adopt = !args.rules.no_adopt,
         drift = word(args.rules.drift),
+        max_changes = args.fuse.max_changes().map(|most| most.to_string()),
         update_call = word(args.update_call),
         concurrency = args.concurrency,
         "truenorth {} began",
@@ -79,6 +80,7 @@ async fn daemon(args: &RunArgs) -> anyhow::Result<Exit> {
             ..Pace::default()
         },
         rules: args.rules.rules(),
+        max_changes: args.fuse.max_changes(),
         resync: args.resync,
         debounce: args.debounce.map_or(Debounce::Adaptive, Debounce::Fixed),
     };

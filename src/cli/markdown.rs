@@ -50,11 +50,11 @@ fn fence(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::model::{ApiPlace, Digest, Revision};
-    use crate::plan::{ApiUse, PlanReport};
+    use crate::plan::{ApiUse, PlanReport, PlanState};
 
     fn report() -> Report {
         let revision = Revision::Tree(Digest::of_bytes(b""));
-        let plan = PlanReport { id: None, changes: 0 };
+        let plan = PlanReport { id: None, changes: 0, limit: None, state: PlanState::Within };
         Report::new(ApiPlace::new("https://api.example.com"), revision, plan, vec![], vec![], ApiUse::default())
     }
 

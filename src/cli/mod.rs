@@ -1,5 +1,6 @@
 //! The command line: arguments as typed (`args`), settings as resolved (`settings`), one file a subcommand.
 
+mod approve;
 mod args;
 mod beside;
 mod completions;
@@ -64,6 +65,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
     }
     let ended = match arguments.command {
         Some(Command::Plan(args)) => plan::run(&args),
+        Some(Command::Approve(args)) => approve::approve(&args),
+        Some(Command::Deny(args)) => approve::deny(&args),
         Some(Command::Validate(args)) => validate::run(&args),
         Some(Command::Schema { of }) => completions::schema(of),
         Some(Command::Config(args)) => config::run(&args, &matches, config.as_ref()),

@@ -33,6 +33,7 @@ async fn pass(args: &RunArgs) -> anyhow::Result<Exit> {
         backoff: Pace::default().backoff,
         rules: args.rules.rules(),
         follow: (!args.rollouts.no_wait).then(|| target.follow(args)),
+        max_changes: args.fuse.max_changes(),
         commands,
     };
     let line = ProgressLine::new();

@@ -12,7 +12,7 @@ use super::{ledger_error, markdown, observe_error, read_error, settings};
 use crate::daemon::{self, Observation};
 use crate::ledger::{OpenError, Reader};
 use crate::model::ApiPlace;
-use crate::plan::{Outcome, Report};
+use crate::plan::{Fuse, Outcome, PlanReport, Report};
 
 pub(super) fn run(args: &PlanArgs) -> anyhow::Result<Exit> {
     let commands = args.show.commands();
@@ -26,11 +26,17 @@ pub(super) fn run(args: &PlanArgs) -> anyhow::Result<Exit> {
     let observed = daemon::observe_with(&mut folder, ledger.as_ref(), &rules, &is_secret);
     let mut observation = observed.map_err(observe_error)?;
     observation.commands = commands;
+    let now = Timestamp::now();
+    let fuse = match &ledger {
+        Some(ledger) => ledger.fuse(args.fuse.max_changes()).map_err(read_error)?,
+        None => Fuse::new(args.fuse.max_changes()),
+    };
+    let plan = observation.guard(fuse, now);
     let mut report = if args.live {
-        super::on_runtime(live(args, observation, place, &state_dir))?
+        super::on_runtime(live(args, observation, plan, place, &state_dir))?
     } else {
         let quota = ledger.map(|ledger| ledger.quota()).transpose().map_err(read_error)?.flatten();
-        daemon::plan(observation, place, quota, Timestamp::now())
+        daemon::plan(observation, plan, place, quota, now)
     };
     report.warnings = folder.warnings(&is_secret);
     let shown = Shown { folder: folder.path(), ledger: kept, report: &report, commands };
@@ -71,12 +77,18 @@ fn other_place(state_dir: &Path, theirs: ApiPlace, ours: ApiPlace) -> anyhow::Er
 }
 
 /// Reads what runs.
-async fn live(args: &PlanArgs, observation: Observation, place: ApiPlace, state_dir: &Path) -> anyhow::Result<Report> {
+async fn live(
+    args: &PlanArgs,
+    observation: Observation,
+    plan: PlanReport,
+    place: ApiPlace,
+    state_dir: &Path,
+) -> anyhow::Result<Report> {
     let client = settings::client(&args.api, &settings::environment)?;
     let line = ReadsLine::new();
     let shown = |read, all| line.show(read, all);
-    let planned =
-        daemon::plan_live(observation, &place, &client, args.concurrency.into(), &args.rules.rules(), shown).await;
+    let rules = args.rules.rules();
+    let planned = daemon::plan_live(observation, plan, &place, &client, args.concurrency.into(), &rules, shown).await;
     line.clear();
     planned.map_err(|ours| other_place(state_dir, place, ours))
 }

@@ -11,7 +11,7 @@ use super::observe::Observation;
 use crate::error::chain;
 use crate::model::{ApiPlace, Cause, DeploymentUpdate, Desired, ServiceKey};
 use crate::northflank::{Answered, CallError, Client, Disposition, Quota};
-use crate::plan::{self, ApiUse, Change, Comparison, Cost, Outcome, Reading, Report, Rules, Seen, Step};
+use crate::plan::{self, ApiUse, Change, Comparison, Cost, Outcome, PlanReport, Reading, Report, Rules, Seen, Step};
 
 /// What is to be compared with live.
 struct Asked {
@@ -59,6 +59,7 @@ struct Views {
 /// The token opens another account than the one of the ledger's place: the place that it opens.
 pub async fn plan_live(
     observation: Observation,
+    plan: PlanReport,
     place: &ApiPlace,
     client: &Client,
     concurrency: usize,
@@ -109,7 +110,7 @@ pub async fn plan_live(
         }
         show(views.read.len() + views.failed.len(), all);
     }
-    Ok(views.report(observation, place, rules))
+    Ok(views.report(observation, plan, place, rules))
 }
 
 /// The place with the account that the token opens. An API that does not tell is no fault.
@@ -158,7 +159,7 @@ impl Views {
         }
     }
 
-    fn report(self, observation: Observation, place: ApiPlace, rules: &Rules) -> Report {
+    fn report(self, observation: Observation, plan: PlanReport, place: ApiPlace, rules: &Rules) -> Report {
         let mut services = observation.services(observation.changes(), |_, step| (Outcome::from(step), 0, None));
         for service in &mut services {
             service.error = self.failed.get(&service.service).cloned();
@@ -183,6 +184,8 @@ impl Views {
                 held_by
             });
             match (first, step) {
+                // What it shows lets nothing out.
+                (Some(Step::Held(_)), Some(Step::Update(_) | Step::ReadLive(_))) => service.changes = differences,
                 (Some(Step::ReadLive(_)), _) if comparison.is_adoptable() => {
                     service.outcome = Outcome::Adopted;
                     service.changes = Vec::new();
@@ -200,7 +203,7 @@ impl Views {
                 _ => {}
             }
         }
-        let (plan, waves) = (observation.plan(), observation.waves());
+        let waves = observation.waves();
         let Observation { snapshot, .. } = observation;
         let cost = cost(&services, &snapshot.desired, self.spent.remaining, self.resets_in);
         let report = Report::new(place, snapshot.revision, plan, services, snapshot.problems, self.spent);

@@ -27,14 +27,20 @@ use jiff::Timestamp;
 
 use crate::engine::Window;
 use crate::model::ApiPlace;
-use crate::plan::{ApiUse, Outcome, Report, ServiceReport};
+use crate::plan::{ApiUse, Outcome, PlanReport, Report, ServiceReport};
 
 /// What a pass would do now, and what that would cost. `quota` is the rate limit's window as the ledger has it.
 #[must_use]
-pub fn plan(observation: Observation, place: ApiPlace, quota: Option<Window>, now: Timestamp) -> Report {
+pub fn plan(
+    observation: Observation,
+    plan: PlanReport,
+    place: ApiPlace,
+    quota: Option<Window>,
+    now: Timestamp,
+) -> Report {
     let services: Vec<ServiceReport> =
         observation.services(observation.changes(), |_, step| (Outcome::from(step), 0, None));
-    let (plan, waves) = (observation.plan(), observation.waves());
+    let waves = observation.waves();
     let Observation { snapshot, .. } = observation;
     let quota = quota.filter(|window| window.resets_at > now);
     let resets_in = quota.and_then(|window| Duration::try_from(window.resets_at.duration_since(now)).ok());

@@ -7,9 +7,10 @@ use jiff::Timestamp;
 use thiserror::Error;
 
 use crate::ledger::{ReadError, Reader};
-use crate::model::{Cause, Desired, HeldBy, Known, ServiceKey, in_order};
+use crate::model::{Approval, Cause, Desired, HeldBy, Known, ServiceKey, in_order};
 use crate::plan::{
-    self, Change, Closures, Outcome, Plan, PlanReport, Rules, ServiceReport, Step, Suspension, UnnamedCredentials,
+    self, Case, Change, Closures, Fuse, Outcome, Plan, PlanReport, Rules, ServiceReport, Step, Suspension,
+    UnnamedCredentials,
 };
 use crate::source::{Folder, Snapshot, Unreadable};
 use crate::text::command::Commands;
@@ -119,8 +120,38 @@ impl Observation {
     }
 
     /// What is to change.
-    pub(super) fn plan(&self) -> PlanReport {
-        PlanReport::from(&Plan::of(&self.steps, &self.snapshot.desired, &self.known))
+    pub(super) fn plan(&self) -> Plan {
+        Plan::of(&self.steps, &self.snapshot.desired, &self.known)
+    }
+
+    /// How many services were deployed before and are desired.
+    pub(super) fn deployed(&self) -> usize {
+        self.known.keys().filter(|key| self.snapshot.desired.contains_key(*key)).count()
+    }
+
+    /// Holds what this fuse would hold, and gives how the plan stands.
+    pub fn guard(&mut self, mut fuse: Fuse, now: Timestamp) -> PlanReport {
+        let (plan, deployed) = (self.plan(), self.deployed());
+        let Self { snapshot, known, steps, held, .. } = self;
+        let wants = |key: &ServiceKey| {
+            snapshot.desired.get(key).is_some_and(|desired| desired.policy.approval == Approval::Required)
+        };
+        let case = Case {
+            outstanding: &plan,
+            known: deployed,
+            is_known: &|key| known.contains_key(key),
+            wants_approval: &wants,
+        };
+        let ruling = fuse.rule(case, now);
+        for (key, held_by) in ruling.held {
+            if let Some(step) = steps.get_mut(&key)
+                && let Some(cause) = step.cause()
+            {
+                *step = Step::Held(cause);
+                held.entry(key).or_default().push(held_by);
+            }
+        }
+        PlanReport::of(&plan, &fuse, ruling.state)
     }
 
     /// In which order, where some wait for others.

@@ -17,7 +17,7 @@ use crate::engine::{Backoff, Block, Ending, Follow, Pace, Phase, Work};
 use crate::error::chain;
 use crate::ledger::{Ledger, OpenError};
 use crate::model::{Rollout, ServiceKey, ServiceState};
-use crate::plan::{Change, Outcome, Reading, Report, Rules};
+use crate::plan::{Change, MaxChanges, Outcome, PlanReport, Reading, Report, Rules};
 use crate::runner::{Api, Carrier, Finished, Happened};
 use crate::source::Folder;
 use crate::text::command::Commands;
@@ -46,6 +46,8 @@ pub struct PassSettings {
     pub rules: Rules,
     /// How rollouts are followed to their end; nothing: they are not awaited.
     pub follow: Option<Follow>,
+    /// How much one plan may change without an approval.
+    pub max_changes: Option<MaxChanges>,
     /// How commands stand in the report.
     pub commands: Commands,
 }
@@ -193,7 +195,7 @@ pub async fn reconcile_once(
     observation.commands = settings.commands;
     let observation = Arc::new(observation);
     let (desired, known) = observation.due();
-    let due = desired.len();
+    let (due, deployed) = (desired.len(), known.len());
     let problems = observation.snapshot.problems.len();
     let revision = observation.snapshot.revision.clone();
     let place = ledger.place();
@@ -217,6 +219,8 @@ pub async fn reconcile_once(
     };
     let carrier = Carrier::new(pace, settings.rules, known, ledger, api).map_err(ObserveError::from)?;
     let mut pass = Pass { carrier, tally: BTreeMap::new() };
+    let elsewhere = observation.deployed().saturating_sub(deployed);
+    pass.carrier.guard(settings.max_changes, elsewhere).map_err(ObserveError::from)?;
     let taken = take_up(&mut pass.carrier, None).map_err(ObserveError::from)?;
     if !taken.is_empty() {
         let now = pass.carrier.clock().now();
@@ -447,7 +451,9 @@ impl Pass {
         }
         let (revision, problems) = (observation.snapshot.revision.clone(), observation.snapshot.problems.clone());
         let place = self.carrier.ledger().place();
-        Report::new(place, revision, observation.plan(), services, problems, self.carrier.api())
+        let engine = self.carrier.engine();
+        let plan = PlanReport::of(&observation.plan(), engine.fuse(), engine.ruling().state);
+        Report::new(place, revision, plan, services, problems, self.carrier.api())
     }
 
     /// How a service ended for which an update was due.

@@ -30,7 +30,7 @@ use crate::error::chain;
 use crate::ledger::{Ledger, OpenError, ReadError, RequestId};
 use crate::manifest::Problem;
 use crate::model::{Revision, RolloutState};
-use crate::plan::Rules;
+use crate::plan::{MaxChanges, Rules};
 use crate::runner::{Api, Carrier, Done, Finished, Happened, TokenNumber};
 use crate::source::{Folder, Mounts, Snapshot, Unreadable, Watch, Watching, Writing};
 use crate::status::{Meters, Query};
@@ -42,6 +42,8 @@ pub struct DaemonSettings {
     pub pace: Pace,
     /// What is done where a manifest alone does not decide.
     pub rules: Rules,
+    /// How much one plan may change without an approval.
+    pub max_changes: Option<MaxChanges>,
     /// Look at the folder this often without an event.
     pub resync: Duration,
     /// Quiet time after a change before it is acted on.
@@ -150,7 +152,8 @@ pub async fn run(
 ) -> Result<(), RunError> {
     let known = ledger.reader().known()?;
     let written = ledger.reader().states()?.map(|states| states.of.into_iter().collect()).unwrap_or_default();
-    let carrier = Carrier::new(settings.pace, settings.rules, known, ledger, api)?;
+    let mut carrier = Carrier::new(settings.pace, settings.rules, known, ledger, api)?;
+    carrier.guard(settings.max_changes, 0)?;
     let heard = Arc::new(Heard::default());
     let tell = Arc::clone(&heard);
     let watch = Watch::start(folder.path(), move |writing| tell.tell(writing));
@@ -217,7 +220,10 @@ pub async fn run(
                     daemon.looks.event(Instant::now(), Writing::Ended);
                 }
             }
-            () = bell.rung() => daemon.take_requests(),
+            () = bell.rung() => {
+                daemon.take_requests();
+                daemon.heed_decisions();
+            }
             Some(query) = queries.recv() => daemon.answer(query),
             writing = heard.next() => daemon.looks.event(Instant::now(), writing),
             () = sleep_until(wake) => {}
@@ -383,6 +389,8 @@ impl Daemon {
 
     /// A look ended well.
     fn succeed(&mut self) {
+        // Where no event told of it.
+        self.heed_decisions();
         let now = Instant::now();
         let every = match &self.seen.watching {
             Watching::Events => self.resync,
@@ -444,6 +452,13 @@ impl Daemon {
         if self.reload == Reload::Running {
             self.systemd.ready();
             self.reload = Reload::Done;
+        }
+    }
+
+    /// Takes what people decided about plans.
+    fn heed_decisions(&mut self) {
+        if self.carrier.heed_decisions() {
+            self.published.touch_all(Instant::now());
         }
     }
 

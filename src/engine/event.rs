@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::gate::{Block, Gate};
 use super::quota::SAME_WINDOW;
 use super::service::{Effect, Service};
-use crate::model::{HeldBy, Rollout, RolloutState, ServiceKey};
+use crate::model::{HeldBy, HoldKind, Rollout, RolloutState, ServiceKey};
 use crate::plan::Change;
 
 /// Something that people are told once.
@@ -33,6 +33,11 @@ pub enum Event {
         key: ServiceKey,
         /// What holds it, and the way past it.
         held_by: Vec<HeldBy>,
+    },
+    /// A whole plan is held.
+    PlanHeld {
+        /// Why, and the way past it.
+        what: String,
     },
     /// A part of what the API accepted is not in effect.
     NotInEffect {
@@ -168,7 +173,9 @@ impl Told {
 }
 
 /// What is to be told of what holds the update of a service. That nothing holds it any more shows when it is sent.
-pub(super) fn held(service: &mut Service, key: &ServiceKey, held_by: Vec<HeldBy>) -> Option<Event> {
+pub(super) fn held(service: &mut Service, key: &ServiceKey, mut held_by: Vec<HeldBy>) -> Option<Event> {
+    // A plan is told once, for all of its services.
+    held_by.retain(|held| held.kind != HoldKind::Plan);
     if service.told.held_by == held_by {
         return None;
     }

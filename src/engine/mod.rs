@@ -25,6 +25,7 @@ mod call;
 mod event;
 mod follow;
 mod gate;
+mod hold;
 mod order;
 mod quota;
 mod rollout;
@@ -51,6 +52,7 @@ pub use follow::{Follow, Look, Looked, Project};
 use gate::Pause;
 use gate::Shown;
 pub use gate::{Block, Gate};
+use hold::Holds;
 use order::Dependents;
 use quota::Class;
 pub use quota::{Quota, SAME_WINDOW, Window};
@@ -197,6 +199,8 @@ pub struct Engine {
     /// The service that somebody else was seen to change last, and when.
     foreign: Option<(ServiceKey, Timestamp)>,
     rollouts: Rollouts,
+    /// What content waits for people.
+    holds: Holds,
     events: Vec<Event>,
     /// Who waits for whom.
     dependents: Dependents,
@@ -234,6 +238,7 @@ impl Engine {
             shared_until: Timestamp::MIN,
             foreign: None,
             rollouts: Rollouts::default(),
+            holds: Holds::default(),
             events: Vec::new(),
             dependents: Dependents::new(),
             told: event::Condition::default(),
@@ -273,6 +278,7 @@ impl Engine {
                 At { key, service, agenda, context }.reconsider();
             }
         }
+        self.rule_anew(now);
         self.open_and_close(now);
     }
 
@@ -354,6 +360,8 @@ impl Engine {
         }
         self.observed = true;
         self.dependents = order::dependents(&self.services);
+        let is_new = !changed.is_empty();
+        changed.extend(self.rule(now));
         changed.extend(self.await_again(None, now));
         changed.sort_unstable();
         changed.dedup();
@@ -377,7 +385,7 @@ impl Engine {
                 stays
             });
         }
-        !changed.is_empty()
+        is_new
     }
 
     /// The next call to make now, if one is due and there is room and quota for it. Fresh updates go before retries,
@@ -971,6 +979,7 @@ impl Engine {
             reads_first: self.shared_until > now || self.gate.is_unreachable(),
             check_after: self.pace.check_after,
             in_turn: self.pace.watch_period.is_some(),
+            guarded: self.holds.active,
         }
     }
 
@@ -982,10 +991,17 @@ impl Engine {
 
     /// Moves what has waited long enough into the queue.
     fn wake(&mut self, now: Timestamp) {
+        let mut unruled = false;
         while let Some(key) = self.agenda.take_due(now) {
             if let Some(at) = self.at(&key, now) {
                 at.wake();
             }
+            let context = self.context(now);
+            unruled |= self.services.get(&key).is_some_and(|service| service.is_unruled(context));
+        }
+        // A suspension ended, say.
+        if unruled {
+            self.rule_anew(now);
         }
     }
 }

@@ -10,7 +10,9 @@ use super::agenda::{Agenda, Lane, Ticket};
 use super::event::Told;
 use super::{Call, Delivery, Ending, Phase, Unsettled, Work};
 use crate::model::held_until;
-use crate::model::{Applied, Cause, Desired, Digest, DriftMode, HeldBy, Known, ServiceKey, ServiceState, Suspend};
+use crate::model::{
+    Applied, Cause, Desired, Digest, DriftMode, HeldBy, HoldKind, Known, ServiceKey, ServiceState, Suspend,
+};
 use crate::plan::{self, Change, Reading, Rules, Seen, Step, UnnamedCredentials};
 
 /// After so many corrections within [`FLAPPING`] the service is flapping: somebody changes it back each time.
@@ -44,6 +46,10 @@ pub(super) struct Service {
     pub(super) unsettled: Vec<Unsettled>,
     /// Whether what was accepted is in effect.
     pub(super) effect: Effect,
+    /// Content that was let out, where content is guarded.
+    pub(super) let_out: Option<Digest>,
+    /// What holds the content that its manifest has.
+    pub(super) ruled: Option<HeldBy>,
     /// Whether its content is new since this process first saw the folder: somebody may be waiting for it.
     pub(super) fresh: bool,
     pub(super) told: Told,
@@ -97,6 +103,8 @@ pub(super) struct Context {
     pub(super) check_after: Duration,
     /// Whether services are read in turn, or only those whose updates have several parts.
     pub(super) in_turn: bool,
+    /// Whether content has to be let out before it is sent.
+    pub(super) guarded: bool,
 }
 
 /// A [`Phase`] with its place in the agenda.
@@ -184,21 +192,47 @@ impl Service {
     pub(super) fn step(&self, context: Context) -> Option<Step> {
         let step = self.unheld_step(context)?;
         Some(match step {
-            Step::Update(cause) if !self.holds(step).is_empty() => Step::Held(cause),
+            Step::Update(cause) | Step::ReadLive(cause) if !self.holds(step, context).is_empty() => Step::Held(cause),
             step => step,
         })
     }
 
     /// What holds the update that is due.
     pub(super) fn held_by(&self, context: Context) -> Vec<HeldBy> {
-        self.unheld_step(context).map(|step| self.holds(step)).unwrap_or_default()
+        self.unheld_step(context).map(|step| self.holds(step, context)).unwrap_or_default()
     }
 
-    fn holds(&self, step: Step) -> Vec<HeldBy> {
-        let (Some(desired), Step::Update(_)) = (&self.desired, step) else { return Vec::new() };
+    fn holds(&self, step: Step, context: Context) -> Vec<HeldBy> {
+        let Some(desired) = &self.desired else { return Vec::new() };
         let mut held_by = plan::held_by(step, desired, self.unnamed.as_ref(), &self.awaited);
-        held_by.extend_from_slice(&self.closed);
+        if context.guarded && self.content_change(context).is_some_and(|(_, content)| self.let_out != Some(content)) {
+            held_by.push(self.ruled.clone().unwrap_or_else(unruled));
+        }
+        // Reads go on while it is closed.
+        if matches!(step, Step::Update(_)) {
+            held_by.extend_from_slice(&self.closed);
+        }
         held_by
+    }
+
+    /// What it has, as far as is known, and what is to be sent in its place: not where that is only sent again.
+    pub(super) fn content_change(&self, context: Context) -> Option<(Option<Digest>, Digest)> {
+        self.unheld_step(context)?.cause()?;
+        let from = self.known.as_ref().and_then(Known::digest);
+        let to = self.desired.as_ref()?.digest;
+        (from != Some(to)).then_some((from, to))
+    }
+
+    /// The content that was accepted and is desired still.
+    pub(super) fn accepted_content(&self) -> Option<Digest> {
+        let accepted = self.known.as_ref()?.digest()?;
+        self.desired.as_ref().is_some_and(|desired| desired.digest == accepted).then_some(accepted)
+    }
+
+    /// Whether nothing was ruled yet on what would change.
+    pub(super) fn is_unruled(&self, context: Context) -> bool {
+        let waits = |(_, content)| self.let_out != Some(content) && self.ruled.is_none();
+        context.guarded && self.content_change(context).is_some_and(waits)
     }
 
     /// Whether its manifest names services that it depends on.
@@ -437,6 +471,11 @@ impl Service {
             }
         }
     }
+}
+
+/// What holds content until its plan is looked at, which is at once.
+fn unruled() -> HeldBy {
+    HeldBy { kind: HoldKind::Plan, what: "the plan is not looked at yet".into(), until: None }
 }
 
 /// A service as the transitions see it.

@@ -23,6 +23,7 @@
 //!
 //! No token ever comes here, and no body of an answer beyond a bounded message.
 
+mod decisions;
 mod error;
 mod folder;
 mod lock;
@@ -49,8 +50,9 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::engine::Window;
-use crate::model::{ApiPlace, Rollout, ServiceKey};
+use crate::model::{ApiPlace, Digest, Rollout, ServiceKey};
 
+pub use decisions::{DecideError, decide};
 pub use error::{OpenError, ReadError, StoreError, WriteError};
 pub use lock::Holder;
 pub use reader::Reader;
@@ -279,6 +281,14 @@ impl Ledger {
         at: Timestamp,
     ) -> Result<(), WriteError> {
         self.write(move |connection| Ok(sql::set_states(connection, &states, &decider, at)?)).await
+    }
+
+    /// Puts on disk which content was let out; durable when it returns.
+    ///
+    /// # Errors
+    /// The store could not take it. What was there stays.
+    pub async fn let_out(&self, content: Vec<(ServiceKey, Digest)>) -> Result<(), WriteError> {
+        self.write(move |connection| Ok(sql::let_out(connection, &content)?)).await
     }
 
     /// Puts the rate limit's window on disk, for whoever reads beside this process; durable when it returns.

@@ -23,9 +23,8 @@ use super::{
     States, Turned, folder, lock, schema, sql,
 };
 use crate::engine::{Unsettled, Window};
-use crate::model::{ApiPlace, Known, Rollout, ServiceKey, ServiceKind};
-use crate::plan::Freeze;
-use crate::plan::UnnamedCredentials;
+use crate::model::{ApiPlace, Decision, Digest, Known, Rollout, ServiceKey, ServiceKind};
+use crate::plan::{Freeze, Fuse, MaxChanges, UnnamedCredentials};
 
 /// How often a read is done again because the file moved. Once is the rule: then the log is there.
 const ROUNDS: usize = 5;
@@ -276,6 +275,33 @@ impl Reader {
     /// The file cannot be read.
     pub fn unread(&self) -> Result<Vec<(ServiceKey, bool)>, ReadError> {
         self.read(sql::unread)
+    }
+
+    /// What decides whether content may be sent, with what people decided and what was let out.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn fuse(&self, limit: Option<MaxChanges>) -> Result<Fuse, ReadError> {
+        let mut fuse = Fuse::new(limit);
+        fuse.recall(self.let_out()?);
+        fuse.decide(self.decisions()?);
+        Ok(fuse)
+    }
+
+    /// What people decided about plans, oldest first.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn decisions(&self) -> Result<Vec<Decision>, ReadError> {
+        self.read(sql::decisions)
+    }
+
+    /// Content that was let out, the newest of each service.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn let_out(&self) -> Result<Vec<(ServiceKey, Digest)>, ReadError> {
+        self.read(sql::all_let_out)
     }
 
     /// Whether the API was found to serve no other update call than PATCH.

@@ -154,7 +154,7 @@ impl Bell {
         self.rung.notified().await;
     }
 
-    fn ring(dir: &Path) {
+    pub(super) fn ring(dir: &Path) {
         // Where it cannot be rung, the request is found with the next look.
         let _ = Self::open(&Self::path(dir)).and_then(|mut bell| bell.set_len(0).and_then(|()| bell.write_all(b"!")));
     }

@@ -20,6 +20,7 @@ pub(super) const STEPS: &[&str] = &[
     include_str!("steps/5-revisions.sql"),
     include_str!("steps/6-rollouts.sql"),
     include_str!("steps/7-requests.sql"),
+    include_str!("steps/8-approvals.sql"),
 ];
 
 /// The application id and the format of a store.
@@ -37,6 +38,7 @@ pub(super) fn read_as_newest(connection: &Connection, format: i64) -> rusqlite::
         (5, include_str!("steps/read-before-5.sql")),
         (6, include_str!("steps/read-before-6.sql")),
         (7, include_str!("steps/read-before-7.sql")),
+        (8, include_str!("steps/read-before-8.sql")),
     ];
     lacking.into_iter().filter(|(since, _)| format < *since).try_for_each(|(_, views)| connection.execute_batch(views))
 }

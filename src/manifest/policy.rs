@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use jiff::fmt::temporal::Pieces;
 use regex::Regex;
 
-use crate::model::{DependencyGate, DriftMode, Id, Policy, ServiceKey, Suspend, Unnamed};
+use crate::model::{Approval, DependencyGate, DriftMode, Id, Policy, ServiceKey, Suspend, Unnamed};
 
 use super::check::{Checker, Field, Hint, a_kind};
 use super::node::Node;
@@ -26,8 +26,11 @@ const MAX_TIME_BYTES: usize = 64;
 
 /// Checks a policy.
 pub(super) fn treatment(checker: &mut Checker, field: &Field<'_, '_>, key: Option<&ServiceKey>) -> Option<Policy> {
-    let [suspend, drift, credentials, depends_on, gate] =
-        checker.fields(&field.spot, field.node, ["suspend", "drift", "credentials", "dependsOn", "gate"])?;
+    let [suspend, drift, credentials, depends_on, gate, approval] = checker.fields(
+        &field.spot,
+        field.node,
+        ["suspend", "drift", "credentials", "dependsOn", "gate", "approval"],
+    )?;
     let suspend = match suspend {
         Some(field) => self::suspend(checker, &field),
         None => Some(Suspend::No),
@@ -48,7 +51,18 @@ pub(super) fn treatment(checker: &mut Checker, field: &Field<'_, '_>, key: Optio
         Some(field) => checker.choice(&field, &DependencyGate::ALL, DependencyGate::as_str),
         None => Some(DependencyGate::default()),
     };
-    Some(Policy { suspend: suspend?, drift: drift?, credentials: credentials?, depends_on: depends_on?, gate: gate? })
+    let approval = match approval {
+        Some(field) => checker.choice(&field, &Approval::ALL, Approval::as_str),
+        None => Some(Approval::default()),
+    };
+    Some(Policy {
+        suspend: suspend?,
+        drift: drift?,
+        credentials: credentials?,
+        depends_on: depends_on?,
+        gate: gate?,
+        approval: approval?,
+    })
 }
 
 /// The services that this one depends on. A bare name is one of the same project, and of the same team.

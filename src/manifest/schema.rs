@@ -9,8 +9,8 @@ use schemars::{JsonSchema, Schema};
 use serde_json::{Map, Value, json};
 
 use crate::model::{
-    BuildServiceId, BuildSha, BuildpackConfig, CredentialsId, DependencyGate, DockerConfig, DriftMode, Id as ModelId,
-    ImagePath as ModelImagePath, Policy as ModelPolicy, Suspend as ModelSuspend, Unnamed,
+    Approval, BuildServiceId, BuildSha, BuildpackConfig, CredentialsId, DependencyGate, DockerConfig, DriftMode,
+    Id as ModelId, ImagePath as ModelImagePath, Policy as ModelPolicy, Suspend as ModelSuspend, Unnamed,
 };
 
 use super::policy::{SEEN, TIME};
@@ -210,6 +210,9 @@ struct Policy {
     /// What these must have reached: deployed (the default), accepted, or ignore.
     #[schemars(extend("enum" = DependencyGate::ALL.map(DependencyGate::as_str)))]
     gate: Option<String>,
+    /// `required`: each change of the service waits for `truenorth approve`.
+    #[schemars(extend("enum" = Approval::ALL.map(Approval::as_str)))]
+    approval: Option<String>,
 }
 
 /// Leave the service alone: no call, whatever the manifest says. A map does so too, and says why and until when.

@@ -11,7 +11,7 @@ const LEVELS: [(&str, &[&str]); 9] = [
     ("spec.internal", &["id", "branch", "buildSHA", "buildId"]),
     ("spec.docker", &["configType", "customEntrypoint", "customCommand"]),
     ("spec.buildpack", &["configType", "customProcess", "customEntrypoint", "customCommand"]),
-    ("policy", &["suspend", "drift", "credentials", "dependsOn", "gate"]),
+    ("policy", &["suspend", "drift", "credentials", "dependsOn", "gate", "approval"]),
     ("policy.suspend", &["reason", "until"]),
 ];
 

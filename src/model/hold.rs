@@ -27,6 +27,10 @@ pub enum HoldKind {
     Dependency,
     /// A person froze it.
     Freeze,
+    /// The plan that it is part of would change too much, or somebody said no to it.
+    Plan,
+    /// Each change of the service needs an approval.
+    Approval,
 }
 
 impl HoldKind {
@@ -37,6 +41,8 @@ impl HoldKind {
             Self::Credentials => "credentials",
             Self::Dependency => "dependency",
             Self::Freeze => "freeze",
+            Self::Plan => "plan",
+            Self::Approval => "approval",
         }
     }
 }

@@ -6,6 +6,7 @@
 
 mod api_place;
 mod applied;
+mod decision;
 mod desired;
 mod digest;
 mod headline;
@@ -23,6 +24,7 @@ mod update;
 
 pub use api_place::ApiPlace;
 pub use applied::{Applied, Cause, Known};
+pub use decision::{Answer, Decision, InvalidPlanName, PlanName};
 pub use desired::{Desired, Place};
 pub use digest::{Digest, InvalidDigest};
 pub use headline::Headline;
@@ -32,7 +34,7 @@ pub use key::{Id, InvalidId, ServiceKey};
 pub use live::{DeploymentStatus, Live, LiveExternal, LiveInternal, LiveRuntime, RolloutStage, ServiceKind};
 pub use order::in_order;
 pub use plan_id::PlanId;
-pub use policy::{DependencyGate, DriftMode, Policy, Suspend, Unnamed};
+pub use policy::{Approval, DependencyGate, DriftMode, Policy, Suspend, Unnamed};
 pub use revision::{InvalidRevision, Revision};
 pub use rollout::{Evidence, Rollout, RolloutState};
 pub use state::ServiceState;

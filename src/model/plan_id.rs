@@ -17,6 +17,12 @@ impl PlanId {
     pub fn of_content(content: &[u8]) -> Self {
         Self(Digest::of_bytes(content))
     }
+
+    /// All of its digits.
+    #[must_use]
+    pub fn digits(&self) -> String {
+        self.0.to_string().trim_start_matches("sha256:").to_owned()
+    }
 }
 
 impl fmt::Display for PlanId {

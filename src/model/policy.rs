@@ -20,6 +20,8 @@ pub struct Policy {
     pub depends_on: Arc<[ServiceKey]>,
     /// What these must have reached.
     pub gate: DependencyGate,
+    /// Whether each change of the service waits for an approval.
+    pub approval: Approval,
 }
 
 /// What a service must have reached before one that depends on it is sent.
@@ -45,6 +47,30 @@ impl DependencyGate {
             Self::Deployed => "deployed",
             Self::Accepted => "accepted",
             Self::Ignore => "ignore",
+        }
+    }
+}
+
+/// Whether each change of a service waits for an approval.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Approval {
+    /// Only where the plan that it is part of does.
+    #[default]
+    None,
+    /// Each does.
+    Required,
+}
+
+impl Approval {
+    /// Both, in the order in which they are shown.
+    pub const ALL: [Self; 2] = [Self::None, Self::Required];
+
+    /// The word in a manifest.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Required => "required",
         }
     }
 }

@@ -17,7 +17,7 @@ pub struct Plan {
 }
 
 /// A service whose content would change.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct PlannedChange {
     /// Which service.
     pub service: ServiceKey,
@@ -42,6 +42,26 @@ impl Plan {
             (from != Some(to)).then(|| PlannedChange { service: service.clone(), from, to })
         };
         Self { changes: due.filter_map(change).collect() }
+    }
+
+    /// A plan of these changes.
+    #[must_use]
+    pub fn of_changes(changes: impl IntoIterator<Item = PlannedChange>) -> Self {
+        let by_name: BTreeMap<_, _> = changes.into_iter().map(|change| (change.service.clone(), change)).collect();
+        Self { changes: by_name.into_values().collect() }
+    }
+
+    /// A plan of one change.
+    #[must_use]
+    pub fn single(change: PlannedChange) -> Self {
+        Self { changes: vec![change] }
+    }
+
+    /// Whether everything that this changes is changed by the other too, and in the same way.
+    #[must_use]
+    pub fn is_part_of(&self, other: &Self) -> bool {
+        let at = |change: &PlannedChange| other.changes.binary_search_by(|one| one.service.cmp(&change.service));
+        self.changes.iter().all(|change| at(change).is_ok_and(|at| other.changes[at] == *change))
     }
 
     /// What would change, by the names of the services.

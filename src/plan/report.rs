@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
-use super::{Change, Plan, Step};
+use super::{Change, Fuse, MaxChanges, Plan, PlanState, Step};
 use crate::manifest::{Problem, Warning};
 use crate::model::{
     ApiPlace, Cause, Desired, Digest, Headline, HeldBy, Place, PlanId, Revision, Rollout, ServiceKey, Suspend,
@@ -49,11 +49,17 @@ pub struct PlanReport {
     pub id: Option<PlanId>,
     /// How many services would change.
     pub changes: usize,
+    /// How many known ones may without an approval; nothing where there is no limit.
+    pub limit: Option<MaxChanges>,
+    /// Whether it waits for an approval.
+    pub state: PlanState,
 }
 
-impl From<&Plan> for PlanReport {
-    fn from(plan: &Plan) -> Self {
-        Self { id: plan.id(), changes: plan.changes().len() }
+impl PlanReport {
+    /// How a plan stands with a fuse.
+    #[must_use]
+    pub fn of(plan: &Plan, fuse: &Fuse, state: PlanState) -> Self {
+        Self { id: plan.id(), changes: plan.changes().len(), limit: fuse.limit(), state }
     }
 }
 

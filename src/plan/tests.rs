@@ -134,7 +134,7 @@ fn a_report_reads_as_lines_and_a_summary() {
         place: ApiPlace::new("https://api.example.com"),
         revision: Revision::Tree(Digest::of_bytes(b"")),
         commit: None,
-        plan: PlanReport { id: None, changes: 2 },
+        plan: PlanReport { id: None, changes: 2, limit: None, state: PlanState::Within },
         converged: false,
         waves: Vec::new(),
         services: vec![

@@ -3,13 +3,13 @@
 //! The text has colours; whoever prints it takes them out where the stream is no terminal. Everything that comes from
 //! a manifest or from the API is made printable here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use anstyle::{AnsiColor, Style};
 
-use super::{Change, Outcome, Report, ServiceReport, Suspension};
-use crate::model::{Cause, ServiceKey};
+use super::{Change, Outcome, PlanState, Report, ServiceReport, Suspension};
+use crate::model::{Cause, HoldKind, ServiceKey};
 use crate::text::{counted, printable, short};
 
 const NEW: Style = AnsiColor::Green.on_default();
@@ -93,7 +93,8 @@ fn write_service(text: &mut String, service: &ServiceReport) {
     for change in changes() {
         write_change(text, change, width);
     }
-    for held in &service.held_by {
+    // Of a plan it is said once, for all of its services.
+    for held in service.held_by.iter().filter(|held| held.kind != HoldKind::Plan) {
         let until = held.until.map(|until| format!(" until {}", short::time(until))).unwrap_or_default();
         let _ = writeln!(text, "    {CHANGED}held{until}: {}{CHANGED:#}", printable(&held.what));
     }
@@ -280,7 +281,18 @@ fn write_summary(text: &mut String, report: &Report) {
     }
     text.push('\n');
     if let Some(id) = report.plan.id.filter(|_| report.cost.is_some()) {
-        let _ = writeln!(text, "plan {id}: {}", counted(report.plan.changes, "change"));
+        let state = match report.plan.state {
+            PlanState::Within => "",
+            PlanState::Approved => ", approved",
+            PlanState::Held => ", held",
+            PlanState::Denied => ", denied",
+        };
+        let _ = writeln!(text, "plan {id}: {}{state}", counted(report.plan.changes, "change"));
+    }
+    let held = report.services.iter().flat_map(|service| &service.held_by);
+    let whys: BTreeSet<_> = held.filter(|held| held.kind == HoldKind::Plan).map(|held| &*held.what).collect();
+    for why in whys {
+        let _ = writeln!(text, "{CHANGED}held: {}{CHANGED:#}", printable(why));
     }
     write_waves(text, &report.waves);
     if let Some(cost) = report.cost.filter(|cost| cost.calls > 0) {

@@ -18,9 +18,9 @@ use super::reply::{Heard, Refusal, Reply};
 use crate::engine::{Call, Effect as InEffect, Engine, FLAPPING, Look, Looked, Memory, Pace, accepted_at};
 use crate::error::chain;
 use crate::ledger::{CallId, Ledger, OpenError, Pause, ReadError, WriteError};
-use crate::model::{Desired, Known, Revision, Rollout, ServiceKey};
+use crate::model::{Decision, Desired, Known, Revision, Rollout, ServiceKey};
 use crate::northflank::{AcceptedBody, Answered, CallError, Client, ReadToken, TokenSource};
-use crate::plan::{ApiUse, Closures, Rules};
+use crate::plan::{ApiUse, Closures, MaxChanges, Rules};
 
 /// How long to wait before a record that the disk did not take is tried again.
 const RECORD_AGAIN: Duration = Duration::from_secs(1);
@@ -130,6 +130,38 @@ impl Carrier {
         let mut carrier = Self { machine, clock, ledger, client, tokens, tasks, keeping, api, another_account };
         carrier.heed_freezes()?;
         Ok(carrier)
+    }
+
+    /// Lets no plan change more than that without an approval; before the first [`Carrier::observe`]. `elsewhere` is how
+    /// many services were deployed before that are not among those that are observed here.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub fn guard(&mut self, max_changes: Option<MaxChanges>, elsewhere: usize) -> Result<(), ReadError> {
+        let fuse = self.ledger.reader().fuse(max_changes)?;
+        self.machine.set_fuse(fuse, elsewhere);
+        Ok(())
+    }
+
+    /// Takes what people decided about plans, and says whether that is anything new.
+    pub fn heed_decisions(&mut self) -> bool {
+        let decisions = match self.ledger.reader().decisions() {
+            Ok(decisions) => decisions,
+            Err(error) => {
+                warn!(error = chain(&error), "cannot read what was decided about plans");
+                return false;
+            }
+        };
+        let known = self.machine.engine().fuse().decisions();
+        if decisions == known {
+            return false;
+        }
+        for Decision { plan, answer, by, reason, until } in decisions.iter().filter(|one| !known.contains(one)) {
+            let (answer, by, reason) = (answer.as_str(), by.as_deref(), reason.as_deref());
+            info!(%plan, answer, by, reason, until = until.map(tracing::field::display), "somebody decided about a plan");
+        }
+        self.machine.decide(decisions, self.clock.now());
+        true
     }
 
     /// What is decided, and what is known.
@@ -348,6 +380,10 @@ impl Carrier {
                     }
                     Effect::KeepAccount(account) => self.ledger.set_account(account.name().into()),
                     Effect::AnotherAccount(account) => self.another_account = Some(account.name().into()),
+                    Effect::KeepLetOut(content) => {
+                        let ledger = self.ledger.clone();
+                        self.keep("what was let out", async move { ledger.let_out(content).await });
+                    }
                     Effect::Tell(told) => {
                         told.log();
                         if told.is_for_all() {

@@ -14,9 +14,9 @@ use super::token_end::TokenEnd;
 use super::whose::{Answered, Whose};
 use crate::engine::{Block, Call, Delivery, Ending, Engine, Event, Look, Looked, SAME_WINDOW, Scope, Window, Work};
 use crate::ledger::{CallId, Pause, Turned};
-use crate::model::{Desired, Revision, Rollout, ServiceKey};
+use crate::model::{Decision, Desired, Digest, Revision, Rollout, ServiceKey};
 use crate::northflank::{Account, Deprecation};
-use crate::plan::Closures;
+use crate::plan::{Closures, Fuse};
 
 /// Names one exchange of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -57,6 +57,8 @@ pub enum Effect {
     KeepAccount(Account),
     /// The token opens another account than the one of the ledger: no more calls are made.
     AnotherAccount(Account),
+    /// Keep which content was let out over a restart.
+    KeepLetOut(Vec<(ServiceKey, Digest)>),
     /// Tell people.
     Tell(Told),
 }
@@ -241,6 +243,10 @@ impl Machine {
 
     /// What is to be done, in this order.
     pub fn take_effects(&mut self) -> Vec<Effect> {
+        let let_out = self.engine.take_let_out();
+        if !let_out.is_empty() {
+            self.effects.push(Effect::KeepLetOut(let_out));
+        }
         std::mem::take(&mut self.effects)
     }
 
@@ -250,6 +256,17 @@ impl Machine {
         if self.engine.observe(desired, now) {
             self.look += 1;
         }
+    }
+
+    /// Puts a fuse in place; before the first [`Machine::observe`]. `elsewhere` is how many services were deployed before
+    /// that this machine has nothing to do with.
+    pub fn set_fuse(&mut self, fuse: Fuse, elsewhere: usize) {
+        self.engine.set_fuse(fuse, elsewhere);
+    }
+
+    /// Takes what people decided about plans, oldest first.
+    pub fn decide(&mut self, decisions: Vec<Decision>, now: Timestamp) {
+        self.engine.decide(decisions, now);
     }
 
     /// Takes what the wall clock says.

@@ -144,6 +144,7 @@ fn log_event(event: &Event) {
                 warn!(service = %key, "an update is held: {what}");
             }
         }
+        Event::PlanHeld { what } => warn!("the plan is held: {what}"),
         Event::DriftGone { key } => info!(service = %key, "the service runs what was applied again"),
         Event::NotInEffect { key, differences, sends: true } => {
             let fields = listed(differences);

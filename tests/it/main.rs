@@ -37,6 +37,7 @@
 
 mod adopt;
 mod agreement;
+mod approval;
 mod commands;
 mod config;
 mod daemon;

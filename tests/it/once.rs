@@ -20,7 +20,7 @@ fn a_new_service_is_updated_and_then_unchanged() {
             "ledger": workspace.state(),
             "place": {"api": api.url(), "account": "team/sandbox"},
             "revision": "tree:sha256:…",
-            "plan": {"id": "sha256:…", "changes": 1},
+            "plan": {"id": "sha256:…", "changes": 1, "limit": null, "state": "within"},
             "converged": true,
             "services": [{
                 "service": "shop/web",
@@ -48,7 +48,7 @@ fn a_new_service_is_updated_and_then_unchanged() {
             "ledger": workspace.state(),
             "place": {"api": api.url(), "account": "team/sandbox"},
             "revision": "tree:sha256:…",
-            "plan": {"id": null, "changes": 0},
+            "plan": {"id": null, "changes": 0, "limit": null, "state": "within"},
             "converged": true,
             "services": [{
                 "service": "shop/web",

@@ -264,6 +264,8 @@ impl Simulation {
             Effect::Ended(finished) => return self.ended(finished),
             Effect::KeepQuota(window) | Effect::ShowQuota(window) => self.keep_quota(window),
             Effect::KeepPause(pause) => self.write(None, What::Pause(pause), None),
+            // No fuse is in place.
+            Effect::KeepLetOut(_) => {}
             Effect::KeepTurned(turned) => {
                 if turned.is_some() {
                     process.checks.turned();

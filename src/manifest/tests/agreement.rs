@@ -168,10 +168,12 @@ fn policy() -> BoxedStrategy<Value> {
     ];
     let drift = prop_oneof![9 => texts(&["report", "correct", "off"]), 1 => texts(&["Report", "maybe", "on"])];
     let credentials = prop_oneof![4 => texts(&["none"]), 1 => texts(&["None", "ghcr"])];
+    let approval = prop_oneof![4 => texts(&["none", "required"]), 1 => texts(&["yes", "Required"])];
     object(vec![
         ("suspend", 0.8, suspend.boxed()),
         ("drift", 0.5, drift.boxed()),
         ("credentials", 0.3, credentials.boxed()),
+        ("approval", 0.3, approval.boxed()),
     ])
 }
 

@@ -1,6 +1,6 @@
 //! Problems stand where the fault is, and say what to do.
 
-use crate::model::{DependencyGate, DriftMode, Policy, Suspend};
+use crate::model::{Approval, DependencyGate, DriftMode, Policy, Suspend};
 
 use super::*;
 use crate::manifest::draw_with;
@@ -129,6 +129,8 @@ fn a_policy_says_what_its_manifest_says() {
         policy("{suspend: false, drift: correct}"),
         Policy { drift: Some(DriftMode::Correct), ..Policy::default() }
     );
+    assert_eq!(policy("{approval: required}"), Policy { approval: Approval::Required, ..Policy::default() });
+    assert_eq!(policy("{approval: none}"), Policy::default());
     assert_eq!(policy("{suspend: true}"), suspended(None, None));
     assert_eq!(policy("{suspend: {}}"), suspended(None, None));
     let until = Some("2027-01-31T17:00:00Z");

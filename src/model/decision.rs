@@ -1,0 +1,100 @@
+//! What a person decided about a plan.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use thiserror::Error;
+
+use super::PlanId;
+
+/// A yes or a no to a plan: to just this content, whenever and in whichever commit it comes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// Which plan.
+    pub plan: PlanName,
+    /// Yes or no.
+    pub answer: Answer,
+    /// Who says so.
+    pub by: Option<Arc<str>>,
+    /// Why.
+    pub reason: Option<Arc<str>>,
+    /// Until when it counts, by the wall clock; without it always. What an approval let out by then stays let out.
+    pub until: Option<Timestamp>,
+}
+
+/// Yes or no.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// All of it may be sent.
+    Approve,
+    /// Nothing of it may be sent.
+    Deny,
+}
+
+impl Answer {
+    /// The word in the ledger.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Approve => "approve",
+            Self::Deny => "deny",
+        }
+    }
+}
+
+/// A plan as people name it: at least the first twelve digits of its id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlanName(Box<str>);
+
+/// A text that does not name a plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("is not the id of a plan: 12 to 64 digits, 0 to 9 and a to f, as `truenorth plan` prints it")]
+pub struct InvalidPlanName;
+
+impl PlanName {
+    /// Fewer digits could be those of two plans.
+    const LEAST: usize = 12;
+
+    /// Whether it names the plan with this id.
+    #[must_use]
+    pub fn names(&self, id: PlanId) -> bool {
+        id.digits().starts_with(&*self.0)
+    }
+}
+
+impl FromStr for PlanName {
+    type Err = InvalidPlanName;
+
+    fn from_str(text: &str) -> Result<Self, InvalidPlanName> {
+        let digits = ["plan:", "sha256:"].iter().find_map(|before| text.strip_prefix(before)).unwrap_or(text);
+        let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        let fits = (Self::LEAST..=64).contains(&digits.len()) && digits.bytes().all(is_digit);
+        fits.then(|| Self(digits.into())).ok_or(InvalidPlanName)
+    }
+}
+
+impl fmt::Display for PlanName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_is_named_by_the_start_of_its_id_and_no_less() {
+        let (id, other) = (PlanId::of_content(b"a"), PlanId::of_content(b"b"));
+        let whole = id.digits();
+        for name in [&whole[..12], &whole[..20], &whole, &format!("plan:{id}"), &format!("sha256:{whole}")] {
+            let name: PlanName = name.parse().expect("names a plan");
+            assert!(name.names(id) && !name.names(other), "{name}");
+        }
+        for text in ["", &whole[..11], &whole[..12].to_uppercase(), &format!("{whole}0"), "plan:", "zzzzzzzzzzzzzz"] {
+            assert_eq!(text.parse::<PlanName>(), Err(InvalidPlanName), "{text}");
+        }
+    }
+}

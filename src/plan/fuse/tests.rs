@@ -1,0 +1,166 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::model::PlanName;
+
+const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+fn key(service: u8) -> ServiceKey {
+    format!("shop/s{service}").parse().expect("is a name")
+}
+
+fn digest(content: u8) -> Digest {
+    Digest::of_bytes(&[content])
+}
+
+/// A change of a service that has content 0, or of a new one.
+fn change(service: u8, new: bool, to: u8) -> PlannedChange {
+    PlannedChange { service: key(service), from: (!new).then(|| digest(0)), to: digest(to) }
+}
+
+fn plan(changes: &[(u8, u8)]) -> Plan {
+    Plan::of_changes(changes.iter().map(|(service, to)| change(*service, false, *to)))
+}
+
+fn said(answer: Answer, plan: &Plan) -> Decision {
+    let name: PlanName = plan.id().expect("changes something").to_string().parse().expect("is a name");
+    Decision { plan: name, answer, by: Some("ada".into()), reason: None, until: None }
+}
+
+fn rule_of(fuse: &mut Fuse, outstanding: &Plan, known: usize) -> Ruling {
+    let is_known = |service: &ServiceKey| {
+        outstanding.changes().iter().any(|change| change.service == *service && change.from.is_some())
+    };
+    fuse.rule(Case { outstanding, known, is_known: &is_known, wants_approval: &|_| false }, NOW)
+}
+
+fn limited(most: usize) -> Fuse {
+    Fuse::new(Some(MaxChanges::Count(most)))
+}
+
+#[test]
+fn a_limit_is_a_number_a_percentage_or_off() {
+    assert_eq!(MaxChanges::parse("off"), Ok(None));
+    assert_eq!(MaxChanges::parse("0"), Ok(Some(MaxChanges::Count(0))));
+    assert_eq!(MaxChanges::parse("30%"), Ok(Some(MaxChanges::Percent(30))));
+    for text in ["", "%", "-1", "101%", "1.5", "+3", "30 %", "99999999999", "on"] {
+        assert_eq!(MaxChanges::parse(text), Err(InvalidMaxChanges), "{text}");
+    }
+    assert!(MaxChanges::Percent(30).is_exceeded(4, 10) && !MaxChanges::Percent(30).is_exceeded(3, 10));
+}
+
+#[test]
+fn a_plan_over_the_limit_is_held_as_a_whole_and_says_the_way_past_it() {
+    let outstanding = Plan::of_changes([change(1, false, 1), change(2, false, 1), change(3, true, 1)]);
+    let mut fuse = limited(1);
+    let ruling = rule_of(&mut fuse, &outstanding, 5);
+    assert_eq!((ruling.state, ruling.held.len(), ruling.let_out.len()), (PlanState::Held, 3, 0));
+    let what = format!("2 of 5 services would change · truenorth approve {}", outstanding.id().expect("changes"));
+    assert_eq!(&*ruling.held[&key(3)].what, what.as_str());
+    assert_eq!(rule_of(&mut limited(2), &outstanding, 5).held.len(), 0, "the first deployment does not count");
+}
+
+#[test]
+fn what_was_let_out_stays_let_out_until_its_content_is_another() {
+    let mut fuse = limited(1);
+    assert_eq!(rule_of(&mut fuse, &plan(&[(1, 1)]), 9).let_out, [(key(1), digest(1))]);
+    // It is still on its way when the next commit comes.
+    let ruling = rule_of(&mut fuse, &plan(&[(1, 1), (2, 1)]), 9);
+    assert_eq!((ruling.held.len(), ruling.let_out.len()), (0, 1));
+    assert_eq!(rule_of(&mut fuse, &plan(&[(1, 2), (2, 2)]), 9).held.len(), 2);
+}
+
+#[test]
+fn an_approved_plan_goes_on_while_parts_of_it_are_carried_out() {
+    let all = plan(&[(1, 1), (2, 1), (3, 1)]);
+    let mut fuse = limited(1);
+    assert_eq!(rule_of(&mut fuse, &all, 3).held.len(), 3);
+    // A part was sent past the fuse, by a release without one. The approval names what was shown.
+    fuse.decide(vec![said(Answer::Approve, &all)]);
+    let rest = plan(&[(2, 1), (3, 1)]);
+    assert_eq!(rule_of(&mut fuse, &rest, 3).state, PlanState::Approved);
+    assert_eq!(rule_of(&mut fuse, &rest, 3).held.len(), 0);
+}
+
+#[test]
+fn an_approval_may_come_before_the_plan_and_ends() {
+    let all = plan(&[(1, 1), (2, 1)]);
+    let mut fuse = limited(0);
+    fuse.decide(vec![Decision { until: Some(NOW), ..said(Answer::Approve, &all) }]);
+    assert_eq!(rule_of(&mut fuse, &all, 3).held.len(), 2, "it is over");
+    fuse.decide(vec![said(Answer::Approve, &all)]);
+    assert_eq!(rule_of(&mut fuse, &all, 3).held.len(), 0);
+    fuse.decide(vec![]);
+    assert_eq!(rule_of(&mut fuse, &all, 3).held.len(), 0, "what was let out stays so");
+}
+
+#[test]
+fn the_newest_word_counts_and_a_denied_plan_is_held_however_small_it_is() {
+    let all = plan(&[(1, 1)]);
+    let (yes, no) = (said(Answer::Approve, &all), said(Answer::Deny, &all));
+    let mut fuse = Fuse::new(None);
+    fuse.decide(vec![yes.clone(), no.clone()]);
+    let ruling = rule_of(&mut fuse, &all, 1);
+    assert_eq!((ruling.state, ruling.held.len()), (PlanState::Denied, 1));
+    assert!(ruling.held[&key(1)].what.starts_with("denied by ada · truenorth approve"), "{ruling:?}");
+    fuse.decide(vec![no, yes]);
+    assert_eq!(rule_of(&mut fuse, &all, 1).state, PlanState::Approved);
+    assert_eq!(rule_of(&mut fuse, &plan(&[(1, 2)]), 1).held.len(), 0, "other content is another plan");
+}
+
+#[test]
+fn a_service_that_wants_approvals_is_held_alone_or_approved_with_its_plan() {
+    let all = plan(&[(1, 1), (2, 1)]);
+    let wants = |service: &ServiceKey| *service == key(1);
+    let case = |outstanding| Case { outstanding, known: 2, is_known: &|_| true, wants_approval: &wants };
+    let mut fuse = Fuse::new(None);
+    let ruling = fuse.rule(case(&all), NOW);
+    assert_eq!((ruling.held.len(), &*ruling.let_out), (1, &[(key(2), digest(1))][..]));
+    let alone = plan(&[(1, 1)]);
+    assert!(ruling.held[&key(1)].what.ends_with(&alone.id().expect("changes").to_string()));
+    // The other one is deployed by now.
+    for approved in [&alone, &all] {
+        let mut fuse = fuse.clone();
+        fuse.decide(vec![said(Answer::Approve, approved)]);
+        assert_eq!(fuse.rule(case(&alone), NOW).held.len(), 0);
+    }
+}
+
+proptest! {
+    /// Whatever else was planned, approved, denied and let out before: nothing leaves that is not in an approved plan.
+    #[test]
+    fn the_approval_of_a_plan_never_lets_out_anything_else(
+        plans in prop::collection::vec(prop::collection::btree_map(0..4_u8, 1..4_u8, 0..4), 1..8),
+        answers in prop::collection::vec((0..8_usize, any::<bool>()), 0..5),
+        wants in any::<bool>(),
+    ) {
+        let plans: Vec<Plan> =
+            plans.iter().map(|plan| Plan::of_changes(plan.iter().map(|(service, to)| change(*service, false, *to)))).collect();
+        let mut fuse = limited(0);
+        let (mut decisions, mut approved) = (Vec::new(), HashSet::new());
+        for (at, outstanding) in plans.iter().enumerate() {
+            for (of, yes) in answers.iter().filter(|(of, _)| of % plans.len() == at) {
+                let named = &plans[(of + at) % plans.len()];
+                if named.id().is_some() {
+                    decisions.push(said(if *yes { Answer::Approve } else { Answer::Deny }, named));
+                    if *yes {
+                        approved.extend(named.changes().iter().map(|change| (change.service.clone(), change.to)));
+                    }
+                }
+            }
+            fuse.decide(decisions.clone());
+            let ruling = fuse.rule(
+                Case { outstanding, known: 4, is_known: &|_| true, wants_approval: &|_| wants },
+                NOW,
+            );
+            for let_out in &ruling.let_out {
+                prop_assert!(approved.contains(let_out), "{let_out:?}");
+            }
+            for change in outstanding.changes() {
+                let is_out = fuse.lets_out(&change.service, change.to);
+                prop_assert_eq!(is_out, !ruling.held.contains_key(&change.service));
+                prop_assert!(!is_out || approved.contains(&(change.service.clone(), change.to)));
+            }
+        }
+    }
+}
