@@ -261,7 +261,9 @@ pub async fn reconcile_once(
             break Over::Settled;
         }
         let wake = pass.carrier.next_wake().unwrap_or(deadline);
-        if pass.carrier.machine().in_flight() == 0 && wake >= deadline {
+        // A look at rollouts is no call, and is answered all the same.
+        let is_idle = pass.carrier.machine().in_flight() == 0 && pass.carrier.machine().on_wire() == 0;
+        if is_idle && wake >= deadline {
             // Nothing can happen any more: waiting would change no more than the time.
             break Over::Deadline;
         }

@@ -119,7 +119,7 @@ mod tests {
             ("", "projectId", "did you mean metadata.projectId?"),
             ("metadata", "service", "did you mean serviceId?"),
             ("metadata", "id", "known here: projectId, serviceId, teamId"),
-            ("policy", "colour", "known here: suspend, drift, credentials, dependsOn, gate"),
+            ("policy", "colour", "known here: suspend, drift, credentials, dependsOn, gate, approval"),
             ("policy", "Reason", "it belongs below suspend: write suspend: {reason: …}"),
             ("policy.suspend", "drift", "did you mean policy.drift?"),
             ("policy.suspend", "untill", "did you mean until?"),

@@ -1,6 +1,7 @@
 //! What is due and kept back on purpose: no call, exit 3, and everybody says what it waits for.
 
 use serde_json::{Value, json};
+use truenorth::sandbox::{Operation, Options};
 
 use crate::import::private_shop;
 use crate::support::{Api, Daemon, Workspace, eventually, manifest};
@@ -131,17 +132,18 @@ fn a_dependency_that_fails_or_is_left_alone_holds_what_depends_on_it_by_name() {
 
 #[test]
 fn a_pass_sends_what_depends_on_a_rollout_after_that_and_not_where_it_fails() {
-    let (api, workspace) = (Api::new(), Workspace::waiting());
+    let (api, workspace) = (Api::with(Options::default()), Workspace::waiting());
     workspace.write("db.yaml", manifest("db", "1"));
     workspace.write("web.yaml", depending("web", "1", "db"));
     let ran = workspace.once(&api, &[]).exits(0);
     assert_eq!(ran.service("shop/web")["rollout"]["state"], "completed");
     let calls = api.world().calls();
-    let place = |service: &str| calls.iter().position(|call| call.target == Some(service.into())).unwrap();
-    let list = calls.iter().position(|call| call.target.is_none()).unwrap();
-    assert!(place("shop/db") < list && list < place("shop/web"), "{calls:?}");
+    let sent =
+        |service: &str| calls.iter().position(|call| call.accepted && call.target == Some(service.into())).unwrap();
+    let list = calls.iter().position(|call| call.operation == Some(Operation::ListServices)).unwrap();
+    assert!(sent("shop/db") < list && list < sent("shop/web"), "{calls:?}");
 
-    workspace.write("db.yaml", manifest("db", "crash"));
+    workspace.write("db.yaml", manifest("db", "2-crash"));
     workspace.write("web.yaml", depending("web", "2", "db"));
     let ran = workspace.once(&api, &[]).exits(1);
     assert_eq!(

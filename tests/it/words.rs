@@ -195,7 +195,7 @@ fn reading_commands_take_what_names_folder_and_api() {
         let ran = workspace.run(&[words, &["--api-url", &api.url()]].concat()).exits(0);
         assert_eq!(ran.stderr, "");
         let ran = workspace.run(&[words, &["--api-url", other]].concat()).exits(0);
-        let note = format!("note: this ledger is of {}, not of {other}\n", api.url());
+        let note = format!("note: this ledger is of {} (account team/sandbox), not of {other}\n", api.url());
         assert_eq!(ran.stderr, note);
     }
     assert_eq!(workspace.run(&["history", "new", "-m", "manifests"]).exits(0).stdout, "nothing was sent yet\n");
