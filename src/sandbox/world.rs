@@ -284,8 +284,13 @@ impl World {
         let (operation, target) = asked.map_or((None, None), |(operation, target)| (Some(operation), target));
         let target = target.map(Arc::new);
         let mut state = self.lock();
-        state.auths += u64::from(operation == Some(Operation::Auth));
-        state.overall.enter();
+        // Whose the token is changes nothing and is no call for a service: it is counted by itself.
+        let is_auth = operation == Some(Operation::Auth);
+        if is_auth {
+            state.auths += 1;
+        } else {
+            state.overall.enter();
+        }
         // Bounded like the services: names of services that do not exist are counted no further than that.
         if let Some(target) = &target
             && (state.by_service.len() < MAX_SERVICES || state.by_service.contains_key(target))
@@ -294,7 +299,7 @@ impl World {
         }
         let number = state.log.begin(Entry::new(method.clone(), path, operation, target.clone(), Instant::now()));
         drop(state);
-        Ticket { world: self.clone(), number, target, answer: Answer::Gone }
+        Ticket { world: self.clone(), number, target, is_auth, answer: Answer::Gone }
     }
 }
 
@@ -325,6 +330,7 @@ impl Service {
 pub(super) struct Ticket {
     world: World,
     pub(super) number: u64,
+    is_auth: bool,
     target: Option<Arc<Target>>,
     answer: Answer,
 }
@@ -339,7 +345,9 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         let mut state = self.world.lock();
-        state.overall.now = state.overall.now.saturating_sub(1);
+        if !self.is_auth {
+            state.overall.now = state.overall.now.saturating_sub(1);
+        }
         if let Some(in_flight) = self.target.as_ref().and_then(|target| state.by_service.get_mut(target)) {
             in_flight.now = in_flight.now.saturating_sub(1);
         }
