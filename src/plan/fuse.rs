@@ -78,6 +78,8 @@ pub struct Fuse {
     decisions: Vec<Decision>,
     /// Content that was let out.
     let_out: HashMap<ServiceKey, Digest>,
+    /// Content that was denied, and by whose word: it stays so in whatever plan it comes again.
+    denied: HashMap<ServiceKey, (PlannedChange, Decision)>,
     /// The plan as it was before parts of it were carried out.
     planned: Plan,
 }
@@ -203,9 +205,8 @@ impl Fuse {
 
     /// Lets out what was approved, and holds back what was denied; the newest word counts. Gives what is denied.
     fn apply_decisions(&mut self, case: Case<'_>, now: Timestamp) -> HashMap<ServiceKey, HeldBy> {
-        let mut denied = HashMap::new();
-        if self.decisions.is_empty() {
-            return denied;
+        if self.decisions.is_empty() && self.denied.is_empty() {
+            return HashMap::new();
         }
         let outstanding = case.outstanding;
         let alone = outstanding.changes().iter().filter(|change| (case.wants_approval)(&change.service));
@@ -216,24 +217,29 @@ impl Fuse {
             .filter_map(|plan| Some((plan.id()?, plan)))
             .collect();
         let present: HashSet<&PlannedChange> = outstanding.changes().iter().collect();
-        for decision in self.decisions.iter().filter(|decision| decision.until.is_none_or(|until| now < until)) {
+        let counts = |decision: &Decision| decision.until.is_none_or(|until| now < until);
+        self.denied.retain(|_, (change, decision)| present.contains(change) && counts(decision));
+        for (place, decision) in self.decisions.iter().enumerate().filter(|(_, decision)| counts(decision)) {
+            // A denial of a plan that is no more may be newer than this word.
+            let is_newer = |denial: &Decision| self.decisions[place..].iter().any(|later| later == denial);
             for (_, plan) in plans.iter().filter(|(id, _)| decision.plan.names(*id)) {
                 for change in plan.changes().iter().filter(|change| present.contains(change)) {
                     let service = change.service.clone();
                     match decision.answer {
+                        Answer::Approve if self.denied.get(&service).is_some_and(|(_, denial)| is_newer(denial)) => {}
                         Answer::Approve => {
-                            denied.remove(&service);
+                            self.denied.remove(&service);
                             self.let_out.insert(service, change.to);
                         }
                         Answer::Deny => {
                             self.let_out.remove(&service);
-                            denied.insert(service, denial(decision));
+                            self.denied.insert(service, (change.clone(), decision.clone()));
                         }
                     }
                 }
             }
         }
-        denied
+        self.denied.iter().map(|(service, (_, decision))| (service.clone(), denial(decision))).collect()
     }
 
     fn state(&self, before: &HashMap<ServiceKey, Digest>, outstanding: &Plan) -> PlanState {
@@ -260,7 +266,7 @@ fn held_alone(change: &PlannedChange) -> HeldBy {
 fn denial(Decision { plan, by, reason, .. }: &Decision) -> HeldBy {
     let by = by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
     let reason = reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
-    let what: Arc<str> = format!("denied{by}{reason} · truenorth approve {plan:.12}").into();
+    let what: Arc<str> = format!("denied{by}{reason} · to allow it: truenorth approve {plan:.12}").into();
     HeldBy { kind: HoldKind::Plan, what, until: None }
 }
 

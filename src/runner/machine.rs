@@ -267,6 +267,9 @@ impl Machine {
     /// Takes what people decided about plans, oldest first.
     pub fn decide(&mut self, decisions: Vec<Decision>, now: Timestamp) {
         self.engine.decide(decisions, now);
+        // What waits for its place may be held by now.
+        self.look += 1;
+        self.give_places(now);
     }
 
     /// Takes what the wall clock says.
@@ -303,6 +306,8 @@ impl Machine {
     #[must_use]
     pub fn next_wake(&self, now: Timestamp) -> Option<Timestamp> {
         match self.closed {
+            // Only the answer lets calls go on.
+            Closed::No if self.whose.holds() => self.engine.next_look_wake(now),
             Closed::No => self.engine.next_wake(now),
             Closed::ToCalls => self.engine.next_look_wake(now),
             Closed::Yes => None,

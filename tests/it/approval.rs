@@ -105,7 +105,7 @@ fn a_denied_plan_is_held_whatever_the_limit() {
     let held = workspace.once(&api, &[]).exits(3);
     assert_eq!(held.report()["plan"]["state"], "denied");
     let what = held.service("shop/a")["heldBy"][0]["what"].as_str().unwrap().to_owned();
-    assert!(what.starts_with("denied by ada: not on a Friday · truenorth approve "), "{what}");
+    assert!(what.starts_with("denied by ada: not on a Friday · to allow it: truenorth approve "), "{what}");
     workspace.run(&["approve", &id]).exits(0);
     workspace.once(&api, &[]).exits(0);
 }

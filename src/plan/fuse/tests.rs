@@ -102,7 +102,7 @@ fn the_newest_word_counts_and_a_denied_plan_is_held_however_small_it_is() {
     fuse.decide(vec![yes.clone(), no.clone()]);
     let ruling = rule_of(&mut fuse, &all, 1);
     assert_eq!((ruling.state, ruling.held.len()), (PlanState::Denied, 1));
-    assert!(ruling.held[&key(1)].what.starts_with("denied by ada · truenorth approve"), "{ruling:?}");
+    assert!(ruling.held[&key(1)].what.starts_with("denied by ada · to allow it: truenorth approve"), "{ruling:?}");
     fuse.decide(vec![no, yes]);
     assert_eq!(rule_of(&mut fuse, &all, 1).state, PlanState::Approved);
     assert_eq!(rule_of(&mut fuse, &plan(&[(1, 2)]), 1).held.len(), 0, "other content is another plan");
@@ -163,4 +163,24 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn what_was_denied_stays_held_in_every_later_plan_until_its_content_is_another_or_it_is_approved() {
+    let (one, both) = (plan(&[(1, 1)]), plan(&[(1, 1), (2, 1)]));
+    let mut fuse = Fuse::new(None);
+    fuse.decide(vec![said(Answer::Deny, &one)]);
+    assert_eq!(rule_of(&mut fuse, &one, 9).held.len(), 1);
+    // Another commit gives the plan another id.
+    let ruling = rule_of(&mut fuse, &both, 9);
+    assert_eq!((ruling.state, ruling.held.len()), (PlanState::Denied, 1));
+    assert!(ruling.held.contains_key(&key(1)), "{ruling:?}");
+    // An older yes to the later plan does not undo a newer no.
+    let mut contradicted = fuse.clone();
+    contradicted.decide(vec![said(Answer::Approve, &both), said(Answer::Deny, &one)]);
+    assert!(rule_of(&mut contradicted, &both, 9).held.contains_key(&key(1)));
+    let mut approved = fuse.clone();
+    approved.decide(vec![said(Answer::Deny, &one), said(Answer::Approve, &both)]);
+    assert_eq!(rule_of(&mut approved, &both, 9).held.len(), 0);
+    assert_eq!(rule_of(&mut fuse, &plan(&[(1, 2), (2, 1)]), 9).held.len(), 0, "other content");
 }
