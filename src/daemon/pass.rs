@@ -236,14 +236,16 @@ pub async fn reconcile_once(
         move || observation.changes()
     });
 
-    let mut shown = Instant::now();
+    let (mut shown, mut deadline) = (Instant::now(), deadline);
     let over = loop {
         if stop.asked() != Stopping::No {
             break Over::Stopped;
         }
         // The deadline is for retries: what waits for a rollout waits as long as that may take.
         let awaits = pass.carrier.engine().awaits_dependencies(pass.carrier.clock().now());
-        let deadline = if awaits { Instant::now() + settings.deadline } else { deadline };
+        if awaits {
+            deadline = deadline.max(Instant::now() + settings.deadline);
+        }
         if Instant::now() >= deadline {
             break Over::Deadline;
         }

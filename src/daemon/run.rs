@@ -517,9 +517,11 @@ impl Daemon {
         let hanging = self.hangs(now);
         let hangs_at = self.looks.hangs_at().filter(|_| !hanging);
         let feed = self.systemd.next_feed().filter(|_| !hanging);
-        // Before the first snapshot nothing is published, however long it is due.
-        let publishes = self.seen.snapshot.as_ref().and_then(|_| self.published.due());
-        let wakes = [self.looks.due(now), self.carrier.next_wake(), feed, hangs_at, publishes];
+        // Before the first snapshot nothing is published and no call is made, however long it is due.
+        let seen = self.seen.snapshot.as_ref();
+        let publishes = seen.and_then(|_| self.published.due());
+        let calls = seen.and_then(|_| self.carrier.next_wake());
+        let wakes = [self.looks.due(now), calls, feed, hangs_at, publishes];
         wakes.into_iter().flatten().min().unwrap_or(now + self.resync)
     }
 }

@@ -996,6 +996,7 @@ impl Engine {
             if let Some(at) = self.at(&key, now) {
                 at.wake();
             }
+            self.let_dependents_go(Some(&key), now);
             let context = self.context(now);
             unruled |= self.services.get(&key).is_some_and(|service| service.is_unruled(context));
         }

@@ -1239,3 +1239,13 @@ fn what_depends_on_a_rollout_goes_when_that_completed_and_not_when_it_failed() {
         assert!(!engine.awaits_dependencies(at(31)));
     }
 }
+
+#[test]
+fn the_end_of_a_suspension_lets_go_what_depends_on_the_service_though_nothing_is_sent_for_it() {
+    let mut engine = reading_first([applied("db", "1"), applied("web", "1")]);
+    let mut folder = depending([("db", "1", &[]), ("web", "2", &["db"])]);
+    folder.get_mut(&key("db")).unwrap().policy.suspend = Suspend::Yes { reason: None, until: Some(at(60)) };
+    engine.observe(folder, at(0));
+    assert!(calls(&mut engine, at(59)).is_empty());
+    assert_eq!(calls(&mut engine, at(60)), ["web"]);
+}
