@@ -3,9 +3,10 @@
 #
 #     deploy/packages/try.sh target/packages/out/truenorth_*.deb
 #
-# As root, with lintian and debootstrap. Leaves nothing behind. SUITE names another Debian, MIRROR another mirror.
+# As root, with lintian and debootstrap. Leaves nothing behind. SUITE names another Debian, MIRROR another mirror
+# than debootstrap's own.
 set -euo pipefail
-deb=$(realpath "$1") suite=${SUITE:-bookworm} mirror=${MIRROR:-http://deb.debian.org/debian}
+deb=$(realpath "$1") suite=${SUITE:-bookworm} mirror=${MIRROR:-}
 
 step() { printf '\n== %s\n' "$*"; "$@"; }
 fails() { ! "$@" >/dev/null 2>&1 || { echo "error: this should have failed: $*" >&2; exit 1; }; }
@@ -16,7 +17,7 @@ step lintian --fail-on error,warning --suppress-tags initial-upload-closes-no-bu
 
 root=$(mktemp --directory --tmpdir truenorth-deb-XXXXXX)
 trap 'rm -rf --one-file-system "$root" "$root.log"' EXIT
-step debootstrap --variant=minbase --include=ca-certificates "$suite" "$root" "$mirror" >"$root.log" 2>&1 ||
+step debootstrap --variant=minbase --include=ca-certificates "$suite" "$root" ${mirror:+"$mirror"} >"$root.log" 2>&1 ||
   { tail -n 20 "$root.log" >&2; exit 1; }
 in_root() { chroot "$root" env --ignore-environment PATH=/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive "$@"; }
 cp "$deb" "$root/truenorth.deb"

@@ -202,7 +202,7 @@ mod tests {
         assert_eq!(
             after(&[(60_000, status(Failed, None))], Some(1000)).state,
             RolloutState::Failed,
-            "there are no times"
+            "the API gives no times"
         );
         // It comes after all.
         let late =

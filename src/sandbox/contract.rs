@@ -123,7 +123,7 @@ impl Contract {
         let document: Value = serde_yaml::from_str(text).map_err(|error| error.to_string())?;
         let mut contract = Self { paths: Vec::new(), bodies: HashMap::new() };
         for (template, item) in document["paths"].as_object().ok_or("no paths")? {
-            let item = item.as_object().ok_or_else(|| format!("`{template}` is no object"))?;
+            let item = item.as_object().ok_or_else(|| format!("`{template}` is not an object"))?;
             let operations = contract.read_operations(&document, item)?;
             contract.paths.push(Path { template: segments_of(template)?, operations });
         }
@@ -206,7 +206,7 @@ impl Contract {
 
 /// Compiles a schema of the document. Its references all point into `components`, which is put beside it.
 fn compile(document: &Value, schema: &Value) -> Result<Validator, String> {
-    let mut root = schema.as_object().cloned().ok_or("a schema that is no object")?;
+    let mut root = schema.as_object().cloned().ok_or("the schema is not an object")?;
     root.insert("components".to_owned(), document["components"].clone());
     jsonschema::options()
         .with_draft(Draft::Draft202012)

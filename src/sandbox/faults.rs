@@ -161,7 +161,7 @@ impl Fault {
         Self::new(FaultKind::Empty(status))
     }
 
-    /// 200 with `application/json` and something that is no JSON.
+    /// 200 with `application/json` and something that is not JSON.
     #[must_use]
     pub fn garbage() -> Self {
         Self::new(FaultKind::Garbage)

@@ -29,7 +29,7 @@ impl Page {
         let size = number("per_page", find("per_page"), 50, 100)?;
         let page = number("page", find("page"), 1, 1_000_000)?;
         let after = find("cursor").map(|cursor| {
-            service_of_cursor(cursor).ok_or_else(|| finding("cursor", "is no cursor that an answer has given"))
+            service_of_cursor(cursor).ok_or_else(|| finding("cursor", "is not a cursor that an answer returned"))
         });
         let after = after.transpose()?;
         let skip = if after.is_some() { 0 } else { (page - 1) * size };

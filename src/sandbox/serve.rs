@@ -240,7 +240,7 @@ async fn read_body(body: Body, headers: &HeaderMap) -> Result<(Sent, Bytes), Ref
     }
     Ok(match serde_json::from_slice(&bytes) {
         Ok(value) => (Sent::Json(value), bytes),
-        Err(error) => (Sent::NoJson(format!("is no JSON: {error}")), bytes),
+        Err(error) => (Sent::NoJson(format!("is not JSON: {error}")), bytes),
     })
 }
 

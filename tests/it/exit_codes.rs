@@ -191,7 +191,7 @@ fn a_proxy_that_cannot_be_used_is_refused_and_one_that_is_used_is_named() {
         let ran = pass(proxy);
         misconfigured(
             &ran,
-            "`HTTPS_PROXY` does not name a proxy that can be used\n  hint: write http://proxy.example.com:3128",
+            "`HTTPS_PROXY` does not name a proxy that can be used\n  hint: write http://proxy.example:3128",
         );
         assert!(!ran.stderr.contains("hunter2"), "{}", ran.stderr);
     }
