@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use thiserror::Error;
 
 use crate::ledger::{ReadError, Reader};
-use crate::model::{Approval, Cause, Desired, HeldBy, Known, ServiceKey, in_order};
+use crate::model::{Cause, Desired, HeldBy, Known, ServiceKey, in_order};
 use crate::plan::{
     self, Case, Change, Closures, Fuse, Outcome, Plan, PlanReport, Rules, ServiceReport, Step, Suspension,
     UnnamedCredentials,
@@ -133,9 +133,7 @@ impl Observation {
     pub fn guard(&mut self, mut fuse: Fuse, now: Timestamp) -> PlanReport {
         let (plan, deployed) = (self.plan(), self.deployed());
         let Self { snapshot, known, steps, held, .. } = self;
-        let wants = |key: &ServiceKey| {
-            snapshot.desired.get(key).is_some_and(|desired| desired.policy.approval == Approval::Required)
-        };
+        let wants = |key: &ServiceKey| snapshot.desired.get(key).is_some_and(|desired| desired.policy.wants_approval());
         let case = Case {
             outstanding: &plan,
             known: deployed,

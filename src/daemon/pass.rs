@@ -241,11 +241,6 @@ pub async fn reconcile_once(
         if stop.asked() != Stopping::No {
             break Over::Stopped;
         }
-        // The deadline is for retries: what waits for a rollout waits as long as that may take.
-        let awaits = pass.carrier.engine().awaits_dependencies(pass.carrier.clock().now());
-        if awaits {
-            deadline = deadline.max(Instant::now() + settings.deadline);
-        }
         if Instant::now() >= deadline {
             break Over::Deadline;
         }
@@ -258,8 +253,10 @@ pub async fn reconcile_once(
         if pass.carrier.is_elsewhere() {
             break Over::Elsewhere;
         }
-        if pass.carrier.engine().is_settled() && !pass.carrier.engine().awaits_dependencies(pass.carrier.clock().now())
-        {
+        if pass.carrier.engine().awaits_dependencies(pass.carrier.clock().now()) {
+            // The deadline is for retries: what waits for a rollout waits as long as that may take.
+            deadline = deadline.max(Instant::now() + settings.deadline);
+        } else if pass.carrier.engine().is_settled() {
             break Over::Settled;
         }
         let wake = pass.carrier.next_wake().unwrap_or(deadline);

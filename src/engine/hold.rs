@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::service::Service;
 use super::{Engine, Event};
-use crate::model::{Approval, Decision, Digest, HeldBy, HoldKind, ServiceKey};
+use crate::model::{Decision, Digest, HeldBy, HoldKind, ServiceKey};
 use crate::plan::{Case, Fuse, Plan, PlannedChange, Ruling};
 
 /// The fuse, and how things stand with it.
@@ -54,19 +54,13 @@ impl Engine {
 
     /// Rules anew, and brings each service in line with that.
     pub(super) fn rule_anew(&mut self, now: Timestamp) {
-        for key in self.rule(now) {
-            if let Some(at) = self.at(&key, now) {
-                at.reconsider();
-            }
-            self.tell_held(&key, now);
-        }
+        let differing = self.rule(now);
+        self.reconsider(differing, now);
     }
 
     /// Rules on all that would change, and gives the services for which that makes a difference.
     pub(super) fn rule(&mut self, now: Timestamp) -> Vec<ServiceKey> {
-        let wants = |service: &Service| {
-            service.desired.as_ref().is_some_and(|desired| desired.policy.approval == Approval::Required)
-        };
+        let wants = |service: &Service| service.desired.as_ref().is_some_and(|desired| desired.policy.wants_approval());
         let was_active = self.holds.active;
         self.holds.active = self.holds.fuse.is_set() || self.services.values().any(wants);
         if !was_active && !self.holds.active {

@@ -310,12 +310,7 @@ impl Engine {
                 changed.push(key.clone());
             }
         }
-        for key in &changed {
-            if let Some(at) = self.at(key, now) {
-                at.reconsider();
-            }
-            self.tell_held(key, now);
-        }
+        self.reconsider(changed, now);
     }
 
     /// How many requests an update takes from now on: PATCH has to read the service first.
@@ -370,11 +365,8 @@ impl Engine {
             if let Some(service) = self.services.get_mut(key) {
                 service.closed = self.closures.of(key, wall);
             }
-            if let Some(at) = self.at(key, now) {
-                at.reconsider();
-            }
-            self.tell_held(key, now);
         }
+        self.reconsider(changed, now);
         if gone {
             let rollouts = &mut self.rollouts;
             self.services.retain(|key, service| {
@@ -592,7 +584,13 @@ impl Engine {
 
     /// Something ended for a service, or for any: what depends on it may go now, or has to wait again.
     fn let_dependents_go(&mut self, key: Option<&ServiceKey>, now: Timestamp) {
-        for key in self.await_again(key, now) {
+        let changed = self.await_again(key, now);
+        self.reconsider(changed, now);
+    }
+
+    /// Brings what services do in line with what is due for them now, and tells what holds them.
+    fn reconsider(&mut self, keys: impl IntoIterator<Item = ServiceKey>, now: Timestamp) {
+        for key in keys {
             if let Some(at) = self.at(&key, now) {
                 at.reconsider();
             }

@@ -9,9 +9,9 @@ use jiff::{SignedDuration, Timestamp};
 use super::agenda::{Agenda, Lane, Ticket};
 use super::event::Told;
 use super::{Call, Delivery, Ending, Phase, Unsettled, Work};
-use crate::model::held_until;
 use crate::model::{
     Applied, Cause, Desired, Digest, DriftMode, HeldBy, HoldKind, Known, ServiceKey, ServiceState, Suspend,
+    held_reason, held_until,
 };
 use crate::plan::{self, Change, Reading, Rules, Seen, Step, UnnamedCredentials};
 
@@ -293,8 +293,7 @@ impl Service {
             Some(Step::Orphaned) | None => (ServiceState::Orphaned, None, None),
             Some(Step::Held(_)) => {
                 let held_by = self.held_by(context);
-                let reasons: Vec<&str> = held_by.iter().map(|held| &*held.what).collect();
-                (ServiceState::Held, held_until(&held_by), Some(reasons.join("; ").into()))
+                (ServiceState::Held, held_until(&held_by), Some(held_reason(&held_by).into()))
             }
             Some(Step::Unchanged | CORRECT) if self.drift().is_none() => (ServiceState::Unchanged, None, None),
             Some(Step::Unchanged | CORRECT) if self.effect.is_missing() => (ServiceState::NotInEffect, None, None),

@@ -1,7 +1,7 @@
 use super::*;
-use crate::model::RolloutStage;
 use crate::model::{
-    Applied, Cause, DependencyGate, DeploymentUpdate, DriftMode, External, ImagePath, Place, Policy, Suspend, Unnamed,
+    Applied, Cause, DependencyGate, DeploymentUpdate, DriftMode, External, ImagePath, Place, Policy, RolloutStage,
+    Suspend, Unnamed,
 };
 use crate::plan::{Adopt, Change, Freeze, Reading, UnnamedCredentials};
 

@@ -1,6 +1,5 @@
 //! What keeps an update back that is due.
 
-use std::fmt;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -33,24 +32,10 @@ pub enum HoldKind {
     Approval,
 }
 
-impl HoldKind {
-    /// The word in reports.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Credentials => "credentials",
-            Self::Dependency => "dependency",
-            Self::Freeze => "freeze",
-            Self::Plan => "plan",
-            Self::Approval => "approval",
-        }
-    }
-}
-
-impl fmt::Display for HeldBy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.what)
-    }
+/// All that holds an update, in one line.
+#[must_use]
+pub fn held_reason(held_by: &[HeldBy]) -> String {
+    held_by.iter().map(|held| &*held.what).collect::<Vec<_>>().join("; ")
 }
 
 /// When nothing of this holds any more, where that is a time.

@@ -28,7 +28,7 @@ pub use decision::{Answer, Decision, InvalidPlanName, PlanName};
 pub use desired::{Desired, Place};
 pub use digest::{Digest, InvalidDigest};
 pub use headline::Headline;
-pub use hold::{HeldBy, HoldKind, held_until};
+pub use hold::{HeldBy, HoldKind, held_reason, held_until};
 pub use image::{ImagePath, InvalidImage, Version};
 pub use key::{Id, InvalidId, ServiceKey};
 pub use live::{DeploymentStatus, Live, LiveExternal, LiveInternal, LiveRuntime, RolloutStage, ServiceKind};

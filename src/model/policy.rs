@@ -79,6 +79,12 @@ impl Policy {
     /// Most services that one may depend on.
     pub const MAX_DEPENDENCIES: usize = 100;
 
+    /// Whether each change of the service waits for a person's yes.
+    #[must_use]
+    pub fn wants_approval(&self) -> bool {
+        self.approval == Approval::Required
+    }
+
     /// The services that are waited for before anything new is sent.
     pub fn awaited(&self) -> impl Iterator<Item = &ServiceKey> {
         self.depends_on.iter().filter(|_| self.gate != DependencyGate::Ignore)

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use tracing::{debug, error, info, warn};
 
 use crate::engine::{Block, Call, Ending, Event, Work};
-use crate::model::{HoldKind, Place, Rollout, RolloutState, ServiceKey};
+use crate::model::{HoldKind, Place, Rollout, RolloutState, ServiceKey, held_reason};
 use crate::northflank::Deprecation;
 use crate::plan::Change;
 
@@ -135,8 +135,7 @@ fn log_event(event: &Event) {
             warn!(service = %key, fields, "the service drifted: it runs something else than was applied");
         }
         Event::Held { key, held_by } => {
-            let what: Vec<&str> = held_by.iter().map(|held| &*held.what).collect();
-            let what = what.join("; ");
+            let what = held_reason(held_by);
             // What only waits for its turn needs nobody.
             if held_by.iter().all(|held| held.kind == HoldKind::Dependency) {
                 info!(service = %key, "an update is held: {what}");

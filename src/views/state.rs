@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use super::{Observed, Recorded, told};
 use crate::ledger::StateRecord;
-use crate::model::{Cause, Digest, HeldBy, ServiceKey, ServiceState, Suspend, held_until};
+use crate::model::{Cause, Digest, HeldBy, ServiceKey, ServiceState, Suspend, held_reason, held_until};
 use crate::plan::Step;
 
 /// In which state a service is, until when, and why.
@@ -163,8 +163,7 @@ impl From<ServiceState> for Finding {
 /// Until when something is held, and by what.
 fn held(held_by: Option<&Vec<HeldBy>>) -> (Option<Timestamp>, Option<String>) {
     let held_by = held_by.map_or(&[][..], Vec::as_slice);
-    let reasons: Vec<&str> = held_by.iter().map(|held| &*held.what).collect();
-    (held_until(held_by), Some(reasons.join("; ")))
+    (held_until(held_by), Some(held_reason(held_by)))
 }
 
 /// Whether nothing is due for a service in this state, though its manifest does not ask for that.
