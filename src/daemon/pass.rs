@@ -11,10 +11,9 @@ use tracing::{info, warn};
 
 use super::observe::{Observation, ObserveError, observe_with};
 use super::publish::{LAST, decider, record_of, write_last};
-use super::requests::take_up;
+use super::requests::{take_up, write_down};
 use super::stop::{Stop, Stopping};
 use crate::engine::{Backoff, Block, Ending, Follow, Pace, Phase, Work};
-use crate::error::chain;
 use crate::ledger::{Ledger, OpenError};
 use crate::model::{Rollout, ServiceKey, ServiceState};
 use crate::plan::{Change, MaxChanges, Outcome, PlanReport, Reading, Report, Rules};
@@ -223,11 +222,7 @@ pub async fn reconcile_once(
     pass.carrier.guard(settings.max_changes, elsewhere).map_err(ObserveError::from)?;
     let taken = take_up(&mut pass.carrier, None).map_err(ObserveError::from)?;
     if !taken.is_empty() {
-        let now = pass.carrier.clock().now();
-        // What could not be written down was done all the same.
-        if let Err(error) = pass.carrier.ledger().take_requests(taken, now).await {
-            warn!(error = chain(&error), "cannot write down that requests were taken up");
-        }
+        write_down(pass.carrier.ledger().clone(), taken, pass.carrier.clock().now()).await;
     }
     pass.carrier.observe(desired, revision.clone());
     // Calls do not wait for what is only to be shown in the end.

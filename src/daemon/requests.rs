@@ -1,10 +1,11 @@
 //! Requests of people, as whoever holds the ledger takes them up.
 
+use jiff::Timestamp;
 use tracing::{error, info, warn};
 
 use super::run::Daemon;
 use crate::error::chain;
-use crate::ledger::{PersonRequest, ReadError, RequestId, RequestKind};
+use crate::ledger::{Ledger, PersonRequest, ReadError, RequestId, RequestKind};
 use crate::runner::Carrier;
 use crate::text::printable;
 
@@ -14,6 +15,13 @@ pub(super) fn take_up(carrier: &mut Carrier, after: Option<RequestId>) -> Result
     let open = carrier.ledger().reader().open_requests()?;
     let new = open.into_iter().filter(|record| after.is_none_or(|after| record.id > after));
     Ok(new.map(|record| (record.id, answer(carrier, &record.request))).collect())
+}
+
+/// Keeps what came of requests. What could not be written down was done all the same.
+pub(super) async fn write_down(ledger: Ledger, taken: Vec<(RequestId, String)>, now: Timestamp) {
+    if let Err(error) = ledger.take_requests(taken, now).await {
+        error!(error = chain(&error), "cannot write down that requests were taken up");
+    }
 }
 
 fn answer(carrier: &mut Carrier, request: &PersonRequest) -> String {
@@ -53,11 +61,6 @@ impl Daemon {
         self.taken = Some(*last);
         self.published.touch_all(tokio::time::Instant::now());
         let (ledger, now) = (self.carrier.ledger().clone(), self.carrier.clock().now());
-        // What could not be written down was done all the same.
-        tokio::spawn(async move {
-            if let Err(error) = ledger.take_requests(taken, now).await {
-                error!(error = chain(&error), "cannot write down that requests were taken up");
-            }
-        });
+        tokio::spawn(write_down(ledger, taken, now));
     }
 }

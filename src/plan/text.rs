@@ -10,7 +10,7 @@ use anstyle::{AnsiColor, Style};
 
 use super::{Change, Outcome, PlanState, Report, ServiceReport, Suspension};
 use crate::model::{Cause, HoldKind, ServiceKey};
-use crate::text::{counted, printable, short};
+use crate::text::{counted, listed_up_to, printable, short};
 
 const NEW: Style = AnsiColor::Green.on_default();
 const CHANGED: Style = AnsiColor::Yellow.on_default();
@@ -230,13 +230,7 @@ const NAMED: usize = 8;
 
 fn write_waves(text: &mut String, waves: &[Vec<ServiceKey>]) {
     for (number, wave) in (1..).zip(waves) {
-        let named = wave.iter().take(NAMED).map(|key| printable(&key.to_string()).to_string());
-        let named = named.collect::<Vec<_>>().join(", ");
-        let more = match wave.len().saturating_sub(NAMED) {
-            0 => String::new(),
-            more => format!(" and {more} more"),
-        };
-        let _ = writeln!(text, "wave {number}: {named}{more}");
+        let _ = writeln!(text, "wave {number}: {}", printable(&listed_up_to(NAMED, wave)));
     }
 }
 

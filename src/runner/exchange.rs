@@ -12,7 +12,7 @@ use super::machine::TokenNumber;
 use super::reply::{Heard, Refusal, Reply};
 use crate::engine::{self, Call, Ending, Work};
 use crate::ledger::{Adoption, CallId, Intent, Outcome, Sighting};
-use crate::model::{Cause, DeploymentUpdate, Live, Revision, ServiceKey, ServiceKind, Unnamed};
+use crate::model::{Cause, DeploymentUpdate, Live, Revision, ServiceKey, ServiceKind};
 use crate::northflank::{Delivery, Deprecation, Disposition};
 use crate::plan::{self, Comparison, Reading, Seen};
 use crate::text::short;
@@ -559,15 +559,10 @@ impl Exchange {
         let reading = Reading::of(comparison);
         let decides = matches!(self.call.work, Work::Decide(_));
         let warnings = if decides { reading.warnings(self.call.unnamed) } else { Vec::new() };
+        let holds = !warnings.is_empty();
         let end = |ending| End { warnings, ..End::of(ending) };
         let key = self.call.key.clone();
         match self.call.work {
-            Work::Watch => {
-                let seen = Some(Seen { compared: self.call.digest, at: self.began, reading: reading.clone() });
-                let unnamed = reading.unnamed_credentials.clone();
-                let sighting = Sighting { at: now, kind: Some(live.kind), seen, unnamed, failure: None };
-                self.record(Write::Saw(key, sighting), end(Ending::Read(reading)))
-            }
             Work::Decide(cause) if comparison.is_adoptable() && self.proves(cause, comparison) => {
                 let adoption = Adoption {
                     key,
@@ -581,14 +576,15 @@ impl Exchange {
                 let unnamed = reading.unnamed_credentials;
                 self.record(Write::Adopt(adoption), end(Ending::Adopted { unnamed }))
             }
-            // That the update is held is known over a restart, without another read.
-            Work::Decide(_) if reading.unnamed_credentials.is_some() && self.call.unnamed == Unnamed::Forgotten => {
+            // What holds an update is known over a restart, without another read.
+            Work::Decide(_) if !holds => Next::End(end(Ending::Read(reading))),
+            Work::Watch | Work::Decide(_) => {
                 let unnamed = reading.unnamed_credentials.clone();
                 let seen = Some(Seen { compared: self.call.digest, at: self.began, reading: reading.clone() });
                 let sighting = Sighting { at: now, kind: Some(live.kind), seen, unnamed, failure: None };
                 self.record(Write::Saw(key, sighting), end(Ending::Read(reading)))
             }
-            Work::Decide(_) | Work::Send(_) => Next::End(end(Ending::Read(reading))),
+            Work::Send(_) => Next::End(end(Ending::Read(reading))),
         }
     }
 

@@ -267,9 +267,7 @@ impl Machine {
     /// Takes what people decided about plans, oldest first.
     pub fn decide(&mut self, decisions: Vec<Decision>, now: Timestamp) {
         self.engine.decide(decisions, now);
-        // What waits for its place may be held by now.
-        self.look += 1;
-        self.give_places(now);
+        self.take_back(now);
     }
 
     /// Takes what the wall clock says.
@@ -452,9 +450,14 @@ impl Machine {
     /// Takes what closes services from now on. Updates that wait for their place are taken back.
     pub fn set_closures(&mut self, closures: Closures, now: Timestamp) {
         if self.engine.set_closures(closures, now) {
-            self.look += 1;
-            self.give_places(now);
+            self.take_back(now);
         }
+    }
+
+    /// What waits for its place may be held by now: it begins anew, as far as it may.
+    fn take_back(&mut self, now: Timestamp) {
+        self.look += 1;
+        self.give_places(now);
     }
 
     /// Nothing new is begun, for good. What waits for a place is taken back.

@@ -23,8 +23,14 @@ const LISTED: usize = 5;
 /// `a, b, c, d, e and 3 more`.
 #[must_use]
 pub fn listed(names: &[impl fmt::Display]) -> String {
-    let shown: Vec<String> = names.iter().take(LISTED).map(ToString::to_string).collect();
-    match names.len().saturating_sub(LISTED) {
+    listed_up_to(LISTED, names)
+}
+
+/// The same with so many names.
+#[must_use]
+pub fn listed_up_to(most: usize, names: &[impl fmt::Display]) -> String {
+    let shown: Vec<String> = names.iter().take(most).map(ToString::to_string).collect();
+    match names.len().saturating_sub(most) {
         0 => shown.join(", "),
         more => format!("{} and {more} more", shown.join(", ")),
     }
