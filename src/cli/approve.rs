@@ -1,13 +1,41 @@
 //! `truenorth approve` and `truenorth deny`: a person's word about a plan.
 
+use std::time::Duration;
+
+use clap::Args;
 use jiff::Timestamp;
 
-use super::args::{ApproveArgs, DecideArgs};
+use super::args::{StateArgs, duration};
 use super::exit::Exit;
 use super::{ledger_error, print, read_error, settings};
 use crate::ledger::{DecideError, Reader, decide};
-use crate::model::{Answer, ApiPlace, Decision};
+use crate::model::{Answer, ApiPlace, Decision, PlanName};
 use crate::text::{printable, short};
+
+#[derive(Args, Debug)]
+pub(super) struct ApproveArgs {
+    #[command(flatten)]
+    decide: DecideArgs,
+    /// How long it lets the plan out; what was let out by then stays so
+    #[arg(long = "for", value_name = "DURATION", env = "TRUENORTH_APPROVE_FOR", default_value = "24h", value_parser = duration)]
+    lasts: Duration,
+}
+
+/// A person's word about a plan.
+#[derive(Args, Debug)]
+pub(super) struct DecideArgs {
+    /// Which plan: its id as `truenorth plan` prints it, or more of its digits
+    #[arg(value_name = "PLAN")]
+    plan: PlanName,
+    /// Who decides
+    #[arg(long, value_name = "NAME", env = "TRUENORTH_BY")]
+    by: Option<String>,
+    /// Why
+    #[arg(long, value_name = "TEXT", env = "TRUENORTH_REASON")]
+    reason: Option<String>,
+    #[command(flatten)]
+    state: StateArgs,
+}
 
 pub(super) fn approve(args: &ApproveArgs) -> anyhow::Result<Exit> {
     let now = Timestamp::now();

@@ -1,11 +1,20 @@
 //! `truenorth completions` and `truenorth schema`: what shells and editors want to know.
 
-use clap::CommandFactory as _;
+use clap::{CommandFactory as _, ValueEnum};
 
-use super::args::{Arguments, SchemaOf};
+use super::args::Arguments;
 use super::config;
 use super::exit::Exit;
 use crate::manifest;
+
+/// What `truenorth schema` describes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum SchemaOf {
+    /// A manifest
+    Manifest,
+    /// The file that --config names
+    Config,
+}
 
 /// Prints completions for a shell.
 pub(super) fn run(shell: clap_complete::Shell) -> anyhow::Result<Exit> {

@@ -3,10 +3,11 @@
 use anyhow::Context as _;
 use clap::ValueEnum;
 
-use super::args::{Listen, LogLevel, RunArgs};
+use super::args::{Listen, RunArgs};
 use super::exit::Exit;
+use super::logging::{self, LogLevel};
 use super::target::Target;
-use super::{ledger_error, logging, misconfigured};
+use super::{ledger_error, misconfigured};
 use crate::daemon::{DaemonSettings, Debounce, RunError, Stop, run as run_daemon};
 use crate::engine::Pace;
 use crate::error::chain;

@@ -3,8 +3,10 @@
 use std::io::Write as _;
 
 use anstyle::{AnsiColor, Style};
+use clap::Args;
 
-use super::args::{HistoryArgs, Output};
+use super::args::{FolderArgs, Output, ShowArgs, StateArgs, UrlArgs};
+use super::beside::BesideArgs;
 use super::exit::Exit;
 use super::status::told;
 use super::status_table::one_line;
@@ -15,6 +17,29 @@ use crate::model::{Headline, RolloutState, ServiceKey};
 use crate::plan::Change;
 use crate::text::{printable, short};
 use crate::views::{Asked, Attempt, History, Word, with_hint};
+
+#[derive(Args, Debug)]
+pub(super) struct HistoryArgs {
+    /// Only this service: project/service, team/project/service, or its last part where only one has it
+    #[arg(value_name = "SERVICE")]
+    service: Option<String>,
+    /// Most calls to show
+    #[arg(long, short = 'n', value_name = "N", env = "TRUENORTH_HISTORY_LIMIT", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    limit: u32,
+    #[command(flatten)]
+    folder: FolderArgs,
+    #[command(flatten)]
+    state: StateArgs,
+    #[command(flatten)]
+    url: UrlArgs,
+    #[command(flatten)]
+    beside: BesideArgs,
+    #[command(flatten)]
+    show: ShowArgs,
+    /// What to print on stdout
+    #[arg(long, short, value_name = "FORMAT", env = "TRUENORTH_OUTPUT", default_value = "text")]
+    output: Output,
+}
 
 pub(super) fn run(args: &HistoryArgs) -> anyhow::Result<Exit> {
     let (state_dir, _) = args.beside.state_dir(&args.state)?;

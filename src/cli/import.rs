@@ -3,16 +3,66 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::path::PathBuf;
 
 use anstyle::{AnsiColor, Style};
+use clap::builder::FalseyValueParser;
+use clap::{ArgAction, Args};
 
-use super::args::{ImportArgs, Output};
+use super::args::{ConnectArgs, Output, PermitArgs, id};
 use super::exit::Exit;
 use super::progress::ReadsLine;
 use super::{Failure, print, settings};
 use crate::error::chain;
 use crate::import::{Existing, Heard, Imported, Outcome, Report, Request, import};
+use crate::model::Id;
 use crate::text::{counted, printable};
+
+/// What `truenorth import --help` says after the options.
+const AFTER_IMPORT_HELP: &str = "\
+Example: take a project over into git, look at it, and let truenorth keep it.
+
+  truenorth import --project shop --out manifests
+  truenorth validate --manifests manifests
+  truenorth --reconcile-once --manifests manifests
+
+The files are <project>/<service>.yaml, with --team <team>/<project>/<service>.yaml. A service that a manifest in the \
+folder describes already is left alone, and compared. Live does not give the ids of saved credentials: each manifest \
+has a comment where its id belongs. Costs one call for 100 services and one for each deployed service; past the rate \
+limit it waits.
+
+Exit codes: 0 each deployed service has a manifest that says what runs; 1 something failed, or the plan is not empty; \
+64 and 78 as with every command.";
+
+#[derive(Args, Debug)]
+#[command(after_help = AFTER_IMPORT_HELP)]
+pub(super) struct ImportArgs {
+    /// Project to read
+    #[arg(long, value_name = "PROJECT", env = "TRUENORTH_IMPORT_PROJECT", value_parser = id)]
+    project: Id,
+    /// Team that the project belongs to; only with an organisation's token
+    #[arg(long, value_name = "TEAM", env = "TRUENORTH_IMPORT_TEAM", value_parser = id)]
+    team: Option<Id>,
+    /// Only this service; may be given several times
+    #[arg(long, value_name = "SERVICE", env = "TRUENORTH_IMPORT_SERVICE", value_delimiter = ',', value_parser = id)]
+    service: Vec<Id>,
+    /// Folder to write the manifests to; made where it is not there
+    #[arg(long, value_name = "DIR", env = "TRUENORTH_IMPORT_OUT")]
+    out: PathBuf,
+    #[command(flatten)]
+    permits: PermitArgs,
+    /// Write over files that are there
+    #[arg(long, env = "TRUENORTH_IMPORT_FORCE", action = ArgAction::SetTrue, value_parser = FalseyValueParser::new())]
+    force: bool,
+    #[command(flatten)]
+    api: ConnectArgs,
+    /// Calls in flight at once
+    #[arg(long, value_name = "N", env = "TRUENORTH_CONCURRENCY", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    concurrency: u16,
+    /// What to print on stdout
+    #[arg(long, short, value_name = "FORMAT", env = "TRUENORTH_OUTPUT", default_value = "text")]
+    output: Output,
+}
 
 pub(super) fn run(args: &ImportArgs) -> anyhow::Result<Exit> {
     super::on_runtime(import_project(args))

@@ -7,6 +7,7 @@ use std::fmt::Debug;
 use std::io::{self, IsTerminal as _, Write};
 
 use anstyle::Style;
+use clap::{Args, ValueEnum};
 use tracing::field::Field;
 use tracing_subscriber::field::MakeExt as _;
 use tracing_subscriber::filter::LevelFilter;
@@ -15,8 +16,43 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer, fmt};
 
-use super::args::{LogArgs, LogFormat, LogLevel};
 use crate::text::{self, printable};
+
+#[derive(Args, Debug)]
+pub(super) struct LogArgs {
+    /// How to write logs, on stderr
+    #[arg(long, value_name = "FORMAT", env = "TRUENORTH_LOG_FORMAT", default_value = "text")]
+    pub(super) log_format: LogFormat,
+    /// Least level to log: error, warn, info, debug, trace
+    ///
+    /// Default: info; warn where --reconcile-once runs on a terminal, which shows its progress instead.
+    #[arg(long, value_name = "LEVEL", env = "TRUENORTH_LOG_LEVEL")]
+    pub(super) log_level: Option<LogLevel>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum LogFormat {
+    /// A line for people
+    Text,
+    /// A JSON object a line
+    Json,
+    /// To systemd's journal, with fields
+    Journald,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum LogLevel {
+    /// Someone must act
+    Error,
+    /// It will be tried again
+    Warn,
+    /// Each step taken
+    Info,
+    /// Each decision
+    Debug,
+    /// Everything
+    Trace,
+}
 
 /// Sets up logs for the whole process, once.
 pub(super) fn start(args: &LogArgs, default: LogLevel) -> anyhow::Result<()> {

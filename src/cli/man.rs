@@ -1,14 +1,21 @@
 //! `truenorth man`: the manual pages, made from what `--help` says.
 
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use clap::{Command, CommandFactory as _};
+use clap::{Args, Command, CommandFactory as _};
 use clap_mangen::Man;
 
-use super::args::{Arguments, ManArgs};
+use super::args::Arguments;
 use super::exit::Exit;
 use super::misconfigured;
+
+#[derive(Args, Debug)]
+pub(super) struct ManArgs {
+    /// Folder to write truenorth.1, truenorth-plan.1 and the others to; made where it is not there
+    #[arg(long, value_name = "DIR", env = "TRUENORTH_MAN_OUT")]
+    out: Option<PathBuf>,
+}
 
 pub(super) fn run(args: &ManArgs) -> anyhow::Result<Exit> {
     match &args.out {

@@ -4,11 +4,12 @@ use std::io::IsTerminal as _;
 
 use anyhow::Context as _;
 
-use super::args::{LogLevel, Output, RunArgs};
+use super::args::{Output, RunArgs};
 use super::exit::Exit;
+use super::logging::{self, LogLevel};
 use super::progress::ProgressLine;
 use super::target::Target;
-use super::{ledger_error, logging, observe_error, print};
+use super::{ledger_error, observe_error, print};
 use crate::daemon::{PassError, PassSettings, Stop, reconcile_once};
 use crate::engine::Pace;
 

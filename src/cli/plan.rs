@@ -2,9 +2,11 @@
 
 use std::path::Path;
 
+use clap::builder::FalseyValueParser;
+use clap::{ArgAction, Args, ValueEnum};
 use jiff::Timestamp;
 
-use super::args::{PlanArgs, PlanOutput};
+use super::args::{ConnectArgs, FolderArgs, FuseArgs, RuleArgs, ShowArgs, StateArgs};
 use super::exit::Exit;
 use super::print::{self, Kept, Shown};
 use super::progress::ReadsLine;
@@ -13,6 +15,44 @@ use crate::daemon::{self, Observation};
 use crate::ledger::{OpenError, Reader};
 use crate::model::ApiPlace;
 use crate::plan::{Fuse, Outcome, PlanReport, Report};
+
+#[derive(Args, Debug)]
+pub(super) struct PlanArgs {
+    #[command(flatten)]
+    folder: FolderArgs,
+    #[command(flatten)]
+    state: StateArgs,
+    #[command(flatten)]
+    rules: RuleArgs,
+    #[command(flatten)]
+    fuse: FuseArgs,
+    /// Read what runs, one call a service, and plan by that: shows what would be adopted, and what drifted
+    #[arg(long, env = "TRUENORTH_LIVE", action = ArgAction::SetTrue, value_parser = FalseyValueParser::new())]
+    live: bool,
+    #[command(flatten)]
+    api: ConnectArgs,
+    /// With --live: calls in flight at once
+    #[arg(long, value_name = "N", env = "TRUENORTH_CONCURRENCY", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    concurrency: u16,
+    /// Exit with 2 where changes are pending, or with --live where services drifted
+    #[arg(long, env = "TRUENORTH_EXIT_CODE", action = ArgAction::SetTrue, value_parser = FalseyValueParser::new())]
+    exit_code: bool,
+    #[command(flatten)]
+    show: ShowArgs,
+    /// What to print on stdout
+    #[arg(long, short, value_name = "FORMAT", env = "TRUENORTH_OUTPUT", default_value = "text")]
+    output: PlanOutput,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum PlanOutput {
+    /// Lines for people
+    Text,
+    /// One JSON object
+    Json,
+    /// A comment on a pull request
+    Markdown,
+}
 
 pub(super) fn run(args: &PlanArgs) -> anyhow::Result<Exit> {
     let commands = args.show.commands();

@@ -1,15 +1,68 @@
 //! `truenorth sandbox`: the stand-in for the API alone, until it is stopped.
 
 use std::io::Write as _;
+use std::net::SocketAddr;
+use std::time::Duration;
 
 use anyhow::Context as _;
+use clap::builder::FalseyValueParser;
+use clap::{ArgAction, Args, ValueEnum};
 
-use super::args::SandboxArgs;
+use super::args::{HostArgs, duration};
 use super::configuration;
 use super::exit::Exit;
 use crate::daemon::{Stop, Stopping};
-use crate::sandbox::{Ending, Fault, Options, Sandbox, TokenRule, World};
+use crate::model::ServiceKey;
+use crate::sandbox::{Ending, Fault, Options, Sandbox, Shape, TokenRule, World};
 use crate::text::listed;
+
+#[derive(Args, Debug)]
+pub(super) struct SandboxArgs {
+    /// Address to listen on; port 0 takes a free one
+    #[arg(long, value_name = "ADDR", env = "TRUENORTH_SANDBOX_LISTEN", default_value = "127.0.0.1:9096")]
+    listen: SocketAddr,
+    #[command(flatten)]
+    hosts: HostArgs,
+    /// Calls that the rate limit allows in an hour
+    #[arg(long, value_name = "N", env = "TRUENORTH_SANDBOX_LIMIT", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
+    limit: u32,
+    /// Time that each answer takes
+    #[arg(long, value_name = "DURATION", env = "TRUENORTH_SANDBOX_LATENCY", value_parser = duration)]
+    latency: Option<Duration>,
+    /// Time that a rollout takes, from its acceptance; by default about a second. One of an image with `crash` in its name
+    /// or tag fails
+    #[arg(long, value_name = "DURATION", env = "TRUENORTH_SANDBOX_ROLLOUT", value_parser = duration)]
+    rollout: Option<Duration>,
+    /// In which of the API's two shapes a service is shown
+    #[arg(long, value_name = "SHAPE", env = "TRUENORTH_SANDBOX_SHAPE", default_value = "flat")]
+    shape: ShapeArg,
+    /// Rehearse a revoked token: every token is refused (401)
+    #[arg(long, env = "TRUENORTH_SANDBOX_REFUSE_TOKEN", action = ArgAction::SetTrue, value_parser = FalseyValueParser::new())]
+    refuse_token: bool,
+    /// Rehearse a service that is not there (404): [TEAM/]PROJECT/SERVICE; may be given several times
+    #[arg(long, value_name = "SERVICE", env = "TRUENORTH_SANDBOX_MISSING", value_delimiter = ',')]
+    missing: Vec<ServiceKey>,
+    /// Rehearse a rollout that fails: [TEAM/]PROJECT/SERVICE; may be given several times
+    #[arg(long, value_name = "SERVICE", env = "TRUENORTH_SANDBOX_FAIL_ROLLOUT", value_delimiter = ',')]
+    fail_rollout: Vec<ServiceKey>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum ShapeArg {
+    /// The documented one: image host and path apart, no credentials
+    Flat,
+    /// That of the provider's newest type definitions: what PATCH takes
+    Mirror,
+}
+
+impl From<ShapeArg> for Shape {
+    fn from(arg: ShapeArg) -> Self {
+        match arg {
+            ShapeArg::Flat => Self::Flat,
+            ShapeArg::Mirror => Self::Mirror,
+        }
+    }
+}
 
 pub(super) fn run(args: &SandboxArgs) -> anyhow::Result<Exit> {
     super::on_runtime(serve(args))

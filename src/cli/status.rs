@@ -5,9 +5,12 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use clap::builder::FalseyValueParser;
+use clap::{ArgAction, Args, ValueEnum};
 use jiff::Timestamp;
 
-use super::args::{StatusArgs, StatusOutput};
+use super::args::{FolderArgs, StateArgs, UrlArgs, duration, seconds, state};
+use super::beside::BesideArgs;
 use super::exit::Exit;
 use super::progress::WaitLine;
 use super::status_table::{self, Detail, View};
@@ -15,10 +18,59 @@ use super::table::Size;
 use super::{Failure, ledger_error, observe_error, print, read_error, tell_other_place, watch};
 use crate::daemon::{self, Observation};
 use crate::ledger::{Holder, Reader, Traces};
+use crate::model::ServiceState;
 use crate::source::{Allowed, Folder};
 use crate::text::command::Commands;
 use crate::text::{listed, short};
 use crate::views::{Page, Selection, who};
+
+/// What `truenorth status --help` says after the options.
+const AFTER_STATUS_HELP: &str = "\
+Exit codes with --exit-code or --wait, of the services that are shown:
+  0  converged
+  1  not converged, or there is no ledger
+  3  nothing failed, something is held: a person or a time is awaited";
+
+#[derive(Args, Debug)]
+#[command(after_help = AFTER_STATUS_HELP)]
+pub(super) struct StatusArgs {
+    /// Only these services: PROJECT, PROJECT/SERVICE, TEAM/PROJECT or TEAM/PROJECT/SERVICE, with * and ?
+    #[arg(value_name = "PATTERN")]
+    services: Vec<Allowed>,
+    /// Only services in this state, such as stalled; may be given several times
+    #[arg(long = "state", value_name = "STATE", env = "TRUENORTH_STATUS_STATE", value_delimiter = ',', value_parser = state())]
+    states: Vec<ServiceState>,
+    /// Exit with 1 where something is not converged, with 3 where it is only held
+    #[arg(long, env = "TRUENORTH_EXIT_CODE", action = ArgAction::SetTrue, value_parser = FalseyValueParser::new())]
+    exit_code: bool,
+    /// Wait until all is converged, at most so long (10m if not said); then as with --exit-code
+    #[arg(long, value_name = "DURATION", env = "TRUENORTH_STATUS_WAIT", num_args = 0..=1, default_missing_value = "10m", value_parser = duration, conflicts_with = "watch")]
+    wait: Option<Duration>,
+    #[command(flatten)]
+    folder: FolderArgs,
+    #[command(flatten)]
+    state: StateArgs,
+    #[command(flatten)]
+    url: UrlArgs,
+    #[command(flatten)]
+    beside: BesideArgs,
+    /// Keep it on the screen until Ctrl-C; looks when the ledger changes, and every so many seconds (2 if not said)
+    #[arg(long, short, value_name = "SECONDS", env = "TRUENORTH_STATUS_WATCH", num_args = 0..=1, default_missing_value = "2", value_parser = seconds)]
+    watch: Option<Duration>,
+    /// What to print on stdout
+    #[arg(long, short, value_name = "FORMAT", env = "TRUENORTH_OUTPUT", default_value = "text")]
+    output: StatusOutput,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum StatusOutput {
+    /// A table for people
+    Text,
+    /// The same with commits, manifests and digests
+    Wide,
+    /// One JSON object
+    Json,
+}
 
 pub(super) fn run(args: &StatusArgs) -> anyhow::Result<Exit> {
     let (state_dir, folder) = args.beside.observed(&args.state, &args.folder)?;

@@ -2,14 +2,38 @@
 
 use std::io::Write as _;
 
+use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::args::{ValidateArgs, ValidateOutput};
+use super::args::{FolderArgs, ShowArgs, TokenArgs};
 use super::exit::Exit;
 use super::{print, settings};
 use crate::manifest::{Problem, Warning};
 use crate::model::Revision;
 use crate::text::{counted, printable, short};
+
+#[derive(Args, Debug)]
+pub(super) struct ValidateArgs {
+    #[command(flatten)]
+    folder: FolderArgs,
+    #[command(flatten)]
+    token: TokenArgs,
+    #[command(flatten)]
+    show: ShowArgs,
+    /// What to print on stdout
+    #[arg(long, short, value_name = "FORMAT", env = "TRUENORTH_OUTPUT", default_value = "text")]
+    output: ValidateOutput,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum ValidateOutput {
+    /// Problems with their source lines
+    Text,
+    /// One JSON object
+    Json,
+    /// Workflow annotations of GitHub Actions
+    Github,
+}
 
 /// What `--output json` prints.
 #[derive(Serialize)]

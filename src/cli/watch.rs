@@ -17,8 +17,8 @@ use signal_hook::consts::{SIGINT, SIGTERM, SIGTSTP, SIGWINCH};
 use signal_hook_tokio::Signals;
 use tokio::sync::mpsc;
 
-use super::args::StatusOutput;
 use super::exit::Exit;
+use super::status::StatusOutput;
 use super::status::{ASKED_EVERY, Looks};
 use super::status_table::{self, Detail, View, one_line};
 use super::table::Size;

@@ -3,12 +3,34 @@ mod text;
 
 use std::io::Write as _;
 
+use clap::Args;
 use jiff::Timestamp;
 
-use super::args::{Output, WhyArgs};
+use super::args::{FolderArgs, Output, ShowArgs, StateArgs, UrlArgs};
+use super::beside::BesideArgs;
 use super::exit::Exit;
 use super::{print, read_error, services, status, tell_missing, tell_other_place};
 use crate::views::{Explanation, Facts};
+
+#[derive(Args, Debug)]
+pub(super) struct WhyArgs {
+    /// Which service: project/service, team/project/service, or its last part where only one has it
+    #[arg(value_name = "SERVICE")]
+    service: String,
+    #[command(flatten)]
+    folder: FolderArgs,
+    #[command(flatten)]
+    state: StateArgs,
+    #[command(flatten)]
+    url: UrlArgs,
+    #[command(flatten)]
+    beside: BesideArgs,
+    #[command(flatten)]
+    show: ShowArgs,
+    /// What to print on stdout
+    #[arg(long, short, value_name = "FORMAT", env = "TRUENORTH_OUTPUT", default_value = "text")]
+    output: Output,
+}
 
 pub(super) fn run(args: &WhyArgs) -> anyhow::Result<Exit> {
     let commands = args.show.commands();

@@ -1,0 +1,63 @@
+//! Values as they are typed: durations, ids, states.
+
+use std::time::Duration;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use jiff::SignedDuration;
+
+use crate::model::{Id, ServiceState};
+use crate::northflank::Settings;
+
+/// Reads the state of a service.
+pub(in crate::cli) fn state() -> impl TypedValueParser<Value = ServiceState> {
+    let words = PossibleValuesParser::new(ServiceState::ALL.map(ServiceState::as_str));
+    words.try_map(|word| ServiceState::from_word(&word).ok_or("not a state"))
+}
+
+/// Reads an id of a team, a project or a service.
+pub(in crate::cli) fn id(text: &str) -> Result<Id, String> {
+    Id::new(text).map_err(|error| format!("the id {error}"))
+}
+
+/// The longest duration that an option takes.
+const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// Reads a duration such as `30s`, `1m30s` or `100ms`.
+pub(in crate::cli) fn duration(text: &str) -> Result<Duration, String> {
+    let read: SignedDuration =
+        text.parse().map_err(|_| "expected a number with a unit, such as 30s, 1m30s or 100ms".to_owned())?;
+    let duration = Duration::try_from(read).map_err(|_| "must not be negative".to_owned())?;
+    match duration {
+        Duration::ZERO => Err("must be longer than nothing".to_owned()),
+        longer if longer > LONGEST => Err("must be at most 168h".to_owned()),
+        duration => Ok(duration),
+    }
+}
+
+/// Reads a number of seconds, or a duration with its unit.
+pub(in crate::cli) fn seconds(text: &str) -> Result<Duration, String> {
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    duration(&if is_number { format!("{text}s") } else { text.to_owned() })
+}
+
+/// Reads the deadline of a call.
+pub(in crate::cli) fn request_timeout(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        longer if longer > Settings::MAX_TIMEOUT => Err("must be at most 1h".to_owned()),
+        timeout => Ok(timeout),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_need_a_unit_and_have_bounds() {
+        assert_eq!(duration("1m30s"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("100ms"), Ok(Duration::from_millis(100)));
+        for text in ["", "5", "0s", "-1s", "169h", "1y", "soon"] {
+            assert!(duration(text).is_err(), "{text:?} was accepted");
+        }
+    }
+}
