@@ -23,6 +23,8 @@ const SERVICES: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
 const CONCURRENCY: usize = 3;
 /// From the moment when the API took an update to its answer: who is killed then never hears of it.
 const LATENCY: Duration = Duration::from_millis(10);
+/// A call that a kill left without an answer is settled after as long.
+const SETTLING: &str = "2s";
 
 /// One life of the daemon.
 struct Life(Child);
@@ -30,7 +32,8 @@ struct Life(Child);
 impl Life {
     fn begin(workspace: &Workspace, api: &Api) -> Self {
         let concurrency = CONCURRENCY.to_string();
-        let arguments = ["--api-url", &api.url(), "--listen", "off", "--debounce", "2ms"];
+        let arguments =
+            ["--api-url", &api.url(), "--listen", "off", "--debounce", "2ms", "--request-timeout", SETTLING];
         let arguments = [&arguments[..], &["--concurrency", &concurrency]].concat();
         let mut command = workspace.command(&arguments);
         Self(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())

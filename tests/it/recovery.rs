@@ -21,6 +21,8 @@ const KILLS: u64 = 6;
 const SERVICES: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
 /// From the moment when the API took an update to its answer: whoever is killed then never hears of it.
 const LATENCY: Duration = Duration::from_millis(15);
+/// A call that a kill left without an answer is settled after as long: the passes between wait for it.
+const SETTLING: &str = "2s";
 /// No run takes as long.
 const TOO_LONG: Duration = Duration::from_secs(60);
 
@@ -59,7 +61,8 @@ impl Story {
 
     /// Begins a pass, and kills it at some moment; one that was faster is left alone.
     fn kill_a_pass(&self, api: &Api, chance: &mut Rng) {
-        let arguments = ["--reconcile-once", "--concurrency", "3", "--api-url", &api.url()];
+        let arguments =
+            ["--reconcile-once", "--concurrency", "3", "--api-url", &api.url(), "--request-timeout", SETTLING];
         let mut command = self.workspace.command(&arguments);
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let calls = api.world().call_count();

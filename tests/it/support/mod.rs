@@ -30,6 +30,10 @@ pub(crate) const TOKEN: &str = "nf-planted-9f3b7c1d5e";
 /// How long anything may take that is sure to come. Only a failing test waits that long.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How long the commands wait for an answer. Also how long they wait before they settle a call that got none, so that
+/// the default would make every test of that take half a minute.
+const REQUEST_TIMEOUT: &str = "5s";
+
 /// How the names of test folders begin.
 const PREFIX: &str = "truenorth-test-";
 
@@ -117,6 +121,7 @@ impl Workspace {
         let mut command = Command::new(env!("CARGO_BIN_EXE_truenorth"));
         command.args(arguments).current_dir(self.path()).env_clear();
         command.env("HOME", self.path()).env("NORTHFLANK_API_TOKEN", TOKEN).env("TRUENORTH_STATE_DIR", self.state());
+        command.env("TRUENORTH_REQUEST_TIMEOUT", REQUEST_TIMEOUT);
         if self.begins == Begins::Sending {
             command.env("TRUENORTH_NO_ADOPT", "1");
         }
