@@ -16,6 +16,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use super::approve::{ApproveArgs, DecideArgs};
 use super::completions::SchemaOf;
+use super::doctor::DoctorArgs;
 use super::health::HealthArgs;
 use super::history::HistoryArgs;
 use super::import::ImportArgs;
@@ -24,6 +25,7 @@ use super::man::ManArgs;
 use super::plan::PlanArgs;
 use super::requests::{FreezeArgs, RetryArgs, ThawArgs};
 use super::sandbox::SandboxArgs;
+use super::self_test::SelfTestArgs;
 use super::status::StatusArgs;
 use super::validate::ValidateArgs;
 use super::why::WhyArgs;
@@ -109,6 +111,10 @@ pub(super) enum Command {
     Thaw(ThawArgs),
     /// Run the stand-in for the Northflank API alone, to try truenorth or other clients against
     Sandbox(SandboxArgs),
+    /// Check all that truenorth needs: token, API, clock, certificates, folder, git, ledger; sends no update
+    Doctor(DoctorArgs),
+    /// Make a pass against the stand-in in a folder of its own, to see whether truenorth works here; exit 0 or 1
+    SelfTest(SelfTestArgs),
     /// Ask the daemon on this machine whether it lives; exit 0 or 1, for the health check of a container
     Health(HealthArgs),
     /// Print completions for a shell

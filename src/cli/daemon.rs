@@ -76,7 +76,7 @@ async fn daemon(args: &RunArgs) -> anyhow::Result<Exit> {
             ahead: usize::from(args.concurrency) / 2,
             watch_period: Some(args.drift_every),
             assumed_limit: args.rate_limit,
-            follow: Some(target.follow(args)),
+            follow: Some(target.follow(args.rollouts.rollout_timeout)),
             check_after: Pace::default().check_after.min(args.drift_every),
             ..Pace::default()
         },

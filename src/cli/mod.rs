@@ -3,9 +3,11 @@
 mod approve;
 mod args;
 mod beside;
+mod checks;
 mod completions;
 mod config;
 mod daemon;
+mod doctor;
 mod elsewhere;
 mod exit;
 mod health;
@@ -20,6 +22,7 @@ mod print;
 mod progress;
 mod requests;
 mod sandbox;
+mod self_test;
 mod services;
 mod settings;
 mod status;
@@ -71,6 +74,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Some(Command::Schema { of }) => completions::schema(of),
         Some(Command::Config(args)) => config::run(&args, &matches, config.as_ref()),
         Some(Command::Health(args)) => health::run(&args),
+        Some(Command::Doctor(args)) => doctor::run(&args),
+        Some(Command::SelfTest(args)) => self_test::run(&args),
         Some(Command::Sandbox(args)) => sandbox::run(&args),
         Some(Command::Retry(args)) => requests::retry(&args),
         Some(Command::Freeze(args)) => requests::freeze(&args),
@@ -179,6 +184,9 @@ fn tell_missing(state_dir: &std::path::Path) {
     let hint = way_to_ledger(state_dir);
     print::note(&format!("note: no ledger at {shown}: it is not known what was applied\n  hint: {hint}\n"));
 }
+
+/// What to do where there are no manifests yet.
+const BEGIN: &str = "`truenorth import` writes manifests from what runs";
 
 /// What to do where a ledger is missing. Where a systemd service has one, that is the one that was meant, as a rule.
 fn way_to_ledger(state_dir: &std::path::Path) -> &'static str {

@@ -33,7 +33,7 @@ async fn pass(args: &RunArgs) -> anyhow::Result<Exit> {
         deadline: args.deadline,
         backoff: Pace::default().backoff,
         rules: args.rules.rules(),
-        follow: (!args.rollouts.no_wait).then(|| target.follow(args)),
+        follow: (!args.rollouts.no_wait).then(|| target.follow(args.rollouts.rollout_timeout)),
         max_changes: args.fuse.max_changes(),
         commands,
     };

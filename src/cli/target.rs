@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use jiff::Timestamp;
@@ -36,7 +37,9 @@ pub(super) struct Target {
 impl Target {
     pub(super) async fn of(args: &RunArgs) -> anyhow::Result<Self> {
         if args.api.sandbox {
-            return Self::sandbox(args).await;
+            let update_call = args.update_call.into();
+            return Self::in_sandbox(args.state.state_dir.as_deref(), args.api.connect.request_timeout, update_call)
+                .await;
         }
         let access = settings::access(&args.api.connect, &args.state, &settings::environment)?;
         let api_url = access.api_url;
@@ -72,11 +75,16 @@ impl Target {
         if self.throw_away.is_some() { Kept::Nowhere } else { Kept::In(&self.state_dir) }
     }
 
-    async fn sandbox(args: &RunArgs) -> anyhow::Result<Self> {
+    /// A sandbox of its own, with a throw-away ledger where no folder is named for one.
+    pub(super) async fn in_sandbox(
+        state_dir: Option<&Path>,
+        request_timeout: Duration,
+        update_call: UpdateCall,
+    ) -> anyhow::Result<Self> {
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
         let sandbox = Sandbox::start(address, sandbox::Options::default()).await.map_err(configuration)?;
-        let (state_dir, throw_away) = match &args.state.state_dir {
-            Some(given) => (given.clone(), None),
+        let (state_dir, throw_away) = match state_dir {
+            Some(given) => (given.to_owned(), None),
             None => {
                 let folder = TempDir::with_prefix("truenorth-").context("cannot make a throw-away folder")?;
                 (folder.path().join("state"), Some(folder))
@@ -85,19 +93,29 @@ impl Target {
         let api_url = sandbox.url().parse().context("the sandbox has no valid URL")?;
         Ok(Self {
             place: ApiPlace::new(ApiPlace::SANDBOX),
-            client: Settings::new(api_url, args.api.connect.request_timeout),
+            client: Settings::new(api_url, request_timeout),
             tokens: TokenSource::Environment(Token::new("sandbox").context("the sandbox's token is not valid")?),
             state_dir,
-            update_call: args.update_call.into(),
+            update_call,
             sandbox: Some(sandbox),
             throw_away,
         })
     }
 
     /// How rollouts are followed: more closely where looks cost nothing.
-    pub(super) fn follow(&self, args: &RunArgs) -> Follow {
+    pub(super) fn follow(&self, timeout: Duration) -> Follow {
         let speed = if self.sandbox.is_some() { SANDBOX_SPEED } else { Follow::DEFAULT.speed };
-        Follow { timeout: args.rollouts.rollout_timeout, speed }
+        Follow { timeout, speed }
+    }
+
+    /// Where the sandbox listens, if it is one.
+    pub(super) fn sandbox_url(&self) -> Option<String> {
+        self.sandbox.as_ref().map(Sandbox::url)
+    }
+
+    /// The updates of a service that the sandbox accepted.
+    pub(super) fn updates_of(&self, service: &str) -> Vec<serde_json::Value> {
+        self.sandbox.as_ref().map(|sandbox| sandbox.world().updates(service)).unwrap_or_default()
     }
 
     /// What the status server tells commands beside this process. A path that cannot be told is left as it was given.

@@ -43,6 +43,8 @@ pub struct Answered<T> {
     pub elapsed: Duration,
     /// What the answer says of the call's own end.
     pub deprecated: Option<Deprecation>,
+    /// When the server wrote the answer, by its clock, in whole seconds.
+    pub server_time: Option<Timestamp>,
 }
 
 /// The provider means to take this call away: what `Deprecation` (RFC 9745) and `Sunset` (RFC 8594) say. Only the times

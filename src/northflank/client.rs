@@ -152,6 +152,12 @@ impl Client {
         &self.shared.api_url
     }
 
+    /// Where the API is, and which proxy leads there, in words.
+    #[must_use]
+    pub fn way(&self) -> &str {
+        &self.shared.way
+    }
+
     /// Puts another token in place, for the calls that begin from now on; a call that is out keeps its own.
     pub fn replace_token(&self, token: Token) {
         *self.shared.token.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(token);
@@ -281,6 +287,7 @@ impl Client {
                 quota: error.quota(),
                 elapsed: error.elapsed(),
                 deprecated: error.deprecated(),
+                server_time: error.server_time(),
             }),
             _ => Err(error),
         })
@@ -381,8 +388,8 @@ impl Success {
         let elapsed = began.elapsed();
         match taken {
             Ok(value) => {
-                let Heard { quota, deprecated, .. } = heard;
-                Ok(Answered { value, status: status.as_u16(), quota, elapsed, deprecated })
+                let Heard { quota, deprecated, server_time } = heard;
+                Ok(Answered { value, status: status.as_u16(), quota, elapsed, deprecated, server_time })
             }
             Err(failure) => Err(CallError::new(effect, failure, heard, elapsed)),
         }

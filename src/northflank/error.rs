@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use reqwest::StatusCode;
 use serde_json::Value;
 
@@ -228,6 +229,12 @@ impl CallError {
     #[must_use]
     pub fn deprecated(&self) -> Option<Deprecation> {
         self.parts.heard.deprecated
+    }
+
+    /// When the server wrote the answer, by its clock, where there was one.
+    #[must_use]
+    pub fn server_time(&self) -> Option<Timestamp> {
+        self.parts.heard.server_time
     }
 
     /// From the beginning of the call to its failure.

@@ -29,7 +29,7 @@ mod wire;
 mod tests;
 
 pub use accepted::{Accepted, AcceptedBody};
-pub use account::{Account, Entity, TokenKind};
+pub use account::{Account, Entity, ProjectRestriction, TokenKind};
 pub use answer::{Answered, Deprecation, MAX_WAIT, Quota};
 pub use api_url::{ApiUrl, InvalidApiUrl};
 pub use client::{BuildError, Client, Settings};

@@ -29,6 +29,7 @@
 //! - `daemon_links`: behind links that are swapped
 //! - `agreement`: all that is said of a service says the same
 //! - `daemon_systemd`: what systemd is told
+//! - `first_hour`: self-test, doctor, init: what helps at the beginning
 //! - `words`: what people type in the first hour
 //! - `readme`: every command of the README
 //! - `tidy`: what the modules may know of each other
@@ -50,6 +51,7 @@ mod daemon_systemd;
 mod drift;
 mod exit_codes;
 mod faults;
+mod first_hour;
 mod health;
 mod held;
 mod history;

@@ -8,7 +8,14 @@ fn settings() -> Settings {
 }
 
 fn account(id: &str, expires_at: Option<Timestamp>) -> Result<Reply, Refusal> {
-    let account = Account { entity: Entity::Team, id: id.to_owned(), token_kind: None, expires_at };
+    let account = Account {
+        entity: Entity::Team,
+        id: id.to_owned(),
+        token_kind: None,
+        expires_at,
+        permissions: None,
+        projects: None,
+    };
     Ok(Reply::Account(Some(Box::new(account))))
 }
 

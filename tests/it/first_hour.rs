@@ -1,0 +1,194 @@
+//! What helps at the beginning: self-test, doctor.
+
+use regex::Regex;
+
+use serde_json::{Value, json};
+use truenorth::sandbox::{Fault, Operation};
+
+use crate::support::{Api, Ran, TOKEN, Workspace, git};
+
+#[test]
+fn a_self_test_makes_a_pass_of_its_own_and_leaves_nothing_behind() {
+    let workspace = Workspace::new();
+    let temporary = workspace.path().join("tmp");
+    std::fs::create_dir(&temporary).unwrap();
+    let before = workspace.contents();
+    let run = |words: &[&str]| {
+        let mut command = workspace.command(words);
+        // Neither a token nor an API is asked for, and what is set for others changes nothing.
+        command.env("TMPDIR", &temporary).env("HTTPS_PROXY", "http://127.0.0.1:1").env("NORTHFLANK_API_URL", "ftp://x");
+        Ran::of(command.env_remove("NORTHFLANK_API_TOKEN"))
+    };
+    let ran = run(&["self-test"]).exits(0);
+    let shown = ran.stdout.replace(&*temporary.to_string_lossy(), "TMP");
+    let shown = Regex::new(r"truenorth-\w+|127\.0\.0\.1:\d+|\(\d.*\)").unwrap().replace_all(&shown, "…");
+    insta::assert_snapshot!(shown, @"
+    ok       files        a manifest in TMP/…/manifests
+    ok       sandbox      listens at http://…
+    ok       pass         self-test/web updated and deployed, 3 calls
+    ok       update       one call for self-test/web, with its image
+    ok       ledger       a second pass has nothing to send
+    truenorth 0.1.0 works here …
+    ");
+    assert!(workspace.contents() == before, "something was left behind");
+    let json = run(&["self-test", "-o", "json"]).exits(0).json();
+    assert_eq!(json["ok"], true);
+    assert_eq!(json["checks"].as_array().unwrap().len(), 5);
+}
+
+#[test]
+fn a_self_test_says_what_does_not_work() {
+    let workspace = Workspace::new();
+    let ran = Ran::of(workspace.command(&["self-test"]).env("TMPDIR", "/nonexistent")).exits(1);
+    assert!(ran.stdout.starts_with("fault    files        cannot make a temporary folder: "), "{ran:#?}");
+    assert!(
+        ran.stdout.contains("\n  hint: make room in the temporary folder, or name another one in TMPDIR\n"),
+        "{ran:#?}"
+    );
+    assert!(ran.stdout.contains("does not work here"), "{ran:#?}");
+}
+
+/// A check of what a command printed as JSON.
+#[track_caller]
+fn check(ran: &Ran, name: &str) -> Value {
+    let json = ran.json();
+    let found = json["checks"].as_array().unwrap().iter().find(|check| check["name"] == name);
+    found.unwrap_or_else(|| panic!("no {name} in {ran:#?}")).clone()
+}
+
+/// What a check says: `verdict: message`.
+#[track_caller]
+fn said(ran: &Ran, name: &str) -> String {
+    let check = check(ran, name);
+    format!("{}: {}", check["verdict"].as_str().unwrap(), check["message"].as_str().unwrap())
+}
+
+fn doctor(workspace: &Workspace, api: &Api, more: &[&str]) -> Ran {
+    workspace.run(&[&["doctor", "-o", "json", "--api-url", &api.url()], more].concat())
+}
+
+/// What `GET /v1/auth` says of a token.
+fn auth(more: &Value) -> Fault {
+    let mut data = json!({"entityType": "team", "entityId": "acme", "tokenKind": "api", "expiresAt": null});
+    data.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    Fault::json(200, json!({"data": data})).on(Operation::Auth).always()
+}
+
+#[test]
+fn a_doctor_goes_through_everything_and_sends_nothing() {
+    let (api, workspace) = (Api::new(), Workspace::new());
+    workspace.service("web", "1");
+    let before = workspace.contents();
+    let ran = workspace.run(&["doctor", "--api-url", &api.url()]).exits(0);
+    let shown = Regex::new(r"\(\d+ ms\)").unwrap().replace_all(&ran.stdout, "(TIME)").into_owned();
+    insta::assert_snapshot!(workspace.placed(&shown, &api), @r"
+    ok       api          `URL` answers (TIME)
+    ok       token        of team/sandbox, from NORTHFLANK_API_TOKEN; it does not end
+    ok       clock        agrees with the API's
+    ok       read         may read shop, and its services exist
+    ok       certificates not needed: plain HTTP on loopback
+    ok       folder       manifests has 1 manifest
+    ok       git          the folder is not in a checkout; its content is its revision
+    ok       ledger       STATE (there is none yet; the first pass makes it)
+    everything is in place
+    ");
+    assert!(workspace.contents() == before, "the doctor wrote something");
+    assert_eq!(api.world().update_count(), 0);
+    assert!(!ran.stdout.contains(TOKEN));
+    // Beside a ledger that was used, and a daemon that has it open, it says whose it is.
+    workspace.once(&api, &[]).exits(0);
+    let ledger = said(&doctor(&workspace, &api, &[]).exits(0), "ledger");
+    assert!(ledger.contains("(account team/sandbox); no daemon runs"), "{ledger}");
+}
+
+#[test]
+fn a_doctor_tells_what_is_wrong_with_a_token_and_what_it_may_not_do() {
+    let workspace = Workspace::new();
+    workspace.service("web", "1");
+
+    let api = Api::of_token("another");
+    let ran = doctor(&workspace, &api, &[]).exits(78);
+    assert!(said(&ran, "token").starts_with("fault: NORTHFLANK_API_TOKEN: the API answered 401"), "{ran:#?}");
+    assert!(check(&ran, "token")["hint"].as_str().unwrap().starts_with("make a new API token"), "{ran:#?}");
+
+    let api = Api::new();
+    let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(24);
+    for (ends, code, verdict) in [("2026-01-01T00:00:00Z", 78, "fault"), (&*soon.to_string(), 0, "warning")] {
+        api.world().clear_faults();
+        api.world().script(auth(&json!({"expiresAt": ends})));
+        let ran = doctor(&workspace, &api, &[]).exits(code);
+        assert_eq!(check(&ran, "token")["verdict"], verdict, "{ran:#?}");
+    }
+
+    api.world().clear_faults();
+    let restricted = json!({"enabled": true, "restrictionMode": "in", "projects": ["blog"]});
+    api.world()
+        .script(auth(&json!({"projectRestrictions": restricted, "permissions": {"projectScope": ["x.read", 3]}})));
+    let ran = doctor(&workspace, &api, &[]).exits(78);
+    assert_eq!(said(&ran, "projects"), "fault: the token does not open shop");
+    assert_eq!(said(&ran, "update"), "warning: the token's role names no update of deployments");
+
+    // What may not be read is told in the API's own words.
+    api.world().clear_faults();
+    let denied = "missing permission project.services.general.read";
+    api.world().script(Fault::error(403, "FORBIDDEN", denied, None).on(Operation::ListServices).always());
+    let ran = doctor(&workspace, &api, &[]).exits(78);
+    assert!(said(&ran, "read").contains(denied), "{ran:#?}");
+    assert!(check(&ran, "read")["hint"].as_str().unwrap().contains("General > Read"), "{ran:#?}");
+    assert_eq!(api.world().update_count(), 0);
+}
+
+#[test]
+fn a_doctor_tells_of_a_missing_service_a_wrong_clock_and_an_api_that_does_not_answer() {
+    let workspace = Workspace::new();
+    workspace.service("web", "1");
+    workspace.service("api", "1");
+    let api = Api::of_services(&["shop/web"]);
+    let ran = doctor(&workspace, &api, &[]).exits(78);
+    assert_eq!(said(&ran, "services"), "fault: not in Northflank: shop/api");
+
+    let api = Api::new();
+    for (date, code, told) in [
+        ("Thu, 01 Jan 2026 00:00:00 GMT", 78, "ahead of the API's"),
+        ("Fri, 01 Jan 2049 00:00:00 GMT", 78, "behind the API's"),
+    ] {
+        api.world().clear_faults();
+        api.world().script(Fault::headers().with_header("date", date).on(Operation::Auth).always());
+        let ran = doctor(&workspace, &api, &[]).exits(code);
+        assert!(said(&ran, "clock").ends_with(told), "{ran:#?}");
+    }
+
+    let ran = workspace.run(&["doctor", "-o", "json", "--api-url", "http://127.0.0.1:1"]).exits(78);
+    assert!(said(&ran, "api").starts_with("fault: no connection to `http://127.0.0.1:1`"), "{ran:#?}");
+    // The others are looked at all the same.
+    assert_eq!(said(&ran, "folder"), "ok: manifests has 2 manifests");
+}
+
+#[test]
+fn a_doctor_looks_at_all_that_is_here_without_a_token_too() {
+    let workspace = Workspace::new();
+    workspace.write("bad.yaml", "kind: x\n");
+    git(&workspace.manifests(), &["init", "--quiet", "."]);
+    git(&workspace.manifests(), &["add", "--all"]);
+    git(&workspace.manifests(), &["commit", "--quiet", "-m", "begin"]);
+    workspace.service("web", "1");
+    std::fs::write(workspace.path().join("file"), "").unwrap();
+    let mut command = workspace.command(&["doctor", "-o", "json", "--state-dir", "file"]);
+    command.env_remove("NORTHFLANK_API_TOKEN").env("SSL_CERT_FILE", "/nonexistent");
+    let ran = Ran::of(&mut command).exits(78);
+    assert_eq!(said(&ran, "token"), "fault: no API token");
+    assert!(said(&ran, "api").starts_with("warning: https://api.northflank.com was not asked"), "{ran:#?}");
+    assert_eq!(
+        said(&ran, "certificates"),
+        "fault: SSL_CERT_FILE names /nonexistent, which is not a file of certificates"
+    );
+    assert_eq!(said(&ran, "folder"), "fault: manifests has 4 problems, and 1 manifest");
+    assert!(said(&ran, "git").contains("+dirty: some manifests are not committed"), "{ran:#?}");
+    assert_eq!(said(&ran, "ledger"), "fault: the state folder `file` is not a folder");
+    assert_eq!(ran.json()["ok"], false);
+
+    let mut command = workspace.command(&["doctor", "-o", "json", "--api-url", "ftp://me:hunter2@x"]);
+    let ran = Ran::of(command.env("HTTPS_PROXY", "socks5://me:hunter2@x")).exits(78);
+    assert!(said(&ran, "api").starts_with("fault: the API's URL (--api-url)"), "{ran:#?}");
+    assert!(!ran.stdout.contains("hunter2"), "{ran:#?}");
+}
