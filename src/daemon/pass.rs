@@ -362,6 +362,9 @@ impl Pass {
             self.take(happened, show);
             let now = self.carrier.clock().now();
             let calls = self.carrier.machine().in_flight() > 0 && Instant::now() < calls_until;
+            if self.carrier.is_elsewhere() {
+                return Ok(());
+            }
             if !calls && !self.carrier.engine().awaits_rollouts(now) {
                 return Ok(());
             }

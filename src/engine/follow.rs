@@ -3,7 +3,7 @@
 //! One list of a project shows the status of a hundred services, so rollouts are looked at by project, however many
 //! there are. A project where nothing rolls out is not asked.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use super::event::Event;
 use super::later;
 use super::rollout::{self, Paused};
-use crate::model::{DeploymentStatus, Digest, Id, Rollout, RolloutState, ServiceKey};
+use crate::model::{DeploymentStatus, Digest, Evidence, Id, Rollout, RolloutState, ServiceKey};
 
 /// How rollouts are followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +71,8 @@ pub enum Look {
     },
     /// The containers of a service whose rollout failed.
     Containers(ServiceKey),
+    /// One service, where its project may not be listed and others wait for it.
+    Service(ServiceKey),
 }
 
 /// What a look showed.
@@ -85,6 +87,15 @@ pub enum Looked {
     },
     /// What the containers say of a failure, in words; nothing where they say nothing.
     Containers(Option<String>),
+    /// One service.
+    Service {
+        /// Its status, where the answer has one.
+        status: Option<DeploymentStatus>,
+        /// Whether it is paused, where the answer says so.
+        paused: Option<bool>,
+    },
+    /// It was not made, and nobody is at fault.
+    Withdrawn,
     /// Nothing.
     Nothing {
         /// What went wrong.
@@ -97,14 +108,26 @@ pub enum Looked {
 /// Most pages that are read in one look. A page can lead to itself.
 const PAGES: u32 = 1000;
 
-/// How often a project is looked at where nothing rolls out and a rollout that failed may end well after all.
-const FAILED: Duration = Duration::from_secs(60);
+/// The first wait for a project where nothing rolls out and a rollout that failed may end well after all. Each wait is
+/// twice the one before it.
+const STUCK: Duration = Duration::from_secs(60);
+
+/// How often the waits for what is stuck are doubled at most: to half an hour, about.
+const DOUBLED: u32 = 5;
 
 /// The rollouts.
 #[derive(Debug, Default)]
 pub(super) struct Rollouts {
     newest: BTreeMap<ServiceKey, Rollout>,
     paused: BTreeSet<ServiceKey>,
+    /// Those that others wait for: they are looked at also when they have failed for long.
+    wanted: BTreeSet<ServiceKey>,
+    /// Those that failed in an earlier process: they are looked at once by this one.
+    recalled: BTreeSet<ServiceKey>,
+    /// Services that are read one by one, because their project may not be listed.
+    singles: VecDeque<ServiceKey>,
+    /// Services that may not even be read.
+    unreadable: BTreeSet<ServiceKey>,
     /// Where something is looked at.
     projects: BTreeMap<Project, Open>,
     /// Failed ones whose containers are still to be asked.
@@ -120,7 +143,10 @@ pub(super) struct Rollouts {
 #[derive(Debug)]
 struct Open {
     rolling: BTreeSet<ServiceKey>,
-    failed: BTreeSet<ServiceKey>,
+    /// What failed or took too long, and may end well after all.
+    stuck: BTreeSet<ServiceKey>,
+    /// How often it was looked at since something rolled out.
+    idle: u32,
     /// When the oldest update was accepted that no look came after.
     new_since: Option<Timestamp>,
     /// When the newest and the oldest were accepted.
@@ -156,7 +182,8 @@ impl Open {
     fn new(accepted: Timestamp) -> Self {
         Self {
             rolling: BTreeSet::new(),
-            failed: BTreeSet::new(),
+            stuck: BTreeSet::new(),
+            idle: 0,
             new_since: None,
             newest: accepted,
             oldest: accepted,
@@ -170,10 +197,36 @@ impl Open {
         let first = follow.first();
         let Some(looked_at) = self.looked_at else { return self.first_due(first).unwrap_or(self.newest) };
         let age = Duration::try_from(looked_at.duration_since(self.newest)).unwrap_or_default();
-        let interval = if self.rolling.is_empty() { follow.paced(FAILED) } else { follow.interval(age) };
+        let interval = match self.rolling.is_empty() {
+            true => follow.paced(STUCK * 2_u32.pow(self.idle.saturating_sub(1).min(DOUBLED))),
+            false => follow.interval(age),
+        };
         let fresh = self.first_due(first).map(|due| due.max(later(looked_at, first)));
         let again = later(looked_at, interval);
         fresh.map_or(again, |fresh| fresh.min(again))
+    }
+
+    /// It is looked at now.
+    fn looked(&mut self, now: Timestamp) {
+        self.looked_at = Some(now);
+        self.idle = if self.rolling.is_empty() { self.idle.saturating_add(1) } else { 0 };
+    }
+
+    /// Puts a service where it belongs by the state of its rollout; `stays`: it is looked at at all.
+    fn put(&mut self, key: &ServiceKey, state: RolloutState, stays: bool) {
+        self.rolling.remove(key);
+        if !stays {
+            self.stuck.remove(key);
+        } else if state.is_open() {
+            self.stuck.remove(key);
+            self.rolling.insert(key.clone());
+        } else if self.stuck.insert(key.clone()) {
+            self.idle = 0;
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.rolling.is_empty() && self.stuck.is_empty()
     }
 
     /// When the updates are looked at that no look came after. Those of one burst share their first look.
@@ -193,8 +246,9 @@ impl Rollouts {
         now: Timestamp,
     ) {
         let new = Rollout::accepted(digest, now, server_at);
-        self.paused.remove(key);
         self.unexplained.remove(key);
+        self.recalled.remove(key);
+        self.unreadable.remove(key);
         self.newest.insert(key.clone(), new);
         self.arrange(key, true);
         if shown.is_some() {
@@ -205,26 +259,69 @@ impl Rollouts {
     /// Takes over what an earlier process followed. Times that are still to come are those of a clock that was wrong.
     pub(super) fn recall(&mut self, key: &ServiceKey, rollout: Rollout, now: Timestamp) {
         let (accepted_at, since) = (rollout.accepted_at.min(now), rollout.since.min(now));
+        if rollout.state.has_failed() {
+            self.recalled.insert(key.clone());
+        }
         self.newest.insert(key.clone(), Rollout { accepted_at, since, ..rollout });
         self.arrange(key, true);
+    }
+
+    /// The manifest has other content by now: how the rollout of an earlier process ended matters to nobody.
+    pub(super) fn disregard(&mut self, key: &ServiceKey) {
+        if self.recalled.remove(key) {
+            self.arrange(key, false);
+        }
+    }
+
+    /// Others wait for these, and for no more.
+    pub(super) fn want(&mut self, wanted: BTreeSet<ServiceKey>) {
+        let before = std::mem::replace(&mut self.wanted, wanted);
+        let changed: Vec<ServiceKey> = before.symmetric_difference(&self.wanted).cloned().collect();
+        for key in changed {
+            self.arrange(&key, false);
+        }
+    }
+
+    /// The services whose newest rollout is not known to have ended well.
+    pub(super) fn undeployed(&self) -> impl Iterator<Item = &ServiceKey> {
+        self.newest.iter().filter(|(_, rollout)| !rollout.state.is_deployed()).map(|(key, _)| key)
+    }
+
+    /// Whether a look may show by and by that it is deployed.
+    pub(super) fn may_deploy(&self, key: &ServiceKey) -> bool {
+        self.recalled.contains(key) || self.of(key).is_some_and(|rollout| rollout.state.is_open())
     }
 
     /// The service got other content, or nobody asks for it any more.
     pub(super) fn forget(&mut self, key: &ServiceKey) {
         self.newest.remove(key);
+        self.recalled.remove(key);
         self.arrange(key, false);
+    }
+
+    /// A service that a look is about.
+    pub(super) fn service_of<'a>(&'a self, look: &'a Look) -> Option<&'a ServiceKey> {
+        match look {
+            Look::List { project, .. } => self.newest.keys().find(|key| Project::of(key) == *project),
+            Look::Containers(key) | Look::Service(key) => Some(key),
+        }
     }
 
     pub(super) fn of(&self, key: &ServiceKey) -> Option<&Rollout> {
         self.newest.get(key)
     }
 
-    /// Whether it is worth waiting: something rolls out, and can be looked at by the time at which `calls` are there.
-    pub(super) fn are_awaited(&self, follow: Follow, calls: Timestamp) -> bool {
+    /// Whether it is worth waiting: something rolls out, and can be looked at by the time at which `calls` are there. That
+    /// is no reason to wait for calls only to learn more of what has failed.
+    pub(super) fn are_awaited(&self, follow: Follow, calls: Timestamp, now: Timestamp) -> bool {
+        let is_readable = |key: &&ServiceKey| self.wanted.contains(*key) && !self.unreadable.contains(*key);
         let awaited = |open: &Open| {
-            !open.rolling.is_empty() && open.kept != Some(Kept::Refused) && calls < later(open.oldest, follow.timeout)
+            !open.rolling.is_empty()
+                && (open.kept != Some(Kept::Refused) || open.rolling.iter().any(|key| is_readable(&key)))
+                && calls < later(open.oldest, follow.timeout)
         };
-        self.out.is_some() || !self.unexplained.is_empty() || self.projects.values().any(awaited)
+        let has_questions = !self.unexplained.is_empty() || !self.recalled.is_empty();
+        self.out.is_some() || has_questions && calls <= now || self.projects.values().any(awaited)
     }
 
     /// What happened since the last time that this was asked.
@@ -255,14 +352,28 @@ impl Rollouts {
             Look::List { project: walk.project.clone(), cursor: Some(walk.cursor.clone()) }
         } else if let Some(key) = self.unexplained.first() {
             Look::Containers(key.clone())
+        } else if let Some(key) = self.singles.pop_front() {
+            Look::Service(key)
         } else {
-            let (project, open) = self.projects.iter_mut().find(|(_, open)| open.due(follow) <= now)?;
-            // What is accepted while the look is out is looked at once more.
-            open.new_since = None;
-            Look::List { project: project.clone(), cursor: None }
+            self.look_at_project(follow, now)?
         };
         self.out = Some(look.clone());
         Some(look)
+    }
+
+    fn look_at_project(&mut self, follow: Follow, now: Timestamp) -> Option<Look> {
+        let (project, open) = self.projects.iter_mut().find(|(_, open)| open.due(follow) <= now)?;
+        // What is accepted while the look is out is looked at once more.
+        open.new_since = None;
+        if open.kept == Some(Kept::Refused) {
+            let is_single = |key: &&ServiceKey| self.wanted.contains(*key) && !self.unreadable.contains(*key);
+            self.singles = open.rolling.union(&open.stuck).filter(is_single).cloned().collect();
+            if let Some(key) = self.singles.pop_front() {
+                open.looked(now);
+                return Some(Look::Service(key));
+            }
+        }
+        Some(Look::List { project: project.clone(), cursor: None })
     }
 
     /// When the next request is due; nothing while one is out.
@@ -270,7 +381,7 @@ impl Rollouts {
         if self.out.is_some() {
             return None;
         }
-        if self.walk.is_some() || !self.unexplained.is_empty() {
+        if self.walk.is_some() || !self.unexplained.is_empty() || !self.singles.is_empty() {
             return Some(Timestamp::MIN);
         }
         self.projects.values().map(|open| open.due(follow)).min()
@@ -281,40 +392,43 @@ impl Rollouts {
         self.projects.values().map(|open| later(open.oldest, follow.timeout)).min()
     }
 
-    /// Takes in that time has passed: what takes too long has failed, and what failed is looked at no longer.
+    /// Takes in that time has passed: what takes too long has failed, and what failed is looked at no longer, unless others
+    /// wait for it.
     pub(super) fn expire(&mut self, follow: Follow, now: Timestamp) {
         let is_over = |open: &Open| later(open.oldest, follow.timeout) <= now;
         let projects = self.projects.iter().filter(|(_, open)| is_over(open));
         let projects: Vec<Project> = projects.map(|(project, _)| project.clone()).collect();
         for project in projects {
             let Some(open) = self.projects.get(&project) else { continue };
-            let keys: Vec<ServiceKey> = open.rolling.union(&open.failed).cloned().collect();
+            let keys: Vec<ServiceKey> = open.rolling.union(&open.stuck).cloned().collect();
             let is_old = |rollout: &Rollout| later(rollout.accepted_at, follow.timeout) <= now;
             let (old, young): (Vec<_>, Vec<_>) =
                 keys.into_iter().partition(|key| self.newest.get(key).is_none_or(is_old));
             if let Some(open) = self.projects.get_mut(&project) {
                 let accepted = young.iter().filter_map(|key| self.newest.get(key)).map(|rollout| rollout.accepted_at);
                 open.oldest = accepted.min().unwrap_or(Timestamp::MAX);
-                open.failed.retain(|key| !old.contains(key));
+                let stays = |key: &ServiceKey| self.wanted.contains(key) || self.recalled.contains(key);
+                let gone: BTreeSet<&ServiceKey> = old.iter().filter(|key| !stays(key)).collect();
+                open.stuck.retain(|key| !gone.contains(key));
             }
             for key in &old {
                 self.change(key, |before| {
                     rollout::expired(before, follow.timeout, now).unwrap_or_else(|| before.clone())
                 });
             }
-            if self.projects.get(&project).is_some_and(|open| open.rolling.is_empty() && open.failed.is_empty()) {
-                self.projects.remove(&project);
-            }
+            self.close_if_empty(&project);
         }
     }
 
     /// No call may be made for the look that is due.
     pub(super) fn starve(&mut self, follow: Follow, now: Timestamp) {
         self.unexplained.clear();
+        self.singles.clear();
         self.walk = None;
         let due = self.projects.iter().filter(|(_, open)| open.due(follow) <= now && open.kept != Some(Kept::NoCalls));
         let due: Vec<Project> = due.map(|(project, _)| project.clone()).collect();
         for project in due {
+            self.answer_recalled(&project);
             self.keep_from(&project, Kept::NoCalls, "unknown (quota): the rate limit leaves no call to look");
         }
     }
@@ -322,6 +436,7 @@ impl Rollouts {
     /// Takes in what the request showed.
     pub(super) fn looked(&mut self, looked: Looked, now: Timestamp) {
         match (self.out.take(), looked) {
+            (_, Looked::Withdrawn) => {}
             (Some(Look::Containers(key)), looked) => {
                 self.unexplained.remove(&key);
                 if let Looked::Containers(Some(reason)) = looked {
@@ -330,6 +445,18 @@ impl Rollouts {
                         _ => before.clone(),
                     });
                 }
+            }
+            (Some(Look::Service(key)), Looked::Service { status, paused }) => {
+                self.recalled.remove(&key);
+                self.saw(&key, status, paused, now);
+            }
+            (Some(Look::Service(key)), Looked::Nothing { error, refused }) => {
+                self.recalled.remove(&key);
+                if refused {
+                    self.unreadable.insert(key.clone());
+                }
+                let reason = format!("cannot read {key}: {error}");
+                self.change(&key, |before| Rollout { reason: Some(reason), ..before.clone() });
             }
             (Some(Look::List { project, .. }), Looked::Page { services, next }) => {
                 self.saw_page(project, services, next, now);
@@ -340,7 +467,8 @@ impl Rollouts {
                 let kept = if refused { Kept::Refused } else { Kept::Failed };
                 self.keep_from(&project, kept, &format!("cannot list the services of {project}: {error}"));
             }
-            (Some(Look::List { .. }), Looked::Containers(_)) | (None, _) => {}
+            // An answer to another question than the one that was asked is never given.
+            (Some(Look::List { .. } | Look::Service(_)), _) | (None, _) => {}
         }
     }
 
@@ -371,7 +499,7 @@ impl Rollouts {
             Some(walk) => (walk.left, walk.pages),
             None => {
                 let open = self.projects.get(&project);
-                (open.map(|open| open.rolling.union(&open.failed).cloned().collect()).unwrap_or_default(), 0)
+                (open.map(|open| open.rolling.union(&open.stuck).cloned().collect()).unwrap_or_default(), 0)
             }
         };
         let shown: BTreeMap<String, Option<DeploymentStatus>> = services.into_iter().collect();
@@ -401,7 +529,23 @@ impl Rollouts {
     /// A look at a project is over.
     fn end_look(&mut self, project: &Project, now: Timestamp) {
         if let Some(open) = self.projects.get_mut(project) {
-            (open.looked_at, open.kept) = (Some(now), None);
+            open.looked(now);
+            open.kept = None;
+        }
+        self.answer_recalled(project);
+    }
+
+    /// What failed in an earlier process was looked at, or cannot be: it is treated as any other from now on.
+    fn answer_recalled(&mut self, project: &Project) {
+        let answered = self.recalled.extract_if(.., |key| Project::of(key) == *project).collect::<Vec<_>>();
+        for key in answered {
+            self.arrange(&key, false);
+        }
+    }
+
+    fn close_if_empty(&mut self, project: &Project) {
+        if self.projects.get(project).is_some_and(Open::is_empty) {
+            self.projects.remove(project);
         }
     }
 
@@ -435,6 +579,10 @@ impl Rollouts {
         if after.state == RolloutState::Failed && was != RolloutState::Failed {
             self.unexplained.insert(key.clone());
         }
+        if after.evidence != Evidence::None {
+            // It rolls out, so that it is not paused.
+            self.paused.remove(key);
+        }
         self.events.push(Event::Rollout { key: key.clone(), was, rollout: after.clone() });
         self.newest.insert(key.clone(), after);
         self.arrange(key, false);
@@ -445,31 +593,32 @@ impl Rollouts {
     fn arrange(&mut self, key: &ServiceKey, fresh: bool) {
         let project = Project::of(key);
         let rollout = self.newest.get(key).map(|rollout| (rollout.state, rollout.accepted_at));
+        if rollout.is_none_or(|(state, _)| state != RolloutState::Failed) {
+            self.unexplained.remove(key);
+        }
+        let asked = self.wanted.contains(key) || self.recalled.contains(key);
         match rollout {
-            Some((state, accepted)) if state.is_open() => {
-                let open = self.projects.entry(project).or_insert_with(|| Open::new(accepted));
-                open.rolling.insert(key.clone());
-                open.failed.remove(key);
+            Some((state, accepted)) if state.is_open() || state.has_failed() => {
+                let stays = state.is_open() || state == RolloutState::Failed || asked;
+                if !stays && !self.projects.contains_key(&project) {
+                    return;
+                }
+                let open = self.projects.entry(project.clone()).or_insert_with(|| Open::new(accepted));
+                open.put(key, state, stays);
                 open.oldest = open.oldest.min(accepted);
                 if fresh {
                     open.new_since = Some(open.new_since.map_or(accepted, |since| since.min(accepted)));
                     open.newest = open.newest.max(accepted);
                 }
             }
-            rollout => {
-                let Some(open) = self.projects.get_mut(&project) else { return };
-                open.rolling.remove(key);
-                open.failed.remove(key);
-                if rollout.is_some_and(|(state, _)| state == RolloutState::Failed) {
-                    open.failed.insert(key.clone());
-                } else {
-                    self.unexplained.remove(key);
-                }
-                if open.rolling.is_empty() && open.failed.is_empty() {
-                    self.projects.remove(&project);
+            _ => {
+                if let Some(open) = self.projects.get_mut(&project) {
+                    open.rolling.remove(key);
+                    open.stuck.remove(key);
                 }
             }
         }
+        self.close_if_empty(&project);
     }
 }
 

@@ -211,6 +211,9 @@ pub struct Engine {
 /// How long it counts that somebody else was seen to change services.
 const SHARED: SignedDuration = SignedDuration::from_hours(1);
 
+/// What is due already is tried again so soon.
+const SOON: Duration = Duration::from_millis(1);
+
 /// A step of the wall clock that is no mere adjustment.
 const JUMP: SignedDuration = SignedDuration::from_secs(1);
 
@@ -367,6 +370,8 @@ impl Engine {
             }
         }
         self.reconsider(changed, now);
+        self.disregard_rollouts();
+        self.want_rollouts(now);
         if gone {
             let rollouts = &mut self.rollouts;
             self.services.retain(|key, service| {
@@ -378,6 +383,19 @@ impl Engine {
             });
         }
         is_new
+    }
+
+    /// How an earlier process's update ended matters no more where the manifest asks for something else by now.
+    fn disregard_rollouts(&mut self) {
+        let Self { services, rollouts, .. } = self;
+        let differs = |key: &&ServiceKey| {
+            let wanted = services.get(*key).and_then(|service| service.desired.as_ref()).map(|desired| desired.digest);
+            wanted.is_some_and(|wanted| rollouts.of(key).is_some_and(|rollout| rollout.digest != wanted))
+        };
+        let other: Vec<ServiceKey> = rollouts.undeployed().filter(differs).cloned().collect();
+        for key in other {
+            rollouts.disregard(&key);
+        }
     }
 
     /// The next call to make now, if one is due and there is room and quota for it. Fresh updates go before retries,
@@ -695,7 +713,8 @@ impl Engine {
     }
 
     /// When [`Engine::next_call`] may have something that it does not have now, unless something happens before.
-    /// `None` where only an event can change anything. After `next_call` had nothing, it is always later than `now`.
+    /// `None` where only an event can change anything. After `next_call` had nothing, it is always later than `now`. Looks at
+    /// rollouts have [`Engine::next_look_wake`].
     #[must_use]
     pub fn next_wake(&self, now: Timestamp) -> Option<Timestamp> {
         let opens = self.gate.opens(now);
@@ -707,7 +726,7 @@ impl Engine {
         let watch = self.watch_due(now).map(|due| due.max(self.quota.opens(Class::Other, now, 1).unwrap_or(due)));
         let closures = self.closures_change.and_then(|at| at.checked_sub(self.wall).ok());
         let watch = watch.filter(|at| *at > now);
-        [due, queued, watch, self.next_look_wake(now), closures].into_iter().flatten().min()
+        [due, queued, watch, closures].into_iter().flatten().min()
     }
 
     /// When a service may be read for drift; `None` while anything else goes first.
@@ -741,7 +760,7 @@ impl Engine {
     /// [`Engine::looked`].
     pub fn next_look(&mut self, now: Timestamp, owed: usize) -> Option<Look> {
         let follow = self.pace.follow?;
-        self.rollouts.expire(follow, now);
+        self.expire_rollouts(follow, now);
         if self.rollouts.due(follow)? > now || self.gate.opens(now).is_some() {
             return None;
         }
@@ -757,10 +776,34 @@ impl Engine {
         Some(look)
     }
 
+    /// A service that a look is about.
+    #[must_use]
+    pub fn service_of<'a>(&'a self, look: &'a Look) -> Option<&'a ServiceKey> {
+        self.rollouts.service_of(look)
+    }
+
+    /// Takes in that rollouts took too long.
+    fn expire_rollouts(&mut self, follow: Follow, now: Timestamp) {
+        if self.rollouts.expires(follow).is_some_and(|at| at <= now) {
+            self.rollouts.expire(follow, now);
+            self.want_rollouts(now);
+        }
+    }
+
     /// Takes in what a look at rollouts showed.
     pub fn looked(&mut self, looked: Looked, now: Timestamp) {
         self.rollouts.looked(looked, now);
         self.let_dependents_go(None, now);
+        self.want_rollouts(now);
+    }
+
+    /// Whose rollouts others wait for.
+    fn want_rollouts(&mut self, now: Timestamp) {
+        let context = self.context(now);
+        let is_held = |key: &ServiceKey| self.services.get(key).is_some_and(|of| of.waits_for_a_rollout(context));
+        let is_wanted = |key: &&ServiceKey| self.dependents.get(*key).is_some_and(|of| of.iter().any(is_held));
+        let wanted = self.rollouts.undeployed().filter(is_wanted).cloned().collect();
+        self.rollouts.want(wanted);
     }
 
     /// A service was read: what that shows of its rollout costs nothing more.
@@ -773,13 +816,13 @@ impl Engine {
     #[must_use]
     pub fn awaits_rollouts(&self, now: Timestamp) -> bool {
         let Some(follow) = self.pace.follow else { return false };
-        self.rollouts.are_awaited(follow, self.looks_open(now).unwrap_or(now))
+        self.rollouts.are_awaited(follow, self.looks_open(now).unwrap_or(now), now)
     }
 
     /// Whether something waits for the rollout of what it depends on: it goes when that completed.
     #[must_use]
     pub fn awaits_dependencies(&self, now: Timestamp) -> bool {
-        let rolls = |key: &ServiceKey| self.rollouts.of(key).is_some_and(|rollout| rollout.state.is_open());
+        let rolls = |key: &ServiceKey| self.rollouts.may_deploy(key);
         let waits = |service: &Service| {
             let awaited = service.desired.iter().flat_map(|desired| desired.policy.awaited());
             !service.awaited.is_empty() && awaited.into_iter().any(rolls)
@@ -810,12 +853,14 @@ impl Engine {
         self.gate.opens(now).max(self.quota.follow_opens(now)).max(self.quota.opens(Class::Other, now, 1))
     }
 
-    /// When the next look is due, or a rollout takes too long.
+    /// When the next look is due, or a rollout takes too long: a moment after `now` where that is by now, and what keeps it
+    /// from being made is no time.
     #[must_use]
     pub fn next_look_wake(&self, now: Timestamp) -> Option<Timestamp> {
         let follow = self.pace.follow?;
         let due = self.rollouts.due(follow).map(|due| self.looks_open(now).map_or(due, |opens| opens.max(due)));
-        [due, self.rollouts.expires(follow)].into_iter().flatten().min().filter(|at| *at > now)
+        let wake = [due, self.rollouts.expires(follow)].into_iter().flatten().min()?;
+        Some(wake.max(later(now, SOON)))
     }
 
     /// Services in the queue for a call.

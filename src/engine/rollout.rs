@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use super::later;
 use crate::model::{DeploymentStatus, Evidence, Rollout, RolloutStage, RolloutState};
 
-/// So long after the acceptance a status that is still the old one shows that nothing had to be replaced.
+/// So long after the acceptance a service that is still where it was before shows that nothing had to be replaced.
 pub(super) const UNSEEN: Duration = Duration::from_secs(60);
 
 /// A `Date` header has whole seconds: what was reached within that second may be older than the acceptance.
@@ -43,8 +43,8 @@ pub(super) enum Paused {
 const WAITS: &str = "the service is paused: the rollout waits for resume";
 
 /// Takes in what a look showed at this time. `None`: the answer has no status of the service.
-pub(super) fn seen(before: &Rollout, status: Option<DeploymentStatus>, paused: Paused, now: Timestamp) -> Rollout {
-    let status = status.filter(|status| !status.scaling);
+pub(super) fn seen(before: &Rollout, shown: Option<DeploymentStatus>, paused: Paused, now: Timestamp) -> Rollout {
+    let status = shown.filter(|status| !status.scaling);
     let next = status.and_then(|status| next(before, status));
     let mut after = before.clone();
     // Whatever kept it from being followed is over.
@@ -56,15 +56,32 @@ pub(super) fn seen(before: &Rollout, status: Option<DeploymentStatus>, paused: P
         }
         None if before.state == RolloutState::Unseen && paused == Paused::Yes => after.reason = Some(WAITS.to_owned()),
         None if before.state == RolloutState::Unseen && now >= later(before.accepted_at, UNSEEN) => {
-            // Where the API gives no times, a failure that stays is not passed over.
-            let failed = status.is_some_and(|status| {
-                status.stage == RolloutStage::Failed && speaks_of(before, status) == SpeaksOf::Unsaid
-            });
-            enter(&mut after, if failed { RolloutState::Failed } else { RolloutState::None }, now);
+            match unmoved(before, shown) {
+                Ok(state) => enter(&mut after, state, now),
+                Err(why) => after.reason = Some(why.to_owned()),
+            }
         }
         None => {}
     }
     after
+}
+
+/// What a status means that did not move on since the acceptance. That nothing had to be replaced has to be shown by the
+/// API: everything ran already before it took the update.
+fn unmoved(before: &Rollout, shown: Option<DeploymentStatus>) -> Result<RolloutState, &'static str> {
+    use RolloutStage::{Completed, Failed, InProgress, Pending};
+    let Some(status) = shown else { return Err("the API gives no status that is known") };
+    if status.scaling {
+        return Err("the service is scaling, which says nothing of the update");
+    }
+    match (speaks_of(before, status), status.stage) {
+        (SpeaksOf::Older | SpeaksOf::Either, Completed) => Ok(RolloutState::None),
+        // Where the API gives no times, a failure that stays is not passed over.
+        (SpeaksOf::Unsaid, Failed) => Ok(RolloutState::Failed),
+        (SpeaksOf::Unsaid, _) => Err("the API gives no times, so its status may be of before the update"),
+        (_, Failed) => Err("the API shows a failure of before the update, and nothing since"),
+        (_, Pending | InProgress | Completed) => Err("the API shows a rollout of before the update, and nothing since"),
+    }
 }
 
 /// Takes in that time has passed.
@@ -197,8 +214,6 @@ mod tests {
         let old = status(Completed, Some(0));
         assert_eq!(after(&[(59_999, old)], Some(500)).state, RolloutState::Unseen);
         assert_eq!(after(&[(60_000, old)], Some(500)).state, RolloutState::None);
-        assert_eq!(after(&[(60_000, status(Failed, Some(0)))], Some(500)).state, RolloutState::None);
-        assert_eq!(after(&[(60_000, status(Failed, Some(1500)))], Some(1000)).state, RolloutState::None);
         assert_eq!(
             after(&[(60_000, status(Failed, None))], Some(1000)).state,
             RolloutState::Failed,
@@ -215,6 +230,27 @@ mod tests {
     fn scaling_settles_nothing() {
         let scaled = DeploymentStatus { stage: Completed, scaling: true, since: Some(at(9000)) };
         assert_eq!(after(&[(10_000, Some(scaled))], Some(500)).state, RolloutState::Unseen);
+    }
+
+    #[test]
+    fn that_nothing_had_to_roll_out_rests_on_what_the_api_showed() {
+        let scaling = DeploymentStatus { stage: Completed, scaling: true, since: Some(at(0)) };
+        for (shown, why) in [
+            (None, "no status"),
+            (Some(scaling), "scaling"),
+            (status(Completed, None), "no times"),
+            (status(Failed, Some(0)), "a failure of before"),
+            (status(InProgress, Some(0)), "a rollout of before"),
+        ] {
+            let rollout = after(&[(60_000, shown), (600_000, shown)], Some(500));
+            assert_eq!(rollout.state, RolloutState::Unseen, "{shown:?}");
+            assert!(rollout.words().contains(why), "{}", rollout.words());
+            let late = expired(&rollout, Duration::from_secs(900), at(900_000)).expect("its time is over");
+            assert!(late.words().contains(why), "{}", late.words());
+        }
+        let without = Rollout { server_at: None, ..accepted(None) };
+        let shown = seen(&without, status(Completed, Some(-9000)), Paused::No, at(60_000));
+        assert_eq!(shown.state, RolloutState::Unseen, "it is not known when the update was accepted");
     }
 
     #[test]

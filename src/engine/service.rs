@@ -10,8 +10,8 @@ use super::agenda::{Agenda, Lane, Ticket};
 use super::event::Told;
 use super::{Call, Delivery, Ending, Phase, Unsettled, Work};
 use crate::model::{
-    Applied, Cause, Desired, Digest, DriftMode, HeldBy, HoldKind, Known, ServiceKey, ServiceState, Suspend,
-    held_reason, held_until,
+    Applied, Cause, DependencyGate, Desired, Digest, DriftMode, HeldBy, HoldKind, Known, ServiceKey, ServiceState,
+    Suspend, held_reason, held_until,
 };
 use crate::plan::{self, Change, Reading, Rules, Seen, Step, UnnamedCredentials};
 
@@ -233,6 +233,13 @@ impl Service {
     pub(super) fn is_unruled(&self, context: Context) -> bool {
         let waits = |(_, content)| self.let_out != Some(content) && self.ruled.is_none();
         context.guarded && self.content_change(context).is_some_and(waits)
+    }
+
+    /// Whether its update is held until the rollout of another service has ended well.
+    pub(super) fn waits_for_a_rollout(&self, context: Context) -> bool {
+        let gated = self.desired.as_ref().is_some_and(|desired| desired.policy.gate == DependencyGate::Deployed);
+        let is_dependency = |held: &HeldBy| held.kind == HoldKind::Dependency;
+        gated && !self.awaited.is_empty() && self.held_by(context).iter().any(is_dependency)
     }
 
     /// Whether its manifest names services that it depends on.

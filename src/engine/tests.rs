@@ -1249,3 +1249,23 @@ fn the_end_of_a_suspension_lets_go_what_depends_on_the_service_though_nothing_is
     assert!(calls(&mut engine, at(59)).is_empty());
     assert_eq!(calls(&mut engine, at(60)), ["web"]);
 }
+
+#[test]
+fn what_waits_for_a_rollout_that_failed_before_a_restart_goes_when_that_ended_well_after_all() {
+    for state in [RolloutState::Failed, RolloutState::TimedOut] {
+        let pace = Pace { follow: Some(Follow::DEFAULT), ..Pace::default() };
+        let rules = Rules { adopt: Adopt::ReadFirst, drift: DriftMode::Off };
+        let mut engine = Engine::new(pace, rules, [applied("db", "2"), applied("web", "1")]);
+        let rollout = Rollout { state, ..Rollout::accepted(desired("db", "2").digest, at(0), Some(at(0))) };
+        engine.recall(&key("db"), Memory { rollout: Some(rollout), ..Memory::default() }, at(86_400));
+        engine.observe(depending([("db", "2", &[]), ("web", "2", &["db"])]), at(86_400));
+        assert!(calls(&mut engine, at(86_400)).is_empty());
+        assert!(engine.awaits_dependencies(at(86_400)), "a pass waits for one look");
+        let look = engine.next_look(at(86_400), 0).expect("is due");
+        assert!(matches!(look, Look::List { .. }));
+        let status = DeploymentStatus { stage: RolloutStage::Completed, scaling: false, since: Some(at(30)) };
+        engine.looked(Looked::Page { services: vec![("db".to_owned(), Some(status))], next: None }, at(86_401));
+        assert_eq!(calls(&mut engine, at(86_401)), ["web"]);
+        assert_eq!(engine.next_look_wake(at(86_401)), None, "nothing is looked at any more");
+    }
+}

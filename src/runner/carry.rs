@@ -561,6 +561,9 @@ async fn looked(client: &Client, clock: &Clock, look: Look) -> (Result<Reply, Re
                 Reply::Looked(Looked::Page { services, next: page.next })
             })
         }
+        Look::Service(key) => sorted(client.read_service(&key).await, clock, |live, _| {
+            Reply::Looked(Looked::Service { status: live.rollout, paused: live.paused })
+        }),
         Look::Containers(key) => sorted(client.containers(&key).await, clock, |containers, _| {
             Reply::Looked(Looked::Containers(containers.failure()))
         }),

@@ -22,6 +22,9 @@ use crate::plan::{Closures, Fuse};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ExchangeId(pub u64);
 
+/// Asks for the looks at rollouts whose the token is; no exchange has this name.
+const LOOKS: ExchangeId = ExchangeId(0);
+
 /// Counts the tokens that were put in place, so that a late refusal of an old one is not held against a new one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TokenNumber(pub u64);
@@ -157,8 +160,8 @@ pub struct Machine {
     /// What calls read that went back before their update was sent: it is not read again if they go out soon.
     read: BTreeMap<ServiceKey, Read>,
     closed: Closed,
-    /// Whether a look at rollouts is out.
-    looking: bool,
+    /// The look at rollouts that is out, or waits for the answer whose the token is.
+    looking: Option<Look>,
     kept_pause: Option<Timestamp>,
     kept_quota: Option<Window>,
     told_deprecation: Option<Deprecation>,
@@ -198,7 +201,7 @@ impl Machine {
             forbidden: 0,
             read: BTreeMap::new(),
             closed: Closed::No,
-            looking: false,
+            looking: None,
             kept_pause: None,
             kept_quota: None,
             told_deprecation: None,
@@ -304,12 +307,21 @@ impl Machine {
     #[must_use]
     pub fn next_wake(&self, now: Timestamp) -> Option<Timestamp> {
         match self.closed {
-            // Only the answer lets calls go on.
-            Closed::No if self.whose.holds() => self.engine.next_look_wake(now),
-            Closed::No => self.engine.next_wake(now),
-            Closed::ToCalls => self.engine.next_look_wake(now),
+            // Only the answer lets anything go on.
+            Closed::No | Closed::ToCalls if self.whose.holds() => None,
+            Closed::No => [self.engine.next_wake(now), self.next_look_wake(now)].into_iter().flatten().min(),
+            Closed::ToCalls => self.next_look_wake(now),
             Closed::Yes => None,
         }
+    }
+
+    /// When a look may be made that may not now. One that is due and waits for something that is out has no time: the end
+    /// of that turns the machine.
+    fn next_look_wake(&self, now: Timestamp) -> Option<Timestamp> {
+        let is_busy = self.on_wire > 0 || !self.exchanges.is_empty();
+        let wake = self.engine.next_look_wake(now)?;
+        let is_due = Duration::try_from(wake.duration_since(now)).is_ok_and(|wait| wait <= Duration::from_millis(1));
+        (!is_due || !is_busy).then_some(wake)
     }
 
     /// The ledger said what it knows of a service.
@@ -346,6 +358,11 @@ impl Machine {
         if let (Ok(Reply::Service(live)), Some(exchange)) = (&reply, self.exchanges.get(&id)) {
             self.engine.saw(&exchange.call.key, live.rollout, live.paused, heard.at);
         }
+        if id == LOOKS {
+            self.look_introduced(reply, now);
+            self.keep(now);
+            return self.give_places(now);
+        }
         let next = if self.whose.asks(id) {
             self.introduced(id, reply, &heard, now)
         } else {
@@ -365,27 +382,31 @@ impl Machine {
         heard: &Heard,
         now: Timestamp,
     ) -> Option<Next> {
+        let answered = self.whose.answered(id, reply);
+        self.note_account(&answered);
         let exchange = self.exchanges.get_mut(&id)?;
-        let next = match self.whose.answered(id, reply) {
-            Answered::GoOn(account) => {
-                if let Some(account) = account {
-                    self.token_end = account.expires_at.map(TokenEnd::new);
-                    self.effects.push(Effect::KeepAccount(account));
-                }
-                exchange.begin(now)
-            }
-            Answered::PassedOver(refusal) => {
-                self.effects.push(Effect::Tell(Told::AccountUnknown { error: refusal.message }));
-                exchange.begin(now)
-            }
-            Answered::Another(account) => {
-                self.effects.push(Effect::AnotherAccount(account));
-                exchange.withdraw(self.settings.patience, now)
-            }
+        Some(match answered {
+            Answered::GoOn(_) | Answered::PassedOver(_) => exchange.begin(now),
+            Answered::Another(_) => exchange.withdraw(self.settings.patience, now),
             Answered::Ask(question) => exchange.introduce(question),
             Answered::Failed(refusal) => exchange.not_introduced(&refusal, heard),
-        };
-        Some(next)
+        })
+    }
+
+    /// Keeps, and tells, what was heard of the account that the token opens.
+    fn note_account(&mut self, answered: &Answered) {
+        match answered {
+            Answered::GoOn(Some(account)) => {
+                self.token_end = account.expires_at.map(TokenEnd::new);
+                self.effects.push(Effect::KeepAccount(account.clone()));
+            }
+            Answered::PassedOver(refusal) => {
+                let error = refusal.message.clone();
+                self.effects.push(Effect::Tell(Told::AccountUnknown { error }));
+            }
+            Answered::Another(account) => self.effects.push(Effect::AnotherAccount(account.clone())),
+            Answered::GoOn(None) | Answered::Ask(_) | Answered::Failed(_) => {}
+        }
     }
 
     /// The token was read anew, because it was refused.
@@ -475,18 +496,48 @@ impl Machine {
     /// Looks how far rollouts are, where that is due.
     fn begin_look(&mut self, now: Timestamp) {
         let has_place = self.on_wire < self.settings.places.max(1);
-        if self.closed == Closed::Yes || self.looking || !has_place {
+        if self.closed == Closed::Yes || self.looking.is_some() || !has_place || self.whose.holds() {
             return;
         }
         if let Some(look) = self.engine.next_look(now, self.owed()) {
-            (self.looking, self.on_wire) = (true, self.on_wire + 1);
-            self.effects.push(Effect::Look(look));
+            // Nothing is asked with a token that may be somebody else's.
+            let question = self.whose.first_question(LOOKS);
+            self.send_look(look, question);
         }
+    }
+
+    /// A look heard whose the token is, or why not.
+    fn look_introduced(&mut self, reply: Result<Reply, Refusal>, now: Timestamp) {
+        let Some(look) = self.looking.take() else { return };
+        if !self.whose.asks(LOOKS) {
+            // Another token is in place, of which nothing is known.
+            return self.engine.looked(Looked::Withdrawn, now);
+        }
+        let answered = self.whose.answered(LOOKS, reply);
+        self.note_account(&answered);
+        match answered {
+            Answered::GoOn(_) | Answered::PassedOver(_) => self.send_look(look, None),
+            Answered::Ask(question) => self.send_look(look, Some(question)),
+            Answered::Another(_) => self.engine.looked(Looked::Withdrawn, now),
+            Answered::Failed(refusal) => self.engine.looked(refusal.looked(), now),
+        }
+    }
+
+    /// Makes a look, or asks what has to be known before it.
+    fn send_look(&mut self, look: Look, question: Option<Request>) {
+        let service = self.engine.service_of(&look).cloned();
+        let effect = match question.zip(service) {
+            Some((question, service)) => Effect::Ask(LOOKS, service, question),
+            None => Effect::Look(look.clone()),
+        };
+        self.on_wire += 1;
+        self.effects.push(effect);
+        self.looking = Some(look);
     }
 
     /// A look at rollouts was answered, or was given up.
     pub fn looked(&mut self, reply: Result<Reply, Refusal>, heard: Heard, now: Timestamp) {
-        (self.looking, self.on_wire) = (false, self.on_wire.saturating_sub(1));
+        (self.looking, self.on_wire) = (None, self.on_wire.saturating_sub(1));
         self.note_quota(&reply, &heard);
         let looked = match reply {
             Ok(Reply::Looked(looked)) => looked,
@@ -501,7 +552,7 @@ impl Machine {
 
     /// Requests that calls in flight have still to make, or to hear of.
     fn owed(&self) -> usize {
-        self.exchanges.values().map(Exchange::owes).sum::<usize>() + usize::from(self.looking)
+        self.exchanges.values().map(Exchange::owes).sum::<usize>() + usize::from(self.looking.is_some())
     }
 
     fn begin(&mut self, call: Call, asked: bool, now: Timestamp) {

@@ -1,6 +1,6 @@
 //! Dependencies between manifests that cannot hold: on services that no manifest names, and in circles.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::manifest::Problem;
 use crate::model::{Desired, ServiceKey, in_order};
@@ -8,8 +8,8 @@ use crate::text::{counted, near};
 
 const PATH: &str = "policy.dependsOn";
 
-/// Most services of a circle that are named.
-const NAMED: usize = 5;
+/// Most services of a circle that are named. In a larger group of circles its way is not searched for each service.
+const NAMED: usize = 12;
 
 /// Takes out the manifests whose dependencies cannot hold, with a problem for each. `is_claimed` says of a service
 /// whether a manifest with a problem names it: to depend on that is no mistake, only to be waited for.
@@ -57,21 +57,48 @@ fn of_same_project<'d>(
 fn circles(desired: &BTreeMap<ServiceKey, Desired>) -> Vec<(ServiceKey, Problem)> {
     let mut problems = Vec::new();
     for group in in_order(desired).into_iter().filter(|group| group.len() > 1) {
-        let mut group = group;
-        group.sort_unstable();
-        for key in &group {
-            let others = group.iter().filter(|other| other != &key).take(NAMED).map(|other| format!("`{other}`"));
-            let others = others.collect::<Vec<_>>().join(", ");
-            let more = match (group.len() - 1).saturating_sub(NAMED) {
-                0 => String::new(),
-                more => format!(" and {}", counted(more, "other service")),
+        let members: BTreeSet<&ServiceKey> = group.iter().copied().collect();
+        for key in &members {
+            let way = if members.len() <= NAMED * NAMED { way_back(key, &members, desired) } else { Vec::new() };
+            let message = if (1..=NAMED).contains(&way.len()) {
+                let way = way.iter().chain([key]).map(|key| format!("`{key}`")).collect::<Vec<_>>().join(" → ");
+                format!("`{key}` depends on itself: {way}; none of them is applied")
+            } else {
+                let many = counted(members.len(), "service");
+                format!("`{key}` depends on itself, through some of {many}; none of them is applied")
             };
-            let message = format!("`{key}` depends on itself, through {others}{more}; none of them is applied");
             let hint = "take one of these dependencies out".to_owned();
             problems.extend(desired.get(*key).map(|of| ((*key).clone(), told(of, message, hint))));
         }
     }
     problems
+}
+
+/// The shortest way from a service back to itself: whom it goes through, the service itself first.
+fn way_back<'d>(
+    from: &'d ServiceKey,
+    members: &BTreeSet<&'d ServiceKey>,
+    desired: &'d BTreeMap<ServiceKey, Desired>,
+) -> Vec<&'d ServiceKey> {
+    let mut reached_from: BTreeMap<&ServiceKey, &ServiceKey> = BTreeMap::new();
+    let mut next = VecDeque::from([from]);
+    while let Some(at) = next.pop_front() {
+        for to in desired.get(at).iter().flat_map(|of| of.policy.depends_on.iter()) {
+            if to == from {
+                let mut way = vec![at];
+                while let Some(before) = way.last().and_then(|at| reached_from.get(at)) {
+                    way.push(before);
+                }
+                way.reverse();
+                return way;
+            }
+            if let Some(to) = members.get(to).filter(|to| !reached_from.contains_key(**to)) {
+                reached_from.insert(to, at);
+                next.push_back(to);
+            }
+        }
+    }
+    Vec::new()
 }
 
 fn told(of: &Desired, message: String, hint: String) -> Problem {

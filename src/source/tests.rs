@@ -468,14 +468,17 @@ fn dependencies_that_cannot_hold_are_problems_of_their_manifests_alone() {
     let snapshot = tree.look();
     assert_eq!(services(&snapshot), ["after", "api", "db", "waits"]);
     let told: Vec<_> = problems(&snapshot).into_iter().filter(|(file, _)| file != "broken.yaml").collect();
-    let circle = |service: &str, others: [&str; 2]| {
-        let [one, other] = others.map(|other| format!("`shop/{other}`"));
-        let message = format!("`shop/{service}` depends on itself, through {one}, {other}; none of them is applied");
-        (format!("{service}.yaml"), message)
+    let circle = |service: &str, way: [&str; 4]| {
+        let way = way.map(|service| format!("`shop/{service}`")).join(" → ");
+        (format!("{service}.yaml"), format!("`shop/{service}` depends on itself: {way}; none of them is applied"))
     };
     let unknown = "`shop/typo` depends on `shop/dbb`, which no manifest names".to_owned();
-    let expected =
-        [circle("a", ["b", "c"]), circle("b", ["a", "c"]), circle("c", ["a", "b"]), ("typo.yaml".into(), unknown)];
+    let expected = [
+        circle("a", ["a", "b", "c", "a"]),
+        circle("b", ["b", "c", "a", "b"]),
+        circle("c", ["c", "a", "b", "c"]),
+        ("typo.yaml".into(), unknown),
+    ];
     assert_eq!(told, expected);
     let hints: Vec<_> = snapshot.problems.iter().filter(|problem| &*problem.file == "typo.yaml").collect();
     assert_eq!((hints[0].hint.as_deref(), &*hints[0].path), (Some("did you mean shop/db?"), "policy.dependsOn"));

@@ -115,10 +115,10 @@ fn no_stale_completion_is_taken_for_ours_whatever_the_clocks_say() {
         match (completed_at, server.completes()) {
             (Some(seen), Some(shown)) => {
                 completed += 1;
-                // One that failed first is looked at once a minute.
+                // One that failed first is looked at after a minute, and then twice as late each time.
                 let recovers = server.reached.iter().skip(server.ours).any(|(_, stage)| *stage == RolloutStage::Failed);
                 let late = match shown {
-                    _ if recovers => 60_000,
+                    _ if recovers => 120_000,
                     ..65_000 => 10_000,
                     65_000..290_000 => 20_000,
                     _ => 60_000,
@@ -179,7 +179,7 @@ fn where_nothing_rolls_out_nothing_is_asked() {
     let done = Rollout { state: RolloutState::Completed, ..Rollout::accepted(digest(), at(0), None) };
     rollouts.recall(&key(0), done, at(1));
     assert_eq!(rollouts.due(Follow::DEFAULT), None);
-    assert!(!rollouts.are_awaited(Follow::DEFAULT, at(1)));
+    assert!(!rollouts.are_awaited(Follow::DEFAULT, at(1), at(1)));
 }
 
 #[test]
@@ -212,11 +212,126 @@ fn what_is_accepted_during_a_look_is_looked_at_once_more() {
 fn a_project_that_may_not_be_listed_is_not_waited_for() {
     let mut rollouts = Rollouts::default();
     rollouts.accepted(&key(0), digest(), None, None, at(0));
-    assert!(rollouts.are_awaited(Follow::DEFAULT, at(0)));
-    assert!(!rollouts.are_awaited(Follow::DEFAULT, at(15 * MINUTE)), "there are no calls before its time is over");
+    assert!(rollouts.are_awaited(Follow::DEFAULT, at(0), at(0)));
+    assert!(
+        !rollouts.are_awaited(Follow::DEFAULT, at(15 * MINUTE), at(0)),
+        "there are no calls before its time is over"
+    );
     rollouts.next(Follow::DEFAULT, at(5000)).expect("is due");
     rollouts.looked(Looked::Nothing { error: "403".to_owned(), refused: true }, at(5000));
-    assert!(!rollouts.are_awaited(Follow::DEFAULT, at(5000)));
+    assert!(!rollouts.are_awaited(Follow::DEFAULT, at(5000), at(5000)));
     let told = rollouts.take_events();
     assert!(told.iter().any(|event| matches!(event, Event::NotFollowed { .. })), "{told:?}");
+}
+
+fn completed(since: i64) -> Option<DeploymentStatus> {
+    Some(DeploymentStatus { stage: RolloutStage::Completed, scaling: false, since: Some(at(since)) })
+}
+
+fn page(service: usize, status: Option<DeploymentStatus>) -> Looked {
+    Looked::Page { services: vec![(format!("web-{service}"), status)], next: None }
+}
+
+/// A rollout that was accepted at 0 and did not end well, as a process that begins an hour later knows it.
+fn recalled(state: RolloutState) -> Rollouts {
+    let mut rollouts = Rollouts::default();
+    let ended = Rollout { state, since: at(9000), ..Rollout::accepted(digest(), at(0), Some(at(500))) };
+    rollouts.recall(&key(0), ended, at(60 * MINUTE));
+    rollouts
+}
+
+/// How often it is looked at within so long, from an hour after its acceptance, where it never gets better.
+fn looks(rollouts: &mut Rollouts, within: i64) -> usize {
+    let (mut looks, end) = (0, at((60 + within) * MINUTE));
+    let mut now = at(60 * MINUTE);
+    while now < end {
+        rollouts.expire(Follow::DEFAULT, now);
+        if rollouts.next(Follow::DEFAULT, now).is_some() {
+            looks += 1;
+            rollouts.looked(
+                page(0, Some(DeploymentStatus { stage: RolloutStage::Failed, scaling: false, since: Some(at(9000)) })),
+                now,
+            );
+        }
+        let due = [rollouts.due(Follow::DEFAULT), rollouts.expires(Follow::DEFAULT)].into_iter().flatten().min();
+        let Some(due) = due else { break };
+        now = due.max(later(now, Duration::from_millis(1)));
+    }
+    looks
+}
+
+#[test]
+fn what_failed_in_an_earlier_process_is_looked_at_once_and_may_have_ended_well() {
+    for state in [RolloutState::Failed, RolloutState::TimedOut] {
+        let mut rollouts = recalled(state);
+        let now = at(60 * MINUTE);
+        rollouts.expire(Follow::DEFAULT, now);
+        assert!(rollouts.are_awaited(Follow::DEFAULT, now, now), "a pass waits for that look");
+        assert!(!rollouts.are_awaited(Follow::DEFAULT, at(61 * MINUTE), now), "and for no window");
+        rollouts.next(Follow::DEFAULT, now).expect("is due");
+        rollouts.looked(page(0, completed(20 * MINUTE)), now);
+        assert_eq!(rollouts.of(&key(0)).map(|one| one.state), Some(RolloutState::Completed));
+        assert!(!rollouts.are_awaited(Follow::DEFAULT, now, now));
+        // That it failed by now is one more question: why?
+        assert_eq!(looks(&mut recalled(state), 24 * 60), 1 + usize::from(state == RolloutState::TimedOut));
+    }
+}
+
+#[test]
+fn what_others_wait_for_is_looked_at_for_as_long_as_they_do_and_ever_more_rarely() {
+    let mut rollouts = recalled(RolloutState::TimedOut);
+    rollouts.want(BTreeSet::from([key(0)]));
+    let day = looks(&mut rollouts, 24 * 60);
+    assert!((40..=60).contains(&day), "{day}");
+    rollouts.want(BTreeSet::new());
+    rollouts.expire(Follow::DEFAULT, at(26 * 60 * MINUTE));
+    assert_eq!(rollouts.due(Follow::DEFAULT), None);
+    rollouts.want(BTreeSet::from([key(0)]));
+    assert!(rollouts.due(Follow::DEFAULT).is_some());
+}
+
+#[test]
+fn what_the_manifest_no_longer_asks_for_is_not_looked_at() {
+    let mut rollouts = recalled(RolloutState::Failed);
+    rollouts.disregard(&key(0));
+    assert_eq!(looks(&mut rollouts, 24 * 60), 0);
+}
+
+#[test]
+fn where_a_project_may_not_be_listed_only_those_are_read_that_others_wait_for() {
+    let mut rollouts = Rollouts::default();
+    for service in 0..3 {
+        rollouts.accepted(&key(service), digest(), Some(at(0)), None, at(0));
+    }
+    rollouts.want(BTreeSet::from([key(1)]));
+    rollouts.next(Follow::DEFAULT, at(5000)).expect("is due");
+    rollouts.looked(Looked::Nothing { error: "403".to_owned(), refused: true }, at(5000));
+    assert!(rollouts.are_awaited(Follow::DEFAULT, at(5000), at(5000)));
+    assert_eq!(rollouts.next(Follow::DEFAULT, at(15_000)), Some(Look::Service(key(1))));
+    rollouts.looked(Looked::Service { status: completed(9000), paused: None }, at(15_000));
+    assert_eq!(rollouts.of(&key(1)).map(|one| one.state), Some(RolloutState::Completed));
+    assert!(!rollouts.are_awaited(Follow::DEFAULT, at(15_000), at(15_000)), "nobody waits for the others");
+}
+
+#[test]
+fn a_pass_does_not_wait_for_a_window_only_to_learn_why_something_failed() {
+    let mut rollouts = Rollouts::default();
+    rollouts.accepted(&key(0), digest(), Some(at(500)), None, at(0));
+    rollouts.next(Follow::DEFAULT, at(5000)).expect("is due");
+    let failed = DeploymentStatus { stage: RolloutStage::Failed, scaling: false, since: Some(at(4000)) };
+    rollouts.looked(page(0, Some(failed)), at(5000));
+    assert!(rollouts.are_awaited(Follow::DEFAULT, at(5000), at(5000)));
+    assert!(!rollouts.are_awaited(Follow::DEFAULT, at(10 * MINUTE), at(5000)));
+}
+
+#[test]
+fn a_service_that_is_known_to_be_paused_waits_for_resume_after_an_update_too() {
+    let mut rollouts = Rollouts::default();
+    rollouts.accepted(&key(0), digest(), Some(at(500)), None, at(0));
+    rollouts.saw(&key(0), completed(0), Some(true), at(1000));
+    rollouts.accepted(&key(0), digest(), Some(at(20_500)), None, at(20_000));
+    rollouts.saw(&key(0), completed(0), None, at(120_000));
+    let waits = rollouts.of(&key(0)).expect("is followed");
+    assert_eq!(waits.state, RolloutState::Unseen);
+    assert!(waits.words().contains("waits for resume"), "{}", waits.words());
 }

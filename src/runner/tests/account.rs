@@ -1,6 +1,8 @@
 //! Whose the token is, is asked before it is used.
 
 use super::*;
+use crate::engine::{Follow, Memory};
+use crate::model::Rollout;
 use crate::northflank::{Account, Entity};
 
 fn settings() -> Settings {
@@ -207,4 +209,63 @@ fn a_token_that_ends_soon_is_told_once_a_day() {
     }
     world.collect();
     assert_eq!(told(&world, |told| matches!(told, Told::TokenEnds { .. })), 2);
+}
+
+/// A machine that follows the rollout of an update which an earlier process sent.
+fn following(account: Option<&str>) -> World {
+    let mut world = World::of_account(account, settings(), &["a"]);
+    let pace = Pace { watch_period: None, follow: Some(Follow::DEFAULT), ..Pace::default() };
+    let known = [(key("a"), Known::Applied(Applied::new(desired("a", "1").digest)))];
+    let mut engine = Engine::new(pace, Rules::default(), known);
+    let rollout = Rollout::accepted(desired("a", "1").digest, at(0), Some(at(0)));
+    engine.recall(&key("a"), Memory { rollout: Some(rollout), ..Memory::default() }, at(0));
+    world.machine = Machine::new(engine, settings(), None, account.map(Into::into), at(0));
+    world
+}
+
+fn looks(world: &World) -> usize {
+    world.effects.iter().filter(|effect| matches!(effect, Effect::Look(_))).count()
+}
+
+#[test]
+fn rollouts_are_not_looked_at_before_it_is_known_whose_the_token_is() {
+    for (opens, seen) in [("acme", 1), ("other", 0)] {
+        let mut world = following(Some("team/acme"));
+        world.want(&["a"], "1", at(5));
+        let id = only(&mut world, asks_account);
+        assert_eq!((looks(&world), world.machine.next_wake(at(5))), (0, None), "it waits for the answer");
+        world.answer(id, account(opens, None), None, at(6));
+        world.turn(at(600));
+        assert_eq!(looks(&world), seen, "{opens}");
+        assert_eq!(world.effects.iter().any(|effect| matches!(effect, Effect::AnotherAccount(_))), seen == 0);
+    }
+}
+
+#[test]
+fn a_look_that_cannot_learn_whose_the_token_is_is_tried_again() {
+    let mut world = following(Some("team/acme"));
+    world.want(&["a"], "1", at(5));
+    let id = only(&mut world, asks_account);
+    world.answer(id, refused(503, Disposition::Transient { scope: Scope::Api }), None, at(6));
+    assert_eq!(looks(&world), 0);
+    let again = world.machine.next_wake(at(6)).expect("it is tried again");
+    assert!(again > at(6));
+    world.turn(again);
+    let id = only(&mut world, |request| matches!(request, Request::ReadService));
+    // Another token came meanwhile.
+    world.machine.token_may_be_good(true);
+    world.answer(id, service(1), None, at(20));
+    world.turn(at(30));
+    let id = only(&mut world, asks_account);
+    world.answer(id, account("acme", None), None, at(31));
+    world.turn(at(31));
+    assert_eq!(looks(&world), 1);
+}
+
+#[test]
+fn a_look_that_is_due_and_waits_for_an_answer_is_no_wake_and_without_one_is() {
+    let mut world = following(None);
+    world.want(&["a"], "1", at(0));
+    assert_eq!(world.machine.next_wake(at(0)), Some(at(5)));
+    assert_eq!(world.machine.next_wake(at(9)), Some(at(9) + Duration::from_millis(1)), "the turn was late");
 }
