@@ -20,6 +20,7 @@ use super::doctor::DoctorArgs;
 use super::health::HealthArgs;
 use super::history::HistoryArgs;
 use super::import::ImportArgs;
+use super::init::InitArgs;
 use super::logging::LogArgs;
 use super::man::ManArgs;
 use super::plan::PlanArgs;
@@ -44,7 +45,7 @@ First steps, in a folder with manifests/ in it:
   truenorth --reconcile-once          send what differs, then exit
   truenorth run                       stay, and send what changes
   truenorth status                    show every service
-Without an account, add --sandbox to the pass or the daemon. Without manifests, begin with `truenorth import`. Options
+Without an account, add --sandbox to the pass or the daemon. Without manifests, begin with `truenorth init`. Options
 may stand before a command or after it; an empty variable counts as not set.
 
 Exit codes:
@@ -97,6 +98,8 @@ pub(super) enum Command {
     Deny(DecideArgs),
     /// Show every service: its state, what was applied and when, its last error; beside a running daemon or without
     Status(StatusArgs),
+    /// Begin: write manifests from what a project runs and the files beside them, and show the plan; sends no update
+    Init(Box<InitArgs>),
     /// Write a manifest for each service of a project, from what runs; sends no update
     Import(ImportArgs),
     /// Show what was sent, newest first: when, why, from which revision and manifest, and how it ended

@@ -8,7 +8,8 @@ use std::time::Duration;
 use clap::Args;
 
 use super::args::{FolderArgs, Listen, StateArgs, listen};
-use super::{health, on_runtime, print, settings};
+use super::exit::Exit;
+use super::{Failure, health, on_runtime, print, settings};
 use crate::ledger::Reader;
 use crate::source::Folder;
 use crate::status::Whereabouts;
@@ -44,8 +45,19 @@ impl BesideArgs {
     }
 
     /// The same, with the folder of manifests: the daemon's, where none is named and none is here.
-    pub(super) fn observed(&self, state: &StateArgs, folder: &FolderArgs) -> anyhow::Result<(PathBuf, Folder)> {
+    /// A sandbox has no usual ledger: where none is named and no daemon has one, it is gone.
+    pub(super) fn observed(
+        &self,
+        state: &StateArgs,
+        folder: &FolderArgs,
+        sandbox: bool,
+    ) -> anyhow::Result<(PathBuf, Folder)> {
         let (state_dir, daemon) = self.state_dir(state)?;
+        if sandbox && state.state_dir.is_none() && daemon.is_none() {
+            let hint = Some("name the ledger that its passes keep with --state-dir".to_owned());
+            let message = "the ledger of a sandbox is thrown away at its end".to_owned();
+            return Err(Failure { message, hint, exit: Exit::Usage }.into());
+        }
         let is_usual = folder.manifests == Path::new(FolderArgs::USUAL);
         let elsewhere = daemon.filter(|_| is_usual && !folder.manifests.exists());
         Ok((state_dir, folder.folder_at(elsewhere.as_ref().map(|daemon| &*daemon.manifests))))

@@ -5,7 +5,7 @@ use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, Error};
 
 /// Commands of other tools.
-const COMMANDS: [(&[&str], &str); 12] = [
+const COMMANDS: [(&[&str], &str); 13] = [
     (
         &["apply", "sync", "reconcile", "deploy", "up", "once", "push"],
         "`truenorth --reconcile-once` makes one pass: sends what changed, then exits; `truenorth plan` shows it before",
@@ -15,6 +15,10 @@ const COMMANDS: [(&[&str], &str); 12] = [
     (&["describe", "explain", "inspect"], "`truenorth why SERVICE` explains one service"),
     (&["logs", "log", "events"], "`truenorth history` shows what was sent; the daemon's log is on its stderr"),
     (&["check", "lint", "verify", "test", "vet"], "`truenorth validate` checks every manifest, offline"),
+    (
+        &["setup", "new", "bootstrap", "create", "configure"],
+        "`truenorth init` writes manifests from what runs, and the files beside them",
+    ),
     (&["export", "pull", "dump", "adopt"], "`truenorth import` writes manifests from what runs"),
     (
         &["watch", "start", "serve", "daemon"],

@@ -47,7 +47,7 @@ pub(super) fn run(args: &HistoryArgs) -> anyhow::Result<Exit> {
     if reader.is_none() {
         tell_missing(&state_dir);
     }
-    tell_other_place(reader.as_ref(), &args.url)?;
+    tell_other_place(reader.as_ref(), &args.url, false)?;
     let history = read(reader.as_ref(), args)?;
     match args.output {
         Output::Json => print::json(&history)?,

@@ -3,19 +3,21 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anstyle::{AnsiColor, Style};
 use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args};
 
-use super::args::{ConnectArgs, Output, PermitArgs, id};
+use super::args::{ApiArgs, Output, PermitArgs, id};
 use super::exit::Exit;
 use super::progress::ReadsLine;
-use super::{Failure, print, settings};
+use super::target::Reading;
+use super::{Failure, print};
 use crate::error::chain;
-use crate::import::{Existing, Heard, Imported, Outcome, Report, Request, import};
+use crate::import::{Existing, Heard, ImportError, Imported, Outcome, Report, Request, import};
 use crate::model::Id;
+use crate::northflank::Client;
 use crate::text::{counted, printable};
 
 /// What `truenorth import --help` says after the options.
@@ -55,7 +57,7 @@ pub(super) struct ImportArgs {
     #[arg(long, env = "TRUENORTH_IMPORT_FORCE", action = ArgAction::SetTrue, value_parser = FalseyValueParser::new())]
     force: bool,
     #[command(flatten)]
-    api: ConnectArgs,
+    api: ApiArgs,
     /// Calls in flight at once
     #[arg(long, value_name = "N", env = "TRUENORTH_CONCURRENCY", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1024))]
     concurrency: u16,
@@ -69,7 +71,7 @@ pub(super) fn run(args: &ImportArgs) -> anyhow::Result<Exit> {
 }
 
 async fn import_project(args: &ImportArgs) -> anyhow::Result<Exit> {
-    let client = settings::client(&args.api, &settings::environment)?;
+    let reading = Reading::of(&args.api, Some((args.team.as_ref(), &args.project))).await?;
     let request = Request {
         team: args.team.clone(),
         project: args.project.clone(),
@@ -78,24 +80,32 @@ async fn import_project(args: &ImportArgs) -> anyhow::Result<Exit> {
         permits: args.permits.permits(),
         existing: if args.force { Existing::Replace } else { Existing::Keep },
         concurrency: args.concurrency.into(),
+        schema: None,
     };
+    let report = imported(reading.client(), &request).await?;
+    reading.end().await;
+    match args.output {
+        Output::Json => print::json(&report)?,
+        Output::Text => anstream::stdout().lock().write_all(rendered(&report, &args.out).as_bytes())?,
+    }
+    Ok(if report.empty { Exit::Converged } else { Exit::NotConverged })
+}
+
+/// Imports, and says on a terminal how far it is.
+pub(super) async fn imported(client: &Client, request: &Request) -> anyhow::Result<Report> {
     let line = ReadsLine::new();
     let hear = |heard| match heard {
         Heard::Progress { ended, of } => line.show(ended, of),
         Heard::Limited { wait, until } => line.limited(wait, until),
     };
-    let report = import(&client, &request, hear).await;
+    let report = import(client, request, hear).await;
     line.clear();
-    let report = report.map_err(|error| Failure {
+    let failed = |error: ImportError| Failure {
         exit: if error.is_configuration() { Exit::Configuration } else { Exit::NotConverged },
         hint: error.hint(),
         message: chain(&error),
-    })?;
-    match args.output {
-        Output::Json => print::json(&report)?,
-        Output::Text => anstream::stdout().lock().write_all(rendered(&report, args).as_bytes())?,
-    }
-    Ok(if report.empty { Exit::Converged } else { Exit::NotConverged })
+    };
+    Ok(report.map_err(failed)?)
 }
 
 const GOOD: Style = AnsiColor::Green.on_default();
@@ -105,10 +115,10 @@ const FAINT: Style = Style::new().dimmed();
 const STRONG: Style = Style::new().bold();
 
 /// The report as people read it; what comes from the API cannot steer a terminal.
-fn rendered(report: &Report, args: &ImportArgs) -> String {
+pub(super) fn rendered(report: &Report, out: &Path) -> String {
     let mut text = String::new();
     for service in &report.services {
-        write_service(&mut text, service, args);
+        write_service(&mut text, service, out);
     }
     let summary = [Outcome::Failed, Outcome::Written, Outcome::Kept, Outcome::Skipped]
         .into_iter()
@@ -125,17 +135,17 @@ fn rendered(report: &Report, args: &ImportArgs) -> String {
     text
 }
 
-fn write_service(text: &mut String, service: &Imported, args: &ImportArgs) {
+fn write_service(text: &mut String, service: &Imported, out: &Path) {
     let (mark, style) = match service.outcome {
         Outcome::Failed => ('!', WRONG),
         Outcome::Written => ('+', GOOD),
-        Outcome::Kept | Outcome::Skipped if service.matches() => ('-', FAINT),
+        Outcome::Kept | Outcome::Skipped if service.matches() => ('=', FAINT),
         Outcome::Kept | Outcome::Skipped => ('~', CHANGED),
     };
     let word = service.outcome.as_str();
     let _ = write!(text, "{style}{mark} {word:<9}{style:#} {STRONG}{}{STRONG:#}", printable(&service.service));
     if let Some(file) = &service.file {
-        let _ = write!(text, "  {FAINT}{}{FAINT:#}", print::shown_file(&args.out, file));
+        let _ = write!(text, "  {FAINT}{}{FAINT:#}", print::shown_file(out, file));
     }
     text.push('\n');
     if let Some(message) = &service.message {

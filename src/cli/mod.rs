@@ -13,6 +13,7 @@ mod exit;
 mod health;
 mod history;
 mod import;
+mod init;
 mod logging;
 mod man;
 mod markdown;
@@ -74,6 +75,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Some(Command::Schema { of }) => completions::schema(of),
         Some(Command::Config(args)) => config::run(&args, &matches, config.as_ref()),
         Some(Command::Health(args)) => health::run(&args),
+        Some(Command::Init(args)) => init::run(*args),
         Some(Command::Doctor(args)) => doctor::run(&args),
         Some(Command::SelfTest(args)) => self_test::run(&args),
         Some(Command::Sandbox(args)) => sandbox::run(&args),
@@ -186,7 +188,13 @@ fn tell_missing(state_dir: &std::path::Path) {
 }
 
 /// What to do where there are no manifests yet.
-const BEGIN: &str = "`truenorth import` writes manifests from what runs";
+const BEGIN: &str = "name another folder with --manifests, or begin with `truenorth init`";
+
+/// Says that a folder has no manifests, and nothing that could have been one.
+fn tell_empty(folder: &std::path::Path) {
+    let shown = printable(&folder.to_string_lossy());
+    print::note(&format!("note: {shown} has no manifests\n  hint: {BEGIN}\n"));
+}
 
 /// What to do where a ledger is missing. Where a systemd service has one, that is the one that was meant, as a rule.
 fn way_to_ledger(state_dir: &std::path::Path) -> &'static str {
@@ -199,11 +207,12 @@ fn way_to_ledger(state_dir: &std::path::Path) -> &'static str {
 }
 
 /// Says that a ledger is of another API than the one that is named.
-fn tell_other_place(reader: Option<&crate::ledger::Reader>, args: &UrlArgs) -> anyhow::Result<()> {
-    if args.api_url.is_none() {
-        return Ok(());
-    }
-    let meant = ApiPlace::new(&settings::api_url(args, &settings::environment)?.to_string());
+fn tell_other_place(reader: Option<&crate::ledger::Reader>, args: &UrlArgs, sandbox: bool) -> anyhow::Result<()> {
+    let meant = match (sandbox, &args.api_url) {
+        (true, _) => ApiPlace::new(ApiPlace::SANDBOX),
+        (false, Some(_)) => ApiPlace::new(&settings::api_url(args, &settings::environment)?.to_string()),
+        (false, None) => return Ok(()),
+    };
     let of_ledger = reader.map(crate::ledger::Reader::place).transpose().map_err(read_error)?.flatten();
     if let Some(theirs) = of_ledger.filter(|theirs| !theirs.agrees_with(&meant)) {
         let note = format!("note: this ledger is of {theirs}, not of {meant}");

@@ -9,7 +9,7 @@ use super::exit::Exit;
 use super::logging::{self, LogLevel};
 use super::progress::ProgressLine;
 use super::target::Target;
-use super::{ledger_error, observe_error, print};
+use super::{ledger_error, observe_error, print, tell_empty};
 use crate::daemon::{PassError, PassSettings, Stop, reconcile_once};
 use crate::engine::Pace;
 
@@ -46,6 +46,9 @@ async fn pass(args: &RunArgs) -> anyhow::Result<Exit> {
         PassError::Account(error) => ledger_error(&error),
         error @ (PassError::Task(_) | PassError::Unread(_)) => error.into(),
     })?;
+    if report.is_of_nothing() {
+        tell_empty(folder.path());
+    }
     let ledger = target.kept();
     let shown = print::Shown { folder: folder.path(), ledger, report: &report, commands };
     match args.output {

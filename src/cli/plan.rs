@@ -1,20 +1,23 @@
 //! `truenorth plan`: what a pass would do. Sends nothing, and leaves the ledger as it is.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args, ValueEnum};
 use jiff::Timestamp;
 
-use super::args::{ConnectArgs, FolderArgs, FuseArgs, RuleArgs, ShowArgs, StateArgs};
+use super::args::{ApiArgs, FolderArgs, FuseArgs, RuleArgs, ShowArgs, StateArgs};
 use super::exit::Exit;
 use super::print::{self, Kept, Shown};
 use super::progress::ReadsLine;
-use super::{ledger_error, markdown, observe_error, read_error, settings};
+use super::target::{Examples, Reading};
+use super::{ledger_error, markdown, observe_error, read_error, settings, tell_empty};
 use crate::daemon::{self, Observation};
 use crate::ledger::{OpenError, Reader};
 use crate::model::ApiPlace;
-use crate::plan::{Fuse, Outcome, PlanReport, Report};
+use crate::plan::{Fuse, MaxChanges, Outcome, PlanReport, Report, Rules};
+use crate::source::Folder;
+use crate::text::command::Commands;
 
 #[derive(Args, Debug)]
 pub(super) struct PlanArgs {
@@ -30,7 +33,7 @@ pub(super) struct PlanArgs {
     #[arg(long, env = "TRUENORTH_LIVE", action = ArgAction::SetTrue, value_parser = FalseyValueParser::new())]
     live: bool,
     #[command(flatten)]
-    api: ConnectArgs,
+    api: ApiArgs,
     /// With --live: calls in flight at once
     #[arg(long, value_name = "N", env = "TRUENORTH_CONCURRENCY", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1024))]
     concurrency: u16,
@@ -56,35 +59,21 @@ pub(super) enum PlanOutput {
 
 pub(super) fn run(args: &PlanArgs) -> anyhow::Result<Exit> {
     let commands = args.show.commands();
-    let rules = args.rules.rules();
-    let state_dir = settings::state_dir(&args.state, &settings::environment)?;
-    let ledger = Reader::open(&state_dir).map_err(|error| ledger_error(&error))?;
-    let kept = if ledger.is_some() { Kept::In(&state_dir) } else { Kept::NotYet(&state_dir) };
-    let place = place(args, ledger.as_ref(), &state_dir)?;
-    let is_secret = settings::finds_token(&args.api.token, &settings::environment);
-    let mut folder = args.folder.folder();
-    let observed = daemon::observe_with(&mut folder, ledger.as_ref(), &rules, &is_secret);
-    let mut observation = observed.map_err(observe_error)?;
-    observation.commands = commands;
-    let now = Timestamp::now();
-    let fuse = match &ledger {
-        Some(ledger) => ledger.fuse(args.fuse.max_changes()).map_err(read_error)?,
-        None => Fuse::new(args.fuse.max_changes()),
+    let asked = Asked {
+        folder: &args.folder,
+        state: &args.state,
+        api: &args.api,
+        rules: args.rules.rules(),
+        max_changes: args.fuse.max_changes(),
+        reads: args.live.then_some(Reads { concurrency: args.concurrency.into(), examples: None }),
+        commands,
     };
-    let plan = observation.guard(fuse, now);
-    let mut report = if args.live {
-        super::on_runtime(live(args, observation, plan, place, &state_dir))?
-    } else {
-        let quota = ledger.map(|ledger| ledger.quota()).transpose().map_err(read_error)?.flatten();
-        daemon::plan(observation, plan, place, quota, now)
-    };
-    report.warnings = folder.warnings(&is_secret);
-    let shown = Shown { folder: folder.path(), ledger: kept, report: &report, commands };
-    match args.output {
-        PlanOutput::Json => print::json(&shown)?,
-        PlanOutput::Text => print::text(&shown.text())?,
-        PlanOutput::Markdown => print::text(&markdown::comment(&report, &shown.text()))?,
+    let planned = asked.plan()?;
+    if planned.report.is_of_nothing() {
+        tell_empty(planned.folder.path());
     }
+    planned.show(args.output)?;
+    let report = &planned.report;
     let pending = report.count(Outcome::Update) + report.count(Outcome::ReadLive);
     let drifted = report.services.iter().any(|service| !service.drift.is_empty());
     let exit = if !report.problems.is_empty() || report.services.iter().any(|service| service.error.is_some()) {
@@ -97,38 +86,126 @@ pub(super) fn run(args: &PlanArgs) -> anyhow::Result<Exit> {
         Exit::Converged
     };
     // The process ends: the system takes back the memory of 10,000 manifests faster than they are taken apart.
-    std::mem::forget((report, folder));
+    std::mem::forget(planned);
     Ok(exit)
 }
 
-/// Where the updates of this plan would go. Without a URL, a plan that asks no API is for the place of its ledger.
-fn place(args: &PlanArgs, ledger: Option<&Reader>, state_dir: &Path) -> anyhow::Result<ApiPlace> {
-    let meant = ApiPlace::new(&settings::api_url(&args.api.url, &settings::environment)?.to_string());
-    let of_ledger = ledger.map(Reader::place).transpose().map_err(read_error)?.flatten();
-    match of_ledger {
-        None => Ok(meant),
-        Some(place) if place.agrees_with(&meant) || (args.api.url.api_url.is_none() && !args.live) => Ok(place),
-        Some(theirs) => Err(other_place(state_dir, theirs, meant)),
+/// Which plan is asked for.
+pub(super) struct Asked<'a> {
+    pub(super) folder: &'a FolderArgs,
+    pub(super) state: &'a StateArgs,
+    pub(super) api: &'a ApiArgs,
+    pub(super) rules: Rules,
+    pub(super) max_changes: Option<MaxChanges>,
+    /// How what runs is read, where it is.
+    pub(super) reads: Option<Reads<'a>>,
+    pub(super) commands: Commands,
+}
+
+/// How what runs is read.
+#[derive(Clone, Copy)]
+pub(super) struct Reads<'a> {
+    pub(super) concurrency: usize,
+    /// A project in which the sandbox has something.
+    pub(super) examples: Option<Examples<'a>>,
+}
+
+/// A plan, and where it stands.
+pub(super) struct Planned {
+    pub(super) report: Report,
+    folder: Folder,
+    /// The ledger's folder; nothing where it is thrown away.
+    state_dir: Option<PathBuf>,
+    has_ledger: bool,
+    commands: Commands,
+}
+
+impl Planned {
+    pub(super) fn show(&self, output: PlanOutput) -> anyhow::Result<()> {
+        let Self { report, folder, state_dir, commands, .. } = self;
+        let ledger = match state_dir {
+            None => Kept::Nowhere,
+            Some(dir) if self.has_ledger => Kept::In(dir),
+            Some(dir) => Kept::NotYet(dir),
+        };
+        let shown = Shown { folder: folder.path(), ledger, report, commands: *commands };
+        match output {
+            PlanOutput::Json => print::json(&shown)?,
+            PlanOutput::Text => print::text(&shown.text())?,
+            PlanOutput::Markdown => print::text(&markdown::comment(report, &shown.text()))?,
+        }
+        Ok(())
     }
 }
 
-fn other_place(state_dir: &Path, theirs: ApiPlace, ours: ApiPlace) -> anyhow::Error {
-    ledger_error(&OpenError::OtherPlace { path: state_dir.to_owned(), theirs, ours })
+impl Asked<'_> {
+    pub(super) fn plan(&self) -> anyhow::Result<Planned> {
+        let state_dir = match self.api.sandbox && self.state.state_dir.is_none() {
+            true => None,
+            false => Some(settings::state_dir(self.state, &settings::environment)?),
+        };
+        let ledger =
+            state_dir.as_deref().map(Reader::open).transpose().map_err(|error| ledger_error(&error))?.flatten();
+        let place = self.place(ledger.as_ref(), state_dir.as_deref())?;
+        let is_secret = settings::finds_token(&self.api.connect.token, &settings::environment);
+        let mut folder = self.folder.folder();
+        let observed = daemon::observe_with(&mut folder, ledger.as_ref(), &self.rules, &is_secret);
+        let mut observation = observed.map_err(observe_error)?;
+        observation.commands = self.commands;
+        let now = Timestamp::now();
+        let fuse = match &ledger {
+            Some(ledger) => ledger.fuse(self.max_changes).map_err(read_error)?,
+            None => Fuse::new(self.max_changes),
+        };
+        let plan = observation.guard(fuse, now);
+        let has_ledger = ledger.is_some();
+        let mut report = match self.reads {
+            Some(reads) => super::on_runtime(self.live(reads, observation, plan, place, state_dir.as_deref()))?,
+            None => {
+                let quota = ledger.map(|ledger| ledger.quota()).transpose().map_err(read_error)?.flatten();
+                daemon::plan(observation, plan, place, quota, now)
+            }
+        };
+        report.warnings = folder.warnings(&is_secret);
+        Ok(Planned { report, folder, state_dir, has_ledger, commands: self.commands })
+    }
+
+    /// Where the updates of this plan would go. Without a URL, a plan that asks no API is for the place of its ledger.
+    fn place(&self, ledger: Option<&Reader>, state_dir: Option<&Path>) -> anyhow::Result<ApiPlace> {
+        let url = &self.api.connect.url;
+        let meant = match self.api.sandbox {
+            true => ApiPlace::new(ApiPlace::SANDBOX),
+            false => ApiPlace::new(&settings::api_url(url, &settings::environment)?.to_string()),
+        };
+        let is_said = self.api.sandbox || url.api_url.is_some() || self.reads.is_some();
+        let of_ledger = ledger.map(Reader::place).transpose().map_err(read_error)?.flatten();
+        match of_ledger {
+            None => Ok(meant),
+            Some(place) if place.agrees_with(&meant) || !is_said => Ok(place),
+            Some(theirs) => Err(other_place(state_dir, theirs, meant)),
+        }
+    }
+
+    /// Reads what runs.
+    async fn live(
+        &self,
+        Reads { concurrency, examples }: Reads<'_>,
+        observation: Observation,
+        plan: PlanReport,
+        place: ApiPlace,
+        state_dir: Option<&Path>,
+    ) -> anyhow::Result<Report> {
+        let reading = Reading::of(self.api, examples).await?;
+        let line = ReadsLine::new();
+        let shown = |read, all| line.show(read, all);
+        let planned =
+            daemon::plan_live(observation, plan, &place, reading.client(), concurrency, &self.rules, shown).await;
+        line.clear();
+        reading.end().await;
+        planned.map_err(|ours| other_place(state_dir, place, ours))
+    }
 }
 
-/// Reads what runs.
-async fn live(
-    args: &PlanArgs,
-    observation: Observation,
-    plan: PlanReport,
-    place: ApiPlace,
-    state_dir: &Path,
-) -> anyhow::Result<Report> {
-    let client = settings::client(&args.api, &settings::environment)?;
-    let line = ReadsLine::new();
-    let shown = |read, all| line.show(read, all);
-    let rules = args.rules.rules();
-    let planned = daemon::plan_live(observation, plan, &place, &client, args.concurrency.into(), &rules, shown).await;
-    line.clear();
-    planned.map_err(|ours| other_place(state_dir, place, ours))
+fn other_place(state_dir: Option<&Path>, theirs: ApiPlace, ours: ApiPlace) -> anyhow::Error {
+    ledger_error(&OpenError::OtherPlace { path: state_dir.map(Path::to_owned).unwrap_or_default(), theirs, ours })
 }

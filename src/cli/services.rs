@@ -42,7 +42,8 @@ fn unclear(message: String, hint: String) -> Failure {
 
 fn hint(name: &str, known: &[&ServiceKey]) -> String {
     if known.is_empty() {
-        return "no service was ever called; is --state-dir the one of the daemon?".to_owned();
+        return "no service was ever called; is --state-dir the one of the daemon? `truenorth init` is how to begin"
+            .to_owned();
     }
     let names: Vec<String> = known.iter().map(ToString::to_string).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();

@@ -15,7 +15,7 @@ use super::exit::Exit;
 use super::progress::WaitLine;
 use super::status_table::{self, Detail, View};
 use super::table::Size;
-use super::{Failure, ledger_error, observe_error, print, read_error, tell_other_place, watch};
+use super::{Failure, ledger_error, observe_error, print, read_error, tell_empty, tell_other_place, watch};
 use crate::daemon::{self, Observation};
 use crate::ledger::{Holder, Reader, Traces};
 use crate::model::ServiceState;
@@ -52,6 +52,9 @@ pub(super) struct StatusArgs {
     state: StateArgs,
     #[command(flatten)]
     url: UrlArgs,
+    /// Show the ledger that passes of a sandbox keep in --state-dir, or that of a daemon with a sandbox
+    #[arg(long, env = "TRUENORTH_SANDBOX", action = ArgAction::SetTrue, value_parser = FalseyValueParser::new())]
+    sandbox: bool,
     #[command(flatten)]
     beside: BesideArgs,
     /// Keep it on the screen until Ctrl-C; looks when the ledger changes, and every so many seconds (2 if not said)
@@ -73,7 +76,7 @@ pub(super) enum StatusOutput {
 }
 
 pub(super) fn run(args: &StatusArgs) -> anyhow::Result<Exit> {
-    let (state_dir, folder) = args.beside.observed(&args.state, &args.folder)?;
+    let (state_dir, folder) = args.beside.observed(&args.state, &args.folder, args.sandbox)?;
     let selection = Selection { patterns: args.services.clone(), states: args.states.clone() };
     let mut view = Looks { folder, state_dir, selection };
     if let Some(every) = args.watch {
@@ -83,7 +86,10 @@ pub(super) fn run(args: &StatusArgs) -> anyhow::Result<Exit> {
         Some(limit) => view.until_converged(limit)?,
         None => view.look()?,
     };
-    tell_other_place(reader.as_ref(), &args.url)?;
+    tell_other_place(reader.as_ref(), &args.url, args.sandbox)?;
+    if page.is_empty {
+        tell_empty(view.folder.path());
+    }
     match args.output {
         StatusOutput::Json => print::json(&page)?,
         StatusOutput::Text | StatusOutput::Wide => {

@@ -8,12 +8,12 @@ use anyhow::Context as _;
 use jiff::Timestamp;
 use tempfile::TempDir;
 
-use super::args::RunArgs;
+use super::args::{ApiArgs, RunArgs};
 use super::print::Kept;
 use super::{configuration, ledger_error, settings};
 use crate::engine::Follow;
 use crate::ledger::Ledger;
-use crate::model::ApiPlace;
+use crate::model::{ApiPlace, Id};
 use crate::northflank::{Client, Settings, Token, TokenSource};
 use crate::runner::{Api, UpdateCall};
 use crate::sandbox::{self, Sandbox};
@@ -32,6 +32,51 @@ pub(super) struct Target {
     sandbox: Option<Sandbox>,
     /// Removed when dropped.
     throw_away: Option<TempDir>,
+}
+
+/// A project in which a sandbox has something: its team and its id.
+pub(super) type Examples<'a> = (Option<&'a Id>, &'a Id);
+
+/// The API for commands that only read it: that which is named, or a sandbox of its own.
+pub(super) struct Reading {
+    client: Client,
+    sandbox: Option<Sandbox>,
+}
+
+impl Reading {
+    pub(super) async fn of(args: &ApiArgs, examples: Option<Examples<'_>>) -> anyhow::Result<Self> {
+        if !args.sandbox {
+            return Ok(Self { client: settings::client(&args.connect, &settings::environment)?, sandbox: None });
+        }
+        let sandbox = start_sandbox().await?;
+        if let Some((team, project)) = examples {
+            sandbox.world().make_examples(team.map(Id::as_str), project.as_str());
+        }
+        let url = sandbox.url().parse().context("the sandbox has no valid URL")?;
+        let client = Client::new(Settings::new(url, args.connect.request_timeout), sandbox_token()?)
+            .map_err(|error| settings::client_error(&error))?;
+        Ok(Self { client, sandbox: Some(sandbox) })
+    }
+
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Ends the sandbox, if there is one.
+    pub(super) async fn end(self) {
+        if let Some(sandbox) = self.sandbox {
+            sandbox.stop().await;
+        }
+    }
+}
+
+async fn start_sandbox() -> anyhow::Result<Sandbox> {
+    let address = SocketAddr::from(([127, 0, 0, 1], 0));
+    Sandbox::start(address, sandbox::Options::default()).await.map_err(configuration)
+}
+
+fn sandbox_token() -> anyhow::Result<Token> {
+    Token::new("sandbox").context("the sandbox's token is not valid")
 }
 
 impl Target {
@@ -81,8 +126,7 @@ impl Target {
         request_timeout: Duration,
         update_call: UpdateCall,
     ) -> anyhow::Result<Self> {
-        let address = SocketAddr::from(([127, 0, 0, 1], 0));
-        let sandbox = Sandbox::start(address, sandbox::Options::default()).await.map_err(configuration)?;
+        let sandbox = start_sandbox().await?;
         let (state_dir, throw_away) = match state_dir {
             Some(given) => (given.to_owned(), None),
             None => {
@@ -94,7 +138,7 @@ impl Target {
         Ok(Self {
             place: ApiPlace::new(ApiPlace::SANDBOX),
             client: Settings::new(api_url, request_timeout),
-            tokens: TokenSource::Environment(Token::new("sandbox").context("the sandbox's token is not valid")?),
+            tokens: TokenSource::Environment(sandbox_token()?),
             state_dir,
             update_call,
             sandbox: Some(sandbox),

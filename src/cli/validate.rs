@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::args::{FolderArgs, ShowArgs, TokenArgs};
 use super::exit::Exit;
-use super::{print, settings};
+use super::{print, settings, tell_empty};
 use crate::manifest::{Problem, Warning};
 use crate::model::Revision;
 use crate::text::{counted, printable, short};
@@ -53,6 +53,9 @@ pub(super) fn run(args: &ValidateArgs) -> anyhow::Result<Exit> {
     let is_secret = settings::finds_token(&args.token, &settings::environment);
     snapshot.withhold(&is_secret);
     let valid = snapshot.problems.is_empty();
+    if valid && snapshot.desired.is_empty() {
+        tell_empty(folder.path());
+    }
     let warnings = folder.warnings(&is_secret);
     match args.output {
         ValidateOutput::Json => print::json(&Validation {

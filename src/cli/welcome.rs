@@ -11,7 +11,7 @@ const WELCOME: &str = "\
 truenorth keeps Northflank services true to the manifests in a folder.
 This folder has no `manifests` in it. `--manifests DIR` (-m) names another one.
 
-  truenorth import --project P --out manifests   write manifests from what runs
+  truenorth init                                 write manifests from what runs
   truenorth validate                             check every manifest, offline
   truenorth plan                                 show what a pass would do
   truenorth --reconcile-once                     send what differs, then exit

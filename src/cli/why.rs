@@ -34,12 +34,12 @@ pub(super) struct WhyArgs {
 
 pub(super) fn run(args: &WhyArgs) -> anyhow::Result<Exit> {
     let commands = args.show.commands();
-    let (state_dir, mut folder) = args.beside.observed(&args.state, &args.folder)?;
+    let (state_dir, mut folder) = args.beside.observed(&args.state, &args.folder, false)?;
     let (observation, reader) = status::observe(&mut folder, &state_dir)?;
     if reader.is_none() {
         tell_missing(&state_dir);
     }
-    tell_other_place(reader.as_ref(), &args.url)?;
+    tell_other_place(reader.as_ref(), &args.url, false)?;
     let called = match &reader {
         Some(reader) => reader.services().map_err(read_error)?,
         None => Vec::new(),

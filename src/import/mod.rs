@@ -61,6 +61,8 @@ pub struct Request {
     pub existing: Existing,
     /// Calls in flight at once, at least 1.
     pub concurrency: usize,
+    /// The file at the top of the folder that has the manifest's JSON Schema, which each manifest then names for editors.
+    pub schema: Option<String>,
 }
 
 /// What an import tells while it runs.
@@ -297,7 +299,8 @@ impl<H: Fn(Heard)> Job<'_, H> {
 
     /// Writes a manifest that says what is meant; one that would not is a fault of ours, and is not written.
     fn write(&self, key: &ServiceKey, place: &Place, described: &Described) -> Result<(), String> {
-        let text = yaml::manifest(key, described);
+        let schema = self.request.schema.as_ref().map(|name| format!("{}{name}", place.to_top()));
+        let text = yaml::manifest(key, described, schema.as_deref());
         let parsed = parse(&Arc::from(place.to_string()), Format::Yaml, text.as_bytes());
         match parsed.manifests.as_slice() {
             [(read, desired)] if read == key && *desired.update == described.update => {}

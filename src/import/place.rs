@@ -38,6 +38,11 @@ impl Place {
         let folders = team.into_iter().chain([part(key.project.as_str())]).collect();
         Self { folders, file: format!("{}.yaml", part(key.service.as_str())) }
     }
+
+    /// The way from the file's folder to the top.
+    pub(super) fn to_top(&self) -> String {
+        "../".repeat(self.folders.len())
+    }
 }
 
 impl fmt::Display for Place {

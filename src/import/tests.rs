@@ -161,7 +161,7 @@ proptest! {
     #[test]
     fn what_runs_is_written_so_that_it_reads_the_same(key in any_key(), live in any_live()) {
         let Ok(described) = describe(&live) else { return Ok(()) };
-        let text = yaml::manifest(&key, &described);
+        let text = yaml::manifest(&key, &described, None);
         let parsed = parse(&Arc::from("a.yaml"), Format::Yaml, text.as_bytes());
         prop_assert_eq!(&parsed.problems, &[], "{}", text);
         let (read, desired) = &parsed.manifests[0];

@@ -10,9 +10,13 @@ use crate::plan::CREDENTIALS;
 /// Words that some reader of YAML takes for something else than a text.
 const WORDS: [&str; 11] = ["null", "true", "false", "yes", "no", "on", "off", "y", "n", "nan", "inf"];
 
-/// The text of a manifest.
-pub(super) fn manifest(key: &ServiceKey, described: &Described) -> String {
-    let mut yaml = Yaml("# Written by `truenorth import` from what runs.\n".to_owned());
+/// The text of a manifest, which names its JSON Schema for editors where that is at hand.
+pub(super) fn manifest(key: &ServiceKey, described: &Described, schema: Option<&str>) -> String {
+    let mut yaml = Yaml(String::new());
+    if let Some(schema) = schema {
+        yaml.line(0, &format!("# yaml-language-server: $schema={schema}"));
+    }
+    yaml.line(0, "# Written by `truenorth import` from what runs.");
     yaml.field(0, "apiVersion", "truenorth/v1");
     yaml.field(0, "kind", "ServiceDeployment");
     yaml.line(0, "metadata:");

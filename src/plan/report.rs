@@ -249,6 +249,12 @@ fn seconds<S: Serializer>(wait: &Option<Duration>, serializer: S) -> Result<S::O
 }
 
 impl Report {
+    /// Whether there was nothing to look at: no manifest, no problem, no service that had one.
+    #[must_use]
+    pub fn is_of_nothing(&self) -> bool {
+        self.services.is_empty() && self.problems.is_empty()
+    }
+
     /// A report; whether all converged follows from its parts.
     #[must_use]
     pub fn new(

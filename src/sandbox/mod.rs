@@ -47,6 +47,7 @@
 mod clock;
 mod contract;
 mod details;
+mod examples;
 mod faults;
 mod image;
 mod limit;

@@ -279,6 +279,9 @@ impl Unreadable {
                 "let the user that runs truenorth read all of `.git`; clone it anew where it is damaged".to_owned(),
             ),
             Self::Uncommitted { .. } => Some("commit it, or take what it has: --uncommitted apply".to_owned()),
+            Self::Folder { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                Some("name the folder with --manifests, or begin with `truenorth init`".to_owned())
+            }
             Self::Folder { .. } | Self::TooLarge { .. } | Self::Unsteady { .. } => None,
         }
     }

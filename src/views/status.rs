@@ -36,6 +36,9 @@ pub(crate) struct Page {
     pub(crate) quota: Option<Quota>,
     pub(crate) holder: Option<Holder>,
     pub(crate) ledger: LedgerPlace,
+    /// Whether the folder has nothing that is or could be a manifest.
+    #[serde(skip)]
+    pub(crate) is_empty: bool,
 }
 
 /// Where the ledger is, or was looked for.
@@ -128,6 +131,7 @@ impl Page {
             api: ApiUse::default(),
             quota: recorded.quota,
             holder: recorded.holder,
+            is_empty: snapshot.desired.is_empty() && snapshot.problems.is_empty(),
             ledger: LedgerPlace { path: state_dir.to_owned(), exists: ledger.is_some() },
         })
     }

@@ -1,11 +1,11 @@
-//! What helps at the beginning: self-test, doctor.
+//! What helps at the beginning: self-test, doctor, init.
 
 use regex::Regex;
 
 use serde_json::{Value, json};
 use truenorth::sandbox::{Fault, Operation};
 
-use crate::support::{Api, Ran, TOKEN, Workspace, git};
+use crate::support::{Api, Ran, TOKEN, Terminal, Workspace, eventually, git, plain};
 
 #[test]
 fn a_self_test_makes_a_pass_of_its_own_and_leaves_nothing_behind() {
@@ -191,4 +191,162 @@ fn a_doctor_looks_at_all_that_is_here_without_a_token_too() {
     let ran = Ran::of(command.env("HTTPS_PROXY", "socks5://me:hunter2@x")).exits(78);
     assert!(said(&ran, "api").starts_with("fault: the API's URL (--api-url)"), "{ran:#?}");
     assert!(!ran.stdout.contains("hunter2"), "{ran:#?}");
+}
+
+/// A folder in which nothing is yet.
+fn nothing() -> Workspace {
+    let workspace = Workspace::new();
+    std::fs::remove_dir(workspace.manifests()).unwrap();
+    workspace
+}
+
+fn text(workspace: &Workspace, path: &str) -> String {
+    std::fs::read_to_string(workspace.path().join(path)).unwrap()
+}
+
+#[test]
+fn init_writes_what_is_needed_and_ends_with_the_plan() {
+    let (api, workspace) = (Api::new(), nothing());
+    api.world().make_examples(None, "shop");
+    let init = ["init", "--project", "shop", "--for", "systemd", "--api-url", &api.url()];
+    let ran = workspace.run(&init).exits(0);
+    insta::assert_snapshot!(workspace.placed(&ran.stdout, &api), @"
+    + written   shop/docs  manifests/shop/docs.yaml
+    + written   shop/web  manifests/shop/web.yaml
+        external.credentials  live uses credentials and does not show which
+    + written   shop/worker  manifests/shop/worker.yaml
+    3 written; 4 calls, 996 left in this window
+    plan is empty: 3 services match live; live does not give everything of 1 service, see the comments in the files
+
+    + written   manifests/.truenorth.schema.json  JSON Schema of the manifests, for editors
+    + written   manifests/.truenorthignore  what is not a manifest
+    + written   truenorth.env  options of the systemd unit
+
+    API: URL (account team/sandbox)
+    ledger: STATE (there is none yet)
+    folder: manifests at tree:b9c2cdc62c59
+    signs: = runs already
+    = adopted   shop/docs (new)  shop/docs.yaml:3
+    = adopted   shop/web (new)  shop/web.yaml:3
+        warning: live uses the credentials for its image, and an update by this manifest would drop them; name them (`external.credentials`), or say `policy.credentials: none`
+    = adopted   shop/worker (new)  shop/worker.yaml:3
+    3 adopted; 3 calls, 993 left in this window
+    plan b0576c83b6cc: 3 changes
+    3 calls, 993 left, window resets in 60 min
+
+    next: look at manifests, commit it, then
+      truenorth --reconcile-once
+    ");
+    assert_eq!(api.world().update_count(), 0);
+    let web = text(&workspace, "manifests/shop/web.yaml");
+    assert!(web.starts_with("# yaml-language-server: $schema=../.truenorth.schema.json\n"), "{web}");
+    let schema: Value = serde_json::from_str(&text(&workspace, "manifests/.truenorth.schema.json")).unwrap();
+    assert_eq!(schema, workspace.run(&["schema"]).exits(0).json());
+    let options = text(&workspace, "truenorth.env");
+    assert!(options.contains(&format!("\nTRUENORTH_MANIFESTS={}\n", workspace.manifests().display())), "{options}");
+    // The folder is valid, with pages for people in it too.
+    workspace.write("README.md", "# Manifests");
+    workspace.run(&["validate"]).exits(0);
+
+    // Nothing is written over, also where somebody changed it.
+    workspace.write("shop/web.yaml", format!("# mine\n{web}"));
+    std::fs::write(workspace.path().join("truenorth.env"), "MINE=1\n").unwrap();
+    let before = workspace.contents();
+    let ran = workspace.run(&init).exits(0);
+    assert!(ran.stdout.contains("= kept      truenorth.env"), "{ran:#?}");
+    assert!(workspace.contents() == before, "something was written over");
+}
+
+#[test]
+fn init_writes_jobs_for_ci_that_speak_of_the_folder() {
+    let workspace = nothing();
+    let init = ["init", "--sandbox", "--project", "shop", "--team", "acme", "-m", "deploy/prod", "--for"];
+    workspace.run(&[&init[..], &["ci"]].concat()).exits(0);
+    workspace.run(&[&init[..], &["gitlab"]].concat()).exits(0);
+    assert!(workspace.path().join("deploy/prod/acme/shop/web.yaml").is_file());
+    for file in [".github/workflows/truenorth.yml", ".gitlab-ci.yml"] {
+        let job = text(&workspace, file);
+        serde_yaml::from_str::<serde_yaml::Value>(&job).unwrap();
+        assert!(job.contains("truenorth --reconcile-once --manifests 'deploy/prod'"), "{job}");
+    }
+}
+
+#[test]
+fn init_asks_on_a_terminal_and_nowhere_else() {
+    let workspace = nothing();
+    let mut command = workspace.command(&["init"]);
+    let ran = Ran::of(command.env_remove("NORTHFLANK_API_TOKEN")).exits(64);
+    assert_eq!(
+        ran.stderr,
+        "error: init needs --project PROJECT and --token-file FILE: there is no terminal to ask on\n  \
+         hint: without an account: truenorth init --project shop --sandbox\n"
+    );
+
+    let api = Api::new();
+    api.world().make_examples(Some("acme"), "shop");
+    let whose = json!({"data": {"entityType": "org", "entityId": "umbrella"}});
+    api.world().script(Fault::json(200, whose).on(Operation::Auth).always());
+    let ran = workspace.run(&["init", "--project", "shop", "--api-url", &api.url()]).exits(64);
+    assert!(ran.stderr.starts_with("error: init needs --team TEAM"), "{ran:#?}");
+
+    std::fs::write(workspace.path().join("token"), TOKEN).unwrap();
+    let mut command = workspace.command(&["init", "--api-url", &api.url()]);
+    let mut terminal = Terminal::attended(command.env_remove("NORTHFLANK_API_TOKEN"));
+    for (question, answer) in [
+        ("Project (its id in Northflank): ", "not an id!"),
+        ("blank at position", "shop"),
+        ("File that holds the API token: ", "absent"),
+        ("`absent` is not a file", "token"),
+        ("Team of the project", "acme"),
+    ] {
+        eventually(question, || terminal.shown().contains(question));
+        terminal.types(answer);
+    }
+    terminal.ends_with(0);
+    eventually("what comes next", || terminal.shown().contains("--token-file token"));
+    let shown = plain(&terminal.shown());
+    assert!(shown.contains("acme/shop/web") && !shown.contains(TOKEN), "{shown}");
+    assert!(workspace.manifests().join("acme/shop/web.yaml").is_file());
+}
+
+#[test]
+fn where_there_are_no_manifests_every_command_says_how_to_begin() {
+    let workspace = Workspace::new();
+    let commands =
+        [&["plan"][..], &["validate"], &["status"], &["why", "web"], &["--reconcile-once", "--sandbox"], &["doctor"]];
+    for words in commands {
+        let ran = workspace.run(words);
+        let said = ran.stdout.clone() + &ran.stderr;
+        assert!(said.contains("`truenorth init`"), "{words:?}: {ran:#?}");
+    }
+    let workspace = nothing();
+    for words in commands {
+        let ran = workspace.run(words).exits(78);
+        let said = ran.stdout.clone() + &ran.stderr;
+        assert!(said.contains("begin with `truenorth init`"), "{words:?}: {ran:#?}");
+    }
+}
+
+#[test]
+fn commands_that_read_take_the_sandbox_too() {
+    let workspace = Workspace::new();
+    workspace.service("web", "1");
+    let plan = workspace.run(&["--sandbox", "plan", "--live", "-o", "json", "--exit-code"]);
+    // The test's own state folder is no throw-away one.
+    assert_eq!(plan.exits(2).service("shop/web")["outcome"], "update");
+    let ran = workspace.run(&["import", "--sandbox", "--project", "shop", "--out", "out", "-o", "json"]).exits(0);
+    assert_eq!(ran.json()["services"].as_array().unwrap().len(), 3);
+    workspace.run(&["--reconcile-once", "--sandbox"]).exits(0);
+    let ran = workspace.run(&["status", "--sandbox", "-o", "json"]).exits(0);
+    assert_eq!((&ran.json()["services"][0]["state"], &*ran.stderr), (&json!("unchanged"), ""));
+    // A ledger of another API is told, or refused.
+    let api = Api::new();
+    let elsewhere = ["--state-dir", "elsewhere"];
+    workspace.once(&api, &elsewhere).exits(0);
+    let ran = workspace.run(&[&["status", "--sandbox"], &elsewhere[..]].concat()).exits(0);
+    assert!(ran.stderr.contains(", not of sandbox"), "{ran:#?}");
+    workspace.run(&[&["plan", "--sandbox"], &elsewhere[..]].concat()).exits(78);
+    let mut command = workspace.command(&["status", "--sandbox", "--listen", "off"]);
+    let ran = Ran::of(command.env_remove("TRUENORTH_STATE_DIR")).exits(64);
+    assert!(ran.stderr.contains("thrown away at its end"), "{ran:#?}");
 }

@@ -188,7 +188,7 @@ fn it_is_told_as_people_read_it() {
     let ran = workspace.run(&["import", "--project", "shop", "--out", "out", "--api-url", &api.url()]).exits(0);
     insta::assert_snapshot!(ran.stdout, @r"
     + written   shop/api  out/shop/api.yaml
-    - skipped   shop/builder
+    = skipped   shop/builder
         a service of type build deploys nothing
     + written   shop/cache  out/shop/cache.yaml
     + written   shop/site  out/shop/site.yaml

@@ -177,7 +177,7 @@ fn truenorth_alone_on_a_terminal_says_how_to_begin() {
     terminal.ends_with(0);
     eventually("the terminal shows the last line", || terminal.shown().contains("--help` tells the rest"));
     let shown = terminal.shown();
-    assert!(shown.contains("truenorth import") && shown.contains("--sandbox"), "{shown}");
+    assert!(shown.contains("truenorth init") && shown.contains("--sandbox"), "{shown}");
     assert!(shown.lines().all(|line| line.trim_end().len() <= 80), "{shown}");
     // Where nobody looks, and where a folder was named, it is the daemon.
     let ran = Ran::of(workspace.command(&[]).env_remove("NORTHFLANK_API_TOKEN")).exits(78);

@@ -1,7 +1,7 @@
 //! A command on a terminal: a pseudo-terminal of a known size, of which the test is the other end.
 
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::process::{Child, Command};
 use std::sync::{Arc, Mutex};
 
@@ -20,11 +20,23 @@ pub(crate) struct Terminal {
 
 impl Terminal {
     pub(crate) fn start(command: &mut Command, columns: u16, rows: u16) -> Self {
+        Self::of(command, columns, rows, false)
+    }
+
+    /// The same, where stdin and stderr are the terminal too: somebody sits there.
+    pub(crate) fn attended(command: &mut Command) -> Self {
+        Self::of(command, 80, 24, true)
+    }
+
+    fn of(command: &mut Command, columns: u16, rows: u16, attended: bool) -> Self {
         let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
         grantpt(&ours).unwrap();
         unlockpt(&ours).unwrap();
         let theirs = ptsname(&ours, Vec::new()).unwrap().into_string().unwrap();
         let theirs = File::options().read(true).write(true).open(theirs).unwrap();
+        if attended {
+            command.stdin(theirs.try_clone().unwrap()).stderr(theirs.try_clone().unwrap());
+        }
         let child = command.env("TERM", "xterm").stdout(theirs).spawn().unwrap();
         let ours = File::from(ours);
         let terminal = Self { child, ours, shown: Arc::default() };
@@ -38,6 +50,11 @@ impl Terminal {
             }
         });
         terminal
+    }
+
+    /// Types a line.
+    pub(crate) fn types(&self, line: &str) {
+        (&self.ours).write_all(format!("{line}\n").as_bytes()).unwrap();
     }
 
     /// Another size, as if somebody had pulled at the window.
