@@ -1,16 +1,21 @@
 //! `truenorth approve` and `truenorth deny`: a person's word about a plan.
 
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use clap::Args;
 use jiff::Timestamp;
 
-use super::args::{StateArgs, duration};
+use super::args::duration;
 use super::exit::Exit;
-use super::{ledger_error, print, read_error, settings};
-use crate::ledger::{DecideError, Reader, decide};
-use crate::model::{Answer, ApiPlace, Decision, PlanName};
-use crate::text::{printable, short};
+use super::requests::{AskArgs, text};
+use super::{Failure, ledger_error, print, read_error, status};
+use crate::ledger::{DecideError, Reader, Word, decide, shown};
+use crate::model::{Answer, ApiPlace, PlanId, PlanName};
+use crate::northflank::ApiUrl;
+use crate::plan::Plan;
+use crate::text::{counted, short};
 
 #[derive(Args, Debug)]
 pub(super) struct ApproveArgs {
@@ -24,47 +29,75 @@ pub(super) struct ApproveArgs {
 /// A person's word about a plan.
 #[derive(Args, Debug)]
 pub(super) struct DecideArgs {
-    /// Which plan: its id as `truenorth plan` prints it, or more of its digits
+    /// Which plan: its id as `truenorth plan` prints it; of one that was never shown here, all 64 digits
     #[arg(value_name = "PLAN")]
     plan: PlanName,
-    /// Who decides
-    #[arg(long, value_name = "NAME", env = "TRUENORTH_BY")]
-    by: Option<String>,
     /// Why
-    #[arg(long, value_name = "TEXT", env = "TRUENORTH_REASON")]
+    #[arg(long, value_name = "TEXT", env = "TRUENORTH_REASON", value_parser = text)]
     reason: Option<String>,
     #[command(flatten)]
-    state: StateArgs,
+    asks: AskArgs,
 }
 
 pub(super) fn approve(args: &ApproveArgs) -> anyhow::Result<Exit> {
     let now = Timestamp::now();
     let until = now.checked_add(args.lasts).unwrap_or(Timestamp::MAX);
-    write(&args.decide, Answer::Approve, Some(until), now)?;
-    let plan = &args.decide.plan;
-    print::text(&format!("plan {plan:.12} is approved until {}: what it changes is sent\n", short::time(until)))?;
+    let plan = write(&args.decide, Answer::Approve, Some(until), now)?;
+    print::text(&format!("plan {plan} is approved until {}: what it changes is sent\n", short::time(until)))?;
     Ok(Exit::Converged)
 }
 
 pub(super) fn deny(args: &DecideArgs) -> anyhow::Result<Exit> {
-    write(args, Answer::Deny, None, Timestamp::now())?;
-    print::text(&format!("plan {:.12} is denied: what it changes is held until its content is another\n", args.plan))?;
+    let plan = write(args, Answer::Deny, None, Timestamp::now())?;
+    let until = "until the manifests change or it is approved";
+    print::text(&format!("plan {plan} is denied: what it changes is held {until}\n"))?;
     Ok(Exit::Converged)
 }
 
-fn write(args: &DecideArgs, answer: Answer, until: Option<Timestamp>, now: Timestamp) -> anyhow::Result<()> {
-    let state_dir = settings::state_dir(&args.state, &settings::environment)?;
+/// Writes the decision down, and gives the plan that it is about.
+fn write(args: &DecideArgs, answer: Answer, until: Option<Timestamp>, at: Timestamp) -> anyhow::Result<PlanId> {
+    let state_dir = args.asks.state_dir()?;
     let reader = Reader::open(&state_dir).map_err(|error| ledger_error(&error))?;
     let place = reader.as_ref().map(Reader::place).transpose().map_err(read_error)?.flatten();
     // A ledger that was never used with an API belongs to none after this either.
-    let place = place.unwrap_or_else(|| ApiPlace::new(&crate::northflank::ApiUrl::default().to_string()));
+    let place = place.unwrap_or_else(|| ApiPlace::new(&ApiUrl::default().to_string()));
     drop(reader);
-    let text = |text: &Option<String>| text.as_deref().map(|text| printable(text).to_string().into());
-    let decision = Decision { plan: args.plan.clone(), answer, by: text(&args.by), reason: text(&args.reason), until };
+    let (plan, meant) = args.meant(&state_dir)?;
+    let content = meant.iter().flat_map(Plan::changes).map(|change| (change.service.clone(), change.to)).collect();
+    let (by, reason) = (Some(args.asks.by().into()), args.reason.as_deref().map(Into::into));
+    let word = Word { plan, content, answer, by, reason, at, until };
     super::on_runtime(async {
-        decide(&state_dir, place, decision, now).await.map_err(|error| match error {
+        decide(&state_dir, place, word).await.map_err(|error| match error {
             DecideError::Open(error) => ledger_error(&error),
             error @ DecideError::Write(_) => error.into(),
         })
-    })
+    })?;
+    Ok(plan)
+}
+
+impl DecideArgs {
+    /// The plan that is meant, and what it changes if that is known here. Digits that are not all of an id have to be
+    /// those of one plan that somebody was shown, or that the folder has now.
+    fn meant(&self, state_dir: &Path) -> Result<(PlanId, Option<Plan>), Failure> {
+        let present = status::observe(&mut self.asks.folder.folder(), state_dir).ok();
+        let present = present.map(|(observation, _)| observation.plan());
+        let known = shown(state_dir).into_iter().chain(present);
+        let of = |plan: Plan| plan.singles().chain([plan]).collect::<Vec<_>>();
+        let named = known.flat_map(of).filter_map(|plan| Some((plan.id()?, plan)));
+        let mut named: BTreeMap<PlanId, Plan> = named.filter(|(id, _)| self.plan.begins(*id)).collect();
+        let failure = |message, hint: &str| Failure { message, hint: Some(hint.to_owned()), exit: Exit::NotConverged };
+        match (self.plan.whole(), named.len()) {
+            (Some(id), _) => Ok((id, named.remove(&id))),
+            (None, 1) => named.pop_first().map(|(id, plan)| (id, Some(plan))).ok_or_else(|| failure(String::new(), "")),
+            (None, 0) => Err(failure(
+                format!("no plan whose id begins with {} was shown here", self.plan),
+                "`truenorth plan` shows the plan of this folder; for one of elsewhere give all 64 digits, which `truenorth \
+                 plan --output json` prints",
+            )),
+            (None, several) => Err(failure(
+                format!("{} begin with {}", counted(several, "plan id"), self.plan),
+                "give all 64 digits of the one that you looked at: `truenorth plan --output json` prints them",
+            )),
+        }
+    }
 }

@@ -94,7 +94,7 @@ pub(super) enum Command {
     Config(Box<RunArgs>),
     /// Let a plan out that is held, by its id; may be given before the plan is there
     Approve(ApproveArgs),
-    /// Hold a plan, by its id, until its content is another
+    /// Hold what a plan changes, by its id, until the manifests change or it is approved
     Deny(DecideArgs),
     /// Show every service: its state, what was applied and when, its last error; beside a running daemon or without
     Status(StatusArgs),

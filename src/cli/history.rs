@@ -1,5 +1,6 @@
 //! `truenorth history`: what was sent, when, why, from where, and how it ended; from the ledger alone.
 
+use std::cmp::Reverse;
 use std::io::Write as _;
 
 use anstyle::{AnsiColor, Style};
@@ -16,7 +17,7 @@ use crate::ledger::Reader;
 use crate::model::{Headline, RolloutState, ServiceKey};
 use crate::plan::Change;
 use crate::text::{printable, short};
-use crate::views::{Asked, Attempt, History, Word, with_hint};
+use crate::views::{Asked, Attempt, Decided, History, Word, with_hint};
 
 #[derive(Args, Debug)]
 pub(super) struct HistoryArgs {
@@ -101,9 +102,13 @@ fn text(history: &History, width: Option<usize>) -> String {
         [] => vec!["nothing was sent yet".to_owned()],
         rows => table::lines(COLUMNS, rows, width),
     };
-    if !history.requests.is_empty() {
-        lines.push("asked by people:".to_owned());
-        lines.extend(history.requests.iter().map(asked));
+    let asked = history.requests.iter().map(|it| (it.at, asked(it)));
+    let decided = history.decisions.iter().map(|it| (it.at, decided(it)));
+    let mut people: Vec<_> = asked.chain(decided).collect();
+    if !people.is_empty() {
+        people.sort_by_key(|(at, _)| Reverse(*at));
+        lines.push("asked and decided by people:".to_owned());
+        lines.extend(people.into_iter().map(|(_, line)| line));
     } else if history.calls.is_empty() {
         return "nothing was sent yet\n".to_owned();
     }
@@ -119,6 +124,16 @@ fn asked(asked: &Asked) -> String {
     let result = asked.result.as_deref().unwrap_or("not taken up yet");
     let (at, kind) = (short::time(asked.at), asked.kind.as_str());
     printable(&format!("{at}  {kind} {of}{until}, by {}{reason} ({result})", asked.by)).to_string()
+}
+
+/// Who decided what about a plan, when and why.
+fn decided(decided: &Decided) -> String {
+    let Decided { plan, answer, by, reason, at, until } = decided;
+    let of = plan.as_ref().map_or_else(|| "(this record is damaged)".to_owned(), |plan| format!("plan {plan:.12}"));
+    let until = until.map(|until| format!(" until {}", short::time(until))).unwrap_or_default();
+    let by = by.as_ref().map(|by| format!(", by {by}")).unwrap_or_default();
+    let reason = reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+    printable(&format!("{}  {} {of}{until}{by}{reason}", short::time(*at), answer.as_str())).to_string()
 }
 
 fn row(call: &Attempt, width: Option<usize>) -> Row<9> {

@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 
-use crate::plan::Report;
+use crate::plan::{PlanState, Report};
 use crate::text::counted;
 
 /// A comment of GitHub has at most 65,536 characters, one of other hosts more.
@@ -20,6 +20,10 @@ pub(super) fn comment(report: &Report, text: &str) -> String {
     };
     if !report.problems.is_empty() {
         let _ = writeln!(comment, "**{}**: see below\n", counted(report.problems.len(), "problem"));
+    }
+    if let (Some(id), PlanState::Held | PlanState::Denied) = (report.plan.id, report.plan.state) {
+        // Where the ledger is, this plan may never have been shown: there the first digits are not enough.
+        let _ = writeln!(comment, "Held until it is approved: `truenorth approve {}`\n", id.digits());
     }
     let fence = fence(&plain);
     let kept = start(&plain);
@@ -50,7 +54,7 @@ fn fence(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::model::{ApiPlace, Digest, Revision};
-    use crate::plan::{ApiUse, PlanReport, PlanState};
+    use crate::plan::{ApiUse, PlanReport};
 
     fn report() -> Report {
         let revision = Revision::Tree(Digest::of_bytes(b""));

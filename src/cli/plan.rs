@@ -13,7 +13,7 @@ use super::progress::ReadsLine;
 use super::target::{Examples, Reading};
 use super::{ledger_error, markdown, observe_error, read_error, settings, tell_empty};
 use crate::daemon::{self, Observation};
-use crate::ledger::{OpenError, Reader};
+use crate::ledger::{OpenError, Reader, keep_shown};
 use crate::model::ApiPlace;
 use crate::plan::{Fuse, MaxChanges, Outcome, PlanReport, Report, Rules};
 use crate::source::Folder;
@@ -159,6 +159,7 @@ impl Asked<'_> {
         };
         let plan = observation.guard(fuse, now);
         let has_ledger = ledger.is_some();
+        state_dir.iter().filter(|_| has_ledger).for_each(|dir| keep_shown(dir, &observation.plan()));
         let mut report = match self.reads {
             Some(reads) => super::on_runtime(self.live(reads, observation, plan, place, state_dir.as_deref()))?,
             None => {

@@ -64,18 +64,18 @@ pub(super) struct ThawArgs {
 
 /// Who asks, and where.
 #[derive(Args, Debug)]
-struct AskArgs {
+pub(super) struct AskArgs {
     /// Who asks, for the history; the user of this machine if not said
     #[arg(long, value_name = "NAME", env = "TRUENORTH_BY", value_parser = text)]
     by: Option<String>,
     #[command(flatten)]
-    folder: FolderArgs,
+    pub(super) folder: FolderArgs,
     #[command(flatten)]
     state: StateArgs,
 }
 
 /// A short text for people.
-fn text(given: &str) -> Result<String, String> {
+pub(super) fn text(given: &str) -> Result<String, String> {
     const LONGEST: usize = 200;
     match given.trim() {
         "" => Err("must not be empty".to_owned()),
@@ -166,7 +166,7 @@ impl AskArgs {
         reason: Option<&str>,
         until: Option<Timestamp>,
     ) -> anyhow::Result<bool> {
-        let (by, at) = (self.by.clone().unwrap_or_else(user), Timestamp::now());
+        let (by, at) = (self.by(), Timestamp::now());
         let request = |target: &Option<ServiceKey>| {
             let (target, reason, by) = (target.clone(), reason.map(str::to_owned), by.clone());
             PersonRequest { kind, target, reason, by, at, until }
@@ -185,7 +185,12 @@ impl AskArgs {
         Ok(freezes.into_iter().filter(|freeze| freeze.holds_at(now)).collect())
     }
 
-    fn state_dir(&self) -> anyhow::Result<std::path::PathBuf> {
+    /// Who asks.
+    pub(super) fn by(&self) -> String {
+        self.by.clone().unwrap_or_else(user)
+    }
+
+    pub(super) fn state_dir(&self) -> anyhow::Result<std::path::PathBuf> {
         settings::state_dir(&self.state, &settings::environment)
     }
 }

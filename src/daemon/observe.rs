@@ -120,7 +120,7 @@ impl Observation {
     }
 
     /// What is to change.
-    pub(super) fn plan(&self) -> Plan {
+    pub(crate) fn plan(&self) -> Plan {
         Plan::of(&self.steps, &self.snapshot.desired, &self.known)
     }
 

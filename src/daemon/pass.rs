@@ -1,6 +1,8 @@
 //! One pass to its end: `--reconcile-once`.
 
-use std::collections::{BTreeMap, HashMap};
+mod report;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,14 +11,15 @@ use thiserror::Error;
 use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
-use super::observe::{Observation, ObserveError, observe_with};
+use super::observe::{ObserveError, observe_with};
 use super::publish::{LAST, decider, record_of, write_last};
 use super::requests::{take_up, write_down};
 use super::stop::{Stop, Stopping};
-use crate::engine::{Backoff, Block, Ending, Follow, Pace, Phase, Work};
-use crate::ledger::{Ledger, OpenError};
-use crate::model::{Rollout, ServiceKey, ServiceState};
-use crate::plan::{Change, MaxChanges, Outcome, PlanReport, Reading, Report, Rules};
+use crate::engine::{Backoff, Ending, Follow, Pace, Phase, Work};
+use crate::error::chain;
+use crate::ledger::{Bell, Ledger, OpenError, ReadError, RequestId};
+use crate::model::{Rollout, ServiceKey};
+use crate::plan::{MaxChanges, Outcome, Reading, Report, Rules};
 use crate::runner::{Api, Carrier, Finished, Happened};
 use crate::source::Folder;
 use crate::text::command::Commands;
@@ -148,6 +151,24 @@ enum Settled {
 struct Pass {
     carrier: Carrier,
     tally: BTreeMap<ServiceKey, Tally>,
+    /// Rings when somebody asks or decides something.
+    bell: Bell,
+    /// The request of a person that was taken up last.
+    taken: Option<RequestId>,
+    /// Updates that are due.
+    due: usize,
+    /// For how long what fails is tried again.
+    patience: Duration,
+    deadline: Instant,
+}
+
+/// Why rollouts are not followed any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Followed {
+    /// They ended, or nobody wants to wait.
+    ToTheEnd,
+    /// Somebody asked or decided something, and calls are due now.
+    Asked,
 }
 
 /// Why no more calls are begun.
@@ -217,13 +238,13 @@ pub async fn reconcile_once(
         ..Pace::default()
     };
     let carrier = Carrier::new(pace, settings.rules, known, ledger, api).map_err(ObserveError::from)?;
-    let mut pass = Pass { carrier, tally: BTreeMap::new() };
+    // Listened to before the ledger is read: what is asked from here on is heard.
+    let bell = carrier.ledger().bell();
+    let mut pass =
+        Pass { carrier, tally: BTreeMap::new(), bell, taken: None, due, patience: settings.deadline, deadline };
     let elsewhere = observation.deployed().saturating_sub(deployed);
     pass.carrier.guard(settings.max_changes, elsewhere).map_err(ObserveError::from)?;
-    let taken = take_up(&mut pass.carrier, None).map_err(ObserveError::from)?;
-    if !taken.is_empty() {
-        write_down(pass.carrier.ledger().clone(), taken, pass.carrier.clock().now()).await;
-    }
+    pass.heed_people().await.map_err(ObserveError::from)?;
     pass.carrier.observe(desired, revision.clone());
     // Calls do not wait for what is only to be shown in the end.
     let changes = tokio::task::spawn_blocking({
@@ -231,62 +252,22 @@ pub async fn reconcile_once(
         move || observation.changes()
     });
 
-    let (mut shown, mut deadline) = (Instant::now(), deadline);
     let over = loop {
-        if stop.asked() != Stopping::No {
-            break Over::Stopped;
+        let over = pass.send(&mut stop, &mut show).await?;
+        if !matches!(over, Over::Settled | Over::Deadline) {
+            break over;
         }
-        if Instant::now() >= deadline {
-            break Over::Deadline;
-        }
-        let happened = pass.carrier.turn();
-        pass.take(happened, &mut show);
-        if shown.elapsed() >= SHOW_EVERY {
-            show(Shown::Progress(pass.progress(due)));
-            shown = Instant::now();
-        }
-        if pass.carrier.is_elsewhere() {
-            break Over::Elsewhere;
-        }
-        if pass.carrier.engine().awaits_dependencies(pass.carrier.clock().now()) {
-            // The deadline is for retries: what waits for a rollout waits as long as that may take.
-            deadline = deadline.max(Instant::now() + settings.deadline);
-        } else if pass.carrier.engine().is_settled() {
-            break Over::Settled;
-        }
-        let wake = pass.carrier.next_wake().unwrap_or(deadline);
-        // A look at rollouts is no call, and is answered all the same.
-        let is_idle = pass.carrier.machine().in_flight() == 0 && pass.carrier.machine().on_wire() == 0;
-        if is_idle && wake >= deadline {
-            // Nothing can happen any more: waiting would change no more than the time.
-            break Over::Deadline;
-        }
-        let wake = wake.min(Instant::now() + SHOW_AT_LEAST_EVERY);
-        // Each arm is safe to cancel: a call that ended stays in the set, timers and the stop are asked anew.
-        tokio::select! {
-            biased;
-            () = stop.reached(Stopping::Gracefully) => break Over::Stopped,
-            Some(done) = pass.carrier.done() => {
-                let happened = pass.carrier.take(done?);
-                pass.take(happened, &mut show);
-            }
-            () = sleep_until(deadline) => break Over::Deadline,
-            () = sleep_until(wake) => {}
-        }
-        // Calls in flight may still show that the token is good for others.
-        if pass.carrier.machine().is_denied() && !pass.carrier.try_another_service() {
-            break Over::Denied;
+        match pass.follow(&mut stop, &mut show).await? {
+            Followed::Asked if over == Over::Settled => {}
+            _ => break over,
         }
     };
-    if matches!(over, Over::Settled | Over::Deadline) {
-        pass.follow(due, &mut stop, &mut show).await?;
-    }
     let last_calls = pass.carrier.machine().on_wire();
     if over == Over::Stopped && last_calls > 0 {
         info!(calls = last_calls, "stopping: waiting for the answers in flight; a second signal ends it at once");
         show(Shown::Stopping { calls: last_calls, most: GRACE });
     }
-    let Pass { carrier, tally } = &mut pass;
+    let Pass { carrier, tally, .. } = &mut pass;
     let until = Instant::now() + GRACE;
     carrier.drain(until, stop.reached(Stopping::AtOnce), |finished| count(tally, finished)).await?;
     if let Some(error) = pass.carrier.another_account() {
@@ -348,13 +329,87 @@ impl Pass {
         }
     }
 
-    /// Waits until the rollouts have ended. No calls are begun any more, but looks at them.
+    /// Takes up what people asked for since the last time, and what they decided.
+    async fn heed_people(&mut self) -> Result<(), ReadError> {
+        self.carrier.heed_decisions();
+        let taken = take_up(&mut self.carrier, self.taken)?;
+        if let Some((last, _)) = taken.last() {
+            self.taken = Some(*last);
+            write_down(self.carrier.ledger().clone(), taken, self.carrier.clock().now()).await;
+        }
+        Ok(())
+    }
+
+    /// The same while the pass is under way, which goes on without it.
+    async fn hear_people(&mut self) {
+        if let Err(error) = self.heed_people().await {
+            warn!(error = chain(&error), "cannot read what people ask for");
+        }
+    }
+
+    /// Sends what is due, until nothing is any more.
+    async fn send(&mut self, stop: &mut Stop, show: &mut impl FnMut(Shown)) -> Result<Over, tokio::task::JoinError> {
+        let mut shown = Instant::now();
+        loop {
+            if stop.asked() != Stopping::No {
+                return Ok(Over::Stopped);
+            }
+            if Instant::now() >= self.deadline {
+                return Ok(Over::Deadline);
+            }
+            let happened = self.carrier.turn();
+            self.take(happened, show);
+            if shown.elapsed() >= SHOW_EVERY {
+                show(Shown::Progress(self.progress()));
+                shown = Instant::now();
+            }
+            if self.carrier.is_elsewhere() {
+                return Ok(Over::Elsewhere);
+            }
+            if self.carrier.engine().awaits_dependencies(self.carrier.clock().now()) {
+                // The deadline is for retries: what waits for a rollout waits as long as that may take.
+                self.extend();
+            } else if self.carrier.engine().is_settled() {
+                return Ok(Over::Settled);
+            }
+            let wake = self.carrier.next_wake().unwrap_or(self.deadline);
+            // A look at rollouts is no call, and is answered all the same.
+            let is_idle = self.carrier.machine().in_flight() == 0 && self.carrier.machine().on_wire() == 0;
+            if is_idle && wake >= self.deadline {
+                // Nothing can happen any more: waiting would change no more than the time.
+                return Ok(Over::Deadline);
+            }
+            let wake = wake.min(Instant::now() + SHOW_AT_LEAST_EVERY);
+            // Each arm is safe to cancel: a call that ended stays in the set, timers, the stop and the bell are asked anew.
+            tokio::select! {
+                biased;
+                () = stop.reached(Stopping::Gracefully) => return Ok(Over::Stopped),
+                Some(done) = self.carrier.done() => {
+                    let happened = self.carrier.take(done?);
+                    self.take(happened, show);
+                }
+                () = self.bell.rung() => self.hear_people().await,
+                () = sleep_until(self.deadline) => return Ok(Over::Deadline),
+                () = sleep_until(wake) => {}
+            }
+            // Calls in flight may still show that the token is good for others.
+            if self.carrier.machine().is_denied() && !self.carrier.try_another_service() {
+                return Ok(Over::Denied);
+            }
+        }
+    }
+
+    /// What comes late has as long as what was there at the start.
+    fn extend(&mut self) {
+        self.deadline = self.deadline.max(Instant::now() + self.patience);
+    }
+
+    /// Waits until the rollouts have ended. No calls are begun meanwhile, but looks at them.
     async fn follow(
         &mut self,
-        due: usize,
         stop: &mut Stop,
         show: &mut impl FnMut(Shown),
-    ) -> Result<(), tokio::task::JoinError> {
+    ) -> Result<Followed, tokio::task::JoinError> {
         self.carrier.close_to_calls();
         let calls_until = Instant::now() + GRACE;
         loop {
@@ -363,27 +418,35 @@ impl Pass {
             let now = self.carrier.clock().now();
             let calls = self.carrier.machine().in_flight() > 0 && Instant::now() < calls_until;
             if self.carrier.is_elsewhere() {
-                return Ok(());
+                return Ok(Followed::ToTheEnd);
             }
             if !calls && !self.carrier.engine().awaits_rollouts(now) {
-                return Ok(());
+                return Ok(Followed::ToTheEnd);
             }
-            show(Shown::Progress(self.progress(due)));
+            show(Shown::Progress(self.progress()));
             let soon = Instant::now() + SHOW_AT_LEAST_EVERY;
             let wake = self.carrier.next_wake().map_or(soon, |wake| wake.min(soon));
             tokio::select! {
                 biased;
-                () = stop.reached(Stopping::Gracefully) => return Ok(()),
+                () = stop.reached(Stopping::Gracefully) => return Ok(Followed::ToTheEnd),
                 Some(done) = self.carrier.done() => {
                     let happened = self.carrier.take(done?);
                     self.take(happened, show);
+                }
+                () = self.bell.rung() => {
+                    self.hear_people().await;
+                    if !self.carrier.engine().is_settled() {
+                        self.carrier.open_to_calls();
+                        self.extend();
+                        return Ok(Followed::Asked);
+                    }
                 }
                 () = sleep_until(wake) => {}
             }
         }
     }
 
-    fn progress(&self, due: usize) -> Progress {
+    fn progress(&self) -> Progress {
         let (mut settled, mut waiting) = (0, 0);
         for (key, tally) in &self.tally {
             settled += usize::from(tally.settled != Settled::No);
@@ -400,7 +463,7 @@ impl Pass {
             }
             None => Waiting::Retries(waiting),
         };
-        Progress { due, ended, waiting }
+        Progress { due: self.due, ended, waiting }
     }
 
     /// Writes down in which states it leaves the services that it dealt with.
@@ -410,102 +473,6 @@ impl Pass {
             engine.services(now).map(|(key, standing)| (key.clone(), Some(record_of(&standing, now)))).collect();
         if !states.is_empty() {
             write_last(self.carrier.ledger(), states, decider(engine, now), now, Instant::now() + LAST).await;
-        }
-    }
-
-    fn report(
-        self,
-        observation: &Observation,
-        changes: HashMap<ServiceKey, Vec<Change>>,
-        (over, awaits): (Over, bool),
-    ) -> Report {
-        let mut services = observation.services(changes, |key, step| match step.cause() {
-            Some(_) => self.ended(key, over),
-            None => (Outcome::from(step), 0, None),
-        });
-        let now = self.carrier.clock().now();
-        for service in &mut services {
-            if let Some(standing) = self.carrier.engine().standing(&service.service, now) {
-                service.held_by = standing.held_by;
-            }
-            let rollout = self.carrier.engine().rollout(&service.service);
-            service.rollout = rollout.filter(|rollout| Some(rollout.digest) == service.digest).cloned();
-            service.awaited = awaits;
-            let Some(tally) = self.tally.get(&service.service) else { continue };
-            if let Some(reading) = &tally.reading {
-                // What runs says more than what was sent last, or that nothing was.
-                service.changes = reading.differences.to_vec();
-                service.undecided = reading.undecided.to_vec();
-                let desired = observation.snapshot.desired.get(&service.service);
-                service.warnings =
-                    desired.map(|desired| reading.warnings(desired.policy.credentials)).unwrap_or_default();
-            }
-            if tally.settled == Settled::Adopted {
-                service.changes.clear();
-            }
-        }
-        for change in services.iter_mut().flat_map(|service| &mut service.changes) {
-            change.from = change.from.as_deref().map(|text| self.carrier.conceal(text));
-            change.to = change.to.as_deref().map(|text| self.carrier.conceal(text));
-        }
-        let (revision, problems) = (observation.snapshot.revision.clone(), observation.snapshot.problems.clone());
-        let place = self.carrier.ledger().place();
-        let engine = self.carrier.engine();
-        let plan = PlanReport::of(&observation.plan(), engine.fuse(), engine.ruling().state);
-        Report::new(place, revision, plan, services, problems, self.carrier.api())
-    }
-
-    /// How a service ended for which an update was due.
-    fn ended(&self, key: &ServiceKey, over: Over) -> (Outcome, u32, Option<String>) {
-        let tally = self.tally.get(key);
-        let attempts = tally.map_or(0, |tally| tally.attempts);
-        let error = tally.and_then(|tally| tally.error.clone());
-        let now = self.carrier.clock().now();
-        let standing = self.carrier.engine().standing(key, now);
-        if standing.is_some_and(|standing| standing.state == ServiceState::Held) {
-            return (Outcome::Held, attempts, None);
-        }
-        match self.carrier.engine().phase(key) {
-            Some(Phase::Resting) | None => match tally.map(|tally| tally.settled) {
-                _ if tally.is_some_and(|tally| tally.missing.is_some()) => {
-                    let fields = tally.and_then(|tally| tally.missing.as_deref()).unwrap_or_default();
-                    (
-                        Outcome::Failed,
-                        attempts,
-                        Some(format!("the API accepted the update, but it is not in effect: {fields}")),
-                    )
-                }
-                Some(Settled::Adopted) => (Outcome::Adopted, attempts, None),
-                Some(Settled::Updated | Settled::No) | None => (Outcome::Updated, attempts, None),
-            },
-            Some(Phase::Stalled { error, .. }) => (Outcome::Stalled, attempts, Some(error)),
-            Some(Phase::BackingOff { error, .. }) => (Outcome::Failed, attempts, Some(error)),
-            Some(Phase::InFlight { .. }) => {
-                let error = "the pass ended before the answer came; the update may have been accepted".to_owned();
-                (Outcome::Failed, attempts + 1, Some(error))
-            }
-            Some(Phase::Settling { .. }) => {
-                let unclear =
-                    "the answer was lost, and the update may still take effect; the next pass reads the service";
-                (Outcome::Failed, attempts, Some(error.unwrap_or_else(|| unclear.to_owned())))
-            }
-            Some(Phase::Ready { failed: 1.., error }) => (Outcome::Failed, attempts, error),
-            Some(Phase::Ready { .. }) if error.is_some() && over == Over::Denied => (Outcome::Failed, attempts, error),
-            Some(Phase::Ready { .. }) => (Outcome::Pending, attempts, Some(error.unwrap_or_else(|| self.reason(over)))),
-        }
-    }
-
-    /// Why the turn of a service did not come.
-    fn reason(&self, over: Over) -> String {
-        if let Some((Block::Unreachable, pause)) = self.carrier.engine().gate().blocked() {
-            return format!("not tried: the API is unreachable: {}", pause.reason);
-        }
-        match (over, self.carrier.engine().gate().limited(self.carrier.clock().now())) {
-            (Over::Denied, _) => "not tried: the API refuses the token".to_owned(),
-            (Over::Elsewhere, _) => "not tried: the token opens another account".to_owned(),
-            (Over::Stopped, _) => "not tried: the pass was stopped".to_owned(),
-            (_, Some(pause)) => format!("not tried: {}", pause.reason),
-            (Over::Settled | Over::Deadline, None) => "not tried before the deadline".to_owned(),
         }
     }
 }

@@ -4,8 +4,8 @@ use jiff::Timestamp;
 
 use super::service::Service;
 use super::{Engine, Event};
-use crate::model::{Decision, Digest, HeldBy, HoldKind, ServiceKey};
-use crate::plan::{Case, Fuse, Plan, PlannedChange, Ruling};
+use crate::model::{Decision, HeldBy, HoldKind, PlanId, ServiceKey};
+use crate::plan::{Case, Denied, Fuse, LetOut, Plan, PlannedChange, Ruling};
 
 /// The fuse, and how things stand with it.
 #[derive(Debug, Default)]
@@ -16,10 +16,45 @@ pub(super) struct Holds {
     /// Whether content has to be let out before it is sent.
     pub(super) active: bool,
     ruling: Ruling,
-    /// Content that was let out and not written down yet.
-    let_out: Vec<(ServiceKey, Digest)>,
+    /// What was found out and not written down yet.
+    findings: Findings,
+    /// The plan that was held last, by its id.
+    held: Option<PlanId>,
     /// What was told of the plan.
     told: Option<HeldBy>,
+}
+
+/// What rulings found out that has to outlive the process.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Findings {
+    /// Content that was let out.
+    pub let_out: Vec<(ServiceKey, LetOut)>,
+    /// Content of plans that were denied.
+    pub denied: Vec<Denied>,
+    /// The plan that is held now, as people are shown it; nothing where that is the one of the last time.
+    pub held: Option<Plan>,
+}
+
+impl Holds {
+    /// Keeps what the ruling found out.
+    fn find(&mut self) {
+        let Self { fuse, ruling, findings, held, .. } = self;
+        findings.let_out.extend(ruling.let_out.iter().cloned());
+        findings.denied.extend(ruling.denied.iter().cloned());
+        let planned = fuse.planned().id().filter(|_| !ruling.held.is_empty());
+        if *held != planned {
+            *held = planned;
+            findings.held = planned.map(|_| fuse.planned().clone());
+        }
+    }
+}
+
+impl Findings {
+    /// Whether nothing was.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 impl Engine {
@@ -47,9 +82,9 @@ impl Engine {
         &self.holds.fuse
     }
 
-    /// Content that was let out since the last time that this was asked.
-    pub fn take_let_out(&mut self) -> Vec<(ServiceKey, Digest)> {
-        std::mem::take(&mut self.holds.let_out)
+    /// What was found out since the last time that this was asked.
+    pub fn take_findings(&mut self) -> Findings {
+        std::mem::take(&mut self.holds.findings)
     }
 
     /// Rules anew, and brings each service in line with that.
@@ -71,7 +106,7 @@ impl Engine {
         // What it has may be sent again, also where that is in doubt one day.
         holds
             .fuse
-            .recall(services.iter().filter_map(|(key, service)| Some((key.clone(), service.accepted_content()?))));
+            .accept(services.iter().filter_map(|(key, service)| Some((key.clone(), service.accepted_content()?))));
         let outstanding = services.iter().filter_map(|(key, service)| {
             let (from, to) = service.content_change(context)?;
             Some(PlannedChange { service: key.clone(), from, to })
@@ -86,7 +121,7 @@ impl Engine {
             wants_approval: &|key| of(key).is_some_and(wants),
         };
         holds.ruling = holds.fuse.rule(case, context.wall);
-        holds.let_out.extend(holds.ruling.let_out.iter().cloned());
+        holds.find();
         let mut differing = Vec::new();
         for (key, service) in services.iter_mut() {
             let desired = service.desired.as_ref().map(|desired| desired.digest);

@@ -52,6 +52,7 @@ pub use follow::{Follow, Look, Looked, Project};
 use gate::Pause;
 use gate::Shown;
 pub use gate::{Block, Gate};
+pub use hold::Findings;
 use hold::Holds;
 use order::Dependents;
 use quota::Class;

@@ -481,7 +481,7 @@ impl Service {
 
 /// What holds content until its plan is looked at, which is at once.
 fn unruled() -> HeldBy {
-    HeldBy { kind: HoldKind::Plan, what: "the plan is not looked at yet".into(), until: None }
+    HeldBy { kind: HoldKind::Plan, what: "not yet compared with --max-changes and the approvals".into(), until: None }
 }
 
 /// A service as the transitions see it.

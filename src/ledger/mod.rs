@@ -33,6 +33,7 @@ mod reader;
 mod records;
 mod requests;
 mod schema;
+mod shown;
 mod sql;
 #[cfg(test)]
 mod tests;
@@ -49,10 +50,10 @@ use jiff::Timestamp;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::engine::Window;
-use crate::model::{ApiPlace, Digest, Rollout, ServiceKey};
+use crate::engine::{Findings, Window};
+use crate::model::{ApiPlace, Rollout, ServiceKey};
 
-pub use decisions::{DecideError, decide};
+pub use decisions::{DecideError, Word, decide};
 pub use error::{OpenError, ReadError, StoreError, WriteError};
 pub use lock::Holder;
 pub use reader::Reader;
@@ -61,6 +62,7 @@ pub use records::{
     Sighting, StateRecord, States, Turned,
 };
 pub use requests::{Bell, PersonRequest, RequestId, RequestKind, RequestRecord, ask};
+pub use shown::{keep_shown, shown};
 pub use traces::Traces;
 
 use lock::Lock;
@@ -283,12 +285,18 @@ impl Ledger {
         self.write(move |connection| Ok(sql::set_states(connection, &states, &decider, at)?)).await
     }
 
-    /// Puts on disk which content was let out; durable when it returns.
+    /// Puts on disk what rulings found out, and where people look it up the plan that is held; durable when it returns.
     ///
     /// # Errors
     /// The store could not take it. What was there stays.
-    pub async fn let_out(&self, content: Vec<(ServiceKey, Digest)>) -> Result<(), WriteError> {
-        self.write(move |connection| Ok(sql::let_out(connection, &content)?)).await
+    pub async fn find(&self, findings: Findings) -> Result<(), WriteError> {
+        let dir = self.reader().dir().to_owned();
+        self.write(move |connection| {
+            findings.held.iter().for_each(|plan| keep_shown(&dir, plan));
+            sql::let_out(connection, &findings.let_out)?;
+            Ok(sql::add_denied(connection, &findings.denied)?)
+        })
+        .await
     }
 
     /// Puts the rate limit's window on disk, for whoever reads beside this process; durable when it returns.

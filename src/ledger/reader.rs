@@ -23,8 +23,8 @@ use super::{
     States, Turned, folder, lock, schema, sql,
 };
 use crate::engine::{Unsettled, Window};
-use crate::model::{ApiPlace, Decision, Digest, Known, Rollout, ServiceKey, ServiceKind};
-use crate::plan::{Freeze, Fuse, MaxChanges, UnnamedCredentials};
+use crate::model::{ApiPlace, Decision, Known, Rollout, ServiceKey, ServiceKind};
+use crate::plan::{Freeze, Fuse, LetOut, MaxChanges, UnnamedCredentials};
 
 /// How often a read is done again because the file moved. Once is the rule: then the log is there.
 const ROUNDS: usize = 5;
@@ -296,11 +296,19 @@ impl Reader {
         self.read(sql::decisions)
     }
 
+    /// The newest decisions first, at most so many: of all plans, or of those that may be about a service.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn newest_decisions(&self, service: Option<&ServiceKey>, limit: u32) -> Result<Vec<Decision>, ReadError> {
+        self.read(|connection| sql::newest_decisions(connection, service, limit))
+    }
+
     /// Content that was let out, the newest of each service.
     ///
     /// # Errors
     /// The file cannot be read.
-    pub fn let_out(&self) -> Result<Vec<(ServiceKey, Digest)>, ReadError> {
+    pub fn let_out(&self) -> Result<Vec<(ServiceKey, LetOut)>, ReadError> {
         self.read(sql::all_let_out)
     }
 

@@ -15,11 +15,11 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use notify::{Config, Event, EventKind, INotifyWatcher, RecursiveMode, Watcher as _};
-use rusqlite::TransactionBehavior;
 use tokio::sync::Notify;
 
+use super::decisions::beside;
 use super::folder::NO_LINK;
-use super::{Ledger, OpenError, Reader, folder, open, sql};
+use super::{Ledger, OpenError, Reader, sql};
 use crate::model::{ApiPlace, ServiceKey};
 
 /// Names one request in the ledger.
@@ -99,23 +99,13 @@ pub fn ask(dir: &Path, requests: &[PersonRequest], place: ApiPlace, now: Timesta
             Ok(false)
         }
         Err(OpenError::InUse { .. }) => {
-            beside(&fs::canonicalize(dir).unwrap_or_else(|_| dir.to_owned()), requests)?;
+            let real = fs::canonicalize(dir).unwrap_or_else(|_| dir.to_owned());
+            beside(&real, |connection| sql::add_requests(connection, requests))?;
             Bell::ring(dir);
             Ok(true)
         }
         Err(error) => Err(error),
     }
-}
-
-/// Writes beside the holder.
-fn beside(dir: &Path, requests: &[PersonRequest]) -> Result<(), OpenError> {
-    let store = folder::store(dir);
-    folder::refuse_links(dir)?;
-    let mut connection = open::beside_writer(&store)?;
-    let writing = |source| open::failed(&store, "write to", source);
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(writing)?;
-    sql::add_requests(&transaction, requests).map_err(writing)?;
-    transaction.commit().map_err(writing)
 }
 
 /// A file beside the ledger that is written to after a request was. Who holds the ledger watches that one file: its own

@@ -21,6 +21,7 @@ pub(super) const STEPS: &[&str] = &[
     include_str!("steps/6-rollouts.sql"),
     include_str!("steps/7-requests.sql"),
     include_str!("steps/8-approvals.sql"),
+    include_str!("steps/9-decided.sql"),
 ];
 
 /// The application id and the format of a store.
@@ -39,6 +40,7 @@ pub(super) fn read_as_newest(connection: &Connection, format: i64) -> rusqlite::
         (6, include_str!("steps/read-before-6.sql")),
         (7, include_str!("steps/read-before-7.sql")),
         (8, include_str!("steps/read-before-8.sql")),
+        (9, include_str!("steps/read-before-9.sql")),
     ];
     lacking.into_iter().filter(|(since, _)| format < *since).try_for_each(|(_, views)| connection.execute_batch(views))
 }

@@ -1,31 +1,64 @@
 //! What a person decided about a plan.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use serde::Serialize;
 use thiserror::Error;
 
-use super::PlanId;
+use super::{Digest, PlanId, ServiceKey};
 
-/// A yes or a no to a plan: to just this content, whenever and in whichever commit it comes.
+/// Which decision: the greater, the later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DecisionId(pub i64);
+
+/// A yes or a no to a plan, as the ledger has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
-    /// Which plan.
-    pub plan: PlanName,
+    /// Which decision.
+    pub id: DecisionId,
+    /// What it is about.
+    pub about: About,
     /// Yes or no.
     pub answer: Answer,
     /// Who says so.
     pub by: Option<Arc<str>>,
     /// Why.
     pub reason: Option<Arc<str>>,
+    /// When.
+    pub at: Timestamp,
     /// Until when it counts, by the wall clock; without it always. What an approval let out by then stays let out.
     pub until: Option<Timestamp>,
 }
 
+impl Decision {
+    /// Whether it counts at a time.
+    #[must_use]
+    pub fn counts_at(&self, now: Timestamp) -> bool {
+        self.until.is_none_or(|until| now < until)
+    }
+}
+
+/// What a decision is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum About {
+    /// A plan.
+    Plan {
+        /// Which.
+        name: PlanName,
+        /// The content of a plan that was denied, as far as it is known: it stays denied in every other plan.
+        content: BTreeSet<(ServiceKey, Digest)>,
+    },
+    /// Nobody knows, because the ledger is damaged: it may be about any plan.
+    Unknown,
+}
+
 /// Yes or no.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Answer {
     /// All of it may be sent.
     Approve,
@@ -57,10 +90,22 @@ impl PlanName {
     /// Fewer digits could be those of two plans.
     const LEAST: usize = 12;
 
-    /// Whether it names the plan with this id.
+    /// Whether the id begins like this. Two plans whose ids do can be made on purpose.
     #[must_use]
-    pub fn names(&self, id: PlanId) -> bool {
+    pub fn begins(&self, id: PlanId) -> bool {
         id.digits().starts_with(&*self.0)
+    }
+
+    /// The plan, where all of its digits are here.
+    #[must_use]
+    pub fn whole(&self) -> Option<PlanId> {
+        PlanId::of_digits(&self.0)
+    }
+}
+
+impl From<PlanId> for PlanName {
+    fn from(id: PlanId) -> Self {
+        Self(id.digits().into())
     }
 }
 
@@ -81,6 +126,13 @@ impl fmt::Display for PlanName {
     }
 }
 
+impl Serialize for PlanName {
+    /// As reports have ids: `sha256:…`.
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("sha256:{}", self.0))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -91,10 +143,17 @@ mod tests {
         let whole = id.digits();
         for name in [&whole[..12], &whole[..20], &whole, &format!("plan:{id}"), &format!("sha256:{whole}")] {
             let name: PlanName = name.parse().expect("names a plan");
-            assert!(name.names(id) && !name.names(other), "{name}");
+            assert!(name.begins(id) && !name.begins(other), "{name}");
         }
         for text in ["", &whole[..11], &whole[..12].to_uppercase(), &format!("{whole}0"), "plan:", "zzzzzzzzzzzzzz"] {
             assert_eq!(text.parse::<PlanName>(), Err(InvalidPlanName), "{text}");
         }
+    }
+
+    #[test]
+    fn only_all_digits_are_a_plan() {
+        let id = PlanId::of_content(b"a");
+        assert_eq!(PlanName::from(id).whole(), Some(id));
+        assert_eq!(id.digits()[..63].parse::<PlanName>().expect("names a plan").whole(), None);
     }
 }

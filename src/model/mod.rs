@@ -24,7 +24,7 @@ mod update;
 
 pub use api_place::ApiPlace;
 pub use applied::{Applied, Cause, Known};
-pub use decision::{Answer, Decision, InvalidPlanName, PlanName};
+pub use decision::{About, Answer, Decision, DecisionId, InvalidPlanName, PlanName};
 pub use desired::{Desired, Place};
 pub use digest::{Digest, InvalidDigest};
 pub use headline::Headline;

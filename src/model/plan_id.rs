@@ -18,6 +18,12 @@ impl PlanId {
         Self(Digest::of_bytes(content))
     }
 
+    /// From all of its digits.
+    #[must_use]
+    pub fn of_digits(digits: &str) -> Option<Self> {
+        format!("sha256:{digits}").parse().map(Self).ok()
+    }
+
     /// All of its digits.
     #[must_use]
     pub fn digits(&self) -> String {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Step;
 use crate::model::{Desired, Digest, Known, PlanId, ServiceKey};
@@ -17,7 +17,7 @@ pub struct Plan {
 }
 
 /// A service whose content would change.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PlannedChange {
     /// Which service.
     pub service: ServiceKey,
@@ -57,6 +57,11 @@ impl Plan {
         Self { changes: vec![change] }
     }
 
+    /// Each of its changes as a plan.
+    pub fn singles(&self) -> impl Iterator<Item = Self> + use<> {
+        self.changes.clone().into_iter().map(Self::single)
+    }
+
     /// Whether everything that this changes is changed by the other too, and in the same way.
     #[must_use]
     pub fn is_part_of(&self, other: &Self) -> bool {
@@ -72,10 +77,24 @@ impl Plan {
 
     /// The id: the same for the same changes, and for no others. A plan that changes nothing has none.
     #[must_use]
-    #[allow(clippy::expect_used, reason = "a change has string keys only and no custom failure")]
     pub fn id(&self) -> Option<PlanId> {
-        let content = || serde_json::to_vec(&self.changes).expect("changes are always JSON");
-        (!self.changes.is_empty()).then(|| PlanId::of_content(&content()))
+        self.line().map(|line| PlanId::of_content(&line))
+    }
+
+    /// All that it changes, as the line of which the id is the digest.
+    #[must_use]
+    #[allow(clippy::expect_used, reason = "a change has string keys only and no custom failure")]
+    pub fn line(&self) -> Option<Vec<u8>> {
+        let line = || serde_json::to_vec(&self.changes).expect("changes are always JSON");
+        (!self.changes.is_empty()).then(line)
+    }
+
+    /// From such a line; nothing where it is another text, so that the plan has the id of the line.
+    #[must_use]
+    pub fn of_line(line: &[u8]) -> Option<Self> {
+        let changes: Vec<PlannedChange> = serde_json::from_slice(line).ok()?;
+        let plan = Self::of_changes(changes);
+        (plan.line()? == line).then_some(plan)
     }
 }
 

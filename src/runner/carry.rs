@@ -18,7 +18,7 @@ use super::reply::{Heard, Refusal, Reply};
 use crate::engine::{Call, Effect as InEffect, Engine, FLAPPING, Look, Looked, Memory, Pace, accepted_at};
 use crate::error::chain;
 use crate::ledger::{CallId, Ledger, OpenError, Pause, ReadError, WriteError};
-use crate::model::{Decision, Desired, Known, Revision, Rollout, ServiceKey};
+use crate::model::{About, Decision, Desired, Known, Revision, Rollout, ServiceKey};
 use crate::northflank::{AcceptedBody, Answered, CallError, Client, ReadToken, TokenSource};
 use crate::plan::{ApiUse, Closures, MaxChanges, Rules};
 
@@ -156,7 +156,9 @@ impl Carrier {
         if decisions == known {
             return false;
         }
-        for Decision { plan, answer, by, reason, until } in decisions.iter().filter(|one| !known.contains(one)) {
+        let is_new = |decision: &&Decision| known.iter().all(|known| known.id != decision.id);
+        for Decision { about, answer, by, reason, until, .. } in decisions.iter().filter(is_new) {
+            let About::Plan { name: plan, .. } = about else { continue };
             let (answer, by, reason) = (answer.as_str(), by.as_deref(), reason.as_deref());
             info!(%plan, answer, by, reason, until = until.map(tracing::field::display), "somebody decided about a plan");
         }
@@ -257,6 +259,11 @@ impl Carrier {
     /// Begins no more calls, and follows the rollouts to their end.
     pub fn close_to_calls(&mut self) {
         self.machine.close_to_calls(self.clock.now());
+    }
+
+    /// Begins calls again after [`Carrier::close_to_calls`].
+    pub fn open_to_calls(&mut self) {
+        self.machine.open_to_calls();
     }
 
     /// After a 403: lets the next service be tried. `false` where the token is good for none.
@@ -380,9 +387,9 @@ impl Carrier {
                     }
                     Effect::KeepAccount(account) => self.ledger.set_account(account.name().into()),
                     Effect::AnotherAccount(account) => self.another_account = Some(account.name().into()),
-                    Effect::KeepLetOut(content) => {
+                    Effect::KeepFindings(findings) => {
                         let ledger = self.ledger.clone();
-                        self.keep("what was let out", async move { ledger.let_out(content).await });
+                        self.keep("what is let out and denied", async move { ledger.find(findings).await });
                     }
                     Effect::Tell(told) => {
                         told.log();

@@ -12,9 +12,11 @@ use super::reply::{Heard, Refusal, Reply};
 use super::tell::Told;
 use super::token_end::TokenEnd;
 use super::whose::{Answered, Whose};
-use crate::engine::{Block, Call, Delivery, Ending, Engine, Event, Look, Looked, SAME_WINDOW, Scope, Window, Work};
+use crate::engine::{
+    Block, Call, Delivery, Ending, Engine, Event, Findings, Look, Looked, SAME_WINDOW, Scope, Window, Work,
+};
 use crate::ledger::{CallId, Pause, Turned};
-use crate::model::{Decision, Desired, Digest, Revision, Rollout, ServiceKey};
+use crate::model::{Decision, Desired, Revision, Rollout, ServiceKey};
 use crate::northflank::{Account, Deprecation};
 use crate::plan::{Closures, Fuse};
 
@@ -60,8 +62,8 @@ pub enum Effect {
     KeepAccount(Account),
     /// The token opens another account than the one of the ledger: no more calls are made.
     AnotherAccount(Account),
-    /// Keep which content was let out over a restart.
-    KeepLetOut(Vec<(ServiceKey, Digest)>),
+    /// Keep what rulings on plans found out over a restart.
+    KeepFindings(Findings),
     /// Tell people.
     Tell(Told),
 }
@@ -246,9 +248,9 @@ impl Machine {
 
     /// What is to be done, in this order.
     pub fn take_effects(&mut self) -> Vec<Effect> {
-        let let_out = self.engine.take_let_out();
-        if !let_out.is_empty() {
-            self.effects.push(Effect::KeepLetOut(let_out));
+        let findings = self.engine.take_findings();
+        if !findings.is_empty() {
+            self.effects.push(Effect::KeepFindings(findings));
         }
         std::mem::take(&mut self.effects)
     }
@@ -487,10 +489,17 @@ impl Machine {
         self.give_places(now);
     }
 
-    /// The same, but rollouts are followed to their end.
+    /// The same, but rollouts are followed to their end; [`Machine::open_to_calls`] undoes it.
     pub fn close_to_calls(&mut self, now: Timestamp) {
         self.closed = Closed::ToCalls;
         self.give_places(now);
+    }
+
+    /// Calls are begun again, unless it was closed for good.
+    pub fn open_to_calls(&mut self) {
+        if self.closed == Closed::ToCalls {
+            self.closed = Closed::No;
+        }
     }
 
     /// Looks how far rollouts are, where that is due.

@@ -1,11 +1,13 @@
 //! What was sent, when, why, from where, and how it ended; from the ledger alone.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::Attempt;
 use crate::ledger::{Holder, PersonRequest, ReadError, Reader, RequestKind, RequestRecord};
-use crate::model::ServiceKey;
+use crate::model::{About, Answer, Decision, PlanName, ServiceKey};
 use crate::text::command::Commands;
 
 /// The calls for one service or for all, and the JSON of them.
@@ -17,6 +19,8 @@ pub(crate) struct History {
     pub(crate) calls: Vec<Attempt>,
     /// What people asked for, newest first.
     pub(crate) requests: Vec<Asked>,
+    /// What people decided about plans, newest first.
+    pub(crate) decisions: Vec<Decided>,
     /// Who has the ledger open.
     pub(crate) holder: Option<Holder>,
     /// When the ledger was written last, where no daemon runs.
@@ -36,6 +40,29 @@ pub(crate) struct Asked {
     /// When it was taken up, if it was.
     pub(crate) taken_at: Option<Timestamp>,
     pub(crate) result: Option<String>,
+}
+
+/// A decision of a person about a plan.
+#[derive(Debug, Serialize)]
+pub(crate) struct Decided {
+    /// Nothing where the ledger's record is damaged.
+    pub(crate) plan: Option<PlanName>,
+    pub(crate) answer: Answer,
+    pub(crate) by: Option<Arc<str>>,
+    pub(crate) reason: Option<Arc<str>>,
+    pub(crate) at: Timestamp,
+    pub(crate) until: Option<Timestamp>,
+}
+
+impl From<Decision> for Decided {
+    fn from(decision: Decision) -> Self {
+        let Decision { about, answer, by, reason, at, until, .. } = decision;
+        let plan = match about {
+            About::Plan { name, .. } => Some(name),
+            About::Unknown => None,
+        };
+        Self { plan, answer, by, reason, at, until }
+    }
 }
 
 impl From<RequestRecord> for Asked {
@@ -58,7 +85,8 @@ impl History {
         commands: Commands,
     ) -> Result<Self, ReadError> {
         let Some(ledger) = ledger else {
-            return Ok(Self { service, calls: Vec::new(), requests: Vec::new(), holder: None, as_of: None });
+            let (calls, requests, decisions) = (Vec::new(), Vec::new(), Vec::new());
+            return Ok(Self { service, calls, requests, decisions, holder: None, as_of: None });
         };
         let holder = ledger.holder()?;
         let entries = ledger.history(service.as_ref(), limit)?;
@@ -67,6 +95,8 @@ impl History {
         let newest = calls.first().map(|call| call.ended.unwrap_or(call.began));
         let written = ledger.decider()?.map(|(at, _)| at);
         let requests = ledger.requests(service.as_ref(), limit)?.into_iter().map(Asked::from).collect();
-        Ok(Self { service, calls, requests, holder, as_of: newest.max(written).filter(|_| holder.is_none()) })
+        let decisions = ledger.newest_decisions(service.as_ref(), limit)?.into_iter().map(Decided::from).collect();
+        let as_of = newest.max(written).filter(|_| holder.is_none());
+        Ok(Self { service, calls, requests, decisions, holder, as_of })
     }
 }

@@ -22,7 +22,7 @@ use crate::plan::Step;
 use crate::source::Snapshot;
 
 pub(crate) use calls::{Attempt, Word, with_hint};
-pub(crate) use history::{Asked, History};
+pub(crate) use history::{Asked, Decided, History};
 pub(crate) use recorded::{Recorded, who};
 pub use service::{Drift, Look, Paused, Quota, ServiceStatus};
 pub(crate) use status::{IMAGE, Page, Selection, Service, Versions};

@@ -170,3 +170,91 @@ fn what_names_no_plan_is_a_mistake_of_usage() {
     }
     workspace.run(&["plan", "--max-changes", "101%"]).exits(64);
 }
+
+#[test]
+fn a_denial_holds_what_it_was_about_when_other_changes_come_and_over_restarts() {
+    let api = Api::of_services(&["shop/a", "shop/b", "shop/c", "shop/d"]);
+    let workspace = Workspace::new();
+    for service in SERVICES {
+        workspace.service(service, "1");
+    }
+    workspace.once(&api, &[]).exits(0);
+    workspace.service("a", "2");
+    let id = plan_id(&workspace);
+    workspace.run(&["deny", &id, "--by", "ada", "--reason", "not on a Friday"]).exits(0);
+    // Before anybody looked, another commit gives the plan another id.
+    workspace.service("b", "2");
+    let held = workspace.once(&api, &[]).exits(3);
+    assert_eq!(held.service("shop/b")["outcome"], "updated");
+    assert_eq!(held.service("shop/a")["outcome"], "held");
+    let what = held.service("shop/a")["heldBy"][0]["what"].as_str().unwrap().to_owned();
+    assert!(what.starts_with("denied by ada: not on a Friday"), "{what}");
+    let mut daemon = Daemon::start(&workspace, &api, &[]);
+    daemon.told("the plan is held");
+    workspace.service("c", "2");
+    eventually("what is not denied goes", || daemon.state("c") == "unchanged");
+    assert_eq!(daemon.state("a"), "held");
+    drop(daemon);
+    let history = workspace.run(&["history", "a"]).exits(0).stdout;
+    assert!(history.contains(&format!("deny plan {id}, by ada: not on a Friday")), "{history}");
+    let history = workspace.run(&["history", "-o", "json"]).exits(0).json();
+    let denial = &history["decisions"][0];
+    assert_eq!((&denial["answer"], &denial["by"], &denial["until"]), (&json!("deny"), &json!("ada"), &json!(null)));
+    assert!(denial["plan"].as_str().unwrap().starts_with(&format!("sha256:{id}")), "{denial}");
+    // The way out that it names lets it out, and other content is not denied.
+    workspace.run(&["approve", what.split(' ').next_back().unwrap()]).exits(0);
+    let sent = workspace.once(&api, &[]).exits(0);
+    assert_eq!(sent.service("shop/a")["outcome"], "updated");
+}
+
+#[test]
+fn some_digits_name_a_plan_that_was_shown_and_no_other() {
+    let api = Api::of_services(&["shop/a", "shop/b", "shop/c", "shop/d"]);
+    let workspace = changed(&api);
+    let id = plan_id(&workspace);
+    // It was shown on a branch; by now the folder has something else.
+    workspace.service("a", "1");
+    workspace.service("b", "3");
+    workspace.run(&["approve", &id, "--by", "ada"]).exits(0);
+    limited(&workspace, &api).exits(0);
+    let stranger = "0".repeat(12);
+    let ran = workspace.run(&["approve", &stranger]).exits(1);
+    assert!(ran.stderr.contains(&format!("no plan whose id begins with {stranger} was shown here")), "{}", ran.stderr);
+    assert!(ran.stderr.contains("give all 64 digits"), "{}", ran.stderr);
+    let whole = "0".repeat(64);
+    workspace.run(&["approve", &whole]).exits(0);
+    let history = workspace.run(&["history", "-o", "json"]).exits(0).json();
+    assert_eq!(history["decisions"][0]["plan"], json!(format!("sha256:{whole}")));
+    assert!(history["decisions"][0]["by"].is_string(), "who it was is always kept: {history}");
+}
+
+#[test]
+fn a_damaged_denial_holds_all_changes_until_somebody_decides_again() {
+    let api = Api::of_services(&["shop/a", "shop/b", "shop/c", "shop/d"]);
+    let workspace = changed(&api);
+    workspace.run(&["deny", &plan_id(&workspace)]).exits(0);
+    let store = workspace.state().join("ledger.sqlite");
+    rusqlite::Connection::open(&store).unwrap().execute("UPDATE decision SET plan = 'zzz'", []).unwrap();
+    let updates = api.world().update_count();
+    let held = workspace.once(&api, &[]).exits(3);
+    let what = held.service("shop/a")["heldBy"][0]["what"].as_str().unwrap().to_owned();
+    assert!(what.contains("a decision in the ledger is damaged"), "{what}");
+    assert_eq!(api.world().update_count(), updates);
+    workspace.run(&["approve", what.split(' ').next_back().unwrap()]).exits(0);
+    workspace.once(&api, &[]).exits(0);
+}
+
+#[test]
+fn the_comment_of_a_held_plan_has_the_command_that_works_anywhere() {
+    let api = Api::of_services(&["shop/a", "shop/b", "shop/c", "shop/d"]);
+    let workspace = changed(&api);
+    let plan = ["plan", "--max-changes", "50%", "--output"];
+    let comment = workspace.run(&[&plan[..], &["markdown"]].concat()).exits(0).stdout;
+    let json = workspace.run(&[&plan[..], &["json"]].concat()).exits(0).report();
+    let id = json["plan"]["id"].as_str().unwrap().trim_start_matches("sha256:").to_owned();
+    assert!(comment.contains(&format!("`truenorth approve {id}`")), "{comment}");
+    // Nothing was shown here before.
+    std::fs::remove_file(workspace.state().join("ledger.plans")).unwrap();
+    workspace.run(&["approve", &id]).exits(0);
+    limited(&workspace, &api).exits(0);
+}

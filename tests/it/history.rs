@@ -111,7 +111,10 @@ fn a_service_that_nobody_knows_is_told_with_the_near_one() {
     assert!(none.stderr.starts_with(&format!("note: no ledger at {}: ", workspace.state().display())));
     workspace.service("web", "1");
     let json = workspace.run(&["history", "--output", "json"]).exits(0).json();
-    assert_eq!(json, json!({"service": null, "calls": [], "requests": [], "holder": null, "as_of": null}));
+    assert_eq!(
+        json,
+        json!({"service": null, "calls": [], "decisions": [], "requests": [], "holder": null, "as_of": null})
+    );
     // Looking leaves no trace.
     assert!(!workspace.state().exists());
 

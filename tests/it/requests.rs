@@ -1,8 +1,12 @@
 //! What people ask for: retry, freeze and thaw, beside a running daemon and without one.
 
-use serde_json::Value;
+use std::process::Stdio;
+use std::time::Duration;
 
-use crate::support::{Api, Daemon, Workspace, eventually, tags};
+use serde_json::Value;
+use truenorth::sandbox::Options;
+
+use crate::support::{Api, Daemon, Workspace, eventually, manifest, tags};
 
 fn freeze(workspace: &Workspace, more: &[&str]) {
     let arguments = ["freeze", "--reason", "black friday", "--by", "kim", "--until", "6h"];
@@ -117,4 +121,32 @@ fn who_asks_for_what_is_not_there_is_told_what_is() {
     told(&["thaw", "--all"], 1, "nothing is frozen");
     freeze(&workspace, &["--all"]);
     told(&["thaw", "checkout"], 1, "truenorth thaw --all");
+}
+
+#[test]
+fn a_pass_that_is_under_way_heeds_what_people_ask_and_decide() {
+    let never = Duration::from_secs(3600);
+    let (api, workspace) = (Api::with(Options { rollout: never, ..Options::default() }), Workspace::waiting());
+    for service in ["slow", "web", "api"] {
+        workspace.service(service, "1");
+    }
+    workspace.once(&api, &["--no-wait"]).exits(0);
+    freeze(&workspace, &["web"]);
+    for service in ["slow", "web"] {
+        workspace.service(service, "2");
+    }
+    workspace.write("api.yaml", manifest("api", "2") + "policy: {approval: required}\n");
+    let mut pass = workspace.once_command(&api, &[]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    eventually("the other one is sent", || tags(&api, "slow") == ["1", "2"]);
+    // The pass waits for the rollout, and so it does after each of these.
+    workspace.run(&["thaw", "web"]).exits(0);
+    eventually("it goes in the same pass", || tags(&api, "web") == ["1", "2"]);
+    let plan = workspace.plan().report();
+    let held = plan["services"][0]["heldBy"][0]["what"].as_str().unwrap().to_owned();
+    assert!(held.contains("truenorth approve"), "{plan}");
+    workspace.run(&["approve", held.split(' ').next_back().unwrap()]).exits(0);
+    eventually("what is approved goes in the same pass", || tags(&api, "api") == ["1", "2"]);
+    assert!(pass.try_wait().unwrap().is_none(), "it waits for the rollouts");
+    pass.kill().unwrap();
+    pass.wait().unwrap();
 }

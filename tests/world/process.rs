@@ -265,7 +265,7 @@ impl Simulation {
             Effect::KeepQuota(window) | Effect::ShowQuota(window) => self.keep_quota(window),
             Effect::KeepPause(pause) => self.write(None, What::Pause(pause), None),
             // No fuse is in place.
-            Effect::KeepLetOut(_) => {}
+            Effect::KeepFindings(_) => {}
             Effect::KeepTurned(turned) => {
                 if turned.is_some() {
                     process.checks.turned();

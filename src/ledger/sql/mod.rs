@@ -1,6 +1,7 @@
 //! Every statement on the ledger's rows, those that write and those that read. Each is prepared once per connection.
 
 mod bodies;
+mod decisions;
 mod read;
 mod requests;
 mod seal;
@@ -18,6 +19,7 @@ use crate::plan::UnnamedCredentials;
 
 #[cfg(test)]
 pub(super) use bodies::{KEEP as KEEP_BODIES, MAX as MAX_BODIES};
+pub(super) use decisions::*;
 pub(super) use read::*;
 pub(super) use requests::*;
 pub(super) use write::*;

@@ -16,8 +16,8 @@ use crate::ledger::{
     StateRecord, States, Turned,
 };
 use crate::model::{
-    Answer, ApiPlace, Applied, Decision, Digest, DriftMode, Evidence, Headline, Known, Place, Rollout, RolloutState,
-    ServiceKey, ServiceKind, ServiceState,
+    ApiPlace, Applied, Digest, DriftMode, Evidence, Headline, Known, Place, Rollout, RolloutState, ServiceKey,
+    ServiceKind, ServiceState,
 };
 use crate::plan::{Adopt, Reading, Rules, Seen, UnnamedCredentials};
 
@@ -328,25 +328,6 @@ pub(in crate::ledger) fn quota(connection: &Connection) -> rusqlite::Result<Opti
         let window = Window { limit: row.get("total")?, remaining: row.get("remaining")?, resets_at };
         Ok((window, optional_time(row, "set_at")?.unwrap_or(resets_at)))
     })
-}
-
-pub(in crate::ledger) fn decisions(connection: &Connection) -> rusqlite::Result<Vec<Decision>> {
-    let query = connection.prepare_cached("SELECT plan, answer, author, reason, until FROM decision ORDER BY id")?;
-    all("a decision about a plan", query, [], |row| {
-        let text = |index| row.get::<_, Option<String>>(index).map(|text| text.map(Arc::from));
-        Ok(Decision {
-            plan: row.get::<_, String>(0)?.parse().map_err(|error| nonsense(0, error))?,
-            answer: if row.get::<_, String>(1)? == Answer::Approve.as_str() { Answer::Approve } else { Answer::Deny },
-            by: text(2)?,
-            reason: text(3)?,
-            until: optional_time(row, "until")?,
-        })
-    })
-}
-
-pub(in crate::ledger) fn all_let_out(connection: &Connection) -> rusqlite::Result<Vec<(ServiceKey, Digest)>> {
-    let query = connection.prepare_cached("SELECT name, digest FROM let_out")?;
-    all("content that was let out", query, [], |row| Ok((key(row, 0)?, Digest::from_bytes(row.get(1)?))))
 }
 
 pub(in crate::ledger) fn turned(connection: &Connection) -> rusqlite::Result<Option<Turned>> {

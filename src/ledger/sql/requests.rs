@@ -54,12 +54,13 @@ pub(in crate::ledger) fn take_requests(
 
 pub(in crate::ledger) fn freezes(connection: &Connection) -> rusqlite::Result<Vec<Freeze>> {
     all("a freeze", connection.prepare_cached(FREEZES)?, [], |row| {
+        // One that is damaged holds more rather than less: everything, and until somebody ends it.
         Ok(Freeze {
-            service: target(row)?,
-            reason: row.get::<_, Option<String>>("reason")?.unwrap_or_default().into(),
-            by: row.get::<_, String>("by")?.into(),
-            at: time(row, "at")?,
-            until: optional_time(row, "until")?,
+            service: target(row).ok().flatten(),
+            reason: row.get::<_, Option<String>>("reason").ok().flatten().unwrap_or_default().into(),
+            by: row.get::<_, String>("by").unwrap_or_else(|_| "unknown (this record is damaged)".to_owned()).into(),
+            at: time(row, "at").unwrap_or_default(),
+            until: optional_time(row, "until").unwrap_or_default(),
         })
     })
 }

@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension as _, named_params, params};
 use super::{KEEP_ACCEPTED, KEEP_OTHERS, KEEP_REVISIONS, NewCall, NewSighting, bodies, bounded, seal, time};
 use crate::engine::Window;
 use crate::ledger::{CallId, Decider, Outcome, Pause, StateRecord, Turned, WriteError};
-use crate::model::{ApiPlace, Decision, Digest, Headline, Rollout, ServiceKey};
+use crate::model::{ApiPlace, Digest, Headline, Rollout, ServiceKey};
 
 const TOUCH_SERVICE: &str = "INSERT INTO service (name) VALUES (?1)
     ON CONFLICT (name) DO UPDATE SET name = name RETURNING id";
@@ -229,35 +229,6 @@ pub(in crate::ledger) fn set_rollout(
         reason
     ];
     connection.prepare_cached(SET_ROLLOUT)?.execute(values).map(drop)
-}
-
-/// Most decisions that are kept; one that ended has no effect any more.
-const DECISIONS: u32 = 1000;
-
-pub(in crate::ledger) fn decide(connection: &Connection, decision: &Decision, at: Timestamp) -> rusqlite::Result<()> {
-    let Decision { plan, answer, by, reason, until } = decision;
-    let values = params![
-        at.as_millisecond(),
-        plan.to_string(),
-        answer.as_str(),
-        by.as_deref().map(bounded),
-        reason.as_deref().map(bounded),
-        until.map(|until| until.as_millisecond()),
-    ];
-    let insert = "INSERT INTO decision (at, plan, answer, author, reason, until) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-    connection.execute(insert, values)?;
-    let prune = "DELETE FROM decision WHERE id <= (SELECT max(id) FROM decision) - ?1";
-    connection.execute(prune, [DECISIONS]).map(drop)
-}
-
-pub(in crate::ledger) fn let_out(connection: &Connection, content: &[(ServiceKey, Digest)]) -> rusqlite::Result<()> {
-    content.iter().try_for_each(|(key, digest)| {
-        let values = params![key.to_string(), digest.as_bytes()];
-        connection
-            .prepare_cached("INSERT OR REPLACE INTO let_out (name, digest) VALUES (?1, ?2)")?
-            .execute(values)
-            .map(drop)
-    })
 }
 
 pub(in crate::ledger) fn set_turned(connection: &Connection, turned: Option<&Turned>) -> rusqlite::Result<()> {

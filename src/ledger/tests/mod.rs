@@ -3,6 +3,7 @@
 mod belonging;
 mod conformance;
 mod crash;
+mod decisions;
 mod doubt;
 mod opening;
 mod reading;

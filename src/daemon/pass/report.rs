@@ -1,0 +1,107 @@
+//! What a pass says in the end: how each service ended, and why where it did not end well.
+
+use std::collections::HashMap;
+
+use super::super::observe::Observation;
+use super::{Over, Pass, Settled};
+use crate::engine::{Block, Phase};
+use crate::model::{ServiceKey, ServiceState};
+use crate::plan::{Change, Outcome, PlanReport, Report};
+
+impl Pass {
+    pub(super) fn report(
+        self,
+        observation: &Observation,
+        changes: HashMap<ServiceKey, Vec<Change>>,
+        (over, awaits): (Over, bool),
+    ) -> Report {
+        let mut services = observation.services(changes, |key, step| match step.cause() {
+            Some(_) => self.ended(key, over),
+            None => (Outcome::from(step), 0, None),
+        });
+        let now = self.carrier.clock().now();
+        for service in &mut services {
+            if let Some(standing) = self.carrier.engine().standing(&service.service, now) {
+                service.held_by = standing.held_by;
+            }
+            let rollout = self.carrier.engine().rollout(&service.service);
+            service.rollout = rollout.filter(|rollout| Some(rollout.digest) == service.digest).cloned();
+            service.awaited = awaits;
+            let Some(tally) = self.tally.get(&service.service) else { continue };
+            if let Some(reading) = &tally.reading {
+                // What runs says more than what was sent last, or that nothing was.
+                service.changes = reading.differences.to_vec();
+                service.undecided = reading.undecided.to_vec();
+                let desired = observation.snapshot.desired.get(&service.service);
+                service.warnings =
+                    desired.map(|desired| reading.warnings(desired.policy.credentials)).unwrap_or_default();
+            }
+            if tally.settled == Settled::Adopted {
+                service.changes.clear();
+            }
+        }
+        for change in services.iter_mut().flat_map(|service| &mut service.changes) {
+            change.from = change.from.as_deref().map(|text| self.carrier.conceal(text));
+            change.to = change.to.as_deref().map(|text| self.carrier.conceal(text));
+        }
+        let (revision, problems) = (observation.snapshot.revision.clone(), observation.snapshot.problems.clone());
+        let place = self.carrier.ledger().place();
+        let engine = self.carrier.engine();
+        let plan = PlanReport::of(&observation.plan(), engine.fuse(), engine.ruling().state);
+        Report::new(place, revision, plan, services, problems, self.carrier.api())
+    }
+
+    /// How a service ended for which an update was due.
+    fn ended(&self, key: &ServiceKey, over: Over) -> (Outcome, u32, Option<String>) {
+        let tally = self.tally.get(key);
+        let attempts = tally.map_or(0, |tally| tally.attempts);
+        let error = tally.and_then(|tally| tally.error.clone());
+        let now = self.carrier.clock().now();
+        let standing = self.carrier.engine().standing(key, now);
+        if standing.is_some_and(|standing| standing.state == ServiceState::Held) {
+            return (Outcome::Held, attempts, None);
+        }
+        match self.carrier.engine().phase(key) {
+            Some(Phase::Resting) | None => match tally.map(|tally| tally.settled) {
+                _ if tally.is_some_and(|tally| tally.missing.is_some()) => {
+                    let fields = tally.and_then(|tally| tally.missing.as_deref()).unwrap_or_default();
+                    (
+                        Outcome::Failed,
+                        attempts,
+                        Some(format!("the API accepted the update, but it is not in effect: {fields}")),
+                    )
+                }
+                Some(Settled::Adopted) => (Outcome::Adopted, attempts, None),
+                Some(Settled::Updated | Settled::No) | None => (Outcome::Updated, attempts, None),
+            },
+            Some(Phase::Stalled { error, .. }) => (Outcome::Stalled, attempts, Some(error)),
+            Some(Phase::BackingOff { error, .. }) => (Outcome::Failed, attempts, Some(error)),
+            Some(Phase::InFlight { .. }) => {
+                let error = "the pass ended before the answer came; the update may have been accepted".to_owned();
+                (Outcome::Failed, attempts + 1, Some(error))
+            }
+            Some(Phase::Settling { .. }) => {
+                let unclear =
+                    "the answer was lost, and the update may still take effect; the next pass reads the service";
+                (Outcome::Failed, attempts, Some(error.unwrap_or_else(|| unclear.to_owned())))
+            }
+            Some(Phase::Ready { failed: 1.., error }) => (Outcome::Failed, attempts, error),
+            Some(Phase::Ready { .. }) if error.is_some() && over == Over::Denied => (Outcome::Failed, attempts, error),
+            Some(Phase::Ready { .. }) => (Outcome::Pending, attempts, Some(error.unwrap_or_else(|| self.reason(over)))),
+        }
+    }
+
+    /// Why the turn of a service did not come.
+    fn reason(&self, over: Over) -> String {
+        if let Some((Block::Unreachable, pause)) = self.carrier.engine().gate().blocked() {
+            return format!("not tried: the API is unreachable: {}", pause.reason);
+        }
+        match (over, self.carrier.engine().gate().limited(self.carrier.clock().now())) {
+            (Over::Denied, _) => "not tried: the API refuses the token".to_owned(),
+            (Over::Elsewhere, _) => "not tried: the token opens another account".to_owned(),
+            (Over::Stopped, _) => "not tried: the pass was stopped".to_owned(),
+            (_, Some(pause)) => format!("not tried: {}", pause.reason),
+            (Over::Settled | Over::Deadline, None) => "not tried before the deadline".to_owned(),
+        }
+    }
+}
