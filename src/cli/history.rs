@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::io::Write as _;
+use std::iter;
 
 use anstyle::{AnsiColor, Style};
 use clap::Args;
@@ -14,10 +15,10 @@ use super::status_table::one_line;
 use super::table::{self, Cell, Column, Row, Size};
 use super::{ledger_error, print, read_error, services, tell_missing, tell_other_place};
 use crate::ledger::Reader;
-use crate::model::{Headline, RolloutState, ServiceKey};
+use crate::model::{Diagnostic, Headline, RolloutState, ServiceKey};
 use crate::plan::Change;
 use crate::text::{printable, short};
-use crate::views::{Asked, Attempt, Decided, History, Word, with_hint};
+use crate::views::{Asked, Attempt, Decided, History, Word};
 
 #[derive(Args, Debug)]
 pub(super) struct HistoryArgs {
@@ -142,7 +143,7 @@ fn row(call: &Attempt, width: Option<usize>) -> Row<9> {
     let rollout = call.rollout.as_ref().filter(|rollout| rollout.state != RolloutState::Unseen);
     below.extend(rollout.map(|rollout| faint(&format!("rollout: {}", rollout.words()))));
     below.extend(call.commit.as_ref().map(|Headline { subject, author }| faint(&format!("{subject} ({author})"))));
-    below.extend(call.message.as_deref().map(message).unwrap_or_default());
+    below.extend(call.message.as_ref().map(message).unwrap_or_default());
     Row {
         cells: [
             plain(&short::time(call.began)),
@@ -188,10 +189,10 @@ fn faint(text: &str) -> Cell {
 }
 
 /// What went wrong, and the way out on a line of its own.
-fn message(message: &str) -> Vec<Cell> {
-    let (message, hint) = with_hint(message);
-    let hint = hint.map(|hint| faint(&format!("hint: {hint}")));
-    [Some(faint(message)), hint].into_iter().flatten().collect()
+fn message(error: &Diagnostic) -> Vec<Cell> {
+    let hint = error.hint.as_ref().map(|hint| format!("hint: {hint}"));
+    let details = error.lines().into_iter().map(|line| format!("  {line}"));
+    iter::once(error.message.clone()).chain(details).chain(hint).map(|line| faint(&line)).collect()
 }
 
 /// The colour of an outcome.

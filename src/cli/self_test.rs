@@ -123,7 +123,7 @@ fn first(report: &Report) -> Result<Check, Check> {
         }
         services => {
             let ended = services.iter().map(|service| {
-                let why = service.error.as_deref().unwrap_or("its rollout did not complete");
+                let why = service.error.as_ref().map_or("its rollout did not complete", |error| &error.message);
                 format!("{} {}: {why}", service.service, service.outcome.as_str())
             });
             let ended: Vec<String> = ended.collect();

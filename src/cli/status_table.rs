@@ -8,10 +8,10 @@ use jiff::Timestamp;
 use super::status::told;
 use super::table::{self, Cell, Column, Row, Size};
 use super::way_to_ledger;
-use crate::model::{Headline, RolloutState, ServiceState};
+use crate::model::{Diagnostic, Headline, RolloutState, ServiceState};
 use crate::plan::Freeze;
 use crate::text::{Printable, counted, printable, short};
-use crate::views::{FLAPS, IMAGE, Page, Service, Versions, suspension, with_hint};
+use crate::views::{FLAPS, IMAGE, Page, Service, Versions, suspension};
 
 const FAINT: Style = Style::new().dimmed();
 const STRONG: Style = Style::new().bold();
@@ -100,8 +100,7 @@ fn frozen(freeze: &Freeze) -> Printable {
 
 fn shown(service: &Service) -> Shown {
     let state = service.status.state;
-    let message = message(service);
-    let (message, hint) = with_hint(&message);
+    let hint = service.status.error.as_ref().or(unread(service)).and_then(|error| error.hint.as_ref());
     Shown {
         rank: state.rank(),
         service: printable(&service.status.service.to_string()),
@@ -115,7 +114,7 @@ fn shown(service: &Service) -> Shown {
         digest: shown_or_nothing(service.status.applied.map(short::digest)),
         applied: service.applied_at,
         rollout: service.status.rollout.as_ref().map(|rollout| rollout.state),
-        message: printable(message),
+        message: printable(&message(service)),
         hint: hint.map(|hint| printable(&format!("hint: {hint}"))),
     }
 }
@@ -158,12 +157,15 @@ fn message(service: &Service) -> String {
         ServiceState::InDoubt => Some(format!("may still take effect until {until}")),
         _ => None,
     }));
-    let unread = drift.and_then(|drift| drift.error.as_ref());
-    parts.extend(unread.map(|error| format!("live could not be read: {error}")));
-    // Last: the hint stands behind it.
-    parts.extend(status.error.clone());
+    parts.extend(unread(service).map(|error| format!("live could not be read: {}", error.line())));
+    parts.extend(status.error.as_ref().map(Diagnostic::line));
     parts.retain(|part| !part.is_empty());
     parts.join("; ")
+}
+
+/// Why live could not be read.
+fn unread(service: &Service) -> Option<&Diagnostic> {
+    service.status.drift.as_ref()?.error.as_ref()
 }
 
 /// The colour of a rollout: what failed, what has not ended.

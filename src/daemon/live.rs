@@ -8,8 +8,7 @@ use jiff::Timestamp;
 use tokio::task::JoinSet;
 
 use super::observe::Observation;
-use crate::error::chain;
-use crate::model::{ApiPlace, Cause, DeploymentUpdate, Desired, ServiceKey};
+use crate::model::{ApiPlace, Cause, DeploymentUpdate, Desired, Diagnostic, ServiceKey};
 use crate::northflank::{Answered, CallError, Client, Disposition, Quota};
 use crate::plan::{self, ApiUse, Change, Comparison, Cost, Outcome, PlanReport, Reading, Report, Rules, Seen, Step};
 
@@ -47,7 +46,7 @@ impl Spent {
 #[derive(Debug, Default)]
 struct Views {
     read: BTreeMap<ServiceKey, Comparison>,
-    failed: BTreeMap<ServiceKey, String>,
+    failed: BTreeMap<ServiceKey, Diagnostic>,
     spent: ApiUse,
     resets_in: Option<Duration>,
 }
@@ -99,13 +98,13 @@ pub async fn plan_live(
                     error.disposition(),
                     Disposition::Limited { .. } | Disposition::Denied | Disposition::Forbidden
                 );
-                let text = chain(&error);
+                let error = error.diagnostic();
                 if stop {
                     for asked in waiting.drain(..) {
-                        views.failed.insert(asked.key, format!("not read: {text}"));
+                        views.failed.insert(asked.key, error.clone().after("not read: "));
                     }
                 }
-                views.failed.insert(key, text);
+                views.failed.insert(key, error);
             }
         }
         show(views.read.len() + views.failed.len(), all);

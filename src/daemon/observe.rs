@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use thiserror::Error;
 
 use crate::ledger::{ReadError, Reader};
-use crate::model::{Cause, Desired, HeldBy, Known, ServiceKey, in_order};
+use crate::model::{Cause, Desired, Diagnostic, HeldBy, Known, ServiceKey, in_order};
 use crate::plan::{
     self, Case, Change, Closures, Fuse, Outcome, Plan, PlanReport, Rules, ServiceReport, Step, Suspension,
     UnnamedCredentials,
@@ -187,7 +187,7 @@ impl Observation {
     pub(super) fn services(
         &self,
         mut changes: HashMap<ServiceKey, Vec<Change>>,
-        ended: impl Fn(&ServiceKey, Step) -> (Outcome, u32, Option<String>),
+        ended: impl Fn(&ServiceKey, Step) -> (Outcome, u32, Option<Diagnostic>),
     ) -> Vec<ServiceReport> {
         // Both are in the order of the keys, and whatever is desired has a step.
         let mut desired = self.snapshot.desired.iter().peekable();

@@ -18,7 +18,7 @@ use super::stop::{Stop, Stopping};
 use crate::engine::{Backoff, Ending, Follow, Pace, Phase, Work};
 use crate::error::chain;
 use crate::ledger::{Bell, Ledger, OpenError, ReadError, RequestId};
-use crate::model::{Rollout, ServiceKey};
+use crate::model::{Diagnostic, Rollout, ServiceKey};
 use crate::plan::{MaxChanges, Outcome, Reading, Report, Rules};
 use crate::runner::{Api, Carrier, Finished, Happened};
 use crate::source::Folder;
@@ -126,7 +126,7 @@ struct Tally {
     reading: Option<Reading>,
     /// The fields that were accepted and are not in effect.
     missing: Option<String>,
-    error: Option<String>,
+    error: Option<Diagnostic>,
 }
 
 /// Whether an update left in this pass.

@@ -191,8 +191,11 @@ pub(super) async fn write_last(ledger: &Ledger, states: Vec<Change>, decider: De
 
 /// By what an engine decides.
 pub(super) fn decider(engine: &Engine, now: Timestamp) -> Decider {
-    let halt =
-        engine.halted(now).map(|(state, pause)| Halt { state, until: pause.until, reason: pause.reason.clone() });
+    let halt = engine.halted(now).map(|(state, pause)| Halt {
+        state,
+        until: pause.until,
+        reason: pause.reason.message.clone(),
+    });
     Decider { rules: engine.rules(), reserve_percent: engine.pace().reserve_percent, halt }
 }
 
@@ -206,13 +209,13 @@ pub(super) fn record_of(standing: &Standing<'_>, now: Timestamp) -> StateRecord 
         state: standing.state,
         since: now,
         until: standing.until,
-        reason: standing.reason.as_deref().map(str::to_owned),
+        reason: standing.reason.as_deref().cloned(),
         digest: standing.desired.map(|desired| desired.digest),
         attempts,
     }
 }
 
 fn invalid_record(problem: &str, now: Timestamp) -> StateRecord {
-    let (state, reason) = (ServiceState::Invalid, Some(problem.to_owned()));
+    let (state, reason) = (ServiceState::Invalid, Some(problem.into()));
     StateRecord { state, since: now, until: None, reason, digest: None, attempts: 0 }
 }

@@ -29,7 +29,7 @@ use crate::engine::{Block, Ending, Pace, Work};
 use crate::error::chain;
 use crate::ledger::{Ledger, OpenError, ReadError, RequestId};
 use crate::manifest::Problem;
-use crate::model::{Revision, RolloutState};
+use crate::model::{Diagnostic, Revision, RolloutState};
 use crate::plan::{MaxChanges, Rules};
 use crate::runner::{Api, Carrier, Done, Finished, Happened, TokenNumber};
 use crate::source::{Folder, Mounts, Snapshot, Unreadable, Watch, Watching, Writing};
@@ -94,7 +94,7 @@ pub(super) struct Seen {
     /// When that was.
     pub(super) succeeded: Option<(Instant, Timestamp)>,
     /// Why the newest look failed, if it did.
-    pub(super) error: Option<String>,
+    pub(super) error: Option<Diagnostic>,
     /// How changes are noticed.
     pub(super) watching: Watching,
 }
@@ -441,12 +441,11 @@ impl Daemon {
     /// A look failed.
     fn fail(&mut self, unreadable: &Unreadable) {
         self.looks.failed(Instant::now());
-        let hint = unreadable.hint();
-        let text = chain(unreadable);
-        let text = hint.map_or(text.clone(), |hint| format!("{text}; hint: {hint}"));
-        if self.seen.error.as_ref() != Some(&text) {
-            error!(error = text, "the folder cannot be read: what was applied stays, and it is tried again");
-            self.seen.error = Some(text);
+        let error = Diagnostic { hint: unreadable.hint().map(Into::into), ..Diagnostic::from(chain(unreadable)) };
+        if self.seen.error.as_ref() != Some(&error) {
+            let Diagnostic { message, hint, .. } = &error;
+            error!(error = message, hint, "the folder cannot be read: what was applied stays, and it is tried again");
+            self.seen.error = Some(error);
         }
         // A reload that failed is over all the same; a start is not.
         if self.reload == Reload::Running {

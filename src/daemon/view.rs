@@ -32,7 +32,7 @@ impl Daemon {
     fn readiness(&self) -> Readiness {
         let mut reasons = Vec::new();
         match (&self.seen.error, &self.seen.snapshot) {
-            (Some(error), _) => reasons.push(error.clone()),
+            (Some(error), _) => reasons.push(error.message.clone()),
             (None, None) => reasons.push("the folder was not read yet".to_owned()),
             (None, Some(_)) => {}
         }
@@ -66,7 +66,7 @@ impl Daemon {
     fn paused(&self) -> Option<Paused> {
         let now = self.carrier.clock().now();
         match self.carrier.engine().halted(now) {
-            Some((state, pause)) => Paused::of(state, pause.until, &pause.reason),
+            Some((state, pause)) => Paused::of(state, pause.until, &pause.reason.message),
             // What cannot be recorded is the outcome of a call: it is offered again and again.
             None => {
                 let error = self.carrier.ledger().failing()?;
@@ -155,7 +155,7 @@ impl Daemon {
             attempts: 0,
             since: None,
             next_attempt: None,
-            error: Some(problem.to_owned()),
+            error: Some(problem.into()),
             drift: None,
             suspension: None,
             rollout: None,
@@ -202,7 +202,7 @@ impl Daemon {
     /// One sentence for `systemctl status`.
     pub(super) fn sentence(&self) -> String {
         if let Some(error) = &self.seen.error {
-            return error.clone();
+            return error.message.clone();
         }
         let Some(snapshot) = &self.seen.snapshot else { return "Reading the folder for the first time".to_owned() };
         let mut parts: Vec<String> =

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::model::{Cause, DeploymentStatus, DeploymentUpdate, Digest, Place, ServiceKey, Unnamed};
+use crate::model::{Cause, DeploymentStatus, DeploymentUpdate, Diagnostic, Digest, Place, ServiceKey, Unnamed};
 use crate::plan::{Reading, UnnamedCredentials};
 
 /// A call that is to be made now.
@@ -75,7 +75,7 @@ pub enum Ending {
     /// It failed for a reason that passes.
     Transient {
         /// What went wrong.
-        error: String,
+        error: Diagnostic,
         /// Whether the API may have taken the update nevertheless.
         delivery: Delivery,
         /// The least wait that the API asks for.
@@ -86,7 +86,7 @@ pub enum Ending {
     /// The rate limit is used up.
     Limited {
         /// What the API said.
-        error: String,
+        error: Diagnostic,
         /// Until the window resets.
         wait: Duration,
         /// Whether the answer spoke of the account's window; a bare 429 may be about this service alone.
@@ -95,19 +95,19 @@ pub enum Ending {
     /// The token was refused (401, 403); all calls wait.
     Denied {
         /// What the API said.
-        error: String,
+        error: Diagnostic,
     },
     /// The API refused the call; it waits for new content, or the slow retry.
     Rejected {
         /// What the API said.
-        error: String,
+        error: Diagnostic,
         /// Whether the API may have taken the update nevertheless (a redirect proves nothing).
         delivery: Delivery,
     },
     /// The ledger took no record of the intent, so the call was never made, or none of what it showed; all calls wait.
     Unrecorded {
         /// What went wrong with the ledger.
-        error: String,
+        error: Diagnostic,
     },
     /// The call was not made, and nobody is at fault: it goes back to the queue.
     Withdrawn,
@@ -155,7 +155,7 @@ pub enum Phase {
         /// Failed attempts at this content so far.
         failed: u32,
         /// What went wrong last.
-        error: Option<String>,
+        error: Option<Diagnostic>,
     },
     /// A call is being made.
     InFlight {
@@ -177,7 +177,7 @@ pub enum Phase {
         /// When it goes back to the queue.
         until: Timestamp,
         /// What went wrong last.
-        error: String,
+        error: Diagnostic,
     },
     /// In doubt, and read without a clear result: a request that is over for us may still take effect.
     Settling {
@@ -193,6 +193,6 @@ pub enum Phase {
         /// When it goes back to the queue.
         until: Timestamp,
         /// What the API said.
-        error: String,
+        error: Diagnostic,
     },
 }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::gate::{Block, Gate};
 use super::quota::SAME_WINDOW;
 use super::service::{Effect, Service};
-use crate::model::{HeldBy, HoldKind, Rollout, RolloutState, ServiceKey};
+use crate::model::{Diagnostic, HeldBy, HoldKind, Rollout, RolloutState, ServiceKey};
 use crate::plan::Change;
 
 /// Something that people are told once.
@@ -53,7 +53,7 @@ pub enum Event {
         /// Which service.
         key: ServiceKey,
         /// Why not.
-        error: String,
+        error: Diagnostic,
     },
     /// It can be read again.
     ReadAgain {
@@ -65,14 +65,14 @@ pub enum Event {
         /// For what.
         block: Block,
         /// What went wrong.
-        reason: String,
+        reason: Diagnostic,
         /// When the next call is tried.
         until: Timestamp,
     },
     /// All calls wait for the rate limit.
     Limited {
         /// What was said.
-        reason: String,
+        reason: Diagnostic,
         /// When its window ends.
         until: Timestamp,
     },
@@ -107,8 +107,8 @@ pub enum Event {
 /// What holds for all calls at one moment.
 #[derive(Debug, Default)]
 pub(super) struct Condition {
-    blocked: Option<(Block, Timestamp, String)>,
-    limited: Option<(Timestamp, String)>,
+    blocked: Option<(Block, Timestamp, Diagnostic)>,
+    limited: Option<(Timestamp, Diagnostic)>,
     reads_wait: Option<Timestamp>,
 }
 

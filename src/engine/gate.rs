@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{Ending, Pace, Scope, Work, later};
-use crate::model::{ServiceKey, ServiceState};
+use crate::model::{Diagnostic, ServiceKey, ServiceState};
 
 /// Whether calls may be made at all.
 ///
@@ -57,7 +57,7 @@ pub struct Pause {
     /// When calls may be tried again.
     pub until: Timestamp,
     /// What went wrong.
-    pub reason: String,
+    pub reason: Diagnostic,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -172,7 +172,7 @@ impl Gate {
         (now, jitter): (Timestamp, f64),
         pace: &Pace,
     ) -> Shown {
-        let block = |wait, error: &String| Some(Pause { until: later(now, wait), reason: error.clone() });
+        let block = |wait, error: &Diagnostic| Some(Pause { until: later(now, wait), reason: error.clone() });
         // An update that was sent had its intent recorded; a read proves nothing of the ledger.
         let recorded = match work {
             Work::Send(_) => !matches!(ending, Ending::Unrecorded { .. } | Ending::Withdrawn),
@@ -226,7 +226,7 @@ impl Gate {
         key: &ServiceKey,
         scope: Scope,
         alone: bool,
-        (error, wait): (&str, Duration),
+        (error, wait): (&Diagnostic, Duration),
         (now, jitter): (Timestamp, f64),
     ) -> Shown {
         let probes = match &self.unreachable {
@@ -243,12 +243,12 @@ impl Gate {
         // A little apart from other daemons that met the same outage.
         let planned = planned.mul_f64(1.0 - 0.1 * jitter.clamp(0.0, 1.0));
         let until = later(now, planned.max(wait.min(LONGEST_RETRY_AFTER)));
-        self.unreachable = Some(Outage { pause: Pause { until, reason: error.to_owned() }, probes });
+        self.unreachable = Some(Outage { pause: Pause { until, reason: error.clone() }, probes });
         Shown::Outage
     }
 
     /// Pauses for the rate limit; the longer of two pauses holds.
-    pub(super) fn limit(&mut self, until: Timestamp, reason: String) {
+    pub(super) fn limit(&mut self, until: Timestamp, reason: Diagnostic) {
         if self.limited.as_ref().is_none_or(|pause| pause.until < until) {
             self.limited = Some(Pause { until, reason });
         }

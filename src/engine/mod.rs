@@ -39,7 +39,8 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::model::{
-    Cause, DeploymentStatus, Desired, HeldBy, Known, Rollout, RolloutState, ServiceKey, ServiceState, Suspend,
+    Cause, DeploymentStatus, Desired, Diagnostic, HeldBy, Known, Rollout, RolloutState, ServiceKey, ServiceState,
+    Suspend,
 };
 use crate::plan::{Closures, Rules, Seen, Step, UnnamedCredentials};
 
@@ -139,7 +140,7 @@ pub struct Standing<'a> {
     /// What the newest read showed, as long as nothing was sent since.
     pub seen: Option<&'a Seen>,
     /// Why the newest read for drift failed, if it did.
-    pub unread: Option<&'a str>,
+    pub unread: Option<&'a Diagnostic>,
     /// What is to be done for it.
     pub step: Option<Step>,
     /// What it is doing.
@@ -153,7 +154,7 @@ pub struct Standing<'a> {
     /// Until when it is in that state, where that is a time.
     pub until: Option<Timestamp>,
     /// Why, where there is more to say than the word.
-    pub reason: Option<Cow<'a, str>>,
+    pub reason: Option<Cow<'a, Diagnostic>>,
     /// What holds its update, where something does.
     pub held_by: Vec<HeldBy>,
     /// The rollout of what was accepted last, as far as it is known.
@@ -170,7 +171,7 @@ impl<'a> Standing<'a> {
 }
 
 /// A state, until when, and why.
-type Condition<'a> = (ServiceState, Option<Timestamp>, Option<Cow<'a, str>>);
+type Condition<'a> = (ServiceState, Option<Timestamp>, Option<Cow<'a, Diagnostic>>);
 
 /// The state machine.
 #[derive(Debug)]
@@ -661,7 +662,8 @@ impl Engine {
     pub fn note_quota(&mut self, said: Window) {
         self.quota.note(said);
         if said.remaining == 0 {
-            self.gate.limit(said.resets_at, format!("all {} calls of the rate limit's window are used", said.limit));
+            self.gate
+                .limit(said.resets_at, format!("all {} calls of the rate limit's window are used", said.limit).into());
         }
     }
 
@@ -671,7 +673,7 @@ impl Engine {
     }
 
     /// Pauses all calls for a rate limit that the ledger kept over a restart.
-    pub fn pause(&mut self, until: Timestamp, reason: String) {
+    pub fn pause(&mut self, until: Timestamp, reason: Diagnostic) {
         self.gate.limit(until, reason);
     }
 
@@ -954,7 +956,7 @@ impl Engine {
         let rollout = self.rollouts.of(key);
         let (state, until, reason) = match (self.state(service, step, context), rollout) {
             ((ServiceState::Unchanged, ..), Some(rollout)) if rollout.state.has_failed() => {
-                (ServiceState::RolloutFailed, None, rollout.reason.as_deref().map(Cow::Borrowed))
+                (ServiceState::RolloutFailed, None, rollout.reason.as_deref().map(|reason| Cow::Owned(reason.into())))
             }
             (condition, _) => condition,
         };
@@ -962,7 +964,7 @@ impl Engine {
             desired: service.desired.as_ref(),
             known: service.known.as_ref(),
             seen: service.seen.as_ref(),
-            unread: service.unread.as_deref(),
+            unread: service.unread.as_ref(),
             step,
             phase: service.phase(),
             flaps_until: service.flaps_until(now),
@@ -986,9 +988,9 @@ impl Engine {
                     Wait::Stalled => ServiceState::Stalled,
                     Wait::Settling => ServiceState::InDoubt,
                 };
-                (state, Some(*until), tries.error.as_deref().map(Cow::Borrowed))
+                (state, Some(*until), tries.error.as_ref().map(Cow::Borrowed))
             }
-            State::Ready { ticket, tries } => self.state_in_queue(*ticket, tries.error.as_deref(), step, context),
+            State::Ready { ticket, tries } => self.state_in_queue(*ticket, tries.error.as_ref(), step, context),
         }
     }
 
@@ -996,7 +998,7 @@ impl Engine {
     fn state_in_queue<'a>(
         &'a self,
         ticket: agenda::Ticket,
-        error: Option<&'a str>,
+        error: Option<&'a Diagnostic>,
         step: Option<Step>,
         context: Context,
     ) -> Condition<'a> {
@@ -1007,7 +1009,7 @@ impl Engine {
         let agenda::Ticket::Queued(lane, _) = ticket else { return (ServiceState::Queued, None, error) };
         if let Some(until) = self.quota.opens(class(lane), context.now, self.requests(lane)) {
             let reason = "the rest of the rate limit's window is kept for changes";
-            return (ServiceState::RateLimited, Some(until), Some(reason.into()));
+            return (ServiceState::RateLimited, Some(until), Some(Cow::Owned(reason.into())));
         }
         match step {
             Some(Step::ReadLive(Cause::InDoubt)) => (ServiceState::InDoubt, None, error),

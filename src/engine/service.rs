@@ -10,8 +10,8 @@ use super::agenda::{Agenda, Lane, Ticket};
 use super::event::Told;
 use super::{Call, Delivery, Ending, Phase, Unsettled, Work};
 use crate::model::{
-    Applied, Cause, DependencyGate, Desired, Digest, DriftMode, HeldBy, HoldKind, Known, ServiceKey, ServiceState,
-    Suspend, held_reason, held_until,
+    Applied, Cause, DependencyGate, Desired, Diagnostic, Digest, DriftMode, HeldBy, HoldKind, Known, ServiceKey,
+    ServiceState, Suspend, held_reason, held_until,
 };
 use crate::plan::{self, Change, Reading, Rules, Seen, Step, UnnamedCredentials};
 
@@ -39,7 +39,7 @@ pub(super) struct Service {
     /// When a read of it was last tried, or an update accepted.
     pub(super) looked_at: Timestamp,
     /// Why the newest read for drift failed, if it did.
-    pub(super) unread: Option<String>,
+    pub(super) unread: Option<Diagnostic>,
     /// When its drift was corrected: the newest times, oldest first.
     pub(super) corrections: Vec<Timestamp>,
     /// Requests that are over for us and may still take effect.
@@ -142,7 +142,7 @@ impl Default for State {
 pub(super) struct Tries {
     pub(super) digest: Digest,
     pub(super) failed: u32,
-    pub(super) error: Option<String>,
+    pub(super) error: Option<Diagnostic>,
     /// Whether it failed last because the API could not be reached: when it can, the wait is over.
     pub(super) outage: bool,
     /// How often it was rejected in a row.
@@ -177,7 +177,7 @@ impl Tries {
         Self { digest, failed: 0, error: None, outage: false, rejected: 0 }
     }
 
-    pub(super) fn fail(&mut self, error: String) {
+    pub(super) fn fail(&mut self, error: Diagnostic) {
         self.failed = self.failed.saturating_add(1);
         self.error = Some(error);
     }
@@ -288,19 +288,19 @@ impl Service {
         &self,
         step: Option<Step>,
         context: Context,
-    ) -> (ServiceState, Option<Timestamp>, Option<Cow<'_, str>>) {
+    ) -> (ServiceState, Option<Timestamp>, Option<Cow<'_, Diagnostic>>) {
         let flaps_until = self.flaps_until(context.now);
         match step {
             Some(Step::Suspended) => match self.desired.as_ref().map(|desired| &desired.policy.suspend) {
                 Some(Suspend::Yes { reason, until }) => {
-                    (ServiceState::Suspended, *until, reason.as_deref().map(Cow::Borrowed))
+                    (ServiceState::Suspended, *until, reason.as_deref().map(|reason| Cow::Owned(reason.into())))
                 }
                 _ => (ServiceState::Suspended, None, None),
             },
             Some(Step::Orphaned) | None => (ServiceState::Orphaned, None, None),
             Some(Step::Held(_)) => {
                 let held_by = self.held_by(context);
-                (ServiceState::Held, held_until(&held_by), Some(held_reason(&held_by).into()))
+                (ServiceState::Held, held_until(&held_by), Some(Cow::Owned(held_reason(&held_by).into())))
             }
             Some(Step::Unchanged | CORRECT) if self.drift().is_none() => (ServiceState::Unchanged, None, None),
             Some(Step::Unchanged | CORRECT) if self.effect.is_missing() => (ServiceState::NotInEffect, None, None),

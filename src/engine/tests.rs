@@ -30,7 +30,7 @@ fn applied(name: &str, tag: &str) -> (ServiceKey, Known) {
 }
 
 fn transient(delivery: Delivery) -> Ending {
-    Ending::Transient { error: "broken".to_owned(), delivery, wait: Duration::ZERO, scope: Scope::Service }
+    Ending::Transient { error: "broken".into(), delivery, wait: Duration::ZERO, scope: Scope::Service }
 }
 
 fn accepted() -> Ending {
@@ -43,7 +43,7 @@ fn unknown() -> Delivery {
 }
 
 fn rejected() -> Ending {
-    Ending::Rejected { error: "no such service".to_owned(), delivery: Delivery::Excluded }
+    Ending::Rejected { error: "no such service".into(), delivery: Delivery::Excluded }
 }
 
 /// An engine that sends without reading first, and looks for no drift.
@@ -156,7 +156,7 @@ fn the_api_may_ask_for_a_longer_wait() {
     engine.observe(folder([("web", "1")]), at(0));
     assert_eq!(calls(&mut engine, at(0)), ["web"]);
     let wait = Duration::from_secs(90);
-    let ending = Ending::Transient { error: "503".to_owned(), delivery: unknown(), wait, scope: Scope::Service };
+    let ending = Ending::Transient { error: "503".into(), delivery: unknown(), wait, scope: Scope::Service };
     engine.finish(&key("web"), ending, at(0), JITTER);
     assert_eq!(engine.next_wake(at(0)), Some(at(90)));
 }
@@ -232,7 +232,7 @@ fn a_rate_limit_pauses_all_calls_and_costs_no_attempt() {
     let mut engine = engine(Pace { concurrency: 1, ahead: 0, ..Pace::default() }, []);
     engine.observe(folder([("a", "1"), ("b", "1")]), at(0));
     assert_eq!(calls(&mut engine, at(0)), ["a"]);
-    let limited = Ending::Limited { error: "too many".to_owned(), wait: Duration::from_secs(60), told: true };
+    let limited = Ending::Limited { error: "too many".into(), wait: Duration::from_secs(60), told: true };
     engine.finish(&key("a"), limited, at(0), JITTER);
     assert_eq!(calls(&mut engine, at(59)), [""; 0]);
     assert_eq!(engine.next_wake(at(59)), Some(at(60)));
@@ -250,13 +250,13 @@ fn a_refused_token_pauses_all_calls_and_lets_one_at_a_time_prove_it() {
     engine.observe(folder([("a", "1"), ("b", "1"), ("c", "1")]), at(0));
     assert_eq!(calls(&mut engine, at(0)), ["a", "b", "c"]);
     for name in ["a", "b", "c"] {
-        engine.finish(&key(name), Ending::Denied { error: "no permission".to_owned() }, at(0), JITTER);
+        engine.finish(&key(name), Ending::Denied { error: "no permission".into() }, at(0), JITTER);
     }
     assert!(matches!(engine.gate().blocked(), Some((Block::Denied, _))));
     assert_eq!(engine.next_wake(at(0)), Some(at(60)));
     assert_eq!(calls(&mut engine, at(60)), ["a"]);
     // Denied again, for this one alone: the next minute tries another, which opens the gate.
-    engine.finish(&key("a"), Ending::Denied { error: "no permission".to_owned() }, at(60), JITTER);
+    engine.finish(&key("a"), Ending::Denied { error: "no permission".into() }, at(60), JITTER);
     assert_eq!(calls(&mut engine, at(120)), ["b"]);
     engine.finish(&key("b"), accepted(), at(120), JITTER);
     assert_eq!(calls(&mut engine, at(120)), ["c", "a"]);
@@ -267,7 +267,7 @@ fn a_new_token_opens_the_gate_at_once() {
     let mut engine = engine(Pace::default(), []);
     engine.observe(folder([("a", "1")]), at(0));
     assert_eq!(calls(&mut engine, at(0)), ["a"]);
-    engine.finish(&key("a"), Ending::Denied { error: "unknown token".to_owned() }, at(0), JITTER);
+    engine.finish(&key("a"), Ending::Denied { error: "unknown token".into() }, at(0), JITTER);
     engine.token_replaced();
     assert_eq!(calls(&mut engine, at(0)), ["a"]);
 }
@@ -278,7 +278,7 @@ fn a_ledger_that_cannot_be_written_pauses_all_calls() {
     engine.observe(folder([("a", "1"), ("b", "1")]), at(0));
     assert_eq!(calls(&mut engine, at(0)), ["a", "b"]);
     for name in ["a", "b"] {
-        engine.finish(&key(name), Ending::Unrecorded { error: "disk full".to_owned() }, at(0), JITTER);
+        engine.finish(&key(name), Ending::Unrecorded { error: "disk full".into() }, at(0), JITTER);
     }
     assert_eq!(calls(&mut engine, at(4)), [""; 0]);
     assert_eq!(calls(&mut engine, at(5)), ["a"]);
@@ -291,8 +291,8 @@ fn a_full_disk_does_not_make_a_refused_token_forgotten() {
     let mut engine = engine(Pace::default(), []);
     engine.observe(folder([("a", "1"), ("b", "1")]), at(0));
     assert_eq!(calls(&mut engine, at(0)), ["a", "b"]);
-    engine.finish(&key("a"), Ending::Denied { error: "unknown token".to_owned() }, at(0), JITTER);
-    engine.finish(&key("b"), Ending::Unrecorded { error: "disk full".to_owned() }, at(1), JITTER);
+    engine.finish(&key("a"), Ending::Denied { error: "unknown token".into() }, at(0), JITTER);
+    engine.finish(&key("b"), Ending::Unrecorded { error: "disk full".into() }, at(1), JITTER);
     assert!(matches!(engine.gate().blocked(), Some((Block::Denied, _))));
     assert_eq!(engine.next_wake(at(1)), Some(at(60)));
     assert_eq!(calls(&mut engine, at(59)), [""; 0]);
@@ -304,8 +304,8 @@ fn a_full_disk_does_not_make_a_refused_token_forgotten() {
 #[test]
 fn a_kept_pause_holds_before_the_first_call() {
     let mut engine = engine(Pace::default(), []);
-    engine.pause(at(30), "from before the restart".to_owned());
-    engine.pause(at(10), "shorter".to_owned());
+    engine.pause(at(30), "from before the restart".into());
+    engine.pause(at(10), "shorter".into());
     engine.observe(folder([("a", "1")]), at(0));
     assert_eq!(calls(&mut engine, at(29)), [""; 0]);
     assert_eq!(engine.next_wake(at(29)), Some(at(30)));
@@ -694,7 +694,7 @@ fn a_token_refused_to_a_read_for_drift_is_proven_by_the_next_one() {
     let mut engine = watching(DriftMode::Report, [applied("web", "1")]);
     engine.observe(folder([("web", "1")]), at(0));
     assert_eq!(calls(&mut engine, at(0)), ["web"]);
-    engine.finish(&key("web"), Ending::Denied { error: "unknown token".to_owned() }, at(0), JITTER);
+    engine.finish(&key("web"), Ending::Denied { error: "unknown token".into() }, at(0), JITTER);
     let wake = engine.next_wake(at(0)).unwrap();
     assert_eq!(calls(&mut engine, wake), ["web"]);
     engine.finish(&key("web"), same(), wake, JITTER);
@@ -802,7 +802,7 @@ fn a_change_to_what_drifted_may_use_the_reserve_for_its_read() {
 
 fn outage() -> Ending {
     let delivery = Delivery::Unknown { until: at(100) };
-    Ending::Transient { error: "503".to_owned(), delivery, wait: Duration::ZERO, scope: Scope::Api }
+    Ending::Transient { error: "503".into(), delivery, wait: Duration::ZERO, scope: Scope::Api }
 }
 
 #[test]
@@ -853,8 +853,7 @@ fn no_connection_stops_all_calls_at_once() {
     engine.observe(folder([("a", "2"), ("b", "2")]), at(0));
     assert_eq!(calls(&mut engine, at(0)), ["a", "b"]);
     let delivery = Delivery::Excluded;
-    let ending =
-        Ending::Transient { error: "refused".to_owned(), delivery, wait: Duration::ZERO, scope: Scope::Network };
+    let ending = Ending::Transient { error: "refused".into(), delivery, wait: Duration::ZERO, scope: Scope::Network };
     engine.finish(&key("a"), ending, at(0), 0.0);
     assert!(engine.gate().is_unreachable());
     engine.finish(&key("b"), accepted(), at(0), 0.0);
@@ -866,7 +865,7 @@ fn a_bare_429_holds_its_service_and_a_second_one_all() {
     let mut engine = engine(Pace::default(), [applied("a", "1"), applied("b", "1"), applied("c", "1")]);
     engine.observe(folder([("a", "2"), ("b", "2")]), at(0));
     assert_eq!(calls(&mut engine, at(0)), ["a", "b"]);
-    let bare = || Ending::Limited { error: "slow down".to_owned(), wait: Duration::from_secs(60), told: false };
+    let bare = || Ending::Limited { error: "slow down".into(), wait: Duration::from_secs(60), told: false };
     engine.finish(&key("a"), bare(), at(0), JITTER);
     assert_eq!(engine.gate().limited(at(0)), None);
     engine.observe(folder([("a", "2"), ("b", "2"), ("c", "2")]), at(1));
@@ -989,7 +988,7 @@ fn a_suspension_follows_the_wall_clock_when_it_jumps() {
 #[test]
 fn looking_on_request_lets_one_call_through_a_pause() {
     let mut engine = engine(Pace::default(), []);
-    engine.pause(at(3600), "rate limit".to_owned());
+    engine.pause(at(3600), "rate limit".into());
     engine.observe(folder([("a", "1"), ("b", "1")]), at(0));
     assert_eq!(calls(&mut engine, at(0)), [""; 0]);
     engine.retry_all(at(0));
@@ -1063,7 +1062,7 @@ fn a_bare_429_on_a_check_is_not_asked_again_at_once() {
     assert_eq!(calls(&mut engine, at(0)), ["web"]);
     engine.finish(&key("web"), accepted(), at(0), JITTER);
     assert_eq!(engine.next_call(at(0), 0).unwrap().work, Work::Watch);
-    let limited = Ending::Limited { error: "429".to_owned(), wait: Duration::from_secs(60), told: false };
+    let limited = Ending::Limited { error: "429".into(), wait: Duration::from_secs(60), told: false };
     engine.finish(&key("web"), limited, at(0), JITTER);
     assert!(engine.next_call(at(0), 0).is_none() && engine.is_settled());
 }
@@ -1091,7 +1090,7 @@ fn a_block_is_probed_by_one_call_whatever_its_kind() {
     let mut engine = watching(DriftMode::Report, [applied("a", "1"), applied("b", "1")]);
     engine.observe(folder([("a", "1"), ("b", "1")]), at(0));
     assert_eq!(engine.next_call(at(0), 0).unwrap().work, Work::Watch);
-    engine.finish(&key("a"), Ending::Denied { error: "401".to_owned() }, at(0), JITTER);
+    engine.finish(&key("a"), Ending::Denied { error: "401".into() }, at(0), JITTER);
     let probe = engine.next_call(at(400), 0).unwrap();
     assert_eq!(probe.work, Work::Watch);
     engine.observe(folder([("a", "2"), ("b", "2")]), at(400));
@@ -1115,15 +1114,15 @@ fn what_all_calls_wait_for_is_told_when_it_begins_changes_and_ends_however_it_en
     let mut engine = engine(Pace::default(), [applied("a", "1"), applied("b", "1")]);
     engine.observe(folder([("a", "2"), ("b", "2")]), at(0));
     assert_eq!(calls(&mut engine, at(0)), ["a", "b"]);
-    engine.finish(&key("a"), Ending::Unrecorded { error: "disk full".to_owned() }, at(0), JITTER);
+    engine.finish(&key("a"), Ending::Unrecorded { error: "disk full".into() }, at(0), JITTER);
     assert_eq!(told(&mut engine, at(0)), ["Unwritable"]);
     // One block ends and another begins before anybody asks.
     engine.ledger_was_written();
-    engine.finish(&key("b"), Ending::Denied { error: "401".to_owned() }, at(1), JITTER);
+    engine.finish(&key("b"), Ending::Denied { error: "401".into() }, at(1), JITTER);
     assert_eq!(told(&mut engine, at(1)), ["Denied"]);
     engine.token_replaced();
     assert_eq!(told(&mut engine, at(1)), ["Open"], "a new token is enough");
-    engine.pause(at(60), "429".to_owned());
+    engine.pause(at(60), "429".into());
     assert_eq!(told(&mut engine, at(2)), ["Limited"]);
     assert!(told(&mut engine, at(59)).is_empty());
     assert_eq!(told(&mut engine, at(60)), ["Open"], "time ended it");

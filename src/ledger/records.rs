@@ -6,7 +6,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::model::{
-    Cause, DeploymentUpdate, Digest, Headline, Place, Revision, Rollout, ServiceKey, ServiceKind, ServiceState,
+    Cause, DeploymentUpdate, Diagnostic, Digest, Headline, Place, Revision, Rollout, ServiceKey, ServiceKind,
+    ServiceState,
 };
 use crate::plan::{Rules, Seen, UnnamedCredentials};
 
@@ -51,20 +52,20 @@ pub enum Outcome {
     Rejected {
         /// HTTP status.
         status: u16,
-        /// Why; kept up to [`Outcome::MAX_MESSAGE`].
-        message: String,
+        /// Why; its message is kept up to [`Outcome::MAX_MESSAGE`].
+        error: Diagnostic,
     },
     /// The call never left this machine: the service has what it had.
     Unsent {
-        /// Why; kept up to [`Outcome::MAX_MESSAGE`].
-        message: String,
+        /// Why; its message is kept up to [`Outcome::MAX_MESSAGE`].
+        error: Diagnostic,
     },
     /// Nobody knows: a timeout, a broken connection, a server error. The service stays in doubt.
     Unknown {
         /// HTTP status, where there was an answer.
         status: Option<u16>,
-        /// What happened; kept up to [`Outcome::MAX_MESSAGE`].
-        message: String,
+        /// What happened; its message is kept up to [`Outcome::MAX_MESSAGE`].
+        error: Diagnostic,
     },
 }
 
@@ -118,7 +119,7 @@ pub struct Sighting {
     /// Credentials that live uses and the manifest named none of; kept until an update is accepted.
     pub unnamed: Option<UnnamedCredentials>,
     /// Why the read failed, if it did; what was seen before stays then. Kept up to [`Outcome::MAX_MESSAGE`].
-    pub failure: Option<String>,
+    pub failure: Option<Diagnostic>,
 }
 
 /// The state of a service, as the engine decided it.
@@ -131,7 +132,7 @@ pub struct StateRecord {
     /// Until when, where that is a time.
     pub until: Option<Timestamp>,
     /// Why, where there is more to say; kept up to [`Outcome::MAX_MESSAGE`].
-    pub reason: Option<String>,
+    pub reason: Option<Diagnostic>,
     /// What its manifest said then.
     pub digest: Option<Digest>,
     /// Failed attempts at that content.

@@ -12,7 +12,8 @@ use super::answer::{DEFAULT_WAIT, Deprecation, Heard};
 use super::failure::{MAX_MESSAGE, Said};
 use super::meaning::{Speaker, Todo, meaning};
 use super::{Quota, Token, scrub};
-use crate::model::DeploymentUpdate;
+use crate::error::chain;
+use crate::model::{DeploymentUpdate, Diagnostic};
 
 /// A call that failed. `Display` is a fragment such as ``the API answered 404 Not Found: no such service (not_found)``;
 /// the causes of a broken connection are in the chain of sources. Nothing in it holds the token, and every text of it
@@ -204,6 +205,13 @@ impl CallError {
             Failure::Status { status, said, .. } => said.message.clone().unwrap_or_else(|| in_words(*status)),
             _ => self.to_string(),
         }
+    }
+
+    /// All that people are told of it: what `Display` and its causes say, and what the provider told of the fields at
+    /// fault.
+    #[must_use]
+    pub fn diagnostic(&self) -> Diagnostic {
+        Diagnostic { message: chain(self), hint: None, details: self.details().cloned().map(Box::new) }
     }
 
     /// The provider's code for the error; at most 128 bytes.

@@ -22,8 +22,7 @@ pub(super) fn line(text: &str, token: &Token, max: usize) -> String {
     }
     shorten(&mut line, max);
     line.truncate(line.trim_end().len());
-    // Behind these words our own hint stands.
-    line.replace("; hint: ", "; ")
+    line
 }
 
 /// A shorter token cannot be told from a word that is in a text for itself. The provider's are far longer.
@@ -93,6 +92,5 @@ mod tests {
     fn nothing_steers_a_terminal() {
         assert_eq!(scrubbed(" a\x1b[31m\r\n\tb\u{202e}c\u{0} ", 100), "a\u{fffd}[31m b\u{fffd}c\u{fffd}");
         assert_eq!(scrubbed("äöü", 5), "ä…");
-        assert_eq!(scrubbed("no; hint: run rm", 100), "no; run rm");
     }
 }

@@ -8,7 +8,8 @@ use serde::{Serialize, Serializer};
 use super::{Change, Fuse, MaxChanges, Plan, PlanState, Step};
 use crate::manifest::{Problem, Warning};
 use crate::model::{
-    ApiPlace, Cause, Desired, Digest, Headline, HeldBy, Place, PlanId, Revision, Rollout, ServiceKey, Suspend,
+    ApiPlace, Cause, Desired, Diagnostic, Digest, Headline, HeldBy, Place, PlanId, Revision, Rollout, ServiceKey,
+    Suspend, as_error,
 };
 
 /// What one pass did, or what a plan would do.
@@ -81,7 +82,8 @@ pub struct ServiceReport {
     /// Calls made for it in this pass.
     pub attempts: u32,
     /// The last thing that went wrong.
-    pub error: Option<String>,
+    #[serde(flatten, serialize_with = "as_error")]
+    pub error: Option<Diagnostic>,
     /// Where live was read: fields of which it cannot be told whether live has them, each with the reason.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub undecided: Vec<String>,

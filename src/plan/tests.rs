@@ -119,7 +119,7 @@ fn a_report_reads_as_lines_and_a_summary() {
         cause,
         changes,
         attempts: 1,
-        error: error.map(str::to_owned),
+        error: error.map(Into::into),
         undecided: vec![],
         warnings: vec![],
         held_by: Vec::new(),

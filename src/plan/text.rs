@@ -109,10 +109,11 @@ fn write_service(text: &mut String, service: &ServiceReport) {
     }
     if let Some(error) = &service.error {
         let style = if service.outcome.is_converged() { FAINT } else { WRONG };
-        let (error, hint) =
-            error.split_once("; hint: ").map_or((error.as_str(), None), |(error, hint)| (error, Some(hint)));
-        let _ = writeln!(text, "    {style}{}{style:#}", printable(error));
-        if let Some(hint) = hint {
+        let _ = writeln!(text, "    {style}{}{style:#}", printable(&error.message));
+        for line in error.lines() {
+            let _ = writeln!(text, "    {style}  {}{style:#}", printable(&line));
+        }
+        if let Some(hint) = &error.hint {
             let _ = writeln!(text, "    hint: {}", printable(hint));
         }
     }

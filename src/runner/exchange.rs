@@ -12,7 +12,7 @@ use super::machine::TokenNumber;
 use super::reply::{Heard, Refusal, Reply};
 use crate::engine::{self, Call, Ending, Work};
 use crate::ledger::{Adoption, CallId, Intent, Outcome, Sighting};
-use crate::model::{Cause, DeploymentUpdate, Live, Revision, ServiceKey, ServiceKind};
+use crate::model::{Cause, DeploymentUpdate, Diagnostic, Live, Revision, ServiceKey, ServiceKind};
 use crate::northflank::{Delivery, Deprecation, Disposition};
 use crate::plan::{self, Comparison, Reading, Seen};
 use crate::text::short;
@@ -344,7 +344,7 @@ impl Exchange {
                 (self.intent, self.recorded) = (id, Some(now));
                 self.ask(Asking::Update(request))
             }
-            (Stage::Intending(_), Err(error)) => Next::End(End::of(Ending::Unrecorded { error })),
+            (Stage::Intending(_), Err(error)) => Next::End(End::of(Ending::Unrecorded { error: error.into() })),
             (Stage::Recording(Then::End(end)), _) => Next::End(end),
             (Stage::Recording(Then::ReadType), _) => {
                 (self.intent, self.intended, self.recalled.kind, self.read) = (None, None, None, None);
@@ -364,17 +364,17 @@ impl Exchange {
             Some(id) => {
                 let times = self.intended.zip(self.recorded);
                 let took = times.and_then(|(from, to)| Duration::try_from(to.duration_since(from)).ok());
-                let (message, end) = match took.filter(|took| *took > patience) {
+                let (error, end) = match took.filter(|took| *took > patience) {
                     Some(took) => {
                         let error = format!(
                             "the disk took {} to record an update that was about to be sent",
                             short::wait(took)
                         );
-                        (format!("put back: {error}"), End::of(Ending::Unrecorded { error }))
+                        (format!("put back: {error}"), End::of(Ending::Unrecorded { error: error.into() }))
                     }
                     None => ("put back: something newer, or no call could be made".to_owned(), withdrawn()),
                 };
-                self.record(Write::Record(id, Outcome::Unsent { message }, now, None), end)
+                self.record(Write::Record(id, Outcome::Unsent { error: error.into() }, now, None), end)
             }
             None => Next::End(withdrawn()),
         }
@@ -398,7 +398,7 @@ impl Exchange {
             (Asking::WhetherThere(refused), there) => {
                 let mut end = self.refused(&refused, None);
                 if there.is_ok() {
-                    end.showed = Showed::PostUnserved(refused.message.clone());
+                    end.showed = Showed::PostUnserved(refused.error.message.clone());
                 }
                 match self.intent {
                     Some(id) => self.record(Write::Record(id, outcome(&refused), now, None), end),
@@ -535,15 +535,15 @@ impl Exchange {
 
     fn put_off_as(&mut self, end: End, status: Option<u16>, what: &str, now: Timestamp) -> Next {
         // The rate limit is not the matter of one service.
-        let Some(failure) = failure(&end.ending).map(str::to_owned) else { return Next::End(end) };
+        let Some(failure) = failure(&end.ending).cloned() else { return Next::End(end) };
         let Some(intent) = self.intent(now) else {
             let sighting = Sighting { at: now, kind: None, seen: None, unnamed: None, failure: Some(failure) };
             return self.record(Write::Saw(self.call.key.clone(), sighting), end);
         };
-        let message = format!("{what}{failure}");
+        let error = failure.after(what);
         let outcome = match (&end.ending, status) {
-            (Ending::Rejected { .. } | Ending::Denied { .. }, Some(status)) => Outcome::Rejected { status, message },
-            _ => Outcome::Unsent { message },
+            (Ending::Rejected { .. } | Ending::Denied { .. }, Some(status)) => Outcome::Rejected { status, error },
+            _ => Outcome::Unsent { error },
         };
         self.record(Write::PutOff(intent, outcome), end)
     }
@@ -551,8 +551,8 @@ impl Exchange {
     /// Live was read and compared.
     fn compared(&mut self, live: &Live, comparison: &Comparison, now: Timestamp) -> Next {
         if live.kind == ServiceKind::Build {
-            let error =
-                "a build service deploys nothing; hint: name the deployment service that runs its builds".to_owned();
+            let error = Diagnostic::from("a build service deploys nothing")
+                .with_hint("name the deployment service that runs its builds");
             let ending = Ending::Rejected { error, delivery: engine::Delivery::Excluded };
             return self.put_off_as(End::of(ending), None, Outcome::UNREAD, now);
         }
@@ -617,11 +617,11 @@ fn is_final(refusal: &Refusal) -> bool {
 }
 
 fn outcome(refusal: &Refusal) -> Outcome {
-    let message = refusal.message.clone();
+    let error = refusal.error.clone();
     match (refusal.delivery, refusal.status) {
-        (Delivery::Refused, Some(status)) => Outcome::Rejected { status, message },
-        (Delivery::Unsent, _) => Outcome::Unsent { message },
-        (Delivery::Refused | Delivery::Unknown, status) => Outcome::Unknown { status, message },
+        (Delivery::Refused, Some(status)) => Outcome::Rejected { status, error },
+        (Delivery::Unsent, _) => Outcome::Unsent { error },
+        (Delivery::Refused | Delivery::Unknown, status) => Outcome::Unknown { status, error },
     }
 }
 
@@ -634,7 +634,7 @@ fn hint(refusal: &Refusal) -> Option<&'static str> {
 }
 
 /// Why a service could not be read, where that is its own matter.
-fn failure(ending: &Ending) -> Option<&str> {
+fn failure(ending: &Ending) -> Option<&Diagnostic> {
     match ending {
         Ending::Transient { error, .. } | Ending::Rejected { error, .. } | Ending::Denied { error } => Some(error),
         Ending::Limited { .. }

@@ -45,7 +45,7 @@ impl Kept {
         if let Some(pause) = self.pause
             && let Some(until) = still_to_come(pause.until, pause.set_at, now)
         {
-            engine.pause(until, pause.reason);
+            engine.pause(until, pause.reason.into());
         }
         // No request takes effect later than this, whatever the clock was when it was sent.
         let settled = now.checked_add(settings.settle).unwrap_or(Timestamp::MAX);

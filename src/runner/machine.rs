@@ -403,7 +403,7 @@ impl Machine {
                 self.effects.push(Effect::KeepAccount(account.clone()));
             }
             Answered::PassedOver(refusal) => {
-                let error = refusal.message.clone();
+                let error = refusal.error.message.clone();
                 self.effects.push(Effect::Tell(Told::AccountUnknown { error }));
             }
             Answered::Another(account) => self.effects.push(Effect::AnotherAccount(account.clone())),
@@ -729,9 +729,9 @@ impl Machine {
                     self.engine.retry(&first, now);
                     self.effects.push(Effect::KeepTurned(self.updates.turned().cloned()));
                     self.effects.push(Effect::Tell(Told::Turned { reason: reason.clone() }));
-                    again(reason, Duration::ZERO)
+                    again(reason.into(), Duration::ZERO)
                 }
-                Verdict::Wait(wait) => again(reason, wait),
+                Verdict::Wait(wait) => again(reason.into(), wait),
                 Verdict::Refused => ending,
             },
             Showed::PatchForbidden => {
@@ -778,7 +778,7 @@ impl Machine {
         let Some(pause) = self.engine.gate().limited(now) else { return };
         if self.kept_pause.is_none_or(|kept| pause.until.duration_since(kept) >= SAME_WINDOW) {
             self.kept_pause = Some(pause.until);
-            let pause = Pause { until: pause.until, reason: pause.reason.clone(), set_at: now };
+            let pause = Pause { until: pause.until, reason: pause.reason.message.clone(), set_at: now };
             self.effects.push(Effect::KeepPause(pause));
         }
     }

@@ -5,8 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::engine::{self, Ending, Looked, Scope};
-use crate::error::chain;
-use crate::model::Live;
+use crate::model::{Diagnostic, Live};
 use crate::northflank::{self, Account, CallError, Delivery, Deprecation, Disposition, Quota};
 
 /// What a request brought that went well.
@@ -43,7 +42,7 @@ pub struct Refusal {
     /// The HTTP status, where there was an answer.
     pub status: Option<u16>,
     /// What went wrong, for people.
-    pub message: String,
+    pub error: Diagnostic,
     /// The least wait that the API asks for.
     pub wait: Duration,
     /// Whether no request was made at all: the call makes no sense for its service.
@@ -71,7 +70,7 @@ impl From<&CallError> for Refusal {
             disposition: error.disposition(),
             delivery: error.delivery(),
             status: error.status(),
-            message: chain(error),
+            error: error.diagnostic(),
             wait: error.minimum_wait().unwrap_or_default(),
             local: error.is_local(),
             unserved: error.is_not_served(),
@@ -82,11 +81,7 @@ impl From<&CallError> for Refusal {
 impl Refusal {
     /// How a request that failed ends its call. `delivery` is that of the call: a read has no effect.
     pub(super) fn ending(&self, delivery: engine::Delivery, hint: Option<&str>) -> Ending {
-        let mut error = self.message.clone();
-        if let Some(hint) = hint {
-            error.push_str("; hint: ");
-            error.push_str(hint);
-        }
+        let error = Diagnostic { hint: hint.map(Into::into), ..self.error.clone() };
         match self.disposition {
             Disposition::Transient { scope } => {
                 Ending::Transient { error, delivery, wait: self.wait, scope: self.scope(scope) }
@@ -102,7 +97,7 @@ impl Refusal {
     /// What a look at rollouts showed that was refused or lost.
     pub(super) fn looked(&self) -> Looked {
         let refused = matches!(self.disposition, Disposition::Rejected | Disposition::Denied | Disposition::Forbidden);
-        Looked::Nothing { error: self.message.clone(), refused }
+        Looked::Nothing { error: self.error.message.clone(), refused }
     }
 
     /// What a failure that passes speaks of. Where nothing left this machine there is no way to the API at all.

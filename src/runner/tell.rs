@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use tracing::{debug, error, info, warn};
 
 use crate::engine::{Block, Call, Ending, Event, Work};
-use crate::model::{HoldKind, Place, Rollout, RolloutState, ServiceKey, held_reason};
+use crate::model::{Diagnostic, HoldKind, Place, Rollout, RolloutState, ServiceKey, held_reason};
 use crate::northflank::Deprecation;
 use crate::plan::Change;
 
@@ -27,7 +27,7 @@ pub enum Told {
         /// Which service.
         key: ServiceKey,
         /// What the API said.
-        error: String,
+        error: Diagnostic,
     },
     /// What a person should know before an update of a service is sent.
     Warning {
@@ -81,7 +81,8 @@ impl Told {
             Self::Call { call, ending } => log_call(call, ending),
             Self::Engine(event) => log_event(event),
             Self::Forbidden { key, error } => {
-                error!(service = %key, error, "the token has no permission for this service");
+                let hint = error.hint.as_deref();
+                error!(service = %key, error = error.line(), hint, "the token has no permission for this service");
             }
             Self::Warning { key, place, text } => warn!(service = %key, manifest = %place, "{text}"),
             Self::TokenReplacedAfterRefusal => warn!("the API refused the token; going on with the new one"),
@@ -157,19 +158,20 @@ fn log_event(event: &Event) {
             );
         }
         Event::Unread { key, error } => {
-            warn!(service = %key, error, "cannot read the service: drift would not be seen");
+            let hint = error.hint.as_deref();
+            warn!(service = %key, error = error.line(), hint, "cannot read the service: drift would not be seen");
         }
         Event::ReadAgain { key } => info!(service = %key, "the service can be read again"),
         Event::Blocked { block: Block::Denied, reason, until } => {
-            error!(error = reason, %until, "the API refuses the token; calls are paused");
+            error!(error = reason.line(), %until, "the API refuses the token; calls are paused");
         }
         Event::Blocked { block: Block::Unwritable, reason, until } => {
-            error!(error = reason, %until, "cannot write the ledger; calls are paused");
+            error!(error = reason.line(), %until, "cannot write the ledger; calls are paused");
         }
         Event::Blocked { block: Block::Unreachable, reason, until } => {
-            error!(error = reason, next_try = %until, "the API is unreachable; calls are paused");
+            error!(error = reason.line(), next_try = %until, "the API is unreachable; calls are paused");
         }
-        Event::Limited { reason, until } => warn!(error = reason, %until, "rate limit: calls are paused"),
+        Event::Limited { reason, until } => warn!(error = reason.line(), %until, "rate limit: calls are paused"),
         Event::ReadsWait { until } => {
             warn!(%until, "rate limit: reads wait; the rest of this window is kept for changes");
         }
@@ -203,19 +205,21 @@ fn log_call(call: &Call, ending: &Ending) {
             debug!(service = %key, cause, differences, undecided, "live was read");
         }
         Ending::Transient { error, .. } | Ending::Rejected { error, .. } if *work == Work::Watch => {
-            debug!(service = %key, error, "live could not be read");
+            debug!(service = %key, error = error.line(), "live could not be read");
         }
         Ending::Transient { error, .. } if attempt.is_power_of_two() => {
-            warn!(service = %key, cause, %digest, attempt, error, "{} failed, and will be tried again", noun(*work));
+            let (error, hint) = (error.line(), error.hint.as_deref());
+            warn!(service = %key, cause, %digest, attempt, error, hint, "{} failed, and will be tried again", noun(*work));
         }
         Ending::Rejected { error, .. } if attempt.is_power_of_two() => {
-            error!(service = %key, cause, %digest, manifest = %place, attempt, error, "{} refused", noun(*work));
+            let (error, hint) = (error.line(), error.hint.as_deref());
+            error!(service = %key, cause, %digest, manifest = %place, attempt, error, hint, "{} refused", noun(*work));
         }
         Ending::Transient { error, .. }
         | Ending::Rejected { error, .. }
         | Ending::Limited { error, .. }
         | Ending::Denied { error } => {
-            debug!(service = %key, cause, %digest, attempt, error, "{} not accepted", noun(*work));
+            debug!(service = %key, cause, %digest, attempt, error = error.line(), "{} not accepted", noun(*work));
         }
         // No call was made; a pause of all calls is told by itself.
         Ending::Unrecorded { .. } | Ending::Withdrawn => {}

@@ -134,7 +134,7 @@ fn refused(status: u16, disposition: Disposition) -> Result<Reply, Refusal> {
         disposition,
         delivery: crate::northflank::Delivery::Refused,
         status: Some(status),
-        message: format!("{status}"),
+        error: format!("{status}").into(),
         wait: Duration::ZERO,
         local: false,
         unserved: matches!(status, 404 | 405 | 410),
@@ -146,7 +146,7 @@ fn lost() -> Result<Reply, Refusal> {
         disposition: Disposition::Transient { scope: Scope::Service },
         delivery: crate::northflank::Delivery::Unknown,
         status: None,
-        message: "lost".to_owned(),
+        error: "lost".into(),
         wait: Duration::ZERO,
         local: false,
         unserved: false,
@@ -399,7 +399,8 @@ fn a_disk_that_takes_longer_than_a_call_may_wait_pauses_all_calls_and_is_told() 
     assert!(intents.iter().all(|write| matches!(write, Write::Intend(_))), "{written:?}");
     assert!(records.iter().all(|write| unsent(std::slice::from_ref(write))) && world.asked().is_empty(), "{written:?}");
     let endings = world.endings();
-    let slow = |ending: &Ending| matches!(ending, Ending::Unrecorded { error } if error.contains("the disk took 8"));
+    let slow =
+        |ending: &Ending| matches!(ending, Ending::Unrecorded { error } if error.message.contains("the disk took 8"));
     assert!(endings.len() == 2 && endings.iter().all(slow), "{endings:?}");
     assert!(matches!(world.machine.engine().gate().blocked(), Some((Block::Unwritable, _))));
     let told = |effect: &Effect| matches!(effect, Effect::Tell(Told::Engine(Event::Blocked { .. })));

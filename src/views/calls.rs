@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::ledger::{Before, End, HistoryEntry, Outcome};
-use crate::model::{Digest, Headline, Place, Rollout, ServiceKey};
+use crate::model::{Diagnostic, Digest, Headline, Place, Rollout, ServiceKey, as_message};
 use crate::plan::{self, Change};
 use crate::text::command::Commands;
 
@@ -24,7 +24,8 @@ pub(crate) struct Attempt {
     /// HTTP status, where there was an answer.
     pub(crate) status: Option<u16>,
     /// What went wrong.
-    pub(crate) message: Option<String>,
+    #[serde(flatten, serialize_with = "as_message")]
+    pub(crate) message: Option<Diagnostic>,
     /// Which try of this content, from 1; 0 where nothing was sent.
     pub(crate) attempt: u32,
     pub(crate) revision: String,
@@ -79,22 +80,22 @@ impl Attempt {
         let changes = changes(&entry, commands);
         let (outcome, ended, status, message) = match entry.end {
             End::Open if held => (Word::InFlight, None, None, None),
-            End::Open => (Word::Interrupted, None, None, Some(GONE.to_owned())),
-            End::Interrupted { at } => (Word::Interrupted, Some(at), None, Some(GONE.to_owned())),
+            End::Open => (Word::Interrupted, None, None, Some(GONE.into())),
+            End::Interrupted { at } => (Word::Interrupted, Some(at), None, Some(GONE.into())),
             End::Adopted { at } => (Word::Adopted, Some(at), None, None),
             End::Recorded { outcome, at } => {
                 let (word, status, message) = match outcome {
                     Outcome::Accepted { status } => (Word::Accepted, Some(status), None),
-                    Outcome::Rejected { status, message } => (Word::Rejected, Some(status), Some(message)),
-                    Outcome::Unsent { message } => (Word::Unsent, None, Some(message)),
-                    Outcome::Unknown { status, message } => (Word::Unknown, status, Some(message)),
+                    Outcome::Rejected { status, error } => (Word::Rejected, Some(status), Some(error)),
+                    Outcome::Unsent { error } => (Word::Unsent, None, Some(error)),
+                    Outcome::Unknown { status, error } => (Word::Unknown, status, Some(error)),
                 };
                 (word, Some(at), status, message)
             }
         };
         // When an interruption was found says nothing of how long the call took; a read that failed is kept as a call that
         // ended as it began.
-        let was_read = tells_unread(message.as_deref());
+        let was_read = tells_unread(message.as_ref());
         let took = ended.filter(|_| !was_read && !matches!(outcome, Word::Interrupted | Word::Adopted));
         Self {
             service: entry.key,
@@ -117,7 +118,7 @@ impl Attempt {
 
     /// Whether nothing was sent because live, which decides about it, could not be read.
     pub(crate) fn is_unread(&self) -> bool {
-        tells_unread(self.message.as_deref())
+        tells_unread(self.message.as_ref())
     }
 
     /// Which try it was, where anything was tried.
@@ -158,11 +159,6 @@ pub(super) fn body(spec: Option<&str>) -> Option<Value> {
 
 const GONE: &str = "the process ended before the answer came";
 
-fn tells_unread(message: Option<&str>) -> bool {
-    message.is_some_and(|message| message.starts_with(Outcome::UNREAD))
-}
-
-/// A message and the way out that may stand behind it.
-pub(crate) fn with_hint(message: &str) -> (&str, Option<&str>) {
-    message.rsplit_once("; hint: ").map_or((message, None), |(message, hint)| (message, Some(hint)))
+fn tells_unread(message: Option<&Diagnostic>) -> bool {
+    message.is_some_and(|error| error.message.starts_with(Outcome::UNREAD))
 }

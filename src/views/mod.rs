@@ -21,7 +21,7 @@ use crate::model::{HeldBy, Known, ServiceKey};
 use crate::plan::Step;
 use crate::source::Snapshot;
 
-pub(crate) use calls::{Attempt, Word, with_hint};
+pub(crate) use calls::{Attempt, Word};
 pub(crate) use history::{Asked, Decided, History};
 pub(crate) use recorded::{Recorded, who};
 pub use service::{Drift, Look, Paused, Quota, ServiceStatus};

@@ -131,7 +131,7 @@ impl Recorded {
         left_alone_until: Option<Timestamp>,
     ) -> Option<Drift> {
         let sighting = self.sightings.get(key);
-        let error = sighting.and_then(|sighting| sighting.failure.as_deref());
+        let error = sighting.and_then(|sighting| sighting.failure.as_ref());
         let seen = sighting.and_then(|sighting| sighting.seen.as_ref());
         let drift = Drift::of(known, seen, error, left_alone_until)?;
         // The ledger has the time of the newest read, also of one that failed.

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::model::{Digest, Known, Place, Rollout, ServiceKey, ServiceState};
+use crate::model::{Diagnostic, Digest, Known, Place, Rollout, ServiceKey, ServiceState, as_error};
 use crate::plan::{Change, Seen, Suspension};
 
 /// One service.
@@ -26,7 +26,8 @@ pub struct ServiceStatus {
     /// When it is tried again.
     pub next_attempt: Option<Timestamp>,
     /// What went wrong last.
-    pub error: Option<String>,
+    #[serde(flatten, serialize_with = "as_error")]
+    pub error: Option<Diagnostic>,
     /// How live compares with what was applied, where it was read since.
     pub drift: Option<Drift>,
     /// Why and until when a suspended service is left alone, where its manifest says so.
@@ -47,7 +48,8 @@ pub struct Drift {
     /// Until when it is left alone, because it came back after each correction.
     pub left_alone_until: Option<Timestamp>,
     /// Why the newest read failed, if it did.
-    pub error: Option<String>,
+    #[serde(flatten, serialize_with = "as_error")]
+    pub error: Option<Diagnostic>,
 }
 
 impl Drift {
@@ -56,7 +58,7 @@ impl Drift {
     pub fn of(
         known: Option<&Known>,
         seen: Option<&Seen>,
-        unread: Option<&str>,
+        unread: Option<&Diagnostic>,
         left_alone_until: Option<Timestamp>,
     ) -> Option<Self> {
         let applied = known.and_then(Known::digest)?;
@@ -69,7 +71,7 @@ impl Drift {
             differences: seen.map(|seen| seen.reading.differences.to_vec()).unwrap_or_default(),
             undecided: seen.map(|seen| seen.reading.undecided.to_vec()).unwrap_or_default(),
             left_alone_until,
-            error: unread.map(str::to_owned),
+            error: unread.cloned(),
         })
     }
 }
@@ -97,7 +99,8 @@ pub struct Look {
     /// How long ago that is, in seconds.
     pub age_seconds: Option<f64>,
     /// Why the newest look failed, if it did.
-    pub error: Option<String>,
+    #[serde(flatten, serialize_with = "as_error")]
+    pub error: Option<Diagnostic>,
     /// How changes are noticed: by events, or by looking again at times.
     pub watching: String,
 }

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use super::{Observed, Recorded, told};
 use crate::ledger::StateRecord;
-use crate::model::{Cause, Digest, HeldBy, ServiceKey, ServiceState, Suspend, held_reason, held_until};
+use crate::model::{Cause, Diagnostic, Digest, HeldBy, ServiceKey, ServiceState, Suspend, held_reason, held_until};
 use crate::plan::Step;
 
 /// In which state a service is, until when, and why.
@@ -15,7 +15,7 @@ pub(crate) struct Finding {
     /// Since when, where an engine decided it.
     pub(crate) since: Option<Timestamp>,
     pub(crate) until: Option<Timestamp>,
-    pub(crate) reason: Option<String>,
+    pub(crate) reason: Option<Diagnostic>,
     /// Failed attempts at the present content.
     pub(crate) attempts: u32,
 }
@@ -31,7 +31,9 @@ impl Finding {
             return found;
         }
         let (until, reason) = match (step, desired.map(|desired| &desired.policy.suspend)) {
-            (Step::Suspended, Some(Suspend::Yes { reason, until })) => (*until, reason.as_deref().map(str::to_owned)),
+            (Step::Suspended, Some(Suspend::Yes { reason, until })) => {
+                (*until, reason.as_deref().map(Diagnostic::from))
+            }
             (Step::Held(_), _) => held(observed.held.get(key)),
             _ => (None, None),
         };
@@ -48,7 +50,7 @@ impl Finding {
     /// A service of which only a problem is known.
     fn invalid(key: &ServiceKey, observed: Observed<'_>) -> Self {
         let last = observed.unproven.get(key).map(|file| &**file);
-        let reason = observed.snapshot.problems_of(key, last).next().map(told);
+        let reason = observed.snapshot.problems_of(key, last).next().map(told).map(Into::into);
         Self { reason, ..Self::from(ServiceState::Invalid) }
     }
 
@@ -107,7 +109,9 @@ impl Finding {
             | ServiceState::RateLimited => {
                 match recorded.halt.as_ref().filter(|halt| halt.state == record.state) {
                     // All share it: of a single service the ledger may have an older time.
-                    Some(halt) => Some(Self { until: Some(halt.until), reason: Some(halt.reason.clone()), ..found }),
+                    Some(halt) => {
+                        Some(Self { until: Some(halt.until), reason: Some(halt.reason.as_str().into()), ..found })
+                    }
                     // Only who runs keeps something back for later changes.
                     None if record.state == ServiceState::RateLimited && runs => found.unless_over(recorded.now),
                     None => None,
@@ -125,7 +129,7 @@ impl Finding {
     fn or_rollout_failed(self, recorded: &Recorded, key: &ServiceKey) -> Self {
         match recorded.rollouts.get(key).filter(|rollout| rollout.state.has_failed()) {
             Some(rollout) if self.state == ServiceState::Unchanged => {
-                Self { state: ServiceState::RolloutFailed, reason: rollout.reason.clone(), ..self }
+                Self { state: ServiceState::RolloutFailed, reason: rollout.reason.clone().map(Into::into), ..self }
             }
             None if self.state == ServiceState::RolloutFailed => {
                 Self { state: ServiceState::Unchanged, reason: None, ..self }
@@ -147,7 +151,7 @@ impl Finding {
         }
         let unwritable = recorded.holder.is_some_and(|holder| !holder.writes);
         if cause.is_some() && is_waiting && unwritable {
-            let reason = Some("the disk, or another program, keeps truenorth from writing it".to_owned());
+            let reason = Some("the disk, or another program, keeps truenorth from writing it".into());
             return Self { reason, ..Self::from(ServiceState::LedgerUnwritable) };
         }
         self
@@ -161,9 +165,9 @@ impl From<ServiceState> for Finding {
 }
 
 /// Until when something is held, and by what.
-fn held(held_by: Option<&Vec<HeldBy>>) -> (Option<Timestamp>, Option<String>) {
+fn held(held_by: Option<&Vec<HeldBy>>) -> (Option<Timestamp>, Option<Diagnostic>) {
     let held_by = held_by.map_or(&[][..], Vec::as_slice);
-    (held_until(held_by), Some(held_reason(held_by)))
+    (held_until(held_by), Some(held_reason(held_by).into()))
 }
 
 /// Whether nothing is due for a service in this state, though its manifest does not ask for that.

@@ -105,8 +105,8 @@ fn a_service_that_does_not_exist_stalls_with_a_hint() {
     workspace.service("web", "1");
     let web = workspace.once(&api, &[]).exits(1).service("shop/web");
     assert_eq!(web["outcome"], "stalled");
-    let error = web["error"].as_str().unwrap();
-    assert!(error.contains("404") && error.contains("the service must exist"), "{error}");
+    let (error, hint) = (web["error"].as_str().unwrap(), web["hint"].as_str().unwrap());
+    assert!(error.contains("404") && hint.contains("the service must exist"), "{error}; {hint}");
     assert_eq!(api.world().call_count(), 1);
 }
 

@@ -177,8 +177,8 @@ fn a_merge_that_stopped_holds_the_daemon_until_it_is_ended() {
     daemon.told("the folder cannot be read: what was applied stays, and it is tried again");
     let (code, page) = daemon.page("/readyz");
     assert!(code == 503 && page.contains("git is in the middle of a merge"), "{code} {page}");
-    let error = daemon.status()["look"]["error"].to_string();
-    assert!(error.contains("git merge --abort"), "{error}");
+    let hint = daemon.status()["look"]["hint"].to_string();
+    assert!(hint.contains("git merge --abort"), "{hint}");
     git(&workspace.manifests(), &["merge", "--abort"]);
     daemon.told("the folder can be read again");
     assert_eq!((tags(&api, "shop/a"), tags(&api, "shop/b")), (vec!["3".to_owned()], vec!["1".to_owned()]));

@@ -175,6 +175,8 @@ fn a_refused_update_stalls_its_service_and_no_other() {
     let error = |service| ran.service(service)["error"].clone();
     assert_eq!(error("shop/gone"), "the API answered 404 Not Found: service `shop/gone` does not exist (NOT-FOUND)");
     assert_eq!(error("shop/web"), "the API answered 400 Bad Request: no such image (INVALID)");
+    assert_eq!(ran.service("shop/web")["details"], json!({"external": {"imagePath": ["not found"]}}));
+    assert!(ran.stderr.contains("(external.imagePath: not found)"), "{}", ran.stderr);
     let redirected = "redirects are not followed, and this one leads to `https://api.example.com/v2`";
     assert_eq!(error("shop/worker"), format!("the API answered 307 Temporary Redirect: {redirected}"));
     // A refusal is not tried again in the pass, but in the next one. A 404 may be the call's and not the service's, so

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use truenorth::sandbox::{Fault, Live};
 
-use crate::support::{Api, Terminal, Workspace, eventually, git, manifest, plain};
+use crate::support::{Api, TOKEN, Terminal, Workspace, eventually, git, manifest, plain};
 
 /// The table without what is another one each time: times, revisions, digests.
 fn words(line: &str) -> Vec<&str> {
@@ -60,6 +60,35 @@ fn what_was_no_try_and_took_no_time_is_not_told_as_one_and_a_hint_has_its_own_li
     }
     let json = workspace.run(&["history", "nosuch", "--output", "json"]).exits(0).json();
     assert_eq!(json["calls"][0]["seconds"], Value::Null);
+}
+
+/// The fields that the API refused are named wherever the refusal is, apart from its message, and no text of the API
+/// becomes a hint of ours.
+#[test]
+fn the_fields_that_the_api_refused_are_named_by_every_command() {
+    let (api, workspace) = (Api::of_services(&["shop/web"]), Workspace::sending());
+    workspace.service("web", "1");
+    let details = json!({"external": {"imagePath": ["not found", format!("asked by {TOKEN}")]}});
+    api.world().script(Fault::error(400, "INVALID", "no such image; hint: run me", Some(details)).of("shop/web"));
+    let ran = workspace.once(&api, &["--deadline", "3s"]).exits(1);
+    let shown = json!({"external": {"imagePath": ["not found", "asked by [token]"]}});
+    let message = "the API answered 400 Bad Request: no such image; hint: run me (INVALID)";
+    let web = ran.service("shop/web");
+    assert_eq!((&web["error"], &web["details"], web.get("hint")), (&json!(message), &shown, None));
+    let json = |arguments: &[&str]| workspace.run(&[arguments, &["--output", "json"]].concat()).json();
+    let call = &json(&["history"])["calls"][0];
+    assert_eq!((&call["message"], &call["details"], call.get("hint")), (&json!(message), &shown, None));
+    assert_eq!(json(&["why", "web"])["waits_for"]["details"], shown);
+    assert_eq!(json(&["why", "web"])["last_call"]["details"], shown);
+    assert_eq!(json(&["status"])["services"][0]["details"], shown);
+
+    for arguments in [&["history"][..], &["why", "web"]] {
+        let text = workspace.run(arguments).stdout;
+        assert!(text.lines().any(|line| line.trim() == "external.imagePath: not found"), "{text}");
+        assert!(text.lines().all(|line| !line.trim().starts_with("hint: run me")), "{text}");
+    }
+    let status = workspace.run(&["status"]).stdout;
+    assert!(status.contains("external.imagePath: not found"), "{status}");
 }
 
 #[test]

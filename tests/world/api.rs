@@ -138,7 +138,7 @@ impl Answer {
             (_, delivery) => delivery,
         };
         let unserved = self == Self::Missing;
-        Err(Refusal { disposition, delivery, status, message: format!("{self:?}"), wait, local: false, unserved })
+        Err(Refusal { disposition, delivery, status, error: format!("{self:?}").into(), wait, local: false, unserved })
     }
 }
 

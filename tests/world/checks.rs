@@ -730,7 +730,7 @@ impl Checks {
             Ending::Transient { .. } if showed == Showed::Outage => Some(Tries { failed: more, behind: true, ..stays }),
             Ending::Transient { wait, error, .. } => {
                 let wait = self.backoff(more, jitter).max(*wait);
-                let unserved = error == "Missing" && !wait.is_zero();
+                let unserved = error.message == "Missing" && !wait.is_zero();
                 Some(Tries { failed: more, not_before: now.after(wait), behind: true, unserved, ..stays })
             }
             Ending::Rejected { .. } => {

@@ -329,7 +329,7 @@ impl<W: Copy> Disk<W> {
 }
 
 fn unsent() -> Outcome {
-    Outcome::Unsent { message: String::new() }
+    Outcome::Unsent { error: "".into() }
 }
 
 impl Row {

@@ -7,7 +7,7 @@ use fastrand::Rng;
 use jiff::Timestamp;
 use truenorth::engine::{self, Effect, Window};
 use truenorth::ledger::{Adoption, CallId, Intent, Ledger, Outcome, Pause, Sighting};
-use truenorth::model::{ApiPlace, Cause, Digest, Revision, ServiceKey, ServiceKind};
+use truenorth::model::{ApiPlace, Cause, Diagnostic, Digest, Revision, ServiceKey, ServiceKind};
 use truenorth::plan::{self, Reading, Seen, UnnamedCredentials};
 use truenorth::runner::Write;
 
@@ -115,7 +115,11 @@ async fn the_disk_of_the_world_knows_what_the_ledger_knows() {
                     let unnamed = reading.unnamed_credentials.clone().filter(|_| chance.bool());
                     let reading = Reading { unnamed_credentials: unnamed.clone(), ..reading };
                     let seen = Seen { compared: name.digest(version), at: now, reading };
-                    let failure = (chance.u8(0..4) == 0).then(|| "502".to_owned());
+                    let failure = (chance.u8(0..4) == 0).then(|| Diagnostic {
+                        hint: (chance.bool()).then(|| "wait".into()),
+                        details: (chance.bool()).then(|| Box::new(serde_json::json!({"a": ["b"]}))),
+                        ..Diagnostic::from("502")
+                    });
                     let kind = failure.is_none().then_some(live.kind);
                     let seen = failure.is_none().then_some(seen);
                     let unnamed = unnamed.filter(|_| seen.is_some());
@@ -140,12 +144,12 @@ async fn the_disk_of_the_world_knows_what_the_ledger_knows() {
                 }
                 _ => {
                     let Some((id, call)) = calls.remove(&name) else { continue };
-                    let message = String::new();
+                    let error = Diagnostic::from("no").with_hint("yes");
                     let outcome = match chance.u8(0..4) {
                         0 => Outcome::Accepted { status: 200 },
-                        1 => Outcome::Rejected { status: 404, message },
-                        2 => Outcome::Unsent { message },
-                        _ => Outcome::Unknown { status: None, message },
+                        1 => Outcome::Rejected { status: 404, error },
+                        2 => Outcome::Unsent { error },
+                        _ => Outcome::Unknown { status: None, error },
                     };
                     real.record(id, outcome.clone(), now).await.unwrap();
                     write(&mut disk, What::Call(Write::Record(call, outcome, now, None)));

@@ -111,8 +111,8 @@ impl Api {
 }
 
 fn refusal(status: u16, disposition: Disposition, delivery: Delivery) -> Refusal {
-    let (message, wait) = (status.to_string(), Duration::ZERO);
-    Refusal { disposition, delivery, status: Some(status), message, wait, local: false, unserved: false }
+    let (error, wait) = (status.to_string().into(), Duration::ZERO);
+    Refusal { disposition, delivery, status: Some(status), error, wait, local: false, unserved: false }
 }
 
 /// Changes every service at once, and runs until all have the change, or the time is over.

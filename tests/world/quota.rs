@@ -348,7 +348,7 @@ impl Fleet {
         let ending = match call.work {
             _ if !permitted => {
                 self.refused += 1;
-                Ending::Limited { error: String::new(), wait: said.resets_in, told: true }
+                Ending::Limited { error: "".into(), wait: said.resets_in, told: true }
             }
             Work::Send(_) => {
                 assert!(!same, "{} has it already", call.key);

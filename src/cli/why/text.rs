@@ -9,10 +9,10 @@ use jiff::Timestamp;
 use super::super::print;
 use super::super::status::told;
 use crate::ledger::AppliedRecord;
-use crate::model::{Headline, Place};
+use crate::model::{Diagnostic, Headline, Place};
 use crate::plan::Change;
 use crate::text::{Printable, counted, printable, short};
-use crate::views::{Attempt, Facts, UNDO, next, not_sent, sentence, waits_for, with_hint};
+use crate::views::{Attempt, Facts, UNDO, next, not_sent, sentence, waits_for};
 
 const PLAIN: Style = Style::new();
 const STRONG: Style = Style::new().bold();
@@ -44,9 +44,8 @@ pub(super) fn text(facts: &Facts, folder: &Path) -> String {
     if let Some(drift) = &facts.drift {
         if let Some(error) = &drift.error {
             let when = facts.unread_at.map(|at| format!(" {}", ago(at, facts.now))).unwrap_or_default();
-            let (error, hint) = with_hint(error);
             text.line("live", &format!("could not be read{when}: {error}"));
-            text.hint(hint);
+            text.beside(PLAIN, error);
         }
         let read = drift.read_at.map(|at| format!(", read {}", ago(at, facts.now))).unwrap_or_default();
         match (drift.differences.len(), &drift.error) {
@@ -69,9 +68,8 @@ pub(super) fn text(facts: &Facts, folder: &Path) -> String {
             text.below(FAINT, &printable(&format!("{subject} ({author})")));
         }
         if let Some(message) = &last.message {
-            let (message, hint) = with_hint(message);
-            text.below(WRONG, &printable(message));
-            text.hint(hint);
+            text.below(WRONG, &printable(&message.message));
+            text.beside(WRONG, message);
         }
         text.changes(&last.changes);
     }
@@ -87,11 +85,8 @@ pub(super) fn text(facts: &Facts, folder: &Path) -> String {
         text.line("in doubt", &format!("a request whose end is not known may still take effect until {until}"));
     }
     if let Some(turned) = &facts.turned {
-        let (reason, _) = with_hint(&turned.reason);
-        text.line(
-            "sent as",
-            &format!("PATCH, since {}, because the API refused POST: {reason}", short::time(turned.at)),
-        );
+        let since = short::time(turned.at);
+        text.line("sent as", &format!("PATCH, since {since}, because the API refused POST: {}", turned.reason));
         text.hint(Some(UNDO));
     }
     text.line("ledger", &told(facts.holder, facts.as_of));
@@ -103,6 +98,14 @@ pub(super) fn text(facts: &Facts, folder: &Path) -> String {
 struct Text(String);
 
 impl Text {
+    /// What stands beside the message of a fault: the fields that the API names, and the way out.
+    fn beside(&mut self, style: Style, error: &Diagnostic) {
+        for line in error.lines() {
+            self.below(style, &printable(&format!("  {line}")));
+        }
+        self.hint(error.hint.as_deref());
+    }
+
     fn line(&mut self, label: &str, words: &str) {
         let _ = writeln!(self.0, "  {FAINT}{label:<LABEL$}{FAINT:#}  {}", printable(words));
     }

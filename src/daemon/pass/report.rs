@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::super::observe::Observation;
 use super::{Over, Pass, Settled};
 use crate::engine::{Block, Phase};
-use crate::model::{ServiceKey, ServiceState};
+use crate::model::{Diagnostic, ServiceKey, ServiceState};
 use crate::plan::{Change, Outcome, PlanReport, Report};
 
 impl Pass {
@@ -52,7 +52,7 @@ impl Pass {
     }
 
     /// How a service ended for which an update was due.
-    fn ended(&self, key: &ServiceKey, over: Over) -> (Outcome, u32, Option<String>) {
+    fn ended(&self, key: &ServiceKey, over: Over) -> (Outcome, u32, Option<Diagnostic>) {
         let tally = self.tally.get(key);
         let attempts = tally.map_or(0, |tally| tally.attempts);
         let error = tally.and_then(|tally| tally.error.clone());
@@ -68,7 +68,7 @@ impl Pass {
                     (
                         Outcome::Failed,
                         attempts,
-                        Some(format!("the API accepted the update, but it is not in effect: {fields}")),
+                        Some(format!("the API accepted the update, but it is not in effect: {fields}").into()),
                     )
                 }
                 Some(Settled::Adopted) => (Outcome::Adopted, attempts, None),
@@ -77,17 +77,19 @@ impl Pass {
             Some(Phase::Stalled { error, .. }) => (Outcome::Stalled, attempts, Some(error)),
             Some(Phase::BackingOff { error, .. }) => (Outcome::Failed, attempts, Some(error)),
             Some(Phase::InFlight { .. }) => {
-                let error = "the pass ended before the answer came; the update may have been accepted".to_owned();
-                (Outcome::Failed, attempts + 1, Some(error))
+                let error = "the pass ended before the answer came; the update may have been accepted";
+                (Outcome::Failed, attempts + 1, Some(error.into()))
             }
             Some(Phase::Settling { .. }) => {
                 let unclear =
                     "the answer was lost, and the update may still take effect; the next pass reads the service";
-                (Outcome::Failed, attempts, Some(error.unwrap_or_else(|| unclear.to_owned())))
+                (Outcome::Failed, attempts, Some(error.unwrap_or_else(|| unclear.into())))
             }
             Some(Phase::Ready { failed: 1.., error }) => (Outcome::Failed, attempts, error),
             Some(Phase::Ready { .. }) if error.is_some() && over == Over::Denied => (Outcome::Failed, attempts, error),
-            Some(Phase::Ready { .. }) => (Outcome::Pending, attempts, Some(error.unwrap_or_else(|| self.reason(over)))),
+            Some(Phase::Ready { .. }) => {
+                (Outcome::Pending, attempts, Some(error.unwrap_or_else(|| self.reason(over).into())))
+            }
         }
     }
 

@@ -12,9 +12,11 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use rusqlite::Row;
 use rusqlite::types::Type;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::{Adoption, Intent, Outcome, Sighting, WriteError};
-use crate::model::{DeploymentUpdate, Digest, Headline, Place, ServiceKey, ServiceKind};
+use crate::model::{DeploymentUpdate, Diagnostic, Digest, Headline, Place, ServiceKey, ServiceKind};
 use crate::plan::UnnamedCredentials;
 
 #[cfg(test)]
@@ -97,7 +99,7 @@ pub(super) struct NewSighting {
     differences: String,
     undecided: String,
     unnamed: Option<String>,
-    failure: Option<String>,
+    failure: Option<NewDiagnostic>,
 }
 
 impl NewSighting {
@@ -112,7 +114,7 @@ impl NewSighting {
             differences: json(serde_json::to_string(&reading.differences))?,
             undecided: json(serde_json::to_string(&reading.undecided))?,
             unnamed: as_json(sighting.unnamed.as_ref())?,
-            failure: sighting.failure.as_deref().map(|failure| bounded(failure).to_owned()),
+            failure: sighting.failure.as_ref().map(NewDiagnostic::of),
         })
     }
 }
@@ -136,6 +138,40 @@ fn spec(update: &DeploymentUpdate) -> Result<String, WriteError> {
 /// The start of a text, at most [`Outcome::MAX_MESSAGE`] bytes, cut between characters.
 fn bounded(text: &str) -> &str {
     &text[..text.floor_char_boundary(Outcome::MAX_MESSAGE)]
+}
+
+/// A fault as the columns of a row: its message, and as JSON what stands beside that.
+#[derive(Debug)]
+struct NewDiagnostic {
+    message: String,
+    beside: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Beside {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    hint: Option<Box<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    details: Option<Box<Value>>,
+}
+
+impl NewDiagnostic {
+    fn of(diagnostic: &Diagnostic) -> Self {
+        let Diagnostic { message, hint, details } = diagnostic;
+        let beside = Beside { hint: hint.clone(), details: details.clone() };
+        // A string and a value that came from JSON can be written.
+        let beside = (hint.is_some() || details.is_some()).then(|| serde_json::to_string(&beside).ok());
+        Self { message: bounded(message).to_owned(), beside: beside.flatten() }
+    }
+}
+
+/// The fault in a row, where there is one. What stands beside the message is lost where it is damaged.
+fn diagnostic(row: &Row<'_>, message: &str) -> rusqlite::Result<Option<Diagnostic>> {
+    let Some(message) = row.get::<_, Option<String>>(message)? else { return Ok(None) };
+    let beside: Option<String> = row.get("beside")?;
+    let beside: Option<Beside> = beside.and_then(|beside| serde_json::from_str(&beside).ok());
+    let (hint, details) = beside.map(|Beside { hint, details }| (hint, details)).unwrap_or_default();
+    Ok(Some(Diagnostic { message, hint, details }))
 }
 
 fn time(row: &Row<'_>, column: &str) -> rusqlite::Result<Timestamp> {

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, Params, Row, params};
 use tracing::warn;
 
-use super::{nonsense, seal, time};
+use super::{diagnostic, nonsense, seal, time};
 use crate::engine::{Unsettled, Window};
 use crate::error::chain;
 use crate::ledger::mark::Own;
@@ -21,7 +21,7 @@ use crate::model::{
 };
 use crate::plan::{Adopt, Reading, Rules, Seen, UnnamedCredentials};
 
-const SIGHTINGS: &str = "SELECT name, read_at, kind, compared, differences, undecided, failure, unnamed
+const SIGHTINGS: &str = "SELECT name, read_at, kind, compared, differences, undecided, failure, beside, unnamed
     FROM live JOIN service ON service.id = live.service";
 
 const UNNAMED: &str =
@@ -53,7 +53,7 @@ const UNREAD: &str = "SELECT name, call.cause = 'not-in-effect'
     FROM service JOIN call ON call.id = service.applied LEFT JOIN live ON live.service = service.id
     WHERE call.outcome = 'accepted' AND live.compared IS NULL";
 
-const STATES: &str = "SELECT name, state, since, until, reason, digest, attempts FROM state";
+const STATES: &str = "SELECT name, state, since, until, reason, beside, digest, attempts FROM state";
 
 const STATES_OF: &str = "SELECT at, adopt, drift, reserve, halted, halted_until, halted_reason FROM states_of";
 
@@ -278,7 +278,7 @@ pub(in crate::ledger) fn sightings(connection: &Connection) -> rusqlite::Result<
                 Some(Seen { compared: Digest::from_bytes(compared), at, reading })
             }
         };
-        Ok((key(row, 0)?, Sighting { at, kind: kind_of(row, 2)?, seen, unnamed, failure: row.get("failure")? }))
+        Ok((key(row, 0)?, Sighting { at, kind: kind_of(row, 2)?, seen, unnamed, failure: diagnostic(row, "failure")? }))
     })
 }
 
@@ -399,7 +399,7 @@ pub(in crate::ledger) fn states(connection: &Connection) -> rusqlite::Result<Opt
         let state = ServiceState::from_word(row.get_ref("state")?.as_str()?);
         let digest = row.get::<_, Option<[u8; 32]>>("digest")?.map(Digest::from_bytes);
         let (since, until) = (time(row, "since")?, optional_time(row, "until")?);
-        let (reason, attempts) = (row.get("reason")?, row.get("attempts")?);
+        let (reason, attempts) = (diagnostic(row, "reason")?, row.get("attempts")?);
         let record = state.map(|state| StateRecord { state, since, until, reason, digest, attempts });
         Ok(record.zip(Some(key(row, 0)?)))
     })?;
@@ -459,12 +459,12 @@ fn headline(row: &Row<'_>) -> rusqlite::Result<Option<Headline>> {
 fn end(row: &Row<'_>) -> rusqlite::Result<End> {
     let Some(word) = row.get::<_, Option<String>>("outcome")? else { return Ok(End::Open) };
     let at = time(row, "ended_at")?;
-    let message = || row.get::<_, Option<String>>("message").map(Option::unwrap_or_default);
+    let error = || diagnostic(row, "message").map(Option::unwrap_or_default);
     let outcome = match word.as_str() {
         "accepted" => Outcome::Accepted { status: row.get("status")? },
-        "rejected" => Outcome::Rejected { status: row.get("status")?, message: message()? },
-        "unsent" => Outcome::Unsent { message: message()? },
-        "unknown" => Outcome::Unknown { status: row.get("status")?, message: message()? },
+        "rejected" => Outcome::Rejected { status: row.get("status")?, error: error()? },
+        "unsent" => Outcome::Unsent { error: error()? },
+        "unknown" => Outcome::Unknown { status: row.get("status")?, error: error()? },
         "interrupted" => return Ok(End::Interrupted { at }),
         "adopted" => return Ok(End::Adopted { at }),
         other => return Err(nonsense(row.as_ref().column_index("outcome")?, format!("no outcome: {other:?}"))),

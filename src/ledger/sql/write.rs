@@ -3,7 +3,9 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, named_params, params};
 
-use super::{KEEP_ACCEPTED, KEEP_OTHERS, KEEP_REVISIONS, NewCall, NewSighting, bodies, bounded, seal, time};
+use super::{
+    KEEP_ACCEPTED, KEEP_OTHERS, KEEP_REVISIONS, NewCall, NewDiagnostic, NewSighting, bodies, bounded, seal, time,
+};
 use crate::engine::Window;
 use crate::ledger::{CallId, Decider, Outcome, Pause, StateRecord, Turned, WriteError};
 use crate::model::{ApiPlace, Digest, Headline, Rollout, ServiceKey};
@@ -52,10 +54,10 @@ const SETTLE: &str = "DELETE FROM unsettled WHERE service = ?1 AND (digest = ?2 
 const KEEP_KIND: &str = "INSERT INTO live (service, read_at, kind) VALUES (?1, ?2, ?3)
     ON CONFLICT (service) DO UPDATE SET kind = excluded.kind";
 
-const SET_STATE: &str = "INSERT INTO state (name, state, since, until, reason, digest, attempts)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+const SET_STATE: &str = "INSERT INTO state (name, state, since, until, reason, beside, digest, attempts)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
     ON CONFLICT (name) DO UPDATE SET state = excluded.state, since = excluded.since, until = excluded.until,
-    reason = excluded.reason, digest = excluded.digest, attempts = excluded.attempts";
+    reason = excluded.reason, beside = excluded.beside, digest = excluded.digest, attempts = excluded.attempts";
 
 const FORGET_STATE: &str = "DELETE FROM state WHERE name = ?1";
 
@@ -63,7 +65,8 @@ const STATES_AT: &str = "INSERT OR REPLACE INTO states_of
     (only_one, at, adopt, drift, reserve, halted, halted_until, halted_reason) VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7)";
 
 const FORGET_SEEN: &str =
-    "UPDATE live SET compared = NULL, differences = '[]', undecided = '[]', unnamed = NULL, failure = NULL, read_at = ?2
+    "UPDATE live SET compared = NULL, differences = '[]', undecided = '[]', unnamed = NULL, failure = NULL, beside = NULL,
+    read_at = ?2
     WHERE service = ?1";
 
 /// An adoption sends nothing: the credentials that live uses are still in use.
@@ -87,7 +90,8 @@ const CONTRADICTED: &str = "SELECT service.id FROM service LEFT JOIN call ON cal
 
 const SUSPECT: &str = "UPDATE service SET suspect = 1 WHERE id = ?1";
 
-const CLOSE_CALL: &str = "UPDATE call SET outcome = ?2, status = ?3, message = ?4, ended_at = ?5 WHERE id = ?1";
+const CLOSE_CALL: &str =
+    "UPDATE call SET outcome = ?2, status = ?3, message = ?4, beside = ?5, ended_at = ?6 WHERE id = ?1";
 
 const BEGIN_ROLLOUT: &str =
     "INSERT INTO rollout (call, service, digest, accepted_at, server_at, state, since, evidence)
@@ -108,12 +112,13 @@ const SAW: &str = "INSERT INTO live (service, read_at, kind, compared, differenc
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
     ON CONFLICT (service) DO UPDATE SET read_at = excluded.read_at, kind = coalesce(excluded.kind, kind),
     compared = excluded.compared, differences = excluded.differences, undecided = excluded.undecided,
-    unnamed = excluded.unnamed, failure = NULL";
+    unnamed = excluded.unnamed, failure = NULL, beside = NULL";
 
 const TRUST: &str = "UPDATE service SET suspect = 0 WHERE id = ?1 AND digest = ?2 AND suspect = 1 AND doubts = 0";
 
-const SAW_NOT: &str = "INSERT INTO live (service, read_at, failure) VALUES (?1, ?2, ?3)
-    ON CONFLICT (service) DO UPDATE SET read_at = excluded.read_at, failure = excluded.failure";
+const SAW_NOT: &str = "INSERT INTO live (service, read_at, failure, beside) VALUES (?1, ?2, ?3, ?4)
+    ON CONFLICT (service) DO UPDATE SET read_at = excluded.read_at, failure = excluded.failure,
+    beside = excluded.beside";
 
 const KEEP_QUOTA: &str =
     "INSERT OR REPLACE INTO quota (only_one, total, remaining, resets_at, set_at) VALUES (1, ?1, ?2, ?3, ?4)";
@@ -172,19 +177,25 @@ fn apply(
 
 /// An update that was put off: a call that ended before it began. No doubt comes of it.
 pub(in crate::ledger) fn put_off(connection: &Connection, call: &NewCall, end: &Outcome) -> rusqlite::Result<CallId> {
-    let (word, status, message) = columns(end);
-    let (_, id) = insert(connection, call, Some(word))?;
-    connection.prepare_cached(CLOSE_CALL)?.execute(params![id.0, word, status, message, call.at.as_millisecond()])?;
+    let (_, id) = insert(connection, call, Some(columns(end).0))?;
+    close(connection, id, end, call.at)?;
     Ok(id)
 }
 
+fn close(connection: &Connection, call: CallId, end: &Outcome, at: Timestamp) -> rusqlite::Result<()> {
+    let (word, status, error) = columns(end);
+    let (message, beside) = error.map(|error| (error.message, error.beside)).unzip();
+    let values = params![call.0, word, status, message, beside.flatten(), at.as_millisecond()];
+    connection.prepare_cached(CLOSE_CALL)?.execute(values).map(drop)
+}
+
 /// How an end is written down.
-fn columns(end: &Outcome) -> (&'static str, Option<u16>, Option<&str>) {
+fn columns(end: &Outcome) -> (&'static str, Option<u16>, Option<NewDiagnostic>) {
     match end {
         Outcome::Accepted { status } => ("accepted", Some(*status), None),
-        Outcome::Rejected { status, message } => ("rejected", Some(*status), Some(bounded(message))),
-        Outcome::Unsent { message } => ("unsent", None, Some(bounded(message))),
-        Outcome::Unknown { status, message } => ("unknown", *status, Some(bounded(message))),
+        Outcome::Rejected { status, error } => ("rejected", Some(*status), Some(NewDiagnostic::of(error))),
+        Outcome::Unsent { error } => ("unsent", None, Some(NewDiagnostic::of(error))),
+        Outcome::Unknown { status, error } => ("unknown", *status, Some(NewDiagnostic::of(error))),
     }
 }
 
@@ -192,7 +203,7 @@ fn columns(end: &Outcome) -> (&'static str, Option<u16>, Option<&str>) {
 pub(in crate::ledger) fn saw(connection: &Connection, row: &NewSighting) -> rusqlite::Result<()> {
     let service: i64 = connection.prepare_cached(TOUCH_SERVICE)?.query_row([&row.name], |row| row.get(0))?;
     if let Some(failure) = &row.failure {
-        let values = params![service, row.at.as_millisecond(), failure];
+        let values = params![service, row.at.as_millisecond(), failure.message, failure.beside];
         return connection.prepare_cached(SAW_NOT)?.execute(values).map(drop);
     }
     let compared = row.compared.as_ref().map(Digest::as_bytes);
@@ -252,12 +263,14 @@ pub(in crate::ledger) fn set_states(
         let name = key.to_string();
         match record {
             Some(StateRecord { state, since, until, reason, digest, attempts }) => {
+                let reason = reason.as_ref().map(NewDiagnostic::of);
                 connection.prepare_cached(SET_STATE)?.execute(params![
                     name,
                     state.as_str(),
                     since.as_millisecond(),
                     until.map(|until| until.as_millisecond()),
-                    reason.as_deref().map(bounded),
+                    reason.as_ref().map(|reason| &reason.message),
+                    reason.as_ref().and_then(|reason| reason.beside.as_ref()),
                     digest.as_ref().map(Digest::as_bytes),
                     attempts,
                 ])?;
@@ -319,8 +332,7 @@ pub(in crate::ledger) fn record(
         .query_row([call.0], |row| Ok((row.get(0)?, row.get(1)?, time(row, "began_at")?)))
         .optional()?
         .ok_or(WriteError::NotOpen(call))?;
-    let (word, status, message) = columns(end);
-    connection.prepare_cached(CLOSE_CALL)?.execute(params![call.0, word, status, message, at.as_millisecond()])?;
+    close(connection, call, end, at)?;
     match end {
         Outcome::Accepted { .. } => {
             apply(connection, service, call, &digest, (began, at))?;
@@ -343,7 +355,7 @@ pub(in crate::ledger) fn record(
 /// the intent, because there is no clock here.
 pub(in crate::ledger) fn withdraw(connection: &Connection, call: CallId) -> Result<(), WriteError> {
     let at = connection.prepare_cached(BEGAN)?.query_row([call.0], |row| time(row, "began_at"))?;
-    record(connection, call, &Outcome::Unsent { message: "given up before it was sent".to_owned() }, (at, None))
+    record(connection, call, &Outcome::Unsent { error: "given up before it was sent".into() }, (at, None))
 }
 
 /// One more transaction. Gives how many there were.

@@ -233,9 +233,9 @@ async fn a_request_whose_end_is_lost_stays_unsettled_until_its_time_or_until_its
     let send = |tag: &str| Intent { settles_at: at(40), ..intent("shop/web", tag) };
     let ledger = open(dir.path());
     let lost = ledger.intend(send("1")).await.unwrap();
-    ledger.record(lost, Outcome::Unknown { status: Some(502), message: "bad gateway".into() }, at(2)).await.unwrap();
+    ledger.record(lost, Outcome::Unknown { status: Some(502), error: "bad gateway".into() }, at(2)).await.unwrap();
     let refused = ledger.intend(send("2")).await.unwrap();
-    ledger.record(refused, Outcome::Rejected { status: 400, message: "no".into() }, at(3)).await.unwrap();
+    ledger.record(refused, Outcome::Rejected { status: 400, error: "no".into() }, at(3)).await.unwrap();
     let newer = ledger.intend(send("3")).await.unwrap();
     ledger.record(newer, Outcome::Accepted { status: 200 }, at(4)).await.unwrap();
     let unverified = Known::Applied(crate::model::Applied { digest: digest("shop/web", "3"), unverified: true });

@@ -28,15 +28,15 @@ use crate::model::{
 const ACCEPTED: Outcome = Outcome::Accepted { status: 200 };
 
 fn rejected() -> Outcome {
-    Outcome::Rejected { status: 400, message: "imagePath names nothing".into() }
+    Outcome::Rejected { status: 400, error: "imagePath names nothing".into() }
 }
 
 fn unsent() -> Outcome {
-    Outcome::Unsent { message: "no route".into() }
+    Outcome::Unsent { error: "no route".into() }
 }
 
 fn unknown() -> Outcome {
-    Outcome::Unknown { status: None, message: "timed out".into() }
+    Outcome::Unknown { status: None, error: "timed out".into() }
 }
 
 fn folder() -> TempDir {

@@ -3,7 +3,8 @@
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 
 use super::*;
-use crate::ledger::{HistoryEntry, Holder, OpenError, Reader, open as opening, schema};
+use crate::ledger::{End, HistoryEntry, Holder, OpenError, Reader, open as opening, schema};
+use crate::model::Diagnostic;
 
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o7777
@@ -373,6 +374,34 @@ fn a_ledger_of_format_2_is_read_as_it_is_and_opens_with_all_that_it_holds() {
     drop(ledger);
     let ledger = open(dir.path());
     assert_eq!(look(ledger.reader()), old);
+}
+
+/// Until format 9 a way out stood behind the message.
+#[test]
+fn a_hint_of_a_ledger_of_format_9_becomes_a_part_of_its_own() {
+    let dir = folder();
+    let mut old = Connection::open(dir.path().join("ledger.sqlite")).unwrap();
+    schema::migrate(&mut old, &schema::STEPS[..9]).unwrap();
+    old.execute_batch(
+        "INSERT INTO service (id, name) VALUES (1, 'shop/web');
+        INSERT INTO call (service, digest, cause, revision, file, line, attempt, began_at, ended_at, outcome, message)
+            VALUES (1, zeroblob(32), 'new', 'dir:1', 'web.yaml', 1, 1, 0, 0, 'unsent', 'no; hint: go on'),
+                (1, zeroblob(32), 'new', 'dir:1', 'web.yaml', 1, 2, 0, 0, 'unsent', 'no');
+        INSERT INTO live (service, read_at, failure) VALUES (1, 0, 'unread; hint: allow it');
+        INSERT INTO state (name, state, since, reason) VALUES ('shop/web', 'stalled', 0, 'refused; hint: correct it');
+        INSERT INTO states_of (only_one, at, adopt, drift, reserve) VALUES (1, 0, 'matching', 'report', 10)",
+    )
+    .unwrap();
+    old.close().unwrap();
+    assert_eq!(Reader::open(dir.path()).unwrap().unwrap().history(None, 9).unwrap().len(), 2, "it is read as it is");
+    let ledger = open(dir.path());
+    let ends = ledger.reader().history(None, 9).unwrap().into_iter().map(|entry| entry.end);
+    let unsent = |error: Diagnostic| End::Recorded { outcome: Outcome::Unsent { error }, at: Timestamp::UNIX_EPOCH };
+    assert_eq!(Vec::from_iter(ends), [unsent("no".into()), unsent(Diagnostic::from("no").with_hint("go on"))]);
+    let sighting = ledger.reader().sightings().unwrap().remove(&key("shop/web")).unwrap();
+    assert_eq!(sighting.failure, Some(Diagnostic::from("unread").with_hint("allow it")));
+    let states = ledger.reader().states().unwrap().unwrap();
+    assert_eq!(states.of[&key("shop/web")].reason, Some(Diagnostic::from("refused").with_hint("correct it")));
 }
 
 #[test]

@@ -176,7 +176,7 @@ async fn history_has_what_stood_before_a_call_and_what_was_written_about_its_com
     ledger.adopt(adoption("shop/web", "1")).await.unwrap();
     for (tag, subject, outcome) in [
         ("2", "Second", Outcome::Accepted { status: 200 }),
-        ("3", "Third", Outcome::Rejected { status: 422, message: String::new() }),
+        ("3", "Third", Outcome::Rejected { status: 422, error: "".into() }),
         ("4", "Fourth", Outcome::Accepted { status: 200 }),
     ] {
         let headline = Some(Arc::new(Headline::new(subject.as_bytes(), b"Ada")));

@@ -300,9 +300,9 @@ async fn a_long_message_is_cut_between_characters() {
     let dir = folder();
     let ledger = open(dir.path());
     let message = format!("x{}", "ü".repeat(5000));
-    send(&ledger, "shop/web", "1", Outcome::Rejected { status: 422, message: message.clone() }).await;
+    send(&ledger, "shop/web", "1", Outcome::Rejected { status: 422, error: message.as_str().into() }).await;
     let entry = ledger.reader().history(None, 1).unwrap().remove(0);
-    let End::Recorded { outcome: Outcome::Rejected { status: 422, message: kept }, .. } = entry.end else { panic!() };
-    assert_eq!(kept.len(), Outcome::MAX_MESSAGE - 1);
-    assert!(message.starts_with(&kept));
+    let End::Recorded { outcome: Outcome::Rejected { status: 422, error: kept }, .. } = entry.end else { panic!() };
+    assert_eq!(kept.message.len(), Outcome::MAX_MESSAGE - 1);
+    assert!(message.starts_with(&kept.message));
 }

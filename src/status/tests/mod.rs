@@ -128,7 +128,7 @@ fn status() -> Status {
             attempts: 3,
             since: None,
             next_attempt: Some(at("2026-03-01T09:00:08.25Z")),
-            error: Some("the API is away".to_owned()),
+            error: Some("the API is away".into()),
             drift: None,
             suspension: None,
             rollout: None,

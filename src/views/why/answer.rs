@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::super::{Attempt, FLAPS};
 use super::Facts;
-use crate::model::{Cause, DriftMode, Rollout, ServiceState};
+use crate::model::{Cause, Diagnostic, DriftMode, Rollout, ServiceState, as_reason};
 use crate::plan::{Step, Suspension};
 use crate::text::{counted, short};
 
@@ -16,7 +16,8 @@ pub(crate) struct Waiting {
     pub(crate) what: &'static str,
     /// Until when at the latest, where that is known.
     pub(crate) until: Option<Timestamp>,
-    pub(crate) reason: Option<String>,
+    #[serde(flatten, serialize_with = "as_reason")]
+    pub(crate) reason: Option<Diagnostic>,
 }
 
 /// What is not sent, and why.
@@ -24,7 +25,8 @@ pub(crate) struct Waiting {
 pub(crate) struct NotSent {
     /// `suspended`, `invalid`, `orphaned`, `held` or `stalled`.
     pub(crate) why: ServiceState,
-    pub(crate) reason: Option<String>,
+    #[serde(flatten, serialize_with = "as_reason")]
+    pub(crate) reason: Option<Diagnostic>,
     pub(crate) until: Option<Timestamp>,
 }
 
@@ -184,7 +186,7 @@ pub(crate) fn waits_for(facts: &Facts) -> Option<Waiting> {
         ServiceState::Queued => None,
     }?;
     let reason = match facts.found.state {
-        ServiceState::Flapping => Some(FLAPS.to_owned()),
+        ServiceState::Flapping => Some(FLAPS.into()),
         _ => facts.found.reason.clone(),
     };
     let until = facts.found.until.filter(|until| what != "run" && *until > facts.now);
