@@ -17,6 +17,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use super::approve::{ApproveArgs, DecideArgs};
 use super::completions::SchemaOf;
 use super::doctor::DoctorArgs;
+use super::forget::ForgetArgs;
 use super::health::HealthArgs;
 use super::history::HistoryArgs;
 use super::import::ImportArgs;
@@ -112,6 +113,8 @@ pub(super) enum Command {
     Freeze(FreezeArgs),
     /// End a freeze: everything that is due goes, in its newest form
     Thaw(ThawArgs),
+    /// Remember nothing more of services that no manifest names; deletes nothing
+    Forget(ForgetArgs),
     /// Run the stand-in for the Northflank API alone, to try truenorth or other clients against
     Sandbox(SandboxArgs),
     /// Check all that truenorth needs: token, API, clock, certificates, folder, git, ledger; sends no update

@@ -10,6 +10,7 @@ mod daemon;
 mod doctor;
 mod elsewhere;
 mod exit;
+mod forget;
 mod health;
 mod history;
 mod import;
@@ -82,6 +83,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Some(Command::Retry(args)) => requests::retry(&args),
         Some(Command::Freeze(args)) => requests::freeze(&args),
         Some(Command::Thaw(args)) => requests::thaw(&args),
+        Some(Command::Forget(args)) => forget::run(&args),
         Some(Command::Completions { shell }) => completions::run(shell),
         Some(Command::Man(args)) => man::run(&args),
         Some(Command::Status(args)) => status::run(&args),

@@ -135,7 +135,7 @@ fn taken(heard: bool) -> &'static str {
     if heard { "the running truenorth knows" } else { "no truenorth runs; the next pass heeds it" }
 }
 
-fn named(targets: &[Option<ServiceKey>]) -> String {
+pub(super) fn named(targets: &[Option<ServiceKey>]) -> String {
     let named: Vec<String> = targets.iter().flatten().map(ToString::to_string).collect();
     if named.is_empty() { "all services".to_owned() } else { listed(&named) }
 }
@@ -159,7 +159,7 @@ impl AskArgs {
     }
 
     /// Writes a request for each target. Says whether a running truenorth has the ledger.
-    fn ask(
+    pub(super) fn ask(
         &self,
         kind: RequestKind,
         targets: &[Option<ServiceKey>],

@@ -6,6 +6,7 @@ use std::thread;
 use jiff::Timestamp;
 use thiserror::Error;
 
+use super::requests::MayForget;
 use crate::ledger::{ReadError, Reader};
 use crate::model::{Cause, Desired, Diagnostic, HeldBy, Known, ServiceKey, in_order};
 use crate::plan::{
@@ -117,6 +118,17 @@ impl Observation {
     pub(crate) fn observed(&self) -> Observed<'_> {
         let Self { snapshot, known, steps, unproven, held, .. } = self;
         Observed { snapshot, known, steps, unproven, held }
+    }
+
+    /// Whether nothing needs to be remembered of a service.
+    pub(super) fn may_forget(&self, key: &ServiceKey) -> MayForget {
+        if self.unproven.contains_key(key) || self.snapshot.claimed().any(|claimed| claimed == key) {
+            return MayForget::MAY_HAVE_ONE;
+        }
+        match self.steps.get(key) {
+            Some(Step::Orphaned) | None => MayForget::Yes,
+            Some(_) => MayForget::HAS_A_MANIFEST,
+        }
     }
 
     /// What is to change.

@@ -2,7 +2,7 @@
 
 mod report;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use thiserror::Error;
 use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
-use super::observe::{ObserveError, observe_with};
+use super::observe::{Observation, ObserveError, observe_with};
 use super::publish::{LAST, decider, record_of, write_last};
 use super::requests::{take_up, write_down};
 use super::stop::{Stop, Stopping};
@@ -150,7 +150,11 @@ enum Settled {
 
 struct Pass {
     carrier: Carrier,
+    /// What the folder and the ledger showed when it began.
+    observation: Arc<Observation>,
     tally: BTreeMap<ServiceKey, Tally>,
+    /// Orphaned services that people had it forget.
+    forgotten: BTreeSet<ServiceKey>,
     /// Rings when somebody asks or decides something.
     bell: Bell,
     /// The request of a person that was taken up last.
@@ -240,8 +244,17 @@ pub async fn reconcile_once(
     let carrier = Carrier::new(pace, settings.rules, known, ledger, api).map_err(ObserveError::from)?;
     // Listened to before the ledger is read: what is asked from here on is heard.
     let bell = carrier.ledger().bell();
-    let mut pass =
-        Pass { carrier, tally: BTreeMap::new(), bell, taken: None, due, patience: settings.deadline, deadline };
+    let mut pass = Pass {
+        carrier,
+        observation: Arc::clone(&observation),
+        tally: BTreeMap::new(),
+        forgotten: BTreeSet::new(),
+        bell,
+        taken: None,
+        due,
+        patience: settings.deadline,
+        deadline,
+    };
     let elsewhere = observation.deployed().saturating_sub(deployed);
     pass.carrier.guard(settings.max_changes, elsewhere).map_err(ObserveError::from)?;
     pass.heed_people().await.map_err(ObserveError::from)?;
@@ -274,7 +287,9 @@ pub async fn reconcile_once(
         return Err(PassError::Account(error));
     }
     pass.publish().await;
-    let report = pass.report(&observation, changes.await?, (over, settings.follow.is_some()));
+    let forgotten = std::mem::take(&mut pass.forgotten);
+    let mut report = pass.report(&observation, changes.await?, (over, settings.follow.is_some()));
+    report.services.retain(|service| !forgotten.contains(&service.service));
     // Thousands of manifests take their time to be taken apart; nobody has to wait for it.
     tokio::task::spawn_blocking(move || drop(observation));
     let elapsed_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -332,9 +347,11 @@ impl Pass {
     /// Takes up what people asked for since the last time, and what they decided.
     async fn heed_people(&mut self) -> Result<(), ReadError> {
         self.carrier.heed_decisions();
-        let taken = take_up(&mut self.carrier, self.taken)?;
-        if let Some((last, _)) = taken.last() {
-            self.taken = Some(*last);
+        let observation = &self.observation;
+        let taken = take_up(&mut self.carrier, self.taken, |_, key| observation.may_forget(key))?;
+        self.forgotten.extend(taken.iter().filter_map(|taken| taken.forgets.clone()));
+        if let Some(last) = taken.last() {
+            self.taken = Some(last.id);
             write_down(self.carrier.ledger().clone(), taken, self.carrier.clock().now()).await;
         }
         Ok(())

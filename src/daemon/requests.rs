@@ -4,21 +4,52 @@ use jiff::Timestamp;
 use tracing::{error, info, warn};
 
 use super::run::Daemon;
+use crate::engine::Phase;
 use crate::error::chain;
-use crate::ledger::{Ledger, PersonRequest, ReadError, RequestId, RequestKind};
+use crate::ledger::{Ledger, PersonRequest, ReadError, RequestId, RequestKind, RequestRecord, TakenRequest};
+use crate::model::ServiceKey;
 use crate::runner::Carrier;
 use crate::text::printable;
 
-/// Does what people asked for, and says what came of each request. Freezes are level: what holds now is read anew.
-pub(super) fn take_up(carrier: &mut Carrier, after: Option<RequestId>) -> Result<Vec<(RequestId, String)>, ReadError> {
+/// Whether a service may be forgotten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum MayForget {
+    Yes,
+    No(&'static str),
+    /// The folder was not read yet.
+    NotYet,
+}
+
+impl MayForget {
+    pub(super) const HAS_A_MANIFEST: Self = Self::No("not forgotten: a manifest names it");
+    pub(super) const MAY_HAVE_ONE: Self = Self::No("not forgotten: a manifest that has a problem may name it");
+    pub(super) const IS_BUSY: Self = Self::No("not forgotten: its last call has not come to its end");
+}
+
+/// Does what people asked for, and says what came of each request. Freezes are level: what holds now is read anew. A
+/// request that cannot be decided yet waits, and those behind it.
+pub(super) fn take_up(
+    carrier: &mut Carrier,
+    after: Option<RequestId>,
+    may_forget: impl Fn(&Carrier, &ServiceKey) -> MayForget,
+) -> Result<Vec<TakenRequest>, ReadError> {
     carrier.heed_freezes()?;
     let open = carrier.ledger().reader().open_requests()?;
     let new = open.into_iter().filter(|record| after.is_none_or(|after| record.id > after));
-    Ok(new.map(|record| (record.id, answer(carrier, &record.request))).collect())
+    let taken = new.map_while(|RequestRecord { id, request, .. }| {
+        let target = request.target.clone().filter(|_| request.kind == RequestKind::Forget);
+        let (result, forgets) = match target.as_ref().map(|key| may_forget(carrier, key)) {
+            Some(MayForget::NotYet) => return None,
+            Some(MayForget::No(why)) => (why.to_owned(), None),
+            Some(MayForget::Yes) | None => (answer(carrier, &request), target),
+        };
+        Some(TakenRequest { id, result, forgets })
+    });
+    Ok(taken.collect())
 }
 
 /// Keeps what came of requests. What could not be written down was done all the same.
-pub(super) async fn write_down(ledger: Ledger, taken: Vec<(RequestId, String)>, now: Timestamp) {
+pub(super) async fn write_down(ledger: Ledger, taken: Vec<TakenRequest>, now: Timestamp) {
     if let Err(error) = ledger.take_requests(taken, now).await {
         error!(error = chain(&error), "cannot write down that requests were taken up");
     }
@@ -47,18 +78,35 @@ fn answer(carrier: &mut Carrier, request: &PersonRequest) -> String {
             info!(%of, %by, %reason, "a person ended the freeze");
             "thawed".to_owned()
         }
+        RequestKind::Forget => {
+            info!(%of, %by, %reason, "forgotten at a person's request: no manifest names it");
+            target.iter().for_each(|key| carrier.forget(key));
+            "forgotten".to_owned()
+        }
     }
 }
 
 impl Daemon {
     /// Takes up what people asked for since the last time.
     pub(super) fn take_requests(&mut self) {
-        let taken = match take_up(&mut self.carrier, self.taken) {
+        let invalid = self.invalid(self.carrier.clock().now());
+        let was_read = self.seen.snapshot.is_some();
+        let may_forget = |carrier: &Carrier, key: &ServiceKey| {
+            let standing = carrier.engine().standing(key, carrier.clock().now());
+            match standing {
+                _ if !was_read => MayForget::NotYet,
+                _ if invalid.contains_key(key) => MayForget::MAY_HAVE_ONE,
+                Some(standing) if standing.desired.is_some() => MayForget::HAS_A_MANIFEST,
+                Some(standing) if !matches!(standing.phase, Phase::Resting) => MayForget::IS_BUSY,
+                Some(_) | None => MayForget::Yes,
+            }
+        };
+        let taken = match take_up(&mut self.carrier, self.taken, may_forget) {
             Ok(taken) => taken,
             Err(error) => return warn!(error = chain(&error), "cannot read what people ask for"),
         };
-        let Some((last, _)) = taken.last() else { return };
-        self.taken = Some(*last);
+        let Some(last) = taken.last() else { return };
+        self.taken = Some(last.id);
         self.published.touch_all(tokio::time::Instant::now());
         let (ledger, now) = (self.carrier.ledger().clone(), self.carrier.clock().now());
         tokio::spawn(write_down(ledger, taken, now));

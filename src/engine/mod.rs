@@ -715,6 +715,15 @@ impl Engine {
         }
     }
 
+    /// Knows nothing of a service any more, where no manifest names it and nothing of it is under way.
+    pub fn forget(&mut self, key: &ServiceKey) {
+        let may_go = |service: &Service| service.desired.is_none() && matches!(service.state, State::Resting { .. });
+        if self.services.get(key).is_some_and(may_go) {
+            self.services.remove(key);
+            self.rollouts.forget(key);
+        }
+    }
+
     /// When [`Engine::next_call`] may have something that it does not have now, unless something happens before.
     /// `None` where only an event can change anything. After `next_call` had nothing, it is always later than `now`. Looks at
     /// rollouts have [`Engine::next_look_wake`].

@@ -61,7 +61,7 @@ pub use records::{
     Adoption, AppliedMark, AppliedRecord, Before, CallId, Decider, End, Halt, HistoryEntry, Intent, Outcome, Pause,
     Sighting, StateRecord, States, Turned,
 };
-pub use requests::{Bell, PersonRequest, RequestId, RequestKind, RequestRecord, ask};
+pub use requests::{Bell, PersonRequest, RequestId, RequestKind, RequestRecord, TakenRequest, ask};
 pub use shown::{keep_shown, shown};
 pub use traces::Traces;
 
@@ -325,18 +325,18 @@ impl Ledger {
     /// Puts requests of people on disk, for a caller without a runtime.
     fn add_requests(&self, requests: &[PersonRequest]) -> Result<(), WriteError> {
         let requests = requests.to_vec();
-        let act = move |connection: &Connection| Ok(sql::add_requests(connection, &requests)?);
+        let act = move |connection: &Connection| Ok(sql::add_requests_alone(connection, &requests)?);
         let (request, answer) = writer::write(act, None);
         let queue = self.shared.queue.as_ref().ok_or(WriteError::Stopped)?;
         queue.blocking_send(request).map_err(|_| WriteError::Stopped)?;
         answer.blocking_recv().map_err(|_| WriteError::Stopped)?
     }
 
-    /// Puts on disk that requests were taken up, and what came of each; durable when it returns.
+    /// Puts on disk that requests were taken up, what came of each, and what they let be forgotten; durable when it returns.
     ///
     /// # Errors
     /// The store could not take it: they are taken up again.
-    pub async fn take_requests(&self, taken: Vec<(RequestId, String)>, at: Timestamp) -> Result<(), WriteError> {
+    pub async fn take_requests(&self, taken: Vec<TakenRequest>, at: Timestamp) -> Result<(), WriteError> {
         self.write(move |connection| Ok(sql::take_requests(connection, &taken, at)?)).await
     }
 

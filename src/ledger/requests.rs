@@ -36,10 +36,12 @@ pub enum RequestKind {
     Freeze,
     /// End a freeze.
     Thaw,
+    /// Remember nothing of a service that no manifest names.
+    Forget,
 }
 
 impl RequestKind {
-    const ALL: [Self; 3] = [Self::Retry, Self::Freeze, Self::Thaw];
+    const ALL: [Self; 4] = [Self::Retry, Self::Freeze, Self::Thaw, Self::Forget];
 
     /// The word for it.
     #[must_use]
@@ -48,6 +50,7 @@ impl RequestKind {
             Self::Retry => "retry",
             Self::Freeze => "freeze",
             Self::Thaw => "thaw",
+            Self::Forget => "forget",
         }
     }
 
@@ -86,7 +89,19 @@ pub struct RequestRecord {
     pub result: Option<String>,
 }
 
-/// Writes requests into the ledger of a folder, and rings. Says whether a running truenorth has it. Blocks on the disk.
+/// A request that was taken up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TakenRequest {
+    /// Which.
+    pub id: RequestId,
+    /// What came of it.
+    pub result: String,
+    /// The service that is forgotten with it.
+    pub forgets: Option<ServiceKey>,
+}
+
+/// Writes requests into the ledger of a folder, and rings. What is to be forgotten is at once, where nobody has the ledger.
+/// Says whether a running truenorth has it. Blocks on the disk.
 ///
 /// # Errors
 /// The ledger cannot be opened or written.
@@ -100,7 +115,7 @@ pub fn ask(dir: &Path, requests: &[PersonRequest], place: ApiPlace, now: Timesta
         }
         Err(OpenError::InUse { .. }) => {
             let real = fs::canonicalize(dir).unwrap_or_else(|_| dir.to_owned());
-            beside(&real, |connection| sql::add_requests(connection, requests))?;
+            beside(&real, |connection| sql::add_requests(connection, requests).map(drop))?;
             Bell::ring(dir);
             Ok(true)
         }

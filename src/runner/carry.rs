@@ -239,6 +239,11 @@ impl Carrier {
         self.machine.retry(key, self.clock.now());
     }
 
+    /// Knows nothing of a service any more that no manifest names.
+    pub fn forget(&mut self, key: &ServiceKey) {
+        self.machine.forget(key);
+    }
+
     /// Takes what people froze.
     ///
     /// # Errors

@@ -470,6 +470,11 @@ impl Machine {
         self.engine.retry(key, now);
     }
 
+    /// Knows nothing of a service any more that no manifest names.
+    pub fn forget(&mut self, key: &ServiceKey) {
+        self.engine.forget(key);
+    }
+
     /// Takes what closes services from now on. Updates that wait for their place are taken back.
     pub fn set_closures(&mut self, closures: Closures, now: Timestamp) {
         if self.engine.set_closures(closures, now) {

@@ -43,6 +43,13 @@ pub(crate) struct Observed<'a> {
     pub(crate) unproven: &'a BTreeMap<ServiceKey, Box<str>>,
 }
 
+impl<'a> Observed<'a> {
+    /// The services that no manifest names any more.
+    pub(crate) fn orphaned(self) -> impl Iterator<Item = &'a ServiceKey> {
+        self.steps.iter().filter(|(_, step)| **step == Step::Orphaned).map(|(key, _)| key)
+    }
+}
+
 /// Why drift is left alone.
 pub(crate) const FLAPS: &str = "it came back after three corrections";
 

@@ -1,4 +1,4 @@
-//! What people ask for: retry, freeze and thaw, beside a running daemon and without one.
+//! What people ask for: retry, freeze, thaw and forget, beside a running daemon and without one.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 use truenorth::sandbox::Options;
 
-use crate::support::{Api, Daemon, Workspace, eventually, manifest, tags};
+use crate::support::{Api, Daemon, Workspace, eventually, manifest, outcome, tags};
 
 fn freeze(workspace: &Workspace, more: &[&str]) {
     let arguments = ["freeze", "--reason", "black friday", "--by", "kim", "--until", "6h"];
@@ -149,4 +149,82 @@ fn a_pass_that_is_under_way_heeds_what_people_ask_and_decide() {
     assert!(pass.try_wait().unwrap().is_none(), "it waits for the rollouts");
     pass.kill().unwrap();
     pass.wait().unwrap();
+}
+
+fn states(workspace: &Workspace) -> Vec<(String, String)> {
+    let page = workspace.run(&["status", "--output", "json"]).json();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    page["services"].as_array().unwrap().iter().map(|one| (text(&one["service"]), text(&one["state"]))).collect()
+}
+
+#[test]
+fn an_orphan_is_forgotten_and_is_read_before_it_is_sent_where_it_comes_back() {
+    let (api, workspace) = (Api::new(), Workspace::new());
+    workspace.service("web", "1");
+    workspace.service("old", "1");
+    workspace.once(&api, &[]).exits(0);
+    workspace.remove("old.yaml");
+    assert_eq!(states(&workspace)[0], outcome("shop/old", "orphaned"));
+    let ran = workspace.run(&["forget", "old", "--by", "kim", "--reason", "moved away"]).exits(0);
+    assert_eq!(ran.stdout, "shop/old forgotten; the service itself stays as it is\n");
+    assert_eq!(states(&workspace), [outcome("shop/web", "unchanged")]);
+    assert_eq!(workspace.once(&api, &[]).exits(0).outcomes(), [outcome("shop/web", "unchanged")]);
+    // What was sent, and who forgot it, stays in history.
+    let history = workspace.run(&["history", "shop/old", "-o", "json"]).exits(0).json();
+    assert_eq!((&history["requests"][0]["kind"], &history["requests"][0]["by"]), (&"forget".into(), &"kim".into()));
+    assert_eq!(history["requests"][0]["result"], "forgotten");
+    assert_eq!(history["calls"].as_array().unwrap().len(), 1);
+    // It is not sent again by itself when its manifest is back.
+    workspace.service("old", "1");
+    assert_eq!(workspace.once(&api, &[]).exits(0).service("shop/old")["outcome"], "adopted");
+    assert_eq!(tags(&api, "old"), ["1"]);
+    assert_eq!(
+        workspace.run(&["forget", "--all"]).exits(0).stdout,
+        "no service is orphaned: there is nothing to forget\n"
+    );
+}
+
+#[test]
+fn what_a_manifest_names_or_may_name_is_not_forgotten() {
+    let (api, workspace) = (Api::new(), Workspace::new());
+    workspace.service("web", "1");
+    workspace.service("api", "1");
+    workspace.once(&api, &[]).exits(0);
+    let ran = workspace.run(&["forget", "web"]).exits(1);
+    assert!(ran.stderr.contains("shop/web is not forgotten: web.yaml:1 names it"), "{ran:#?}");
+    workspace.write("api.yaml", "a: [");
+    let ran = workspace.run(&["forget", "api"]).exits(1);
+    assert!(ran.stderr.contains("a manifest that has a problem may name it"), "{ran:#?}");
+    workspace.run(&["forget", "nobody"]).exits(1);
+    workspace.run(&["forget"]).exits(64);
+    // A folder without manifests is as a rule the wrong one.
+    std::fs::create_dir(workspace.path().join("empty")).unwrap();
+    let ran = workspace.run(&["forget", "--all", "-m", "empty"]).exits(1);
+    assert!(ran.stderr.contains("the folder has no manifests"), "{ran:#?}");
+    workspace.service("api", "1");
+    assert_eq!(states(&workspace), [outcome("shop/api", "unchanged"), outcome("shop/web", "unchanged")]);
+}
+
+#[test]
+fn a_running_daemon_forgets_an_orphan_and_refuses_what_its_own_folder_names() {
+    let (api, workspace) = (Api::new(), Workspace::new());
+    workspace.service("web", "1");
+    workspace.service("old", "1");
+    let daemon = Daemon::start(&workspace, &api, &[]);
+    eventually("both are there", || daemon.state("web") == "unchanged" && daemon.state("old") == "unchanged");
+    workspace.remove("old.yaml");
+    eventually("it is orphaned", || daemon.state("old") == "orphaned");
+    let ran = workspace.run(&["forget", "old"]).exits(0);
+    assert!(ran.stdout.contains("the running truenorth does it"), "{ran:#?}");
+    eventually("it is forgotten", || daemon.service("old").is_none());
+    eventually("its state is gone too", || states(&workspace) == [outcome("shop/web", "unchanged")]);
+
+    // Somebody asks from beside another folder, in which it has no manifest.
+    std::fs::create_dir(workspace.path().join("empty")).unwrap();
+    workspace.run(&["forget", "web", "-m", "empty"]).exits(0);
+    eventually("it is refused", || {
+        let history = workspace.run(&["history", "shop/web", "-o", "json"]).json();
+        history["requests"][0]["result"] == "not forgotten: a manifest names it"
+    });
+    assert_eq!(daemon.state("web"), "unchanged");
 }

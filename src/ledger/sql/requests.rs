@@ -4,8 +4,9 @@ use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, Row, params};
 
 use super::read::{all, key, optional_time};
+use super::write::forget;
 use super::{nonsense, time};
-use crate::ledger::{PersonRequest, RequestId, RequestKind, RequestRecord};
+use crate::ledger::{PersonRequest, RequestId, RequestKind, RequestRecord, TakenRequest};
 use crate::model::ServiceKey;
 use crate::plan::Freeze;
 
@@ -30,26 +31,49 @@ const NEWEST: &str =
 const PRUNE: &str = "DELETE FROM request WHERE at < ?1 AND id <= (SELECT max(id) FROM request) - 1000";
 const OLD: SignedDuration = SignedDuration::from_hours(24 * 400);
 
-pub(in crate::ledger) fn add_requests(connection: &Connection, requests: &[PersonRequest]) -> rusqlite::Result<()> {
+/// Adds requests where nobody else has the ledger: then a service can be forgotten at once.
+pub(in crate::ledger) fn add_requests_alone(
+    connection: &Connection,
+    requests: &[PersonRequest],
+) -> rusqlite::Result<()> {
+    let added = add_requests(connection, requests)?;
+    for (id, request) in added.into_iter().zip(requests).filter(|(_, request)| request.kind == RequestKind::Forget) {
+        let (forgets, result) = (request.target.clone(), "forgotten".to_owned());
+        take_requests(connection, &[TakenRequest { id, result, forgets }], request.at)?;
+    }
+    Ok(())
+}
+
+pub(in crate::ledger) fn add_requests(
+    connection: &Connection,
+    requests: &[PersonRequest],
+) -> rusqlite::Result<Vec<RequestId>> {
+    let mut added = Vec::new();
     for request in requests {
         let target = request.target.as_ref().map(ToString::to_string);
         let until = request.until.map(Timestamp::as_millisecond);
         let values =
             params![request.kind.as_str(), target, request.reason, request.by, request.at.as_millisecond(), until];
         connection.prepare_cached(ADD)?.execute(values)?;
+        added.push(RequestId(connection.last_insert_rowid()));
     }
-    let Some(newest) = requests.iter().map(|request| request.at).max() else { return Ok(()) };
-    let old = newest.checked_sub(OLD).unwrap_or(Timestamp::MIN);
-    connection.prepare_cached(PRUNE)?.execute([old.as_millisecond()]).map(drop)
+    if let Some(newest) = requests.iter().map(|request| request.at).max() {
+        let old = newest.checked_sub(OLD).unwrap_or(Timestamp::MIN);
+        connection.prepare_cached(PRUNE)?.execute([old.as_millisecond()])?;
+    }
+    Ok(added)
 }
 
 pub(in crate::ledger) fn take_requests(
     connection: &Connection,
-    taken: &[(RequestId, String)],
+    taken: &[TakenRequest],
     at: Timestamp,
 ) -> rusqlite::Result<()> {
-    let mut take = connection.prepare_cached(TAKE)?;
-    taken.iter().try_for_each(|(id, result)| take.execute(params![id.0, at.as_millisecond(), result]).map(drop))
+    for TakenRequest { id, result, forgets } in taken {
+        connection.prepare_cached(TAKE)?.execute(params![id.0, at.as_millisecond(), result])?;
+        forgets.iter().try_for_each(|key| forget(connection, key, at))?;
+    }
+    Ok(())
 }
 
 pub(in crate::ledger) fn freezes(connection: &Connection) -> rusqlite::Result<Vec<Freeze>> {

@@ -61,6 +61,15 @@ const SET_STATE: &str = "INSERT INTO state (name, state, since, until, reason, b
 
 const FORGET_STATE: &str = "DELETE FROM state WHERE name = ?1";
 
+const FORGET: &str =
+    "UPDATE service SET applied = NULL, digest = NULL, doubts = 0, suspect = 0 WHERE name = ?1 RETURNING id";
+
+const FORGET_LET_OUT: &str = "DELETE FROM let_out WHERE name = ?1";
+
+const FORGET_LIVE: &str = "DELETE FROM live WHERE service = ?1";
+
+const FORGET_UNSETTLED: &str = "DELETE FROM unsettled WHERE service = ?1";
+
 const STATES_AT: &str = "INSERT OR REPLACE INTO states_of
     (only_one, at, adopt, drift, reserve, halted, halted_until, halted_reason) VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7)";
 
@@ -173,6 +182,22 @@ fn apply(
     seal::seal(connection, service)?;
     connection.prepare_cached(SETTLE)?.execute(params![service, digest, began.as_millisecond()])?;
     connection.prepare_cached(FORGET_SEEN)?.execute(params![service, at.as_millisecond()]).map(drop)
+}
+
+/// Nothing is known of a service any more: if a manifest names it again, it begins as one that was never seen. What was
+/// sent stays in history.
+pub(super) fn forget(connection: &Connection, key: &ServiceKey, at: Timestamp) -> rusqlite::Result<()> {
+    let name = key.to_string();
+    connection.prepare_cached(FORGET_STATE)?.execute([&name])?;
+    connection.prepare_cached(FORGET_LET_OUT)?.execute([&name])?;
+    let service: Option<i64> = connection.prepare_cached(FORGET)?.query_row([&name], |row| row.get(0)).optional()?;
+    let Some(service) = service else { return Ok(()) };
+    seal::seal(connection, service)?;
+    connection.prepare_cached(SUPERSEDE)?.execute(params![service, at.as_millisecond()])?;
+    for statement in [FORGET_LIVE, FORGET_UNSETTLED] {
+        connection.prepare_cached(statement)?.execute([service])?;
+    }
+    Ok(())
 }
 
 /// An update that was put off: a call that ended before it began. No doubt comes of it.
