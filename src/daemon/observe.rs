@@ -10,7 +10,7 @@ use super::requests::MayForget;
 use crate::ledger::{ReadError, Reader};
 use crate::model::{Cause, Desired, Diagnostic, HeldBy, Known, ServiceKey, in_order};
 use crate::plan::{
-    self, Case, Change, Closures, Fuse, Outcome, Plan, PlanReport, Rules, ServiceReport, Step, Suspension,
+    self, Case, Change, Closures, Fuse, Named, Outcome, Plan, PlanReport, Rules, ServiceReport, Step, Suspension,
     UnnamedCredentials,
 };
 use crate::source::{Folder, Snapshot, Unreadable};
@@ -32,6 +32,8 @@ pub struct Observation {
     pub held: HashMap<ServiceKey, Vec<HeldBy>>,
     /// What closes services.
     pub closures: Closures,
+    /// New services that have the content of an orphaned one, each with that one.
+    moved: BTreeMap<ServiceKey, ServiceKey>,
     /// What was applied last of those that are due, as the ledger keeps it.
     applied: HashMap<ServiceKey, String>,
     /// How commands stand in what is told of it.
@@ -94,15 +96,18 @@ impl Observation {
         };
         let closures = Closures { freezes: ledger.map_or(Ok(Vec::new()), Reader::freezes)? };
         let held = hold(&snapshot.desired, &mut steps, ledger, &closures)?;
-        let mut unproven = BTreeMap::new();
+        let (mut unproven, mut orphaned) = (BTreeMap::new(), Vec::new());
         for (key, step) in &steps {
             let applied = || ledger.map_or(Ok(None), |ledger| ledger.applied(key));
             if of_known(step) && !all_at_once {
                 last.extend(applied()?.and_then(|applied| Some((key.clone(), applied.spec?))));
             } else if *step == Step::Orphaned {
-                let last = applied()?.map(|applied| applied.place.file).unwrap_or_default();
+                let (last, spec) = applied()?.map(|applied| (applied.place.file, applied.spec)).unzip();
+                let last = last.unwrap_or_default();
                 if !snapshot.proves_absence(key, &last) {
                     unproven.insert(key.clone(), Box::from(&*last));
+                } else if let Some(content) = spec.flatten().and_then(|spec| serde_json::from_str(&spec).ok()) {
+                    orphaned.push(Named { service: key.clone(), file: last.to_string(), content });
                 }
             }
         }
@@ -111,7 +116,9 @@ impl Observation {
             steps.remove(key);
             known.remove(key);
         }
-        Ok(Self { snapshot, known, steps, unproven, held, closures, applied: last, commands: Commands::Hidden })
+        let moved = moved(&snapshot, &steps, &orphaned);
+        let (applied, commands) = (last, Commands::Hidden);
+        Ok(Self { snapshot, known, steps, unproven, held, closures, moved, applied, commands })
     }
 
     /// The same for whoever shows it.
@@ -201,6 +208,7 @@ impl Observation {
         mut changes: HashMap<ServiceKey, Vec<Change>>,
         ended: impl Fn(&ServiceKey, Step) -> (Outcome, u32, Option<Diagnostic>),
     ) -> Vec<ServiceReport> {
+        let moved_to: HashMap<&ServiceKey, &ServiceKey> = self.moved.iter().map(|(new, old)| (old, new)).collect();
         // Both are in the order of the keys, and whatever is desired has a step.
         let mut desired = self.snapshot.desired.iter().peekable();
         self.steps
@@ -222,12 +230,31 @@ impl Observation {
                     drift: Vec::new(),
                     held_by: self.held.get(key).cloned().unwrap_or_default(),
                     suspension: desired.filter(|_| *step == Step::Suspended).and_then(Suspension::of),
+                    moved_from: self.moved.get(key).cloned(),
+                    moved_to: moved_to.get(key).map(|new| (*new).clone()),
                     rollout: None,
                     awaited: false,
                 }
             })
             .collect()
     }
+}
+
+/// New services that have the content of an orphaned one.
+fn moved(
+    snapshot: &Snapshot,
+    steps: &BTreeMap<ServiceKey, Step>,
+    orphaned: &[Named],
+) -> BTreeMap<ServiceKey, ServiceKey> {
+    if orphaned.is_empty() {
+        return BTreeMap::new();
+    }
+    let is_new = |key: &ServiceKey| steps.get(key).copied().and_then(Step::cause) == Some(Cause::New);
+    let new = snapshot.desired.iter().filter(|(key, _)| is_new(key)).filter_map(|(key, desired)| {
+        let content = serde_json::to_value(&*desired.update).ok()?;
+        Some(Named { service: key.clone(), file: desired.place.file.to_string(), content })
+    });
+    plan::moved(&new.collect::<Vec<_>>(), orphaned)
 }
 
 /// Turns the updates that something holds into steps that say so, and gives what holds them.

@@ -99,6 +99,12 @@ pub struct ServiceReport {
     /// Why and until when a suspended service is left alone, where its manifest says so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub suspension: Option<Suspension>,
+    /// A service that is new by its name only: the orphaned one that had its content.
+    #[serde(rename = "movedFrom", skip_serializing_if = "Option::is_none")]
+    pub moved_from: Option<ServiceKey>,
+    /// An orphaned service whose content another one has now.
+    #[serde(rename = "movedTo", skip_serializing_if = "Option::is_none")]
+    pub moved_to: Option<ServiceKey>,
     /// How far the rollout of what was accepted last is, where that is what is desired.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rollout: Option<Rollout>,

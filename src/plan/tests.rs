@@ -126,6 +126,8 @@ fn a_report_reads_as_lines_and_a_summary() {
         drift: vec![],
         suspension: None,
         rollout: None,
+        moved_from: None,
+        moved_to: None,
         awaited: false,
     };
     let change =

@@ -40,7 +40,8 @@ const SUMMARY: [(Outcome, &str); 11] = [
 #[must_use]
 pub fn render(report: &Report) -> String {
     let mut text = String::new();
-    let told: Vec<&ServiceReport> = report.services.iter().filter(|service| tells_something(service)).collect();
+    let told: Vec<&ServiceReport> =
+        report.services.iter().filter(|service| tells_something(service) && !is_told_elsewhere(service)).collect();
     write_legend(&mut text, &told);
     for service in told {
         write_service(&mut text, service);
@@ -58,6 +59,11 @@ fn tells_something(service: &ServiceReport) -> bool {
         || !service.is_converged()
 }
 
+/// What is told with the service that has its content now.
+fn is_told_elsewhere(service: &ServiceReport) -> bool {
+    service.moved_to.is_some()
+}
+
 fn write_service(text: &mut String, service: &ServiceReport) {
     let sign = Sign::of(service);
     let (mark, style) = (sign.map_or(' ', Sign::mark), sign.map_or(FAINT, Sign::style));
@@ -68,8 +74,14 @@ fn write_service(text: &mut String, service: &ServiceReport) {
         outcome,
         printable(&service.service.to_string())
     );
-    if let Some(cause) = service.cause {
-        let _ = write!(text, " {FAINT}({}){FAINT:#}", cause.as_str());
+    match (&service.moved_from, service.cause) {
+        (Some(old), _) => {
+            let _ = write!(text, " {FAINT}(moved from {}){FAINT:#}", printable(&old.to_string()));
+        }
+        (None, Some(cause)) => {
+            let _ = write!(text, " {FAINT}({}){FAINT:#}", cause.as_str());
+        }
+        (None, None) => {}
     }
     if let Some(place) = &service.manifest {
         let _ = write!(text, "  {FAINT}{}{FAINT:#}", printable(&place.to_string()));
@@ -236,12 +248,20 @@ fn write_waves(text: &mut String, waves: &[Vec<ServiceKey>]) {
 }
 
 fn write_summary(text: &mut String, report: &Report) {
+    let moved: Vec<&ServiceKey> =
+        report.services.iter().filter(|service| is_told_elsewhere(service)).map(|service| &service.service).collect();
     let mut parts: Vec<String> = SUMMARY
         .iter()
-        .map(|(outcome, word)| (report.count(*outcome), word))
+        .map(|(outcome, word)| {
+            let elsewhere = if *outcome == Outcome::Orphaned { moved.len() } else { 0 };
+            (report.count(*outcome).saturating_sub(elsewhere), word)
+        })
         .filter(|(count, _)| *count > 0)
         .map(|(count, word)| format!("{count} {word}"))
         .collect();
+    if !moved.is_empty() {
+        parts.push(format!("{} moved", moved.len()));
+    }
     if parts.is_empty() {
         parts.push("no manifests".to_owned());
     }
@@ -275,6 +295,11 @@ fn write_summary(text: &mut String, report: &Report) {
         let _ = write!(text, "{}{spent}", if fits { "; " } else { "\n" });
     }
     text.push('\n');
+    if !moved.is_empty() {
+        let (names, stays) = (listed_up_to(NAMED, &moved), if moved.len() == 1 { "stays" } else { "stay" });
+        let _ =
+            writeln!(text, "{} {stays} as before; `truenorth forget` takes what moved off the list", printable(&names));
+    }
     if let Some(id) = report.plan.id.filter(|_| report.cost.is_some()) {
         let state = match report.plan.state {
             PlanState::Within => "",

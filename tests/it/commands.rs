@@ -73,6 +73,34 @@ fn a_plan_tells_changes_from_the_last_applied_content_and_sends_nothing() {
 }
 
 #[test]
+fn a_manifest_that_moved_is_one_line_of_a_plan_and_of_a_pass() {
+    let (api, workspace) = (Api::new(), Workspace::new());
+    let named = |project: &str, service: &str| {
+        manifest("web", "1")
+            .replace("projectId: shop", &format!("projectId: {project}"))
+            .replace("serviceId: web", &format!("serviceId: {service}"))
+    };
+    workspace.write("web.yaml", named("shop", "web"));
+    workspace.write("gone.yaml", manifest("gone", "1"));
+    workspace.once(&api, &[]).exits(0);
+    workspace.write("web.yaml", named("store", "web"));
+    workspace.remove("gone.yaml");
+    let plan = workspace.plan().exits(0);
+    assert_eq!(plan.service("store/web")["movedFrom"], "shop/web");
+    assert_eq!(plan.service("shop/web")["movedTo"], "store/web");
+    assert_eq!(plan.service("shop/gone").get("movedTo"), None);
+    let text = workspace.run(&["plan"]).exits(0).stdout;
+    assert!(text.contains("? read-live store/web (moved from shop/web)  web.yaml:1\n"), "{text}");
+    let told = "1 to read first, 1 orphaned, 1 moved\nshop/web stays as before; `truenorth forget` takes what moved off the list\n";
+    assert!(text.contains(told) && !text.contains("orphaned  shop/web"), "{text}");
+    let pass = workspace.run(&["--reconcile-once", "--api-url", &api.url()]).exits(0).stdout;
+    assert!(pass.contains("+ updated   store/web (moved from shop/web)"), "{pass}");
+    // Then it is an orphan as any other.
+    let text = workspace.run(&["plan"]).exits(0).stdout;
+    assert!(text.contains("  orphaned  shop/web\n"), "{text}");
+}
+
+#[test]
 fn a_plan_needs_no_token_and_makes_no_state_folder() {
     let workspace = Workspace::sending();
     workspace.service("web", "1");
