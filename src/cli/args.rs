@@ -25,7 +25,7 @@ use super::init::InitArgs;
 use super::logging::LogArgs;
 use super::man::ManArgs;
 use super::plan::PlanArgs;
-use super::requests::{FreezeArgs, RetryArgs, ThawArgs};
+use super::requests::{FreezeArgs, ReleaseArgs, RetryArgs, ThawArgs};
 use super::sandbox::SandboxArgs;
 use super::self_test::SelfTestArgs;
 use super::status::StatusArgs;
@@ -115,6 +115,8 @@ pub(super) enum Command {
     Thaw(ThawArgs),
     /// Remember nothing more of services that no manifest names; deletes nothing
     Forget(ForgetArgs),
+    /// Send content once more whose rollout failed; else it waits until its manifest changes
+    Release(ReleaseArgs),
     /// Run the stand-in for the Northflank API alone, to try truenorth or other clients against
     Sandbox(SandboxArgs),
     /// Check all that truenorth needs: token, API, clock, certificates, folder, git, ledger; sends no update

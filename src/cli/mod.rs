@@ -84,6 +84,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Some(Command::Freeze(args)) => requests::freeze(&args),
         Some(Command::Thaw(args)) => requests::thaw(&args),
         Some(Command::Forget(args)) => forget::run(&args),
+        Some(Command::Release(args)) => requests::release(&args),
         Some(Command::Completions { shell }) => completions::run(shell),
         Some(Command::Man(args)) => man::run(&args),
         Some(Command::Status(args)) => status::run(&args),

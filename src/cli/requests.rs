@@ -62,6 +62,18 @@ pub(super) struct ThawArgs {
     asks: AskArgs,
 }
 
+#[derive(Args, Debug)]
+pub(super) struct ReleaseArgs {
+    /// Which services
+    #[arg(value_name = "SERVICE", required = true)]
+    service: Vec<String>,
+    /// Why, for the history
+    #[arg(long, value_name = "TEXT", value_parser = text)]
+    reason: Option<String>,
+    #[command(flatten)]
+    asks: AskArgs,
+}
+
 /// Who asks, and where.
 #[derive(Args, Debug)]
 pub(super) struct AskArgs {
@@ -128,6 +140,29 @@ pub(super) fn thaw(args: &ThawArgs) -> anyhow::Result<Exit> {
     }
     let heard = args.asks.ask(RequestKind::Thaw, &targets, args.reason.as_deref(), None)?;
     print::text(&format!("{} thawed; {}\n", named(&targets), taken(heard)))?;
+    Ok(Exit::Converged)
+}
+
+pub(super) fn release(args: &ReleaseArgs) -> anyhow::Result<Exit> {
+    let targets = args.asks.targets(&args.service)?;
+    let reader = Reader::open(&args.asks.state_dir()?).map_err(|error| ledger_error(&error))?;
+    let quarantines = reader.as_ref().map(Reader::quarantines).transpose().map_err(read_error)?.unwrap_or_default();
+    drop(reader);
+    for target in targets.iter().flatten() {
+        let message = match quarantines.get(target) {
+            Some(quarantine) if !quarantine.released => continue,
+            Some(_) => format!("{target} is released already"),
+            None => format!("{target} is not quarantined"),
+        };
+        let hint = format!("`truenorth why {target}` says what it waits for");
+        return Err(Failure { message, hint: Some(hint), exit: Exit::NotConverged }.into());
+    }
+    let heard = args.asks.ask(RequestKind::Release, &targets, args.reason.as_deref(), None)?;
+    let what = match heard {
+        true => "the running truenorth sends it once more",
+        false => "no truenorth runs; the next pass sends it once more",
+    };
+    print::text(&format!("{} released: {what}\n", named(&targets)))?;
     Ok(Exit::Converged)
 }
 

@@ -175,11 +175,14 @@ impl Views {
             let known = observation.known.get(&service.service);
             let seen = Seen { compared: desired.digest, at: Timestamp::UNIX_EPOCH, reading };
             let now = Timestamp::now();
+            let quarantine = observation.quarantines.get(&service.service);
             let step = plan::step(Some(desired), known, Some(&seen), rules, now);
+            let step = step.map(|step| plan::released(step, desired.digest, quarantine));
             let first = observation.steps.get(&service.service);
             let held_by = step.map(|step| {
                 let mut held_by = plan::held_by(step, desired, unnamed.as_ref(), &[]);
                 held_by.extend(observation.closures.held_by(&service.service, step, now));
+                held_by.extend(observation.quarantined(&service.service));
                 held_by
             });
             match (first, step) {

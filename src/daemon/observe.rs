@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use super::requests::MayForget;
 use crate::ledger::{ReadError, Reader};
-use crate::model::{Cause, Desired, Diagnostic, HeldBy, Known, ServiceKey, in_order};
+use crate::model::{Cause, DependencyGate, Desired, Diagnostic, HeldBy, Known, Quarantine, ServiceKey, in_order};
 use crate::plan::{
     self, Case, Change, Closures, Fuse, Named, Outcome, Plan, PlanReport, Rules, ServiceReport, Step, Suspension,
     UnnamedCredentials,
@@ -32,6 +32,8 @@ pub struct Observation {
     pub held: HashMap<ServiceKey, Vec<HeldBy>>,
     /// What closes services.
     pub closures: Closures,
+    /// Content whose rollout failed.
+    pub quarantines: HashMap<ServiceKey, Quarantine>,
     /// New services that have the content of an orphaned one, each with that one.
     moved: BTreeMap<ServiceKey, ServiceKey>,
     /// What was applied last of those that are due, as the ledger keeps it.
@@ -84,7 +86,13 @@ impl Observation {
         rules: &Rules,
     ) -> Result<Self, ObserveError> {
         // What the daemon saw of drift is the daemon's to act on.
+        let quarantines = ledger.map_or_else(|| Ok(HashMap::new()), Reader::quarantines)?;
         let mut steps = plan::plan(&snapshot.desired, &known, &HashMap::new(), rules, Timestamp::now());
+        for (key, quarantine) in &quarantines {
+            if let (Some(step), Some(desired)) = (steps.get_mut(key), snapshot.desired.get(key)) {
+                *step = plan::released(*step, desired.digest, Some(quarantine));
+            }
+        }
         // Of a new service the ledger has nothing.
         let of_known = |step: &Step| step.cause().is_some_and(|cause| cause != Cause::New);
         let changed = steps.values().filter(|step| of_known(step)).count();
@@ -95,7 +103,7 @@ impl Observation {
             None => HashMap::new(),
         };
         let closures = Closures { freezes: ledger.map_or(Ok(Vec::new()), Reader::freezes)? };
-        let held = hold(&snapshot.desired, &mut steps, ledger, &closures)?;
+        let held = hold(&snapshot.desired, &mut steps, ledger, (&closures, &quarantines))?;
         let (mut unproven, mut orphaned) = (BTreeMap::new(), Vec::new());
         for (key, step) in &steps {
             let applied = || ledger.map_or(Ok(None), |ledger| ledger.applied(key));
@@ -118,7 +126,7 @@ impl Observation {
         }
         let moved = moved(&snapshot, &steps, &orphaned);
         let (applied, commands) = (last, Commands::Hidden);
-        Ok(Self { snapshot, known, steps, unproven, held, closures, moved, applied, commands })
+        Ok(Self { snapshot, known, steps, unproven, held, closures, quarantines, moved, applied, commands })
     }
 
     /// The same for whoever shows it.
@@ -140,7 +148,15 @@ impl Observation {
 
     /// What is to change.
     pub(crate) fn plan(&self) -> Plan {
-        Plan::of(&self.steps, &self.snapshot.desired, &self.known)
+        let is_quarantined = |key: &ServiceKey| self.quarantined(key).is_some();
+        let mut plan = Plan::of(&self.steps, &self.snapshot.desired, &self.known);
+        plan.leave_out(is_quarantined);
+        plan
+    }
+
+    /// What keeps the content of a service from being sent because its rollout failed.
+    pub(super) fn quarantined(&self, key: &ServiceKey) -> Option<HeldBy> {
+        quarantined(&self.snapshot.desired, &self.quarantines, key)
     }
 
     /// How many services were deployed before and are desired.
@@ -262,7 +278,7 @@ fn hold(
     desired: &BTreeMap<ServiceKey, Desired>,
     steps: &mut BTreeMap<ServiceKey, Step>,
     ledger: Option<&Reader>,
-    closures: &Closures,
+    (closures, quarantines): (&Closures, &HashMap<ServiceKey, Quarantine>),
 ) -> Result<HashMap<ServiceKey, Vec<HeldBy>>, ReadError> {
     let unnamed = unnamed(desired, steps, ledger)?;
     let (mut held, now) = (HashMap::new(), Timestamp::now());
@@ -270,17 +286,31 @@ fn hold(
     let closed: Vec<&ServiceKey> = desired.keys().filter(is_closed).collect();
     // What a service depends on comes before it, and what holds that holds it too.
     let ordered: Vec<&ServiceKey> = in_order(desired).into_iter().flatten().collect();
-    for key in unnamed.keys().chain(closed).chain(ordered) {
+    for key in unnamed.keys().chain(closed).chain(quarantines.keys()).chain(ordered) {
         let (Some(of), Some(step)) = (desired.get(key), steps.get(key).copied()) else { continue };
-        let awaited: Vec<HeldBy> = of.policy.awaited().filter(|on| never_comes(steps, on)).map(plan::awaits).collect();
+        let fails = |on: &ServiceKey| {
+            of.policy.gate == DependencyGate::Deployed && quarantined(desired, quarantines, on).is_some()
+        };
+        let is_awaited = |on: &&ServiceKey| never_comes(steps, on) || fails(on);
+        let awaited: Vec<HeldBy> = of.policy.awaited().filter(is_awaited).map(plan::awaits).collect();
         let mut held_by = plan::held_by(step, of, unnamed.get(key), &awaited);
         held_by.extend(closures.held_by(key, step, now));
+        held_by.extend(quarantined(desired, quarantines, key));
         if let (Step::Update(cause), false) = (step, held_by.is_empty()) {
             steps.insert(key.clone(), Step::Held(cause));
             held.insert(key.clone(), held_by);
         }
     }
     Ok(held)
+}
+
+fn quarantined(
+    desired: &BTreeMap<ServiceKey, Desired>,
+    quarantines: &HashMap<ServiceKey, Quarantine>,
+    key: &ServiceKey,
+) -> Option<HeldBy> {
+    let content = desired.get(key)?.digest;
+    quarantines.get(key).filter(|one| one.holds(content)).map(|one| plan::quarantined(key, one))
 }
 
 /// Whether nothing will be done for a service that another one waits for.

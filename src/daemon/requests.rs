@@ -69,6 +69,13 @@ fn answer(carrier: &mut Carrier, request: &PersonRequest) -> String {
             }
             "tried again".to_owned()
         }
+        RequestKind::Release => {
+            info!(%of, %by, %reason, "a person lets content out of quarantine");
+            match target.as_ref().is_some_and(|key| carrier.release(key)) {
+                true => "released".to_owned(),
+                false => "nothing of it is quarantined".to_owned(),
+            }
+        }
         RequestKind::Freeze => {
             let until = until.map(|until| until.to_string()).unwrap_or_default();
             info!(%of, %by, %reason, until, "frozen by a person: no update is sent");

@@ -137,6 +137,8 @@ pub(super) struct Rollouts {
     /// The look at a project that goes on over several pages.
     walk: Option<Walk>,
     events: Vec<Event>,
+    /// Those that ended, or of whose end more is known, since that was asked.
+    ended: Vec<ServiceKey>,
 }
 
 /// A project where something is looked at.
@@ -327,6 +329,11 @@ impl Rollouts {
     /// What happened since the last time that this was asked.
     pub(super) fn take_events(&mut self) -> Vec<Event> {
         std::mem::take(&mut self.events)
+    }
+
+    /// The services whose rollouts ended, or of whose end more is known, since the last time that this was asked.
+    pub(super) fn take_ended(&mut self) -> Vec<ServiceKey> {
+        std::mem::take(&mut self.ended)
     }
 
     /// How many have not ended.
@@ -582,6 +589,9 @@ impl Rollouts {
         if after.evidence != Evidence::None {
             // It rolls out, so that it is not paused.
             self.paused.remove(key);
+        }
+        if !after.state.is_open() {
+            self.ended.push(key.clone());
         }
         self.events.push(Event::Rollout { key: key.clone(), was, rollout: after.clone() });
         self.newest.insert(key.clone(), after);

@@ -27,6 +27,7 @@ mod follow;
 mod gate;
 mod hold;
 mod order;
+mod quarantine;
 mod quota;
 mod rollout;
 mod service;
@@ -39,8 +40,8 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::model::{
-    Cause, DeploymentStatus, Desired, Diagnostic, HeldBy, Known, Rollout, RolloutState, ServiceKey, ServiceState,
-    Suspend,
+    Cause, DeploymentStatus, Desired, Diagnostic, HeldBy, Known, Quarantine, Rollout, RolloutState, ServiceKey,
+    ServiceState, Suspend,
 };
 use crate::plan::{Closures, Rules, Seen, Step, UnnamedCredentials};
 
@@ -56,6 +57,7 @@ pub use gate::{Block, Gate};
 pub use hold::Findings;
 use hold::Holds;
 use order::Dependents;
+use quarantine::Quarantines;
 use quota::Class;
 pub use quota::{Quota, SAME_WINDOW, Window};
 pub use rollout::accepted_at;
@@ -128,6 +130,8 @@ pub struct Memory {
     pub unnamed: Option<UnnamedCredentials>,
     /// The rollout of what was accepted last.
     pub rollout: Option<Rollout>,
+    /// Content of it whose rollout failed.
+    pub quarantine: Option<Quarantine>,
 }
 
 /// A service as it stands.
@@ -201,6 +205,7 @@ pub struct Engine {
     /// The service that somebody else was seen to change last, and when.
     foreign: Option<(ServiceKey, Timestamp)>,
     rollouts: Rollouts,
+    quarantines: Quarantines,
     /// What content waits for people.
     holds: Holds,
     events: Vec<Event>,
@@ -243,6 +248,7 @@ impl Engine {
             shared_until: Timestamp::MIN,
             foreign: None,
             rollouts: Rollouts::default(),
+            quarantines: Quarantines::default(),
             holds: Holds::default(),
             events: Vec::new(),
             dependents: Dependents::new(),
@@ -258,6 +264,7 @@ impl Engine {
         if let Some(rollout) = memory.rollout {
             self.rollouts.recall(key, rollout, now);
         }
+        self.recall_quarantine(key, memory.quarantine);
         let Some(service) = self.services.get_mut(key) else { return };
         let past = |at: &Timestamp| *at <= now;
         service.looked_at = memory.looked_at.filter(past).unwrap_or_default();
@@ -361,6 +368,7 @@ impl Engine {
         self.observed = true;
         self.dependents = order::dependents(&self.services);
         let is_new = !changed.is_empty();
+        self.lift_by_manifests();
         changed.extend(self.rule(now));
         changed.extend(self.await_again(None, now));
         changed.sort_unstable();
@@ -494,6 +502,11 @@ impl Engine {
         let foreign = service.is_foreign(work, &ending);
         // Only a wait for the outage itself ends with it.
         tries.outage = shown == Shown::Outage;
+        let had = match ending {
+            Ending::Accepted { .. } => Some((tries.digest, true)),
+            Ending::Adopted { .. } => Some((tries.digest, false)),
+            _ => None,
+        };
         let sequel = match (ending, work) {
             (Ending::Accepted { shown, bare, at, status }, _) => {
                 service.accepted(tries.digest, work, (shown, bare), (since, now));
@@ -564,9 +577,15 @@ impl Engine {
             (Ending::Withdrawn, _) => Sequel::Next(tries.turn()),
         };
         self.events.extend(event::news(service, key, now));
+        if let Some((content, was_sent)) = had
+            && (was_sent || self.quarantine(key).is_some_and(|quarantine| quarantine.released))
+        {
+            self.sent_quarantined(key, content);
+        }
         if let Some(at) = self.at(key, now) {
             at.follow(sequel, tries);
         }
+        self.judge_rollouts(now);
         self.tell_held(key, now);
         self.let_dependents_go(Some(key), now);
         if foreign {
@@ -721,6 +740,7 @@ impl Engine {
         if self.services.get(key).is_some_and(may_go) {
             self.services.remove(key);
             self.rollouts.forget(key);
+            self.quarantines.forget(key);
         }
     }
 
@@ -798,6 +818,7 @@ impl Engine {
     fn expire_rollouts(&mut self, follow: Follow, now: Timestamp) {
         if self.rollouts.expires(follow).is_some_and(|at| at <= now) {
             self.rollouts.expire(follow, now);
+            self.judge_rollouts(now);
             self.want_rollouts(now);
         }
     }
@@ -805,6 +826,7 @@ impl Engine {
     /// Takes in what a look at rollouts showed.
     pub fn looked(&mut self, looked: Looked, now: Timestamp) {
         self.rollouts.looked(looked, now);
+        self.judge_rollouts(now);
         self.let_dependents_go(None, now);
         self.want_rollouts(now);
     }
@@ -821,6 +843,7 @@ impl Engine {
     /// A service was read: what that shows of its rollout costs nothing more.
     pub fn saw(&mut self, key: &ServiceKey, status: Option<DeploymentStatus>, paused: Option<bool>, now: Timestamp) {
         self.rollouts.saw(key, status, paused, now);
+        self.judge_rollouts(now);
         self.let_dependents_go(Some(key), now);
     }
 

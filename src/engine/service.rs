@@ -10,8 +10,8 @@ use super::agenda::{Agenda, Lane, Ticket};
 use super::event::Told;
 use super::{Call, Delivery, Ending, Phase, Unsettled, Work};
 use crate::model::{
-    Applied, Cause, DependencyGate, Desired, Diagnostic, Digest, DriftMode, HeldBy, HoldKind, Known, ServiceKey,
-    ServiceState, Suspend, held_reason, held_until,
+    Applied, Cause, DependencyGate, Desired, Diagnostic, Digest, DriftMode, HeldBy, HoldKind, Known, Quarantine,
+    ServiceKey, ServiceState, Suspend, held_reason, held_until,
 };
 use crate::plan::{self, Change, Reading, Rules, Seen, Step, UnnamedCredentials};
 
@@ -50,10 +50,20 @@ pub(super) struct Service {
     pub(super) let_out: Option<Digest>,
     /// What holds the content that its manifest has.
     pub(super) ruled: Option<HeldBy>,
+    /// Content of it whose rollout failed.
+    pub(super) quarantined: Option<Quarantined>,
     /// Whether its content is new since this process first saw the folder: somebody may be waiting for it.
     pub(super) fresh: bool,
     pub(super) told: Told,
     pub(super) state: State,
+}
+
+/// Content whose rollout failed.
+#[derive(Debug)]
+pub(super) struct Quarantined {
+    pub(super) quarantine: Quarantine,
+    /// How it holds an update.
+    pub(super) held: HeldBy,
 }
 
 /// Whether what the API accepted last is in effect. Acceptance alone does not show it.
@@ -208,11 +218,17 @@ impl Service {
         if context.guarded && self.content_change(context).is_some_and(|(_, content)| self.let_out != Some(content)) {
             held_by.push(self.ruled.clone().unwrap_or_else(unruled));
         }
-        // Reads go on while it is closed.
+        // Reads go on while it is closed, and while its content is quarantined.
         if matches!(step, Step::Update(_)) {
             held_by.extend_from_slice(&self.closed);
+            held_by.extend(self.quarantined_as(desired.digest).map(|quarantined| quarantined.held.clone()));
         }
         held_by
+    }
+
+    /// What keeps this content from being sent because its rollout failed.
+    fn quarantined_as(&self, content: Digest) -> Option<&Quarantined> {
+        self.quarantined.as_ref().filter(|quarantined| quarantined.quarantine.holds(content))
     }
 
     /// What it has, as far as is known, and what is to be sent in its place: not where that is only sent again.
@@ -220,7 +236,7 @@ impl Service {
         self.unheld_step(context)?.cause()?;
         let from = self.known.as_ref().and_then(Known::digest);
         let to = self.desired.as_ref()?.digest;
-        (from != Some(to)).then_some((from, to))
+        (from != Some(to) && self.quarantined_as(to).is_none()).then_some((from, to))
     }
 
     /// The content that was accepted and is desired still.
@@ -252,6 +268,8 @@ impl Service {
     fn unheld_step(&self, context: Context) -> Option<Step> {
         let seen = self.conclusive();
         let step = plan::step(self.desired.as_ref(), self.known.as_ref(), seen, &context.rules, context.wall)?;
+        let quarantine = self.quarantined.as_ref().map(|quarantined| &quarantined.quarantine);
+        let step = self.desired.as_ref().map_or(step, |desired| plan::released(step, desired.digest, quarantine));
         Some(match step {
             Step::Unchanged | CORRECT if self.effect == Effect::Missing => Step::Update(Cause::NotInEffect),
             CORRECT if self.effect == Effect::LeftAlone || self.flaps_until(context.now).is_some() => Step::Unchanged,

@@ -5,27 +5,27 @@ use crate::model::{
 };
 use crate::plan::{Adopt, Change, Freeze, Reading, UnnamedCredentials};
 
-const JITTER: f64 = 1.0;
+pub(super) const JITTER: f64 = 1.0;
 
-fn at(seconds: i64) -> Timestamp {
+pub(super) fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_000_000 + seconds).unwrap()
 }
 
-fn key(name: &str) -> ServiceKey {
+pub(super) fn key(name: &str) -> ServiceKey {
     format!("shop/{name}").parse().unwrap()
 }
 
-fn desired(name: &str, tag: &str) -> Desired {
+pub(super) fn desired(name: &str, tag: &str) -> Desired {
     let external = External { credentials: None, image_path: ImagePath::new(&format!("nginx:{tag}")).unwrap() };
     let update = DeploymentUpdate::External { docker: None, external };
     Desired::new(&key(name), update, Policy::default(), Place { file: "a.yaml".into(), line: 1 })
 }
 
-fn folder<const N: usize>(services: [(&str, &str); N]) -> BTreeMap<ServiceKey, Desired> {
+pub(super) fn folder<const N: usize>(services: [(&str, &str); N]) -> BTreeMap<ServiceKey, Desired> {
     services.map(|(name, tag)| (key(name), desired(name, tag))).into()
 }
 
-fn applied(name: &str, tag: &str) -> (ServiceKey, Known) {
+pub(super) fn applied(name: &str, tag: &str) -> (ServiceKey, Known) {
     (key(name), Known::Applied(Applied::new(desired(name, tag).digest)))
 }
 
@@ -52,7 +52,7 @@ fn engine(pace: Pace, known: impl IntoIterator<Item = (ServiceKey, Known)>) -> E
 }
 
 /// Names of the calls that begin at a time.
-fn calls(engine: &mut Engine, now: Timestamp) -> Vec<String> {
+pub(super) fn calls(engine: &mut Engine, now: Timestamp) -> Vec<String> {
     std::iter::from_fn(|| engine.next_call(now, engine.in_flight() + engine.watching))
         .map(|call| call.key.service.to_string())
         .collect()
@@ -346,7 +346,7 @@ fn a_withdrawn_call_goes_back_without_a_trace() {
 }
 
 /// What a read shows where live is something else.
-fn differs() -> Ending {
+pub(super) fn differs() -> Ending {
     let change = Change { path: "external.imagePath".to_owned(), from: Some("x".to_owned()), to: Some("y".to_owned()) };
     Ending::Read(Reading { differences: [change].into(), undecided: [].into(), ..Reading::default() })
 }

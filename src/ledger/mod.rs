@@ -51,7 +51,7 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::engine::{Findings, Window};
-use crate::model::{ApiPlace, Rollout, ServiceKey};
+use crate::model::{ApiPlace, Digest, Quarantine, Rollout, ServiceKey};
 
 pub use decisions::{DecideError, Word, decide};
 pub use error::{OpenError, ReadError, StoreError, WriteError};
@@ -261,6 +261,22 @@ impl Ledger {
     /// The store could not take it. What was there stays.
     pub async fn set_rollout(&self, key: ServiceKey, rollout: Rollout) -> Result<(), WriteError> {
         self.write(move |connection| Ok(sql::set_rollout(connection, &key, &rollout)?)).await
+    }
+
+    /// Puts on disk that the rollout of content failed; durable when it returns.
+    ///
+    /// # Errors
+    /// The store could not take it. What was there stays.
+    pub async fn quarantine(&self, key: ServiceKey, quarantine: Quarantine) -> Result<(), WriteError> {
+        self.write(move |connection| Ok(sql::quarantine(connection, &key, &quarantine)?)).await
+    }
+
+    /// Puts on disk that content may be sent again; durable when it returns.
+    ///
+    /// # Errors
+    /// The store could not take it. What was there stays.
+    pub async fn lift(&self, key: ServiceKey, content: Digest) -> Result<(), WriteError> {
+        self.write(move |connection| Ok(sql::lift(connection, &key, content)?)).await
     }
 
     /// Puts on disk whether updates go out as PATCH; durable when it returns.

@@ -23,7 +23,7 @@ use super::{
     States, Turned, folder, lock, schema, sql,
 };
 use crate::engine::{Unsettled, Window};
-use crate::model::{ApiPlace, Decision, Known, Rollout, ServiceKey, ServiceKind};
+use crate::model::{ApiPlace, Decision, Known, Quarantine, Rollout, ServiceKey, ServiceKind};
 use crate::plan::{Freeze, Fuse, LetOut, MaxChanges, UnnamedCredentials};
 
 /// How often a read is done again because the file moved. Once is the rule: then the log is there.
@@ -234,6 +234,14 @@ impl Reader {
     /// The file cannot be read.
     pub fn rollouts(&self) -> Result<HashMap<ServiceKey, Rollout>, ReadError> {
         self.read(sql::rollouts)
+    }
+
+    /// Content whose rollout failed, with whether a person let it out since.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn quarantines(&self) -> Result<HashMap<ServiceKey, Quarantine>, ReadError> {
+        self.read(sql::quarantines)
     }
 
     /// The state of each service as an engine decided it last; nothing where none wrote any.

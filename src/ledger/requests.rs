@@ -38,10 +38,12 @@ pub enum RequestKind {
     Thaw,
     /// Remember nothing of a service that no manifest names.
     Forget,
+    /// Send content once more whose rollout failed.
+    Release,
 }
 
 impl RequestKind {
-    const ALL: [Self; 4] = [Self::Retry, Self::Freeze, Self::Thaw, Self::Forget];
+    const ALL: [Self; 5] = [Self::Retry, Self::Freeze, Self::Thaw, Self::Forget, Self::Release];
 
     /// The word for it.
     #[must_use]
@@ -51,6 +53,7 @@ impl RequestKind {
             Self::Freeze => "freeze",
             Self::Thaw => "thaw",
             Self::Forget => "forget",
+            Self::Release => "release",
         }
     }
 

@@ -23,6 +23,7 @@ pub(super) const STEPS: &[&str] = &[
     include_str!("steps/8-approvals.sql"),
     include_str!("steps/9-decided.sql"),
     include_str!("steps/10-diagnostics.sql"),
+    include_str!("steps/11-quarantine.sql"),
 ];
 
 /// The application id and the format of a store.
@@ -43,6 +44,7 @@ pub(super) fn read_as_newest(connection: &Connection, format: i64) -> rusqlite::
         (8, include_str!("steps/read-before-8.sql")),
         (9, include_str!("steps/read-before-9.sql")),
         (10, include_str!("steps/read-before-10.sql")),
+        (11, include_str!("steps/read-before-11.sql")),
     ];
     lacking.into_iter().filter(|(since, _)| format < *since).try_for_each(|(_, views)| connection.execute_batch(views))
 }

@@ -76,6 +76,8 @@ pub enum Cause {
     Drifted,
     /// A part of what was accepted last is not in effect: that part is sent alone.
     NotInEffect,
+    /// Its rollout failed, and a person let it out of quarantine.
+    Released,
 }
 
 impl Cause {
@@ -88,6 +90,7 @@ impl Cause {
             Self::InDoubt => "in-doubt",
             Self::Drifted => "drifted",
             Self::NotInEffect => "not-in-effect",
+            Self::Released => "released",
         }
     }
 }

@@ -30,6 +30,8 @@ pub enum HoldKind {
     Plan,
     /// Each change of the service needs an approval.
     Approval,
+    /// Its rollout failed.
+    Quarantine,
 }
 
 /// All that holds an update, in one line.

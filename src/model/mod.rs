@@ -18,6 +18,7 @@ mod live;
 mod order;
 mod plan_id;
 mod policy;
+mod quarantine;
 mod revision;
 mod rollout;
 mod state;
@@ -38,6 +39,7 @@ pub use live::{DeploymentStatus, Live, LiveExternal, LiveInternal, LiveRuntime, 
 pub use order::in_order;
 pub use plan_id::PlanId;
 pub use policy::{Approval, DependencyGate, DriftMode, Policy, Suspend, Unnamed};
+pub use quarantine::Quarantine;
 pub use revision::{InvalidRevision, Revision};
 pub use rollout::{Evidence, Rollout, RolloutState};
 pub use state::ServiceState;

@@ -44,6 +44,11 @@ impl Plan {
         Self { changes: due.filter_map(change).collect() }
     }
 
+    /// Leaves the changes of services out that are not part of it.
+    pub fn leave_out(&mut self, is_out: impl Fn(&ServiceKey) -> bool) {
+        self.changes.retain(|change| !is_out(&change.service));
+    }
+
     /// A plan of these changes.
     #[must_use]
     pub fn of_changes(changes: impl IntoIterator<Item = PlannedChange>) -> Self {

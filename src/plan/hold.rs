@@ -1,7 +1,9 @@
 //! What holds an update that is due.
 
 use super::{Step, UnnamedCredentials};
-use crate::model::{Cause, DeploymentUpdate, Desired, External, HeldBy, HoldKind, ServiceKey, Unnamed};
+use crate::model::{
+    Cause, DeploymentUpdate, Desired, Digest, External, HeldBy, HoldKind, Quarantine, ServiceKey, Unnamed,
+};
 
 /// What holds the update that this step would send; empty where nothing does. `unnamed` is what the newest read showed
 /// of credentials that live uses and the manifest of then named none of.
@@ -21,6 +23,27 @@ fn is_new(step: Step) -> bool {
 pub fn awaits(dependency: &ServiceKey) -> HeldBy {
     let what = format!("waits for {dependency} (policy.dependsOn)").into();
     HeldBy { kind: HoldKind::Dependency, what, until: None }
+}
+
+/// What keeps content back whose rollout failed.
+#[must_use]
+pub fn quarantined(key: &ServiceKey, quarantine: &Quarantine) -> HeldBy {
+    let why = quarantine.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
+    let what = format!(
+        "quarantined, because its rollout failed{why} (change its manifest; `truenorth release {key}` sends it once more)"
+    );
+    HeldBy { kind: HoldKind::Quarantine, what: what.into(), until: None }
+}
+
+/// The step where content may have been let out of quarantine: it is sent once more, though it was accepted before.
+#[must_use]
+pub fn released(step: Step, desired: Digest, quarantine: Option<&Quarantine>) -> Step {
+    match step {
+        Step::Unchanged | Step::Update(Cause::Drifted) if quarantine.is_some_and(|one| one.lets_out(desired)) => {
+            Step::Update(Cause::Released)
+        }
+        step => step,
+    }
 }
 
 /// An update that names no credentials drops those that live uses. A pull that fails for that shows only at the next

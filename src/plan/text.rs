@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use anstyle::{AnsiColor, Style};
 
 use super::{Change, Outcome, PlanState, Report, ServiceReport, Suspension};
-use crate::model::{Cause, HoldKind, ServiceKey};
+use crate::model::{Cause, HoldKind, RolloutState, ServiceKey};
 use crate::text::{counted, listed_up_to, printable, short};
 
 const NEW: Style = AnsiColor::Green.on_default();
@@ -99,6 +99,11 @@ fn write_service(text: &mut String, service: &ServiceReport) {
     if let Some(undeployed) = rollout.filter(|rollout| told && !rollout.state.is_deployed()) {
         let style = if service.rollout_failed() { WRONG } else { CHANGED };
         let _ = writeln!(text, "    {style}{}{style:#}", printable(&undeployed.words()));
+        if undeployed.state == RolloutState::Failed {
+            let name = printable(&service.service.to_string()).to_string();
+            let _ =
+                writeln!(text, "    hint: change the manifest, or send the same once more: truenorth release {name}");
+        }
     }
     let changes = || service.changes.iter().chain(&service.drift);
     let width = changes().map(|change| change.path.len()).max().unwrap_or(0);

@@ -244,6 +244,11 @@ impl Carrier {
         self.machine.forget(key);
     }
 
+    /// Lets the content of a service out of quarantine. `false` where none is in it.
+    pub fn release(&mut self, key: &ServiceKey) -> bool {
+        self.machine.release(key, self.clock.now())
+    }
+
     /// Takes what people froze.
     ///
     /// # Errors
@@ -379,6 +384,15 @@ impl Carrier {
                         happened.push(Happened::Rollout(key.clone(), rollout.clone()));
                         self.keep("how far a rollout is", async move { ledger.set_rollout(key, rollout).await });
                     }
+                    Effect::KeepQuarantine(key, content, quarantine) => {
+                        let ledger = self.ledger.clone();
+                        self.keep("what is quarantined", async move {
+                            match quarantine {
+                                Some(quarantine) => ledger.quarantine(key, quarantine).await,
+                                None => ledger.lift(key, content).await,
+                            }
+                        });
+                    }
                     Effect::ReadToken => self.read_token(Why::Refused),
                     Effect::KeepQuota(window) => self.ledger.keep_quota(window, self.clock.now()),
                     Effect::ShowQuota(window) => {
@@ -500,6 +514,9 @@ fn memories(ledger: &Ledger, now: Timestamp) -> Result<HashMap<ServiceKey, Memor
     }
     for (key, rollout) in reader.rollouts()? {
         memories.entry(key).or_default().rollout = Some(rollout);
+    }
+    for (key, quarantine) in reader.quarantines()? {
+        memories.entry(key).or_default().quarantine = Some(quarantine);
     }
     Ok(memories)
 }

@@ -16,7 +16,7 @@ use crate::engine::{
     Block, Call, Delivery, Ending, Engine, Event, Findings, Look, Looked, SAME_WINDOW, Scope, Window, Work,
 };
 use crate::ledger::{CallId, Pause, Turned};
-use crate::model::{Decision, Desired, Revision, Rollout, ServiceKey};
+use crate::model::{Decision, Desired, Digest, Quarantine, Revision, Rollout, ServiceKey};
 use crate::northflank::{Account, Deprecation};
 use crate::plan::{Closures, Fuse};
 
@@ -46,6 +46,8 @@ pub enum Effect {
     Look(Look),
     /// Keep how far a rollout is.
     KeepRollout(ServiceKey, Rollout),
+    /// Keep that content is not sent again by itself, or may be.
+    KeepQuarantine(ServiceKey, Digest, Option<Quarantine>),
     /// Read the token anew: [`Machine::token_read`].
     ReadToken,
     /// A call ended, and the engine knows it.
@@ -475,6 +477,11 @@ impl Machine {
         self.engine.forget(key);
     }
 
+    /// A person lets the content of a service out of quarantine. `false` where none is in it.
+    pub fn release(&mut self, key: &ServiceKey, now: Timestamp) -> bool {
+        self.engine.release(key, now)
+    }
+
     /// Takes what closes services from now on. Updates that wait for their place are taken back.
     pub fn set_closures(&mut self, closures: Closures, now: Timestamp) {
         if self.engine.set_closures(closures, now) {
@@ -770,6 +777,9 @@ impl Machine {
 
     /// Tells what happened in the engine, and keeps what must outlive the process.
     fn keep(&mut self, now: Timestamp) {
+        for (key, content, quarantine) in self.engine.take_quarantines() {
+            self.effects.push(Effect::KeepQuarantine(key, content, quarantine));
+        }
         for event in self.engine.take_events(now) {
             // `status` and `why` go by the ledger, and nothing else may be written soon.
             let waits = matches!(event, Event::ReadsWait { .. });

@@ -61,6 +61,7 @@ mod live;
 mod once;
 mod permits;
 mod problems;
+mod quarantine;
 mod readme;
 mod recovery;
 mod requests;

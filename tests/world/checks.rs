@@ -568,7 +568,8 @@ impl Checks {
             Work::Send(Cause::NotInEffect) => {
                 applied == Some(version) && compared.is_some_and(|read| read.shown.lacks_runtime_alone(version))
             }
-            Work::Decide(Cause::Drifted | Cause::NotInEffect) | Work::Watch => false,
+            Work::Send(Cause::Released) => false,
+            Work::Decide(Cause::Drifted | Cause::NotInEffect | Cause::Released) | Work::Watch => false,
         };
         hold!(
             right,

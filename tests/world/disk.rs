@@ -296,6 +296,7 @@ impl<W: Copy> Disk<W> {
                 unsettled: unsettled.collect(),
                 effect,
                 rollout: None,
+                quarantine: None,
             };
             let says = memory.looked_at.is_some()
                 || memory.effect != Effect::Settled

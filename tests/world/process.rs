@@ -277,7 +277,7 @@ impl Simulation {
                 return Err(Broken("an account is told, and nobody asked".to_owned()));
             }
             // Rollouts are followed in a simulation of their own.
-            Effect::Look(_) | Effect::KeepRollout(..) | Effect::Tell(_) => {}
+            Effect::Look(_) | Effect::KeepRollout(..) | Effect::KeepQuarantine(..) | Effect::Tell(_) => {}
         }
         Ok(())
     }

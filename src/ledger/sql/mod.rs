@@ -2,6 +2,7 @@
 
 mod bodies;
 mod decisions;
+mod quarantine;
 mod read;
 mod requests;
 mod seal;
@@ -22,6 +23,7 @@ use crate::plan::UnnamedCredentials;
 #[cfg(test)]
 pub(super) use bodies::{KEEP as KEEP_BODIES, MAX as MAX_BODIES};
 pub(super) use decisions::*;
+pub(super) use quarantine::{lift, quarantine, quarantines};
 pub(super) use read::*;
 pub(super) use requests::*;
 pub(super) use write::*;

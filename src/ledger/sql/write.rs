@@ -4,7 +4,8 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, named_params, params};
 
 use super::{
-    KEEP_ACCEPTED, KEEP_OTHERS, KEEP_REVISIONS, NewCall, NewDiagnostic, NewSighting, bodies, bounded, seal, time,
+    KEEP_ACCEPTED, KEEP_OTHERS, KEEP_REVISIONS, NewCall, NewDiagnostic, NewSighting, bodies, bounded, quarantine, seal,
+    time,
 };
 use crate::engine::Window;
 use crate::ledger::{CallId, Decider, Outcome, Pause, StateRecord, Turned, WriteError};
@@ -163,6 +164,7 @@ pub(in crate::ledger) fn intend(connection: &Connection, call: &NewCall) -> rusq
 pub(in crate::ledger) fn adopt(connection: &Connection, call: &NewCall) -> rusqlite::Result<CallId> {
     let (service, id) = insert(connection, call, Some("adopted"))?;
     apply(connection, service, id, call.digest.as_bytes(), (call.at, call.at))?;
+    quarantine::found(connection, service, call.digest.as_bytes())?;
     if let Some(unnamed) = &call.unnamed {
         connection.prepare_cached(KEEP_UNNAMED)?.execute(params![service, call.at.as_millisecond(), unnamed])?;
     }
@@ -190,6 +192,7 @@ pub(super) fn forget(connection: &Connection, key: &ServiceKey, at: Timestamp) -
     let name = key.to_string();
     connection.prepare_cached(FORGET_STATE)?.execute([&name])?;
     connection.prepare_cached(FORGET_LET_OUT)?.execute([&name])?;
+    quarantine::forget(connection, &name)?;
     let service: Option<i64> = connection.prepare_cached(FORGET)?.query_row([&name], |row| row.get(0)).optional()?;
     let Some(service) = service else { return Ok(()) };
     seal::seal(connection, service)?;
@@ -361,6 +364,7 @@ pub(in crate::ledger) fn record(
     match end {
         Outcome::Accepted { .. } => {
             apply(connection, service, call, &digest, (began, at))?;
+            quarantine::sent(connection, service, &digest)?;
             connection.prepare_cached(SUPERSEDE)?.execute(params![service, at.as_millisecond()])?;
             let server_at = server_at.map(Timestamp::as_millisecond);
             let values = params![call.0, service, digest, at.as_millisecond(), server_at];

@@ -6,6 +6,7 @@ mod crash;
 mod decisions;
 mod doubt;
 mod opening;
+mod quarantine;
 mod reading;
 mod requests;
 mod trusting;

@@ -106,9 +106,11 @@ pub(crate) fn next(facts: &Facts) -> String {
                 .to_owned()
         }
         ServiceState::RolloutFailed => {
-            "nothing, until its manifest changes: look at the containers' logs in Northflank; a rollout that ends well \
-             after all is seen"
-                .to_owned()
+            format!(
+                "nothing, until its manifest changes, or `truenorth release {}` sends the same once more: look at the \
+                 containers' logs in Northflank; a rollout that ends well after all is seen",
+                facts.service
+            )
         }
         ServiceState::Orphaned => {
             "nothing: truenorth deletes no service; a manifest that names it takes it up again".to_owned()
@@ -245,6 +247,7 @@ fn to_do(facts: &Facts) -> &'static str {
 fn why_due(facts: &Facts) -> &'static str {
     match facts.step {
         Some(Step::Update(Cause::New) | Step::ReadLive(Cause::New)) => "nothing is known of it",
+        Some(Step::Update(Cause::Released)) => "its rollout failed, and somebody released it",
         _ => "its manifest changed",
     }
 }

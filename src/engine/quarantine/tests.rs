@@ -1,0 +1,175 @@
+//! A digest whose rollout failed, over drift, restarts, crashes and people.
+
+use super::super::tests::{JITTER, applied, at, calls, desired, differs, folder, key};
+use super::super::*;
+use crate::model::{Digest, DriftMode, HoldKind, RolloutStage};
+use crate::plan::{Adopt, Rules};
+
+fn engine(known: impl IntoIterator<Item = (ServiceKey, Known)>) -> Engine {
+    with_drift(DriftMode::Off, known)
+}
+
+fn with_drift(drift: DriftMode, known: impl IntoIterator<Item = (ServiceKey, Known)>) -> Engine {
+    let pace = Pace { follow: Some(Follow::DEFAULT), ..Pace::default() };
+    Engine::new(pace, Rules { adopt: Adopt::SendFirst, drift }, known)
+}
+
+fn send(engine: &mut Engine, now: i64) -> Cause {
+    let call = engine.next_call(at(now), 0).expect("something is due");
+    let Work::Send(cause) = call.work else { panic!("{call:?}") };
+    let accepted = Ending::Accepted { shown: None, bare: false, at: Some(at(now)), status: None };
+    engine.finish(&call.key, accepted, at(now), JITTER);
+    cause
+}
+
+fn ends(engine: &mut Engine, stage: RolloutStage, now: i64) {
+    let status = DeploymentStatus { stage, scaling: false, since: Some(at(now - 1)) };
+    engine.saw(&key("web"), Some(status), None, at(now));
+}
+
+/// Whether version 2 is not sent again by itself.
+fn is_quarantined(engine: &Engine) -> bool {
+    engine.quarantine(&key("web")).is_some_and(|quarantine| quarantine.holds(desired("web", "2").digest))
+}
+
+/// A service whose version 2 was sent and whose rollout failed.
+fn failed() -> Engine {
+    fails(engine([applied("web", "1")]))
+}
+
+fn fails(mut engine: Engine) -> Engine {
+    engine.observe(folder([("web", "2")]), at(0));
+    send(&mut engine, 1);
+    ends(&mut engine, RolloutStage::Failed, 10);
+    engine
+}
+
+/// The drift of the service is read, and shows that something else runs.
+fn drifts(engine: &mut Engine, now: i64) {
+    let call = engine.next_call(at(now), 0).expect("its turn to be read");
+    assert_eq!(call.work, Work::Watch);
+    engine.finish(&call.key, differs(), at(now), JITTER);
+}
+
+#[test]
+fn content_whose_rollout_failed_is_no_drift_to_correct() {
+    let mut engine = fails(with_drift(DriftMode::Correct, [applied("web", "1")]));
+    assert_eq!(engine.standing(&key("web"), at(10)).unwrap().state, ServiceState::RolloutFailed);
+    assert!(is_quarantined(&engine));
+    drifts(&mut engine, 400);
+    assert_eq!(calls(&mut engine, at(401)), [""; 0]);
+    let standing = engine.standing(&key("web"), at(401)).unwrap();
+    assert_eq!((standing.state, standing.step), (ServiceState::Held, Some(Step::Held(Cause::Drifted))));
+    assert_eq!(standing.held_by[0].kind, HoldKind::Quarantine);
+    let reason = standing.reason.unwrap().to_string();
+    assert!(reason.contains("its rollout failed") && reason.contains("truenorth release shop/web"), "{reason}");
+    assert!(engine.is_settled());
+}
+
+#[test]
+fn a_restart_knows_it_though_the_process_ended_before_it_was_written_down() {
+    for written in [true, false] {
+        let before = failed();
+        let memory = Memory {
+            rollout: before.rollout(&key("web")).cloned(),
+            quarantine: before.quarantine(&key("web")).cloned().filter(|_| written),
+            ..Memory::default()
+        };
+        let mut engine = engine([applied("web", "2")]);
+        engine.recall(&key("web"), memory, at(100));
+        engine.observe(folder([("web", "2")]), at(100));
+        assert!(is_quarantined(&engine));
+        assert_eq!(engine.take_quarantines().len(), usize::from(!written));
+    }
+}
+
+#[test]
+fn what_is_in_doubt_is_read_and_not_sent() {
+    let mut engine = failed();
+    engine.observe(folder([("web", "2")]), at(20));
+    let quarantine = engine.quarantine(&key("web")).cloned();
+    let mut engine = self::engine([(key("web"), Known::InDoubt)]);
+    engine.recall(&key("web"), Memory { quarantine, ..Memory::default() }, at(100));
+    engine.observe(folder([("web", "2")]), at(100));
+    let call = engine.next_call(at(100), 0).expect("it is read");
+    assert!(matches!(call.work, Work::Decide(Cause::InDoubt)));
+    engine.finish(&call.key, differs(), at(101), JITTER);
+    assert_eq!(calls(&mut engine, at(102)), [""; 0]);
+    assert!(is_quarantined(&engine));
+}
+
+#[test]
+fn found_live_it_stays_quarantined() {
+    let mut engine = self::engine([(key("web"), Known::InDoubt)]);
+    let quarantine = failed().quarantine(&key("web")).cloned();
+    engine.recall(&key("web"), Memory { quarantine, ..Memory::default() }, at(100));
+    engine.observe(folder([("web", "2")]), at(100));
+    let call = engine.next_call(at(100), 0).expect("it is read");
+    engine.finish(&call.key, Ending::Adopted { unnamed: None }, at(101), JITTER);
+    assert!(is_quarantined(&engine));
+}
+
+#[test]
+fn other_content_goes_at_once_and_ends_it() {
+    let mut engine = failed();
+    engine.take_quarantines();
+    engine.observe(BTreeMap::new(), at(19));
+    assert!(engine.quarantine(&key("web")).is_some(), "no manifest is not another one");
+    engine.observe(folder([("web", "3")]), at(20));
+    assert_eq!(send(&mut engine, 20), Cause::Changed);
+    let lifted = (key("web"), desired("web", "2").digest, None);
+    assert_eq!(engine.take_quarantines(), [lifted]);
+    ends(&mut engine, RolloutStage::Completed, 30);
+    engine.observe(folder([("web", "2")]), at(40));
+    assert_eq!(send(&mut engine, 40), Cause::Changed, "somebody wrote it down anew");
+}
+
+#[test]
+fn a_rollout_that_ended_well_after_all_ends_it() {
+    let mut engine = failed();
+    ends(&mut engine, RolloutStage::Completed, 60);
+    assert!(!is_quarantined(&engine));
+    assert_eq!(engine.standing(&key("web"), at(60)).unwrap().state, ServiceState::Unchanged);
+    assert_eq!(calls(&mut engine, at(61)), [""; 0], "it runs: nothing has to be sent");
+}
+
+#[test]
+fn what_is_released_is_sent_once_more_and_quarantined_again_where_it_fails_again() {
+    let mut engine = failed();
+    assert!(engine.release(&key("web"), at(20)));
+    assert!(!is_quarantined(&engine));
+    assert_eq!(send(&mut engine, 20), Cause::Released);
+    assert_eq!(calls(&mut engine, at(21)), [""; 0]);
+    assert!(!engine.release(&key("web"), at(21)), "nothing of it is quarantined now");
+    ends(&mut engine, RolloutStage::Failed, 40);
+    assert!(is_quarantined(&engine));
+    let quarantine = engine.quarantine(&key("web")).unwrap();
+    assert_eq!((quarantine.digest, quarantine.released), (desired("web", "2").digest, false));
+}
+
+#[test]
+fn a_release_survives_a_restart_and_is_used_up_by_what_is_accepted() {
+    let mut before = failed();
+    before.release(&key("web"), at(20));
+    let memory = Memory {
+        rollout: before.rollout(&key("web")).cloned(),
+        quarantine: before.quarantine(&key("web")).cloned(),
+        ..Memory::default()
+    };
+    let mut engine = engine([applied("web", "2")]);
+    engine.recall(&key("web"), memory, at(100));
+    engine.observe(folder([("web", "2")]), at(100));
+    assert_eq!(send(&mut engine, 100), Cause::Released);
+    assert_eq!(calls(&mut engine, at(101)), [""; 0]);
+}
+
+#[test]
+fn the_reason_comes_later_and_is_kept() {
+    let mut engine = failed();
+    engine.take_quarantines();
+    assert!(matches!(engine.next_look(at(11), 0), Some(Look::Containers(_))));
+    engine.looked(Looked::Containers(Some("1 of 2 containers TASK_FAILED".to_owned())), at(12));
+    let kept: Vec<(ServiceKey, Digest, Option<Quarantine>)> = engine.take_quarantines();
+    let reason = kept[0].2.as_ref().and_then(|quarantine| quarantine.reason.clone());
+    assert_eq!(reason.as_deref(), Some("1 of 2 containers TASK_FAILED"));
+}

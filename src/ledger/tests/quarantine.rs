@@ -1,0 +1,74 @@
+use rusqlite::Connection;
+
+use super::*;
+use crate::ledger::{PersonRequest, Reader, RequestKind, ask, schema};
+use crate::model::Quarantine;
+
+fn failed(version: &str, second: i64, reason: Option<&str>) -> Quarantine {
+    let digest = digest("shop/web", version);
+    Quarantine { digest, since: at(second), reason: reason.map(Into::into), released: false }
+}
+
+fn of(reader: &Reader) -> Option<Quarantine> {
+    reader.quarantines().unwrap().remove(&key("shop/web"))
+}
+
+async fn release(dir: &Path, second: i64) {
+    let (kind, by, at) = (RequestKind::Release, "kim".to_owned(), at(second));
+    let request = PersonRequest { kind, target: Some(key("shop/web")), reason: None, by, at, until: None };
+    let dir = dir.to_owned();
+    tokio::task::spawn_blocking(move || ask(&dir, &[request], here(), at).unwrap()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_release_is_of_the_failure_before_it_and_used_up_by_an_acceptance() {
+    let dir = folder();
+    let ledger = open(dir.path());
+    send(&ledger, "shop/web", "2", ACCEPTED).await;
+    ledger.quarantine(key("shop/web"), failed("2", 5, None)).await.unwrap();
+    assert_eq!(of(ledger.reader()), Some(failed("2", 5, None)));
+    drop(ledger);
+    release(dir.path(), 6).await;
+    let ledger = open(dir.path());
+    // A reason that is found later is of the same failure.
+    ledger.quarantine(key("shop/web"), failed("2", 5, Some("TASK_FAILED"))).await.unwrap();
+    let released = Quarantine { released: true, ..failed("2", 5, Some("TASK_FAILED")) };
+    assert_eq!(of(ledger.reader()), Some(released));
+    send(&ledger, "shop/web", "2", rejected()).await;
+    assert!(of(ledger.reader()).is_some_and(|quarantine| quarantine.released), "nothing was sent");
+    send(&ledger, "shop/web", "2", ACCEPTED).await;
+    assert_eq!(of(ledger.reader()), None);
+    ledger.quarantine(key("shop/web"), failed("2", 9, None)).await.unwrap();
+    assert_eq!(of(ledger.reader()), Some(failed("2", 9, None)), "the release was of another failure");
+}
+
+#[tokio::test]
+async fn what_is_found_live_is_released_only_by_a_person_and_what_is_lifted_is_gone() {
+    let dir = folder();
+    let ledger = open(dir.path());
+    ledger.quarantine(key("shop/web"), failed("2", 5, None)).await.unwrap();
+    ledger.adopt(adoption("shop/web", "2")).await.unwrap();
+    assert!(of(ledger.reader()).is_some());
+    ledger.lift(key("shop/web"), digest("shop/web", "1")).await.unwrap();
+    assert!(of(ledger.reader()).is_some(), "that is other content");
+    ledger.lift(key("shop/web"), digest("shop/web", "2")).await.unwrap();
+    assert_eq!(of(ledger.reader()), None);
+    ledger.quarantine(key("shop/web"), failed("2", 5, None)).await.unwrap();
+    drop(ledger);
+    release(dir.path(), 6).await;
+    let ledger = open(dir.path());
+    ledger.adopt(adoption("shop/web", "2")).await.unwrap();
+    assert_eq!(of(ledger.reader()), None, "it was sent");
+}
+
+#[test]
+fn a_ledger_of_the_format_before_is_read_as_it_is_and_quarantines_once_it_is_opened() {
+    let dir = folder();
+    let mut old = Connection::open(dir.path().join("ledger.sqlite")).unwrap();
+    schema::migrate(&mut old, &schema::STEPS[..10]).unwrap();
+    old.close().unwrap();
+    let reader = Reader::open(dir.path()).unwrap().unwrap();
+    assert!(reader.quarantines().unwrap().is_empty());
+    drop(reader);
+    assert!(open(dir.path()).reader().quarantines().unwrap().is_empty());
+}

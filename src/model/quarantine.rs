@@ -1,0 +1,34 @@
+//! Quarantine: content whose rollout failed is not sent again by itself.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::Digest;
+
+/// The content of a service whose rollout failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quarantine {
+    /// Which content.
+    pub digest: Digest,
+    /// Since when.
+    pub since: Timestamp,
+    /// Why its rollout failed, where that is known.
+    pub reason: Option<Arc<str>>,
+    /// Whether a person let it out: then it is sent once more.
+    pub released: bool,
+}
+
+impl Quarantine {
+    /// Whether this content may not be sent.
+    #[must_use]
+    pub fn holds(&self, content: Digest) -> bool {
+        !self.released && self.digest == content
+    }
+
+    /// Whether this content is to be sent once more.
+    #[must_use]
+    pub fn lets_out(&self, content: Digest) -> bool {
+        self.released && self.digest == content
+    }
+}
