@@ -47,6 +47,7 @@ use clap::error::{ContextKind, ErrorKind};
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
 
 use crate::model::ApiPlace;
+use crate::source::Unreadable;
 use crate::text::printable;
 use args::{Arguments, Command, RunArgs, UrlArgs};
 pub use exit::Exit;
@@ -65,6 +66,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Typed::Mistaken(mistakes, rest) => return mistaken(mistakes, rest.as_deref()),
         Typed::Misconfigured(error) => return failed(&error),
     };
+    if let Some(config) = &config {
+        settings::configure(config.configured());
+    }
     if arguments.command.as_ref().is_some_and(Command::reads_settings) {
         variables::tell();
     }
@@ -178,9 +182,16 @@ fn ledger_error(error: &crate::ledger::OpenError) -> anyhow::Error {
 
 /// A folder that cannot be read: exit 78. Where git has not finished there it is exit 1, as nothing is wrong with the
 /// configuration.
-fn unreadable(error: &crate::source::Unreadable) -> anyhow::Error {
+fn unreadable(error: &Unreadable) -> anyhow::Error {
     let exit = if error.is_busy() { Exit::NotConverged } else { Exit::Configuration };
-    Failure { message: crate::error::chain(error), hint: error.hint(), exit }.into()
+    let message = match error {
+        Unreadable::Folder { path, source } => {
+            let from = settings::named_by(path.as_ref(), "--manifests", "TRUENORTH_MANIFESTS", &settings::environment);
+            format!("{error} ({from}): {}", crate::error::chain(source))
+        }
+        error => crate::error::chain(error),
+    };
+    Failure { message, hint: error.hint(), exit }.into()
 }
 
 /// Says that the ledger which a command is to show is not there: what follows knows of no update.

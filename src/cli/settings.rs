@@ -3,6 +3,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use super::Several;
 use super::args::{ConnectArgs, StateArgs, TokenArgs, UrlArgs};
@@ -47,9 +48,35 @@ pub(super) fn api_url(args: &UrlArgs, variable: Variable<'_>) -> anyhow::Result<
     })
 }
 
-/// The option or the variable that a value comes from.
-fn named_by(value: &OsStr, option: &'static str, name: &'static str, variable: Variable<'_>) -> &'static str {
-    if variable(name).is_some_and(|set| set == value) { name } else { option }
+/// What the config file says, for messages about values: the place of each option's value.
+static CONFIGURED: OnceLock<Vec<Configured>> = OnceLock::new();
+
+/// A value of the config file.
+#[derive(Debug)]
+pub(super) struct Configured {
+    pub(super) option: String,
+    pub(super) value: String,
+    /// File and line.
+    pub(super) place: String,
+}
+
+/// Keeps what the config file says, once for the process, as its environment is one.
+pub(super) fn configure(values: Vec<Configured>) {
+    // Whoever came first is the config file of this process.
+    let _ = CONFIGURED.set(values);
+}
+
+/// The option, the variable or the line of the config file that a value comes from.
+pub(super) fn named_by(value: &OsStr, option: &str, name: &str, variable: Variable<'_>) -> String {
+    if variable(name).is_some_and(|set| set == value) {
+        return name.to_owned();
+    }
+    let long = option.trim_start_matches('-');
+    let of_file = |configured: &&Configured| configured.option == long && value == OsStr::new(&configured.value);
+    match CONFIGURED.get().and_then(|values| values.iter().find(of_file)) {
+        Some(Configured { place, .. }) => format!("{place}: {long}"),
+        None => option.to_owned(),
+    }
 }
 
 /// What calls and their record need.
@@ -89,12 +116,13 @@ pub(super) fn finds_token(args: &TokenArgs, variable: Variable<'_>) -> impl Fn(&
 /// No token: exit 78. Says which option or variable named its file, where that is known.
 pub(super) fn token_error(error: &TokenReadError, named: Option<(&TokenArgs, Variable<'_>)>) -> anyhow::Error {
     const NAME: &str = "TRUENORTH_TOKEN_FILE";
-    let from_variable = named.is_some_and(|(args, variable)| {
-        let file = args.token_file.as_ref();
-        file.is_some_and(|file| named_by(file.as_ref(), "--token-file", NAME, variable) == NAME)
+    const OPTION: &str = "--token-file";
+    let from = named.and_then(|(args, variable)| {
+        let file = args.token_file.as_ref()?;
+        Some(named_by(file.as_ref(), OPTION, NAME, variable)).filter(|from| from != OPTION)
     });
-    let hint = error.hint().or_else(|| from_variable.then_some("TRUENORTH_TOKEN_FILE names this file"));
-    super::misconfigured(chain(error), hint)
+    let hint = error.hint().map(str::to_owned).or_else(|| Some(format!("{} names this file", from?)));
+    super::misconfigured(chain(error), hint.as_deref())
 }
 
 /// No client: exit 78.

@@ -3,14 +3,19 @@ mod text;
 
 use std::io::Write as _;
 
-use clap::Args;
+use clap::builder::FalseyValueParser;
+use clap::{ArgAction, Args};
 use jiff::Timestamp;
 
-use super::args::{FolderArgs, Output, ShowArgs, StateArgs, UrlArgs};
+use super::args::{ApiArgs, FolderArgs, Output, ShowArgs, StateArgs};
 use super::beside::BesideArgs;
 use super::exit::Exit;
-use super::{print, read_error, services, status, tell_missing, tell_other_place};
-use crate::views::{Explanation, Facts};
+use super::target;
+use super::{Failure, on_runtime, print, read_error, services, status, tell_missing, tell_other_place};
+use crate::daemon::compare_live;
+use crate::model::{DeploymentUpdate, ServiceKey};
+use crate::plan::Reading;
+use crate::views::{Explanation, Facts, LiveNow};
 
 #[derive(Args, Debug)]
 pub(super) struct WhyArgs {
@@ -21,8 +26,11 @@ pub(super) struct WhyArgs {
     folder: FolderArgs,
     #[command(flatten)]
     state: StateArgs,
+    /// Read the service now, with one call, and show how what runs compares with its manifest
+    #[arg(long, env = "TRUENORTH_LIVE", action = ArgAction::SetTrue, value_parser = FalseyValueParser::new())]
+    live: bool,
     #[command(flatten)]
-    url: UrlArgs,
+    api: ApiArgs,
     #[command(flatten)]
     beside: BesideArgs,
     #[command(flatten)]
@@ -34,12 +42,12 @@ pub(super) struct WhyArgs {
 
 pub(super) fn run(args: &WhyArgs) -> anyhow::Result<Exit> {
     let commands = args.show.commands();
-    let (state_dir, mut folder) = args.beside.observed(&args.state, &args.folder, false)?;
+    let (state_dir, mut folder) = args.beside.observed(&args.state, &args.folder, args.api.sandbox && !args.live)?;
     let (observation, reader) = status::observe(&mut folder, &state_dir)?;
     if reader.is_none() {
         tell_missing(&state_dir);
     }
-    tell_other_place(reader.as_ref(), &args.url, false)?;
+    tell_other_place(reader.as_ref(), &args.api.connect.url, args.api.sandbox)?;
     let called = match &reader {
         Some(reader) => reader.services().map_err(read_error)?,
         None => Vec::new(),
@@ -47,7 +55,19 @@ pub(super) fn run(args: &WhyArgs) -> anyhow::Result<Exit> {
     let observed = observation.observed();
     let known = observed.snapshot.desired.keys().chain(observed.snapshot.claimed()).chain(&called);
     let service = services::meant(&args.service, known, "neither the folder nor the ledger knows a")?;
-    let facts = Facts::gather(service, observed, reader.as_ref(), commands, Timestamp::now()).map_err(read_error)?;
+    let desired = observed.snapshot.desired.get(&service).map(|desired| &*desired.update);
+    let live = match (args.live, desired) {
+        (false, _) => None,
+        (true, Some(update)) => Some(on_runtime(read(&args.api, &service, update))?),
+        (true, None) => {
+            let hint = "a manifest that is valid says what it is compared with; `truenorth import` shows what runs";
+            let message = format!("no manifest says what {service} should run");
+            return Err(Failure { message, hint: Some(hint.to_owned()), exit: Exit::NotConverged }.into());
+        }
+    };
+    let ledger = (&*state_dir, reader.as_ref());
+    let mut facts = Facts::gather(service, observed, ledger, commands, Timestamp::now()).map_err(read_error)?;
+    facts.live = live;
     match args.output {
         Output::Json => print::json(&Explanation::of(&facts))?,
         Output::Text => {
@@ -60,4 +80,20 @@ pub(super) fn run(args: &WhyArgs) -> anyhow::Result<Exit> {
         }
     }
     Ok(Exit::Converged)
+}
+
+/// Reads what runs now, and compares it with what the manifest says.
+async fn read(api: &ApiArgs, service: &ServiceKey, update: &DeploymentUpdate) -> anyhow::Result<LiveNow> {
+    let target = target::Reading::of(api, None).await?;
+    let read = compare_live(service, update, target.client()).await;
+    target.end().await;
+    let read_at = Timestamp::now();
+    Ok(match read.map(|comparison| Reading::of(&comparison)) {
+        Ok(Reading { differences, undecided, .. }) => {
+            LiveNow { read_at, differences: differences.to_vec(), undecided: undecided.to_vec(), error: None }
+        }
+        Err(error) => {
+            LiveNow { read_at, differences: Vec::new(), undecided: Vec::new(), error: Some(error.diagnostic()) }
+        }
+    })
 }

@@ -123,6 +123,18 @@ async fn opened(place: &ApiPlace, client: &Client, views: &mut Views) -> Result<
     if place.agrees_with(&opened) { Ok(opened) } else { Err(opened) }
 }
 
+/// Reads what one service runs now, and compares it with what it should run.
+///
+/// # Errors
+/// The read failed.
+pub async fn compare_live(
+    key: &ServiceKey,
+    update: &DeploymentUpdate,
+    client: &Client,
+) -> Result<Comparison, CallError> {
+    compare(key, update, client, &mut Spent::default()).await
+}
+
 /// Asks for the service, and for the id of its build where nothing else is left to decide.
 async fn compare(
     key: &ServiceKey,

@@ -14,7 +14,7 @@ mod stop;
 mod systemd;
 mod view;
 
-pub use live::plan_live;
+pub use live::{compare_live, plan_live};
 pub use looks::Debounce;
 pub use observe::{Observation, ObserveError, observe_with};
 pub use pass::{PassError, PassSettings, Progress, Shown, Waiting, reconcile_once};

@@ -211,7 +211,7 @@ fn keeps_unread(problem: &Problem, file: &str) -> bool {
 #[derive(Debug, Error)]
 pub enum Unreadable {
     /// It cannot be opened, or is no folder.
-    #[error("cannot read the manifests folder `{}` (--manifests)", path.display())]
+    #[error("cannot read the manifests folder `{}`", path.display())]
     Folder {
         /// As it was given.
         path: PathBuf,

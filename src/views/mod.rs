@@ -25,8 +25,8 @@ pub(crate) use calls::{Attempt, Word};
 pub(crate) use history::{Asked, Decided, History};
 pub(crate) use recorded::{Recorded, who};
 pub use service::{Drift, Look, Paused, Quota, ServiceStatus};
-pub(crate) use status::{IMAGE, Page, Selection, Service, Versions};
-pub(crate) use why::{Explanation, Facts, UNDO, next, not_sent, sentence, suspension, waits_for};
+pub(crate) use status::{IMAGE, LedgerPlace, Page, Selection, Service, Versions};
+pub(crate) use why::{Explanation, Facts, LiveNow, UNDO, next, not_sent, sentence, suspension, waits_for};
 
 /// What one look at the folder and the ledger showed.
 #[derive(Clone, Copy, Debug)]

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::{Ran, Workspace, manifest};
+use crate::support::{Api, Daemon, Ran, Workspace, manifest};
 
 fn config_file(workspace: &Workspace, text: &str) -> String {
     let path = workspace.path().join("truenorth.yaml");
@@ -86,4 +86,36 @@ fn the_schema_of_the_file_takes_what_the_file_takes() {
         let file = config_file(&workspace, text);
         workspace.run(&["config", "--config", &file]).exits(if is_valid { 0 } else { 78 });
     }
+}
+
+#[test]
+fn an_error_about_a_value_of_the_file_names_the_file_and_the_line() {
+    let workspace = Workspace::new();
+    let config = "# a comment\napi-url: ftp://me:hunter2@x\ntoken-file: absent\nmanifests: nowhere\n";
+    std::fs::write(workspace.path().join("c.yaml"), config).unwrap();
+    let ran = workspace.run(&["--reconcile-once", "--config", "c.yaml"]).exits(78);
+    let told = "error: the API's URL (c.yaml:2: api-url) has another scheme than https";
+    assert!(ran.stderr.contains(told) && !ran.stderr.contains("hunter2"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("hint: c.yaml:3: token-file names this file"), "{}", ran.stderr);
+    let ran = workspace.run(&["validate", "--config", "c.yaml"]).exits(78);
+    assert!(ran.stderr.contains("the manifests folder `nowhere` (c.yaml:4: manifests): No such"), "{}", ran.stderr);
+    // What is typed goes before it, and is blamed for itself.
+    let ran = workspace.run(&["validate", "--config", "c.yaml", "-m", "other"]).exits(78);
+    assert!(ran.stderr.contains("`other` (--manifests): No such"), "{}", ran.stderr);
+    let mut command = workspace.command(&["validate", "--config", "c.yaml"]);
+    let ran = Ran::of(command.env("TRUENORTH_MANIFESTS", "third")).exits(78);
+    assert!(ran.stderr.contains("`third` (TRUENORTH_MANIFESTS): No such"), "{}", ran.stderr);
+}
+
+#[test]
+fn health_asks_where_the_file_says_that_the_daemon_listens() {
+    let (api, workspace) = (Api::new(), Workspace::new());
+    let daemon = Daemon::start(&workspace, &api, &[]);
+    let config = format!("listen: {}\n", daemon.address());
+    std::fs::write(workspace.path().join("c.yaml"), config).unwrap();
+    workspace.run(&["health", "--config", "c.yaml"]).exits(0);
+    workspace.run(&["--config", "c.yaml", "health"]).exits(0);
+    Ran::of(workspace.command(&["health"]).env("TRUENORTH_CONFIG", "c.yaml")).exits(0);
+    std::fs::write(workspace.path().join("c.yaml"), "listen: 127.0.0.1:1\n").unwrap();
+    workspace.run(&["health", "--config", "c.yaml"]).exits(1);
 }

@@ -23,7 +23,7 @@ fn what_cannot_be_understood_ends_with_64() {
         &["--reconcile-once", "--log-level", "loud"],
         &["--reconcile-once", "--manifests"],
         &["--reconcile-once", "--reconcile-once"],
-        &["--sandbox", "plan"],
+        &["--sandbox", "validate"],
         &["plan", "--limit", "3"],
         &["plan", "--reconcile-once"],
         &["plan", "--output", "github"],

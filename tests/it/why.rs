@@ -80,6 +80,7 @@ fn a_service_that_is_in_order_says_so() {
         "holder",
         "in_doubt",
         "last_call",
+        "ledger",
         "manifest",
         "may_take_effect_until",
         "next",
@@ -103,11 +104,15 @@ fn what_is_due_is_told_with_what_would_be_sent() {
     let (api, workspace) = (Api::new(), Workspace::sending());
     workspace.service("web", "1");
     let new = Why::of(&workspace);
-    assert!(new.is("queued") && new.json["cause"] == "new" && new.json["step"] == "read-live", "{:#}", new.json);
-    new.begins("shop/web is to be read, and updated if it runs something else: nothing is known of it.\n");
-    assert_eq!(new.line("applied"), "nothing");
-    let next = "no daemon runs; when one runs, it reads the service first, and sends the update if it \
-                runs something else";
+    assert!(
+        new.json["state"].is_null() && new.json["cause"] == "new" && new.json["step"] == "read-live",
+        "{:#}",
+        new.json
+    );
+    let no_ledger = workspace.state().display().to_string();
+    new.begins(&format!("It is not known what shop/web has: there is no ledger at {no_ledger}.\n"));
+    assert_eq!((new.line("applied"), new.line("ledger")), ("nothing", &*format!("none at {no_ledger}")));
+    let next = "a first pass reads the service before it sends anything; --state-dir names another ledger";
     assert_eq!(new.line("next"), next);
     assert!(!workspace.state().exists(), "looking leaves no trace");
 
@@ -486,4 +491,49 @@ fn what_comes_from_outside_cannot_steer_the_terminal() {
         assert!(!text.contains(steers), "{text:?}");
         assert!(text.contains("\\u{1b}[2J\\u{202e}"), "{text}");
     }
+}
+
+#[test]
+fn what_runs_now_is_read_and_compared_where_that_is_asked_for() {
+    let (api, workspace) = (Api::new(), Workspace::new());
+    workspace.service("web", "1");
+    workspace.once(&api, &[]).exits(0);
+    let calls = api.world().call_count();
+    let why = |more: &[&str]| workspace.run(&[&["why", "web", "--live", "--api-url", &api.url()], more].concat());
+    let ran = why(&[]).exits(0);
+    assert!(ran.stdout.contains("  live now   has what the manifest says\n"), "{}", ran.stdout);
+    assert_eq!(api.world().call_count(), calls + 1, "it is one call");
+
+    workspace.service("web", "2");
+    let ran = why(&[]).exits(0);
+    let told = "  live now   1 field differs from the manifest\n             external.imagePath  ghcr.io/acme/web:1 -> ghcr.io/acme/web:2\n";
+    assert!(ran.stdout.contains(told), "{}", ran.stdout);
+    let live = why(&["-o", "json"]).exits(0).json()["live"].clone();
+    assert_eq!(live["differences"][0]["from"], "ghcr.io/acme/web:1", "{live}");
+    assert_eq!((&live["error"], &live["read_at"].is_string()), (&Value::Null, &true), "{live}");
+
+    api.world().script(Fault::error(403, "FORBIDDEN", "not yours", None).on(Operation::GetService).always());
+    let ran = why(&[]).exits(0);
+    assert!(ran.stdout.contains("live now   could not be read: the API answered 403"), "{}", ran.stdout);
+    assert!(why(&["-o", "json"]).json()["live"]["error"].as_str().unwrap().contains("not yours"));
+    // Without it nothing is asked, and of a service without a manifest there is nothing to compare.
+    assert_eq!(workspace.run(&["why", "web", "-o", "json"]).exits(0).json().get("live"), None);
+    workspace.remove("web.yaml");
+    assert!(why(&[]).exits(1).stderr.contains("no manifest says what shop/web should run"));
+}
+
+#[test]
+fn without_a_ledger_no_state_is_made_up() {
+    let workspace = Workspace::new();
+    workspace.service("web", "1");
+    workspace.write("off.yaml", manifest("off", "1") + "policy: {suspend: true}\n");
+    let ran = workspace.run(&["why", "web", "-o", "json"]).exits(0);
+    let json = ran.json();
+    assert_eq!((&json["state"], &json["ledger"]["exists"]), (&Value::Null, &false.into()), "{json}");
+    let told = format!("It is not known what shop/web has: there is no ledger at {}.", workspace.state().display());
+    assert_eq!(json["explanation"], *told);
+    let text = workspace.run(&["why", "web"]).exits(0).stdout;
+    assert!(text.starts_with(&told) && !text.contains("queued"), "{text}");
+    // What the manifest alone says needs no ledger.
+    assert_eq!(workspace.run(&["why", "off", "-o", "json"]).exits(0).json()["state"], "suspended");
 }

@@ -9,6 +9,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, Command};
 
 use super::options::{self, Named};
+use crate::cli::settings::Configured;
 use crate::cli::{Failure, exit::Exit, print};
 use crate::error::chain;
 use crate::manifest::values::{self, Kind, Value};
@@ -69,6 +70,18 @@ impl ConfigFile {
             None => arg,
         });
         command.mut_subcommands(|below| self.as_defaults(below))
+    }
+
+    /// Each value with its place, for messages about it.
+    pub(in crate::cli) fn configured(&self) -> Vec<Configured> {
+        let path = self.path.display();
+        let of = |setting: &Setting| {
+            let (option, place) = (setting.name.clone(), format!("{path}:{}", setting.line));
+            let value =
+                |value: &String| Configured { option: option.clone(), value: value.clone(), place: place.clone() };
+            setting.values.iter().map(value).collect::<Vec<_>>()
+        };
+        self.settings.iter().flat_map(of).collect()
     }
 
     pub(super) fn path(&self) -> &Path {

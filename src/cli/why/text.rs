@@ -62,6 +62,23 @@ pub(super) fn text(facts: &Facts, folder: &Path) -> String {
             text.below(FAINT, &printable(&format!("cannot tell {undecided}")));
         }
     }
+    if let Some(live) = &facts.live {
+        match (&live.error, live.differences.len()) {
+            (Some(error), _) => {
+                text.line("live now", &format!("could not be read: {error}"));
+                text.beside(PLAIN, error);
+            }
+            (None, 0) => text.line("live now", "has what the manifest says"),
+            (None, count) => {
+                let differ = if count == 1 { "differs" } else { "differ" };
+                text.line("live now", &format!("{} {differ} from the manifest", counted(count, "field")));
+            }
+        }
+        text.changes(&live.differences);
+        for undecided in &live.undecided {
+            text.below(FAINT, &printable(&format!("cannot tell {undecided}")));
+        }
+    }
     if let Some(last) = &facts.last {
         text.line("last call", &call(last, facts.now));
         if let Some(Headline { subject, author }) = &last.commit {
@@ -89,7 +106,10 @@ pub(super) fn text(facts: &Facts, folder: &Path) -> String {
         text.line("sent as", &format!("PATCH, since {since}, because the API refused POST: {}", turned.reason));
         text.hint(Some(UNDO));
     }
-    text.line("ledger", &told(facts.holder, facts.as_of));
+    match facts.ledger.exists {
+        true => text.line("ledger", &told(facts.holder, facts.as_of)),
+        false => text.line("ledger", &format!("none at {}", facts.ledger.path.display())),
+    }
     text.0
 }
 

@@ -45,6 +45,9 @@ pub(crate) fn sentence(facts: &Facts) -> String {
     let status = status.map(|status| format!(" ({status})")).unwrap_or_default();
     let until = facts.found.until.map(|until| format!(" until {}", by_clock(until, facts))).unwrap_or_default();
     let because = facts.found.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+    if !facts.is_known() {
+        return format!("It is not known what {name} has: there is no ledger at {}.", facts.ledger.path.display());
+    }
     match facts.found.state {
         ServiceState::Unchanged => format!("{name} has what its manifest says: there is nothing to send."),
         ServiceState::RolloutFailed => {
@@ -93,6 +96,9 @@ pub(crate) fn sentence(facts: &Facts) -> String {
 
 /// What happens now.
 pub(crate) fn next(facts: &Facts) -> String {
+    if !facts.is_known() {
+        return "a first pass reads the service before it sends anything; --state-dir names another ledger".to_owned();
+    }
     let fields = match facts.changes.len() {
         0 => "nothing would be sent then".to_owned(),
         count => format!("{} would be sent then", counted(count, "field")),

@@ -1,13 +1,16 @@
 //! What is known of one service, gathered from one look at the folder and the ledger.
 
+use std::path::Path;
+
 use jiff::Timestamp;
+use serde::Serialize;
 
 use super::super::calls::body;
 use super::super::state::Finding;
-use super::super::{Attempt, Drift, Observed, Recorded};
+use super::super::{Attempt, Drift, LedgerPlace, Observed, Recorded};
 use crate::ledger::{AppliedRecord, Holder, ReadError, Reader, Turned};
 use crate::manifest::Problem;
-use crate::model::{Desired, Digest, DriftMode, Known, Place, Rollout, ServiceKey, ServiceState};
+use crate::model::{Desired, Diagnostic, Digest, DriftMode, Known, Place, Rollout, ServiceKey, ServiceState, as_error};
 use crate::plan::{self, Change, Rules, Step, Suspension};
 use crate::text::command::Commands;
 
@@ -48,6 +51,22 @@ pub(crate) struct Facts {
     pub(crate) as_of: Option<Timestamp>,
     /// What keeps its manifest from being read.
     pub(crate) problems: Vec<Problem>,
+    pub(crate) ledger: LedgerPlace,
+    /// What was read of live just now, where that was asked for.
+    pub(crate) live: Option<LiveNow>,
+}
+
+/// How live compares with the manifest at this moment.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct LiveNow {
+    pub(crate) read_at: Timestamp,
+    /// From what runs, to what the manifest says.
+    pub(crate) differences: Vec<Change>,
+    /// Fields of which it cannot be told whether live has them, each with the reason.
+    pub(crate) undecided: Vec<String>,
+    /// Why it could not be read.
+    #[serde(flatten, serialize_with = "as_error")]
+    pub(crate) error: Option<Diagnostic>,
 }
 
 /// What its manifest says.
@@ -65,7 +84,7 @@ impl Facts {
     pub(crate) fn gather(
         service: ServiceKey,
         observed: Observed<'_>,
-        ledger: Option<&Reader>,
+        (state_dir, ledger): (&Path, Option<&Reader>),
         commands: Commands,
         now: Timestamp,
     ) -> Result<Self, ReadError> {
@@ -104,8 +123,17 @@ impl Facts {
             holder: recorded.holder,
             turned: recorded.turned,
             problems,
+            ledger: LedgerPlace { path: state_dir.to_owned(), exists: ledger.is_some() },
+            live: None,
             service,
         })
+    }
+}
+
+impl Facts {
+    /// Whether the ledger could say in which state it is; what the manifest alone says needs none.
+    pub(crate) fn is_known(&self) -> bool {
+        self.ledger.exists || matches!(self.found.state, ServiceState::Invalid | ServiceState::Suspended)
     }
 }
 

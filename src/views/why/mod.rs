@@ -8,7 +8,7 @@ mod facts;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Attempt, Drift};
+use super::{Attempt, Drift, LedgerPlace};
 use crate::ledger::Holder;
 use crate::manifest::Problem;
 use crate::model::{Cause, Digest, Place, Rollout, ServiceKey, ServiceState};
@@ -16,7 +16,7 @@ use crate::plan::{Change, Outcome, Step, Suspension};
 
 use answer::{NotSent, Waiting};
 pub(crate) use answer::{next, not_sent, sentence, suspension, waits_for};
-pub(crate) use facts::Facts;
+pub(crate) use facts::{Facts, LiveNow};
 
 /// How to send updates as POST again.
 pub(crate) const UNDO: &str =
@@ -26,7 +26,8 @@ pub(crate) const UNDO: &str =
 #[derive(Debug, Serialize)]
 pub(crate) struct Explanation<'a> {
     service: &'a ServiceKey,
-    state: ServiceState,
+    /// Nothing where there is no ledger: then it is not known what was applied.
+    state: Option<ServiceState>,
     /// The answer in a sentence.
     explanation: String,
     /// What happens now.
@@ -57,6 +58,10 @@ pub(crate) struct Explanation<'a> {
     /// Since when updates go out as PATCH, where they do.
     sent_as_patch: Option<SentAsPatch<'a>>,
     problems: &'a [Problem],
+    /// What was read of live just now, where that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    live: Option<&'a LiveNow>,
+    ledger: &'a LedgerPlace,
     holder: Option<Holder>,
     /// When the state was decided, where no daemon runs that would decide it anew.
     as_of: Option<Timestamp>,
@@ -84,7 +89,7 @@ impl<'a> Explanation<'a> {
         let desired = facts.desired.as_ref();
         Self {
             service: &facts.service,
-            state: facts.found.state,
+            state: facts.is_known().then_some(facts.found.state),
             explanation: sentence(facts),
             next: next(facts),
             step: facts.step.map(Outcome::from),
@@ -114,6 +119,8 @@ impl<'a> Explanation<'a> {
                 hint: UNDO,
             }),
             problems: &facts.problems,
+            live: facts.live.as_ref(),
+            ledger: &facts.ledger,
             holder: facts.holder,
             as_of: facts.as_of,
         }
