@@ -121,6 +121,7 @@ async fn pass(url: &str, folder: &Path, state: &Path) {
     let ledger = Ledger::open(&state.join("state"), ApiPlace::new(url), Timestamp::now()).unwrap();
     let settings = PassSettings {
         max_changes: None,
+        windows: truenorth::plan::Windows::default(),
         concurrency: 64,
         rate_limit: 1_000_000,
         deadline: Duration::from_secs(60),

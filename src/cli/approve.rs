@@ -14,7 +14,7 @@ use super::{Failure, ledger_error, print, read_error, status};
 use crate::ledger::{DecideError, Reader, Word, decide, shown};
 use crate::model::{Answer, ApiPlace, PlanId, PlanName};
 use crate::northflank::ApiUrl;
-use crate::plan::Plan;
+use crate::plan::{Plan, Windows};
 use crate::text::{counted, short};
 
 #[derive(Args, Debug)]
@@ -79,7 +79,7 @@ impl DecideArgs {
     /// The plan that is meant, and what it changes if that is known here. Digits that are not all of an id have to be
     /// those of one plan that somebody was shown, or that the folder has now.
     fn meant(&self, state_dir: &Path) -> Result<(PlanId, Option<Plan>), Failure> {
-        let present = status::observe(&mut self.asks.folder.folder(), state_dir).ok();
+        let present = status::observe(&mut self.asks.folder.folder(), state_dir, &Windows::default()).ok();
         let present = present.map(|(observation, _)| observation.plan());
         let known = shown(state_dir).into_iter().chain(present);
         let of = |plan: Plan| plan.singles().chain([plan]).collect::<Vec<_>>();

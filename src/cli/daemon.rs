@@ -1,23 +1,26 @@
 //! `truenorth` without a command: the daemon.
 
+use std::sync::Arc;
+
 use anyhow::Context as _;
 use clap::ValueEnum;
 
 use super::args::{Listen, RunArgs};
+use super::config::ConfigFile;
 use super::exit::Exit;
 use super::logging::{self, LogLevel};
 use super::target::Target;
 use super::{ledger_error, misconfigured};
-use crate::daemon::{DaemonSettings, Debounce, RunError, Stop, run as run_daemon};
+use crate::daemon::{Config, DaemonSettings, Debounce, RunError, Stop, run as run_daemon};
 use crate::engine::Pace;
 use crate::error::chain;
 use crate::ledger::Ledger;
 use crate::status::{Meters, Server, desk};
 
-pub(super) fn run(args: &RunArgs) -> anyhow::Result<Exit> {
+pub(super) fn run(args: &RunArgs, config: Option<ConfigFile>) -> anyhow::Result<Exit> {
     logging::start(&args.log, LogLevel::Info)?;
     stay_small();
-    super::on_runtime(daemon(args))
+    super::on_runtime(daemon(args, config))
 }
 
 /// Has the kernel give out memory in pages, not in pieces of 2 MiB ("transparent huge pages"): those make a short run
@@ -48,7 +51,7 @@ fn word(value: impl ValueEnum) -> String {
     value.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
 }
 
-async fn daemon(args: &RunArgs) -> anyhow::Result<Exit> {
+async fn daemon(args: &RunArgs, config: Option<ConfigFile>) -> anyhow::Result<Exit> {
     let signals = Stop::and_requests_on_signals().context("cannot catch signals")?;
     let target = Target::of(args).await?;
     let (api, ledger) = target.open()?;
@@ -84,6 +87,8 @@ async fn daemon(args: &RunArgs) -> anyhow::Result<Exit> {
         max_changes: args.fuse.max_changes(),
         resync: args.resync,
         debounce: args.debounce.map_or(Debounce::Adaptive, Debounce::Fixed),
+        windows: config.as_ref().map(ConfigFile::windows).unwrap_or_default(),
+        config: config.map(|config| Config(Arc::new(move || config.reread()))),
     };
     let folder = args.folder.folder();
     let ended = run_daemon(folder, ledger, api, settings, signals, queries, meters).await;

@@ -7,6 +7,7 @@ use super::requests::{AskArgs, named, text};
 use super::{Failure, print, services, status};
 use crate::ledger::RequestKind;
 use crate::model::ServiceKey;
+use crate::plan::Windows;
 use crate::views::Observed;
 
 /// What `truenorth forget --help` says after the options.
@@ -32,7 +33,7 @@ pub(super) struct ForgetArgs {
 
 pub(super) fn run(args: &ForgetArgs) -> anyhow::Result<Exit> {
     let mut folder = args.asks.folder.folder();
-    let (observation, _) = status::observe(&mut folder, &args.asks.state_dir()?)?;
+    let (observation, _) = status::observe(&mut folder, &args.asks.state_dir()?, &Windows::default())?;
     let observed = observation.observed();
     let targets = if args.all { orphans(observed)? } else { chosen(args, observed)? };
     if targets.is_empty() {

@@ -16,7 +16,7 @@ use super::{Failure, import, on_runtime, print, settings};
 use crate::import::{Existing, Report, Request};
 use crate::model::Id;
 use crate::northflank::{Client, Entity, TokenSource};
-use crate::plan::Rules;
+use crate::plan::{Rules, Windows};
 use crate::text::command::Commands;
 use crate::text::printable;
 use ask::Question;
@@ -153,6 +153,7 @@ fn show_plan(wanted: &Wanted, services: usize) -> anyhow::Result<()> {
         api: &wanted.api,
         rules: Rules::default(),
         max_changes: None,
+        windows: Windows::default(),
         reads: (services <= READ_AGAIN).then_some(plan::Reads { concurrency: CONCURRENCY, examples }),
         commands: Commands::Hidden,
     };

@@ -50,6 +50,7 @@ use crate::model::ApiPlace;
 use crate::source::Unreadable;
 use crate::text::printable;
 use args::{Arguments, Command, RunArgs, UrlArgs};
+use config::ConfigFile;
 pub use exit::Exit;
 use typed::{Typed, Understood};
 
@@ -72,8 +73,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
     if arguments.command.as_ref().is_some_and(Command::reads_settings) {
         variables::tell();
     }
+    let windows = config.as_ref().map(ConfigFile::windows).unwrap_or_default();
     let ended = match arguments.command {
-        Some(Command::Plan(args)) => plan::run(&args),
+        Some(Command::Plan(args)) => plan::run(&args, windows),
         Some(Command::Approve(args)) => approve::approve(&args),
         Some(Command::Deny(args)) => approve::deny(&args),
         Some(Command::Validate(args)) => validate::run(&args),
@@ -91,20 +93,24 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Some(Command::Release(args)) => requests::release(&args),
         Some(Command::Completions { shell }) => completions::run(shell),
         Some(Command::Man(args)) => man::run(&args),
-        Some(Command::Status(args)) => status::run(&args),
+        Some(Command::Status(args)) => status::run(&args, windows),
         Some(Command::Import(args)) => import::run(&args),
         Some(Command::History(args)) => history::run(&args),
-        Some(Command::Why(args)) => why::run(&args),
-        Some(Command::Run(args)) => run(&args),
+        Some(Command::Why(args)) => why::run(&args, &windows),
+        Some(Command::Run(args)) => run(&args, config),
         None if config.is_none() && welcome::is_due(&arguments.run) => welcome::run(),
-        None => run(&arguments.run),
+        None => run(&arguments.run, config),
     };
     ended.unwrap_or_else(|error| failed(&error))
 }
 
 /// The daemon, or a pass.
-fn run(args: &RunArgs) -> anyhow::Result<Exit> {
-    if args.reconcile_once { once::run(args) } else { daemon::run(args) }
+fn run(args: &RunArgs, config: Option<ConfigFile>) -> anyhow::Result<Exit> {
+    if args.reconcile_once {
+        once::run(args, config.map(|config| config.windows()).unwrap_or_default())
+    } else {
+        daemon::run(args, config)
+    }
 }
 
 /// Tells all mistakes of a command line; where one is about a value, those of the settings in the rest of it too.

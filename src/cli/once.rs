@@ -12,15 +12,16 @@ use super::target::Target;
 use super::{ledger_error, observe_error, print, tell_empty};
 use crate::daemon::{PassError, PassSettings, Stop, reconcile_once};
 use crate::engine::Pace;
+use crate::plan::Windows;
 
-pub(super) fn run(args: &RunArgs) -> anyhow::Result<Exit> {
+pub(super) fn run(args: &RunArgs, windows: Windows) -> anyhow::Result<Exit> {
     // On a terminal the progress line and the report say it all.
     let quiet = std::io::stderr().is_terminal();
     logging::start(&args.log, if quiet { LogLevel::Warn } else { LogLevel::Info })?;
-    super::on_runtime(pass(args))
+    super::on_runtime(pass(args, windows))
 }
 
-async fn pass(args: &RunArgs) -> anyhow::Result<Exit> {
+async fn pass(args: &RunArgs, windows: Windows) -> anyhow::Result<Exit> {
     let commands = args.show.commands();
     let mut folder = args.folder.folder();
     let target = Target::of(args).await?;
@@ -35,6 +36,7 @@ async fn pass(args: &RunArgs) -> anyhow::Result<Exit> {
         rules: args.rules.rules(),
         follow: (!args.rollouts.no_wait).then(|| target.follow(args.rollouts.rollout_timeout)),
         max_changes: args.fuse.max_changes(),
+        windows,
         commands,
     };
     let line = ProgressLine::new();

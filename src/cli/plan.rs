@@ -12,10 +12,10 @@ use super::print::{self, Kept, Shown};
 use super::progress::ReadsLine;
 use super::target::{Examples, Reading};
 use super::{ledger_error, markdown, observe_error, read_error, settings, tell_empty};
-use crate::daemon::{self, Observation};
+use crate::daemon::{self, Bounds, Observation};
 use crate::ledger::{OpenError, Reader, keep_shown};
 use crate::model::ApiPlace;
-use crate::plan::{Fuse, MaxChanges, Outcome, PlanReport, Report, Rules};
+use crate::plan::{Fuse, MaxChanges, Outcome, PlanReport, Report, Rules, Windows};
 use crate::source::Folder;
 use crate::text::command::Commands;
 
@@ -57,7 +57,7 @@ pub(super) enum PlanOutput {
     Markdown,
 }
 
-pub(super) fn run(args: &PlanArgs) -> anyhow::Result<Exit> {
+pub(super) fn run(args: &PlanArgs, windows: Windows) -> anyhow::Result<Exit> {
     let commands = args.show.commands();
     let asked = Asked {
         folder: &args.folder,
@@ -65,6 +65,7 @@ pub(super) fn run(args: &PlanArgs) -> anyhow::Result<Exit> {
         api: &args.api,
         rules: args.rules.rules(),
         max_changes: args.fuse.max_changes(),
+        windows,
         reads: args.live.then_some(Reads { concurrency: args.concurrency.into(), examples: None }),
         commands,
     };
@@ -97,6 +98,7 @@ pub(super) struct Asked<'a> {
     pub(super) api: &'a ApiArgs,
     pub(super) rules: Rules,
     pub(super) max_changes: Option<MaxChanges>,
+    pub(super) windows: Windows,
     /// How what runs is read, where it is.
     pub(super) reads: Option<Reads<'a>>,
     pub(super) commands: Commands,
@@ -149,7 +151,8 @@ impl Asked<'_> {
         let place = self.place(ledger.as_ref(), state_dir.as_deref())?;
         let is_secret = settings::finds_token(&self.api.connect.token, &settings::environment);
         let mut folder = self.folder.folder();
-        let observed = daemon::observe_with(&mut folder, ledger.as_ref(), &self.rules, &is_secret);
+        let bounds = Bounds { rules: &self.rules, windows: &self.windows, is_secret: &is_secret };
+        let observed = daemon::observe_with(&mut folder, ledger.as_ref(), bounds);
         let mut observation = observed.map_err(observe_error)?;
         observation.commands = self.commands;
         let now = Timestamp::now();

@@ -11,7 +11,7 @@ use super::{Failure, ledger_error, print, read_error, services, settings, status
 use crate::ledger::{PersonRequest, Reader, RequestKind, ask};
 use crate::model::{ApiPlace, ServiceKey};
 use crate::northflank::ApiUrl;
-use crate::plan::Freeze;
+use crate::plan::{Freeze, Windows};
 use crate::text::{listed, printable, short};
 
 /// The longest freeze: what is meant for longer belongs into the manifests, as `policy.suspend`.
@@ -182,7 +182,7 @@ impl AskArgs {
             return Ok(vec![None]);
         }
         let mut folder = self.folder.folder();
-        let (observation, reader) = status::observe(&mut folder, &self.state_dir()?)?;
+        let (observation, reader) = status::observe(&mut folder, &self.state_dir()?, &Windows::default())?;
         let called = reader.as_ref().map(Reader::services).transpose().map_err(read_error)?.unwrap_or_default();
         let observed = observation.observed();
         let known: Vec<&ServiceKey> =

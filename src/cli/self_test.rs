@@ -13,7 +13,7 @@ use super::exit::Exit;
 use super::target::Target;
 use crate::daemon::{PassSettings, Stop, reconcile_once};
 use crate::engine::Pace;
-use crate::plan::{Outcome, Report, Rules};
+use crate::plan::{Outcome, Report, Rules, Windows};
 use crate::runner::UpdateCall;
 use crate::source::Folder;
 use crate::text::command::Commands;
@@ -109,6 +109,7 @@ async fn pass(target: &Target, manifests: &Path) -> anyhow::Result<Report> {
         rules: Rules::default(),
         follow: Some(target.follow(DEADLINE)),
         max_changes: None,
+        windows: Windows::default(),
         commands: Commands::Hidden,
     };
     Ok(reconcile_once(&mut Folder::new(manifests), ledger, api, settings, stop, |_| {}).await?)

@@ -16,9 +16,10 @@ use super::progress::WaitLine;
 use super::status_table::{self, Detail, View};
 use super::table::Size;
 use super::{Failure, ledger_error, observe_error, print, read_error, tell_empty, tell_other_place, watch};
-use crate::daemon::{self, Observation};
+use crate::daemon::{self, Bounds, Observation};
 use crate::ledger::{Holder, Reader, Traces};
 use crate::model::ServiceState;
+use crate::plan::Windows;
 use crate::source::{Allowed, Folder};
 use crate::text::command::Commands;
 use crate::text::{listed, short};
@@ -75,10 +76,10 @@ pub(super) enum StatusOutput {
     Json,
 }
 
-pub(super) fn run(args: &StatusArgs) -> anyhow::Result<Exit> {
+pub(super) fn run(args: &StatusArgs, windows: Windows) -> anyhow::Result<Exit> {
     let (state_dir, folder) = args.beside.observed(&args.state, &args.folder, args.sandbox)?;
     let selection = Selection { patterns: args.services.clone(), states: args.states.clone() };
-    let mut view = Looks { folder, state_dir, selection };
+    let mut view = Looks { folder, state_dir, selection, windows };
     if let Some(every) = args.watch {
         return watch::run(view, every, args.output);
     }
@@ -134,12 +135,13 @@ pub(super) struct Looks {
     folder: Folder,
     state_dir: PathBuf,
     selection: Selection,
+    windows: Windows,
 }
 
 impl Looks {
     /// Reads the folder and the ledger, which it gives back.
     pub(super) fn look(&mut self) -> anyhow::Result<(Page, Option<Reader>)> {
-        let (observation, reader) = observe(&mut self.folder, &self.state_dir)?;
+        let (observation, reader) = observe(&mut self.folder, &self.state_dir, &self.windows)?;
         let ledger = (&*self.state_dir, reader.as_ref());
         let mut page = Page::read(observation.observed(), ledger, Timestamp::now()).map_err(read_error)?;
         page.select(&self.selection);
@@ -173,11 +175,16 @@ impl Looks {
 }
 
 /// Reads the folder and the ledger, by the rules of whoever wrote the ledger.
-pub(super) fn observe(folder: &mut Folder, state_dir: &Path) -> anyhow::Result<(Observation, Option<Reader>)> {
+pub(super) fn observe(
+    folder: &mut Folder,
+    state_dir: &Path,
+    windows: &Windows,
+) -> anyhow::Result<(Observation, Option<Reader>)> {
     let reader = Reader::open(state_dir).map_err(|error| ledger_error(&error))?;
     let decider = reader.as_ref().map(Reader::decider).transpose().map_err(read_error)?.flatten();
     let rules = decider.map(|(_, decider)| decider.rules).unwrap_or_default();
-    let observation = daemon::observe_with(folder, reader.as_ref(), &rules, &|_| false).map_err(observe_error)?;
+    let bounds = Bounds { rules: &rules, windows, is_secret: &|_| false };
+    let observation = daemon::observe_with(folder, reader.as_ref(), bounds).map_err(observe_error)?;
     Ok((observation, reader))
 }
 

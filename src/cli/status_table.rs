@@ -155,6 +155,7 @@ fn message(service: &Service) -> String {
         ServiceState::Flapping => Some(format!("left alone until {until}, {FLAPS}")),
         ServiceState::RateLimited => Some(format!("waits for the rate limit until {until}")),
         ServiceState::InDoubt => Some(format!("may still take effect until {until}")),
+        ServiceState::Held => status.next_attempt.map(|until| format!("until {}", short::time(until))),
         _ => None,
     }));
     parts.extend(unread(service).map(|error| format!("live could not be read: {}", error.line())));

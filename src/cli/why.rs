@@ -14,7 +14,7 @@ use super::target;
 use super::{Failure, on_runtime, print, read_error, services, status, tell_missing, tell_other_place};
 use crate::daemon::compare_live;
 use crate::model::{DeploymentUpdate, ServiceKey};
-use crate::plan::Reading;
+use crate::plan::{Reading, Windows};
 use crate::views::{Explanation, Facts, LiveNow};
 
 #[derive(Args, Debug)]
@@ -40,10 +40,10 @@ pub(super) struct WhyArgs {
     output: Output,
 }
 
-pub(super) fn run(args: &WhyArgs) -> anyhow::Result<Exit> {
+pub(super) fn run(args: &WhyArgs, windows: &Windows) -> anyhow::Result<Exit> {
     let commands = args.show.commands();
     let (state_dir, mut folder) = args.beside.observed(&args.state, &args.folder, args.api.sandbox && !args.live)?;
-    let (observation, reader) = status::observe(&mut folder, &state_dir)?;
+    let (observation, reader) = status::observe(&mut folder, &state_dir, windows)?;
     if reader.is_none() {
         tell_missing(&state_dir);
     }

@@ -172,6 +172,8 @@ impl Views {
 
     fn report(self, observation: Observation, plan: PlanReport, place: ApiPlace, rules: &Rules) -> Report {
         let mut services = observation.services(observation.changes(), |_, step| (Outcome::from(step), 0, None));
+        let now = Timestamp::now();
+        let mut closures = observation.closures.at(now);
         for service in &mut services {
             service.error = self.failed.get(&service.service).cloned();
             let (Some(comparison), Some(desired)) =
@@ -186,14 +188,13 @@ impl Views {
             let unnamed = reading.unnamed_credentials.clone();
             let known = observation.known.get(&service.service);
             let seen = Seen { compared: desired.digest, at: Timestamp::UNIX_EPOCH, reading };
-            let now = Timestamp::now();
             let quarantine = observation.quarantines.get(&service.service);
             let step = plan::step(Some(desired), known, Some(&seen), rules, now);
             let step = step.map(|step| plan::released(step, desired.digest, quarantine));
             let first = observation.steps.get(&service.service);
             let held_by = step.map(|step| {
                 let mut held_by = plan::held_by(step, desired, unnamed.as_ref(), &[]);
-                held_by.extend(observation.closures.held_by(&service.service, step, now));
+                held_by.extend(closures.held_by(&service.service, step));
                 held_by.extend(observation.quarantined(&service.service));
                 held_by
             });

@@ -3,6 +3,7 @@
 //! [`run()`] does so for months, [`reconcile_once`] for one pass to its end; [`plan`] says what a pass would do and sends
 //! nothing.
 
+mod config;
 mod live;
 mod looks;
 mod observe;
@@ -14,9 +15,10 @@ mod stop;
 mod systemd;
 mod view;
 
+pub use config::{Config, Reread};
 pub use live::{compare_live, plan_live};
 pub use looks::Debounce;
-pub use observe::{Observation, ObserveError, observe_with};
+pub use observe::{Bounds, Observation, ObserveError, observe_with};
 pub use pass::{PassError, PassSettings, Progress, Shown, Waiting, reconcile_once};
 pub use run::{DaemonSettings, RunError, run};
 pub use stop::{Request, Stop, Stopping};

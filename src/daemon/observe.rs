@@ -11,7 +11,7 @@ use crate::ledger::{ReadError, Reader};
 use crate::model::{Cause, DependencyGate, Desired, Diagnostic, HeldBy, Known, Quarantine, ServiceKey, in_order};
 use crate::plan::{
     self, Case, Change, Closures, Fuse, Named, Outcome, Plan, PlanReport, Rules, ServiceReport, Step, Suspension,
-    UnnamedCredentials,
+    UnnamedCredentials, Windows,
 };
 use crate::source::{Folder, Snapshot, Unreadable};
 use crate::text::command::Commands;
@@ -56,16 +56,25 @@ pub enum ObserveError {
     Ledger(#[from] ReadError),
 }
 
+/// By what an observation goes, beside the folder and the ledger.
+#[derive(Clone, Copy)]
+pub struct Bounds<'b> {
+    /// What is done where a manifest alone does not decide.
+    pub rules: &'b Rules,
+    /// When updates may be sent.
+    pub windows: &'b Windows,
+    /// Finds the token in a text.
+    pub is_secret: &'b dyn Fn(&str) -> bool,
+}
+
 /// Observes with a ledger, which is read while the folder is; an absent one knows nothing. Blocks on the disk.
-/// `is_secret` finds the token in a text.
 ///
 /// # Errors
 /// The folder or the ledger cannot be read.
 pub fn observe_with(
     folder: &mut Folder,
     ledger: Option<&Reader>,
-    rules: &Rules,
-    is_secret: &dyn Fn(&str) -> bool,
+    bounds: Bounds<'_>,
 ) -> Result<Observation, ObserveError> {
     let (snapshot, known) = thread::scope(|scope| {
         let known = scope.spawn(|| ledger.map_or_else(|| Ok(HashMap::new()), Reader::known));
@@ -74,8 +83,8 @@ pub fn observe_with(
     // A thread that panicked has told the panic hook; here its message is passed on.
     let known = known.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
     let mut snapshot = snapshot?;
-    snapshot.withhold(is_secret);
-    Observation::new(snapshot, known, ledger, rules)
+    snapshot.withhold(bounds.is_secret);
+    Observation::new(snapshot, known, ledger, bounds)
 }
 
 impl Observation {
@@ -83,7 +92,7 @@ impl Observation {
         snapshot: Snapshot,
         mut known: HashMap<ServiceKey, Known>,
         ledger: Option<&Reader>,
-        rules: &Rules,
+        Bounds { rules, windows, .. }: Bounds<'_>,
     ) -> Result<Self, ObserveError> {
         // What the daemon saw of drift is the daemon's to act on.
         let quarantines = ledger.map_or_else(|| Ok(HashMap::new()), Reader::quarantines)?;
@@ -102,7 +111,7 @@ impl Observation {
             Some(ledger) => ledger.specs()?,
             None => HashMap::new(),
         };
-        let closures = Closures { freezes: ledger.map_or(Ok(Vec::new()), Reader::freezes)? };
+        let closures = Closures { freezes: ledger.map_or(Ok(Vec::new()), Reader::freezes)?, windows: windows.clone() };
         let held = hold(&snapshot.desired, &mut steps, ledger, (&closures, &quarantines))?;
         let (mut unproven, mut orphaned) = (BTreeMap::new(), Vec::new());
         for (key, step) in &steps {
@@ -281,9 +290,8 @@ fn hold(
     (closures, quarantines): (&Closures, &HashMap<ServiceKey, Quarantine>),
 ) -> Result<HashMap<ServiceKey, Vec<HeldBy>>, ReadError> {
     let unnamed = unnamed(desired, steps, ledger)?;
-    let (mut held, now) = (HashMap::new(), Timestamp::now());
-    let is_closed = |key: &&ServiceKey| !closures.of(key, now).is_empty();
-    let closed: Vec<&ServiceKey> = desired.keys().filter(is_closed).collect();
+    let (mut held, mut closures) = (HashMap::new(), closures.at(Timestamp::now()));
+    let closed: Vec<&ServiceKey> = desired.keys().filter(|key| !closures.of(key).is_empty()).collect();
     // What a service depends on comes before it, and what holds that holds it too.
     let ordered: Vec<&ServiceKey> = in_order(desired).into_iter().flatten().collect();
     for key in unnamed.keys().chain(closed).chain(quarantines.keys()).chain(ordered) {
@@ -294,7 +302,7 @@ fn hold(
         let is_awaited = |on: &&ServiceKey| never_comes(steps, on) || fails(on);
         let awaited: Vec<HeldBy> = of.policy.awaited().filter(is_awaited).map(plan::awaits).collect();
         let mut held_by = plan::held_by(step, of, unnamed.get(key), &awaited);
-        held_by.extend(closures.held_by(key, step, now));
+        held_by.extend(closures.held_by(key, step));
         held_by.extend(quarantined(desired, quarantines, key));
         if let (Step::Update(cause), false) = (step, held_by.is_empty()) {
             steps.insert(key.clone(), Step::Held(cause));

@@ -11,7 +11,7 @@ use thiserror::Error;
 use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
-use super::observe::{Observation, ObserveError, observe_with};
+use super::observe::{Bounds, Observation, ObserveError, observe_with};
 use super::publish::{LAST, decider, record_of, write_last};
 use super::requests::{take_up, write_down};
 use super::stop::{Stop, Stopping};
@@ -19,7 +19,7 @@ use crate::engine::{Backoff, Ending, Follow, Pace, Phase, Work};
 use crate::error::chain;
 use crate::ledger::{Bell, Ledger, OpenError, ReadError, RequestId};
 use crate::model::{Diagnostic, Rollout, ServiceKey};
-use crate::plan::{MaxChanges, Outcome, Reading, Report, Rules};
+use crate::plan::{MaxChanges, Outcome, Reading, Report, Rules, Windows};
 use crate::runner::{Api, Carrier, Finished, Happened};
 use crate::source::Folder;
 use crate::text::command::Commands;
@@ -34,7 +34,7 @@ const SHOW_EVERY: Duration = Duration::from_millis(100);
 const SHOW_AT_LEAST_EVERY: Duration = Duration::from_secs(1);
 
 /// How a pass is made.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct PassSettings {
     /// Update calls in flight at once.
     pub concurrency: usize,
@@ -50,6 +50,8 @@ pub struct PassSettings {
     pub follow: Option<Follow>,
     /// How much one plan may change without an approval.
     pub max_changes: Option<MaxChanges>,
+    /// When updates may be sent.
+    pub windows: Windows,
     /// How commands stand in the report.
     pub commands: Commands,
 }
@@ -202,9 +204,10 @@ pub async fn reconcile_once(
     let began = Instant::now();
     let deadline = began + settings.deadline;
     let (mut looking, reading) = (std::mem::replace(folder, Folder::new(folder.path())), ledger.clone());
-    let is_secret = api.client.finds_token();
+    let (is_secret, rules, windows) = (api.client.finds_token(), settings.rules, settings.windows.clone());
     let look = tokio::task::spawn_blocking(move || {
-        let observation = observe_with(&mut looking, Some(reading.reader()), &settings.rules, &is_secret);
+        let bounds = Bounds { rules: &rules, windows: &windows, is_secret: &is_secret };
+        let observation = observe_with(&mut looking, Some(reading.reader()), bounds);
         (looking, observation)
     });
     // A look that is given up goes on in its thread and changes nothing.
@@ -257,6 +260,7 @@ pub async fn reconcile_once(
     };
     let elsewhere = observation.deployed().saturating_sub(deployed);
     pass.carrier.guard(settings.max_changes, elsewhere).map_err(ObserveError::from)?;
+    pass.carrier.set_windows(settings.windows);
     pass.heed_people().await.map_err(ObserveError::from)?;
     pass.carrier.observe(desired, revision.clone());
     // Calls do not wait for what is only to be shown in the end.

@@ -20,6 +20,7 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, error, info, warn};
 
+use super::config::{Config, Reread};
 use super::looks::{Aim, Debounce, Looks, Trigger};
 use super::pass::GRACE;
 use super::publish::Published;
@@ -30,13 +31,13 @@ use crate::error::chain;
 use crate::ledger::{Ledger, OpenError, ReadError, RequestId};
 use crate::manifest::Problem;
 use crate::model::{Diagnostic, Revision, RolloutState};
-use crate::plan::{MaxChanges, Rules};
+use crate::plan::{MaxChanges, Rules, Windows};
 use crate::runner::{Api, Carrier, Done, Finished, Happened, TokenNumber};
 use crate::source::{Folder, Mounts, Snapshot, Unreadable, Watch, Watching, Writing};
 use crate::status::{Meters, Query};
 
 /// How the daemon paces itself.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct DaemonSettings {
     /// Calls and their retries.
     pub pace: Pace,
@@ -48,6 +49,10 @@ pub struct DaemonSettings {
     pub resync: Duration,
     /// Quiet time after a change before it is acted on.
     pub debounce: Debounce,
+    /// When updates may be sent.
+    pub windows: Windows,
+    /// How the config file is read again, where there is one.
+    pub config: Option<Config>,
 }
 
 /// Why the daemon ended before it was told to.
@@ -121,6 +126,9 @@ pub(super) struct Daemon {
     pub(super) taken: Option<RequestId>,
     /// Which request was taken last, and when.
     asked: Option<(Request, Instant)>,
+    /// How the config file is read again, and the reading that is under way.
+    config: Option<Config>,
+    rereading: Option<JoinHandle<Result<Reread, String>>>,
 }
 
 /// Within this time the same request again is a storm, which is told once.
@@ -154,6 +162,7 @@ pub async fn run(
     let written = ledger.reader().states()?.map(|states| states.of.into_iter().collect()).unwrap_or_default();
     let mut carrier = Carrier::new(settings.pace, settings.rules, known, ledger, api)?;
     carrier.guard(settings.max_changes, 0)?;
+    carrier.set_windows(settings.windows);
     let heard = Arc::new(Heard::default());
     let tell = Arc::clone(&heard);
     let watch = Watch::start(folder.path(), move |writing| tell.tell(writing));
@@ -176,6 +185,8 @@ pub async fn run(
         published: Published::taken_over(written),
         taken: None,
         asked: None,
+        config: settings.config,
+        rereading: None,
     };
     let bell = daemon.carrier.ledger().bell();
     daemon.take_requests();
@@ -212,6 +223,10 @@ pub async fn run(
             Some(looked) = OptionFuture::from(looking.as_mut()) => {
                 looking = None;
                 eyes = Some(daemon.take(looked?));
+            }
+            Some(read) = OptionFuture::from(daemon.rereading.as_mut()) => {
+                daemon.rereading = None;
+                daemon.take_config(read?);
             }
             Some(request) = requests.recv() => daemon.take_request(request),
             () = mounted(&mut mounts) => {
@@ -477,6 +492,8 @@ impl Daemon {
                     self.reload = Reload::Asked;
                 }
                 self.carrier.renew_token();
+                // One that runs may have read what was there before.
+                self.rereading = self.config.clone().map(Config::reread);
                 self.looks.ask(Trigger::Reload);
                 self.published.touch_all(Instant::now());
             }

@@ -315,8 +315,9 @@ impl Engine {
         let wall = self.context(now).wall;
         self.closures_change = self.closures.next_change(wall);
         let mut changed = Vec::new();
+        let mut closures = self.closures.at(wall);
         for (key, service) in &mut self.services {
-            let closed = self.closures.of(key, wall);
+            let closed = closures.of(key);
             if service.closed != closed {
                 service.closed = closed;
                 changed.push(key.clone());
@@ -374,9 +375,10 @@ impl Engine {
         changed.sort_unstable();
         changed.dedup();
         let wall = self.context(now).wall;
+        let mut closures = self.closures.at(wall);
         for key in &changed {
             if let Some(service) = self.services.get_mut(key) {
-                service.closed = self.closures.of(key, wall);
+                service.closed = closures.of(key);
             }
         }
         self.reconsider(changed, now);

@@ -1,9 +1,9 @@
 use super::*;
 use crate::model::{
-    Applied, Cause, DependencyGate, DeploymentUpdate, DriftMode, External, ImagePath, Place, Policy, RolloutStage,
-    Suspend, Unnamed,
+    Applied, Cause, DependencyGate, DeploymentUpdate, DriftMode, External, HoldKind, ImagePath, Place, Policy,
+    RolloutStage, Suspend, Unnamed,
 };
-use crate::plan::{Adopt, Change, Freeze, Reading, UnnamedCredentials};
+use crate::plan::{Adopt, Change, ChangeWindow, Freeze, Reading, UnnamedCredentials, WindowEffect, Windows};
 
 pub(super) const JITTER: f64 = 1.0;
 
@@ -1175,7 +1175,8 @@ fn what_is_suspended_or_has_no_manifest_holds_what_depends_on_it_unless_the_gate
 
 fn frozen(name: Option<&str>, until: i64) -> Closures {
     let (reason, by) = ("sale".into(), "kim".into());
-    Closures { freezes: vec![Freeze { service: name.map(key), reason, by, at: at(0), until: Some(at(until)) }] }
+    let freezes = vec![Freeze { service: name.map(key), reason, by, at: at(0), until: Some(at(until)) }];
+    Closures { freezes, ..Closures::default() }
 }
 
 #[test]
@@ -1218,6 +1219,62 @@ fn the_wall_clock_ends_a_freeze_though_it_jumps() {
     assert_eq!(calls(&mut engine, at(1)), [""; 0]);
     engine.set_wall_clock(at(3600), at(2));
     assert_eq!(calls(&mut engine, at(2)), ["web"]);
+}
+
+/// No update before a time, by the wall clock; drift is corrected otherwise.
+fn closed_until(until: i64) -> Closures {
+    let end = at(until).to_zoned_datetime(jiff::tz::TimeZone::UTC);
+    let span = format!("1900-01-01..{}", end.strftime("%Y-%m-%dT%H:%M:%S")).parse().unwrap();
+    let (effect, zone) = (WindowEffect::Deny, jiff::tz::TimeZone::UTC);
+    let window = ChangeWindow { effect, spans: vec![span], zone, services: Vec::new(), reason: None };
+    Closures { windows: Windows::new(vec![window]).unwrap(), ..Closures::default() }
+}
+
+#[test]
+fn a_window_holds_what_is_due_and_lets_the_newest_go_when_it_opens() {
+    let mut engine = engine(Pace::default(), [applied("web", "1")]);
+    engine.set_closures(closed_until(3600), at(0));
+    engine.observe(folder([("web", "2")]), at(0));
+    let standing = engine.standing(&key("web"), at(1)).unwrap();
+    assert_eq!((standing.state, standing.until), (ServiceState::Held, Some(at(3600))));
+    assert_eq!(standing.held_by[0].kind, HoldKind::Window);
+    engine.observe(folder([("web", "3")]), at(2));
+    assert_eq!(calls(&mut engine, at(3599)), [""; 0]);
+    assert_eq!(engine.next_wake(at(3599)), Some(at(3600)), "it sleeps until then");
+    assert_eq!(engine.next_call(at(3600), 0).unwrap().digest, desired("web", "3").digest);
+}
+
+#[test]
+fn a_window_opens_by_the_wall_clock_wherever_that_jumps() {
+    let mut engine = engine(Pace::default(), [applied("web", "1")]);
+    engine.set_closures(closed_until(3600), at(0));
+    engine.observe(folder([("web", "2")]), at(0));
+    // The clock is set back: an hour more. Then it is set right.
+    engine.set_wall_clock(at(-3600), at(10));
+    assert_eq!(calls(&mut engine, at(3601)), [""; 0]);
+    assert_eq!(engine.next_wake(at(3601)), Some(at(7210)));
+    engine.set_wall_clock(at(3602), at(3602));
+    assert_eq!(calls(&mut engine, at(3602)), ["web"]);
+}
+
+#[test]
+fn a_window_holds_corrections_of_drift_and_no_reads() {
+    let pace = Pace { watch_period: Some(Duration::from_secs(60)), ..Pace::default() };
+    let rules = Rules { adopt: Adopt::ReadFirst, drift: DriftMode::Correct };
+    let mut engine = Engine::new(pace, rules, [applied("web", "1")]);
+    engine.set_closures(closed_until(3600), at(0));
+    engine.observe(folder([("web", "1")]), at(0));
+    let read = engine.next_call(at(1), 0).unwrap();
+    assert_eq!(read.work, Work::Watch);
+    engine.finish(&read.key, differs(), at(1), JITTER);
+    assert_eq!(engine.standing(&key("web"), at(1)).unwrap().state, ServiceState::Held);
+    let again = engine.next_call(at(121), 0).unwrap();
+    assert_eq!(again.work, Work::Watch, "it is read all the same");
+    engine.finish(&again.key, differs(), at(121), JITTER);
+    // What was seen may be long ago: it is read once more, and then corrected.
+    let read = engine.next_call(at(3600), 0).unwrap();
+    engine.finish(&read.key, differs(), at(3601), JITTER);
+    assert_eq!(engine.next_call(at(3601), 0).unwrap().work, Work::Send(Cause::Drifted));
 }
 
 #[test]

@@ -26,6 +26,8 @@ pub enum HoldKind {
     Dependency,
     /// A person froze it.
     Freeze,
+    /// Updates are not sent at this time.
+    Window,
     /// The plan that it is part of would change too much, or somebody said no to it.
     Plan,
     /// Each change of the service needs an approval.

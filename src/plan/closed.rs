@@ -1,4 +1,4 @@
-//! Times in which nothing new is sent: freezes, which people set.
+//! Times in which nothing new is sent: freezes, which people set, and windows, which the config file has.
 //!
 //! Whether a service is closed is a question of the moment alone. So whatever was due while it was closed goes when it
 //! opens, in its newest form, without anybody having kept it.
@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::Step;
+use super::window::{Windows, WindowsAt};
 use crate::model::{HeldBy, HoldKind, ServiceKey};
 
 /// A person's word that nothing new is to be sent.
@@ -49,24 +50,44 @@ impl Freeze {
 pub struct Closures {
     /// What people froze.
     pub freezes: Vec<Freeze>,
+    /// When updates may be sent at all.
+    pub windows: Windows,
 }
 
 impl Closures {
-    /// What keeps a service closed at a time; empty where it is open.
+    /// What closes services at a time.
     #[must_use]
-    pub fn of(&self, key: &ServiceKey, now: Timestamp) -> Vec<HeldBy> {
-        self.freezes.iter().filter(|freeze| freeze.is_of(key) && freeze.holds_at(now)).map(Freeze::hold).collect()
-    }
-
-    /// What keeps back what a step would send: reads go on.
-    #[must_use]
-    pub fn held_by(&self, key: &ServiceKey, step: Step, now: Timestamp) -> Vec<HeldBy> {
-        if matches!(step, Step::Update(_)) { self.of(key, now) } else { Vec::new() }
+    pub fn at(&self, now: Timestamp) -> ClosuresAt<'_> {
+        ClosuresAt {
+            freezes: self.freezes.iter().filter(|freeze| freeze.holds_at(now)).collect(),
+            windows: self.windows.at(now),
+        }
     }
 
     /// When something opens or closes next, after a time.
     #[must_use]
     pub fn next_change(&self, now: Timestamp) -> Option<Timestamp> {
-        self.freezes.iter().filter_map(|freeze| freeze.until).filter(|until| *until > now).min()
+        let thaws = self.freezes.iter().filter_map(|freeze| freeze.until).filter(|until| *until > now).min();
+        [thaws, self.windows.next_change(now)].into_iter().flatten().min()
+    }
+}
+
+/// What closes services at a moment.
+#[derive(Debug)]
+pub struct ClosuresAt<'c> {
+    freezes: Vec<&'c Freeze>,
+    windows: WindowsAt<'c>,
+}
+
+impl ClosuresAt<'_> {
+    /// What keeps a service closed; empty where it is open.
+    pub fn of(&mut self, key: &ServiceKey) -> Vec<HeldBy> {
+        let frozen = self.freezes.iter().filter(|freeze| freeze.is_of(key)).map(|freeze| freeze.hold());
+        frozen.chain(self.windows.closed(key)).collect()
+    }
+
+    /// What keeps back what a step would send: reads go on.
+    pub fn held_by(&mut self, key: &ServiceKey, step: Step) -> Vec<HeldBy> {
+        if matches!(step, Step::Update(_)) { self.of(key) } else { Vec::new() }
     }
 }

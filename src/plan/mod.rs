@@ -13,13 +13,14 @@ mod report;
 mod seen;
 mod text;
 mod waves;
+mod window;
 
 use std::collections::{BTreeMap, HashMap};
 
 use jiff::Timestamp;
 
 pub use changes::{Change, changed_paths, changes, changes_between};
-pub use closed::{Closures, Freeze};
+pub use closed::{Closures, ClosuresAt, Freeze};
 pub(crate) use compare::CREDENTIALS;
 pub use compare::{Comparison, FieldVerdict, UnnamedCredentials, Verdict, compare};
 pub use content::{Plan, PlannedChange};
@@ -31,6 +32,7 @@ pub use report::{ApiUse, Cost, Outcome, PlanReport, Report, ServiceReport, Suspe
 pub use seen::{Reading, Seen};
 pub use text::render;
 pub use waves::waves;
+pub use window::{ChangeWindow, ServicePattern, Span, WindowEffect, Windows, WindowsAt};
 
 use crate::model::{Applied, Cause, Desired, DriftMode, Known, ServiceKey};
 

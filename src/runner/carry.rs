@@ -20,7 +20,7 @@ use crate::error::chain;
 use crate::ledger::{CallId, Ledger, OpenError, Pause, ReadError, WriteError};
 use crate::model::{About, Decision, Desired, Known, Revision, Rollout, ServiceKey};
 use crate::northflank::{AcceptedBody, Answered, CallError, Client, ReadToken, TokenSource};
-use crate::plan::{ApiUse, Closures, MaxChanges, Rules};
+use crate::plan::{ApiUse, Closures, MaxChanges, Rules, Windows};
 
 /// How long to wait before a record that the disk did not take is tried again.
 const RECORD_AGAIN: Duration = Duration::from_secs(1);
@@ -255,10 +255,19 @@ impl Carrier {
     /// The ledger cannot be read.
     pub fn heed_freezes(&mut self) -> Result<(), ReadError> {
         let freezes = self.ledger.reader().freezes()?;
+        self.close(Closures { freezes, ..self.engine().closures().clone() });
+        Ok(())
+    }
+
+    /// Sends updates in these times only.
+    pub fn set_windows(&mut self, windows: Windows) {
+        self.close(Closures { windows, ..self.engine().closures().clone() });
+    }
+
+    fn close(&mut self, closures: Closures) {
         let now = self.clock.now();
         self.machine.set_wall_clock(self.clock.wall(), now);
-        self.machine.set_closures(Closures { freezes }, now);
-        Ok(())
+        self.machine.set_closures(closures, now);
     }
 
     /// Reads the token again, because somebody says that it may be another one.

@@ -120,6 +120,8 @@ impl Finding {
             ServiceState::BackingOff | ServiceState::Stalled | ServiceState::InDoubt if runs => {
                 found.unless_over(recorded.now)
             }
+            // A time opens what it closed, whether or not somebody runs.
+            ServiceState::Held => found.unless_over(recorded.now),
             _ => Some(found),
         }
         .map(|found| found.or_rollout_failed(recorded, key).while_called(step.cause(), recorded, key))

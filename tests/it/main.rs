@@ -74,4 +74,5 @@ mod status;
 mod support;
 mod tidy;
 mod why;
+mod windows;
 mod words;

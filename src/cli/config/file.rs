@@ -1,32 +1,53 @@
 //! Reading a config file: what it says, or all that is wrong with it, with places.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Arg, Command};
+use clap::{Arg, Command, CommandFactory as _};
 
 use super::options::{self, Named};
+use super::windows::{Placed, WINDOWS};
+use crate::cli::args::Arguments;
 use crate::cli::settings::Configured;
 use crate::cli::{Failure, exit::Exit, print};
+use crate::daemon::Reread;
 use crate::error::chain;
 use crate::manifest::values::{self, Kind, Value};
 use crate::manifest::{MAX_BYTES, Problem, Source};
 use crate::plain_file::PlainFile;
+use crate::plan::Windows;
 use crate::text::{counted, near, printable, printable_within};
 
 /// How alike two names must be, of 1.
-const NEAR: f32 = 0.6;
+pub(super) const NEAR: f32 = 0.6;
 /// Most characters of a value that a message repeats.
-const SHOWN: usize = 80;
+pub(super) const SHOWN: usize = 80;
+/// Most problems that a line of the log tells.
+const TOLD: usize = 5;
 
 /// What a config file says.
 #[derive(Debug)]
 pub(crate) struct ConfigFile {
     path: PathBuf,
+    says: Says,
+}
+
+/// All that a file says.
+#[derive(Debug, Default)]
+struct Says {
     settings: Vec<Setting>,
+    windows: Vec<Placed>,
+}
+
+/// Why a file cannot be used.
+#[derive(Debug)]
+enum Wrong {
+    Unreadable(String),
+    Problems(Vec<Problem>),
 }
 
 /// What it says of one option.
@@ -41,23 +62,52 @@ struct Setting {
 impl ConfigFile {
     /// Reads the file at `path` by the options that `command` has.
     pub(in crate::cli) fn read(command: &Command, path: &Path) -> anyhow::Result<Self> {
-        let shown = printable(&path.to_string_lossy());
-        let mut bytes = Vec::new();
-        PlainFile::open(path).and_then(|file| file.read(MAX_BYTES, &mut bytes)).map_err(|error| {
-            let hint = "--config or TRUENORTH_CONFIG names it".to_owned();
-            let message = format!("cannot read the config file {shown}: {}", chain(&error));
-            Failure { message, hint: Some(hint), exit: Exit::Configuration }
-        })?;
-        let name: Arc<str> = shown.to_string().into();
-        match settings(command, &name, &bytes) {
-            Ok(settings) => Ok(Self { path: path.to_owned(), settings }),
-            Err(problems) => {
+        let (message, hint) = match says(command, path) {
+            Ok(says) => return Ok(Self { path: path.to_owned(), says }),
+            Err(Wrong::Unreadable(message)) => (message, "--config or TRUENORTH_CONFIG names it"),
+            Err(Wrong::Problems(problems)) => {
                 print::note(&print::problems_of(&problems));
                 let message = format!("the config file has {}", counted(problems.len(), "problem"));
-                let hint = Some("nothing was sent; `truenorth schema config` says what may stand there".to_owned());
-                Err(Failure { message, hint, exit: Exit::Configuration }.into())
+                (message, "nothing was sent; `truenorth schema config` says what may stand there")
             }
-        }
+        };
+        Err(Failure { message, hint: Some(hint.to_owned()), exit: Exit::Configuration }.into())
+    }
+
+    /// Reads it again: what may be taken over, and what counts after a restart.
+    ///
+    /// # Errors
+    /// It cannot be used any more: why, in one line.
+    pub(in crate::cli) fn reread(&self) -> Result<Reread, String> {
+        let mut command = Arguments::command();
+        command.build();
+        let now = says(&command, &self.path).map_err(|wrong| match wrong {
+            Wrong::Unreadable(message) => message,
+            Wrong::Problems(problems) => {
+                let told = |problem: &Problem| {
+                    let hint = problem.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
+                    format!("{}:{}:{} {}{hint}", problem.file, problem.line, problem.column, problem.message)
+                };
+                problems.iter().take(TOLD).map(told).collect::<Vec<_>>().join("; ")
+            }
+        })?;
+        let same = |one: &Setting, other: &Setting| one.name == other.name && one.values == other.values;
+        let lacks = |settings: &[Setting], one: &Setting| !settings.iter().any(|other| same(one, other));
+        let (before, after) = (&self.says.settings, &now.settings);
+        let gone = before.iter().filter(|setting| lacks(after, setting));
+        let come = after.iter().filter(|setting| lacks(before, setting));
+        let changed: BTreeSet<&String> = gone.chain(come).map(|setting| &setting.name).collect();
+        Ok(Reread { windows: now.windows(), changed: changed.into_iter().cloned().collect() })
+    }
+
+    /// When updates may be sent.
+    pub(in crate::cli) fn windows(&self) -> Windows {
+        self.says.windows()
+    }
+
+    /// Each of its windows, and on which line it stands.
+    pub(super) fn placed_windows(&self) -> &[Placed] {
+        &self.says.windows
     }
 
     /// The command line with what the file says as its defaults, wherever a command has the option.
@@ -65,7 +115,7 @@ impl ConfigFile {
         let is_same = |arg: &Arg, setting: &Setting| {
             arg.get_long() == Some(&setting.name) && arg.get_env().map(OsStr::to_owned) == setting.variable
         };
-        let command = command.mut_args(|arg| match self.settings.iter().find(|setting| is_same(&arg, setting)) {
+        let command = command.mut_args(|arg| match self.says.settings.iter().find(|setting| is_same(&arg, setting)) {
             Some(setting) => arg.required(false).default_values(setting.values.clone()),
             None => arg,
         });
@@ -81,7 +131,7 @@ impl ConfigFile {
                 |value: &String| Configured { option: option.clone(), value: value.clone(), place: place.clone() };
             setting.values.iter().map(value).collect::<Vec<_>>()
         };
-        self.settings.iter().flat_map(of).collect()
+        self.says.settings.iter().flat_map(of).collect()
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -93,48 +143,75 @@ impl ConfigFile {
         let of = |setting: &&Setting| {
             arg.get_long() == Some(&setting.name) && arg.get_env().map(OsStr::to_owned) == setting.variable
         };
-        self.settings.iter().find(of).map(|setting| setting.line)
+        self.says.settings.iter().find(of).map(|setting| setting.line)
     }
 }
 
-fn settings(command: &Command, file: &Arc<str>, bytes: &[u8]) -> Result<Vec<Setting>, Vec<Problem>> {
+impl Says {
+    fn windows(&self) -> Windows {
+        // That they can be looked at together was tried when the file was read.
+        Windows::new(self.windows.iter().map(|placed| placed.window.clone()).collect()).unwrap_or_default()
+    }
+}
+
+fn says(command: &Command, path: &Path) -> Result<Says, Wrong> {
+    let shown = printable(&path.to_string_lossy()).to_string();
+    let mut bytes = Vec::new();
+    PlainFile::open(path)
+        .and_then(|file| file.read(MAX_BYTES, &mut bytes))
+        .map_err(|error| Wrong::Unreadable(format!("cannot read the config file {shown}: {}", chain(&error))))?;
+    read(command, &shown.into(), &bytes).map_err(Wrong::Problems)
+}
+
+fn read(command: &Command, file: &Arc<str>, bytes: &[u8]) -> Result<Says, Vec<Problem>> {
     let source = Source::decode(file, bytes).map_err(|problem| vec![*problem])?;
     let mut reading = Reading { source: &source, problems: Vec::new() };
-    let settings = match values::read(&source) {
-        Ok(None) => Vec::new(),
-        Ok(Some(value)) if value.is_empty() => Vec::new(),
+    let says = match values::read(&source) {
+        Ok(None) => Says::default(),
+        Ok(Some(value)) if value.is_empty() => Says::default(),
         Ok(Some(Value { kind: Kind::Map(entries), .. })) => reading.entries(command, &entries),
         Ok(Some(other)) => {
             let message = format!("a config file must be a map of options, found {}", other.described());
             reading.problem(&other.at, "", message, Some("write `option: value`, one a line".to_owned()));
-            Vec::new()
+            Says::default()
         }
         Err(problem) => return Err(vec![*problem]),
     };
-    if reading.problems.is_empty() { Ok(settings) } else { Err(reading.problems) }
+    if reading.problems.is_empty() { Ok(says) } else { Err(reading.problems) }
 }
 
 /// A file that is being read.
-struct Reading<'s> {
-    source: &'s Source<'s>,
+pub(super) struct Reading<'s> {
+    pub(super) source: &'s Source<'s>,
     problems: Vec<Problem>,
 }
 
 impl Reading<'_> {
-    fn problem(&mut self, at: &Range<usize>, path: &str, message: String, hint: Option<String>) {
+    pub(super) fn problem(&mut self, at: &Range<usize>, path: &str, message: String, hint: Option<String>) {
         self.problems.push(self.source.problem(at.clone(), path.to_owned(), message, hint));
     }
 
-    fn entries(&mut self, command: &Command, entries: &[(Value, Value)]) -> Vec<Setting> {
+    pub(super) fn line(&self, value: &Value) -> u32 {
+        u32::try_from(self.source.line_number(value.at.start)).unwrap_or(u32::MAX)
+    }
+
+    fn entries(&mut self, command: &Command, entries: &[(Value, Value)]) -> Says {
         let mut settings: Vec<Setting> = Vec::new();
+        let mut windows: Option<(Vec<Placed>, u32)> = None;
         for (key, value) in entries {
             let Kind::Scalar { text: name, .. } = &key.kind else {
                 self.problem(&key.at, "", format!("an option's name must be text, found {}", key.described()), None);
                 continue;
             };
-            if let Some(first) = settings.iter().find(|setting| setting.name == *name) {
-                let hint = format!("the first one is on line {}; keep one of them", first.line);
+            let first = settings.iter().find(|setting| setting.name == *name).map(|setting| setting.line);
+            let first = first.or(windows.as_ref().filter(|_| name == WINDOWS).map(|(_, line)| *line));
+            if let Some(first) = first {
+                let hint = format!("the first one is on line {first}; keep one of them");
                 self.problem(&key.at, name, format!("{name} is given twice"), Some(hint));
+                continue;
+            }
+            if name == WINDOWS {
+                windows = Some((self.windows(value), self.line(key)));
                 continue;
             }
             let arg = match options::named(command, name) {
@@ -152,16 +229,17 @@ impl Reading<'_> {
                 }
             };
             if let Some(values) = self.values(arg, name, value) {
-                let line = u32::try_from(self.source.line_number(key.at.start)).unwrap_or(u32::MAX);
+                let line = self.line(key);
                 let variable = arg.get_env().map(OsStr::to_owned);
                 settings.push(Setting { name: name.clone(), variable, values, line });
             }
         }
-        settings
+        Says { settings, windows: windows.map(|(windows, _)| windows).unwrap_or_default() }
     }
 
     fn unknown(&mut self, command: &Command, key: &Value, name: &str) {
-        let names = options::names(command);
+        let mut names = options::names(command);
+        names.push(WINDOWS);
         // As the variables are written, or the fields of a manifest.
         let spelled = name.trim_start_matches("--").to_ascii_lowercase().replace('_', "-");
         let spelled = spelled.strip_prefix("truenorth-").unwrap_or(&spelled);
@@ -250,13 +328,10 @@ fn refusal(arg: &Arg, value: &str) -> Option<(String, Option<String>)> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
-    use crate::cli::args::Arguments;
 
     fn read(text: &str) -> Result<Vec<Setting>, Vec<Problem>> {
-        settings(&Arguments::command(), &"c.yaml".into(), text.as_bytes())
+        super::read(&Arguments::command(), &"c.yaml".into(), text.as_bytes()).map(|says| says.settings)
     }
 
     fn told(text: &str) -> Vec<(u32, u32, String, String)> {
@@ -303,6 +378,57 @@ mod tests {
         assert!(at(10).3.contains("TRUENORTH_HISTORY_LIMIT"), "{:?}", at(10));
         assert_eq!(at(11).2, "concurrency must be a single value, found a list");
         assert_eq!(told.len(), 10, "{told:#?}");
+    }
+
+    #[test]
+    fn windows_stand_beside_the_options() {
+        let text = "drift: off\nwindows:\n- allow: [\"Mon-Thu 09:00-17:00\", Fri 09:00-12:00]\n  deny: 2026-12-20..2027-01-03\n  \
+            zone: Europe/Berlin\n  services: [shop/**, acme]\n  reason: somebody is there\n- deny: Sat,Sun\n";
+        for text in [text, "windows: {deny: 22:00-06:00, services: shop}\n", "windows:\n", "windows: []\n"] {
+            let says = super::read(&Arguments::command(), &"c.yaml".into(), text.as_bytes());
+            let says = says.unwrap_or_else(|problems| panic!("{text}: {problems:?}"));
+            let shown: Vec<_> = says.windows.iter().map(|it| (it.line, it.window.to_string())).collect();
+            let wanted: &[(u32, &str)] = match shown.len() {
+                0 => &[],
+                1 => &[(1, "deny 22:00-06:00 (UTC), shop")],
+                _ => &[
+                    (3, "allow Mon-Thu 09:00-17:00, Fri 09:00-12:00 (Europe/Berlin), shop/**, acme: somebody is there"),
+                    (3, "deny 2026-12-20..2027-01-03 (Europe/Berlin), shop/**, acme: somebody is there"),
+                    (8, "deny Sat,Sun (UTC), all services"),
+                ],
+            };
+            assert_eq!(shown, wanted.iter().map(|(line, text)| (*line, (*text).to_owned())).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn every_mistake_in_a_window_is_told_at_its_place_with_a_way_out() {
+        let text = "windows:\n- alow: Mon\n- {allow: Mom 09:00-17:00, zone: Europe/Berln}\n- deny: [Sat, 9-17]\n- 5\n\
+            - {deny: Sun, services: [a b]}\n- {deny: , zone: UTC}\n- {deny: Sun, deny: Mon}\n- {deny: {a: b}, reason: [x]}\n\
+            - {deny: []}\nwindow: 1\nwindows: []\n";
+        let told = told(text);
+        let told: Vec<_> =
+            told.iter().map(|(line, column, message, hint)| (*line, *column, &**message, &**hint)).collect();
+        let at = |line: u32| told.iter().filter(|told| told.0 == line).copied().collect::<Vec<_>>();
+        let days = "`Mom` is not a day; the days are Mon, Tue, Wed, Thu, Fri, Sat, Sun";
+        let forms = "such as \"Mon-Thu 09:00-17:00\", Sat,Sun, 22:00-06:00 or 2026-12-20..2027-01-03";
+        assert_eq!(at(2)[0], (2, 3, "unknown field `alow` of a window", "did you mean allow?"));
+        assert_eq!(at(2)[1].2, "a window needs allow or deny");
+        assert_eq!(at(3)[0], (3, 11, &*format!("allow `Mom 09:00-17:00`: {days}"), forms));
+        assert_eq!(at(3)[1], (3, 34, "zone `Europe/Berln` does not exist", "did you mean Europe/Berlin?"));
+        assert_eq!((at(4)[0].1, at(4)[0].2), (15, "deny `9-17`: `9` is not a time of the day such as 09:00"));
+        assert_eq!(at(5)[0].2, "a window must be a map, found a single value");
+        assert_eq!(at(6)[0].2, "services `a b` is not a pattern of names");
+        assert_eq!(at(7)[0].2, "deny must be text, found nothing");
+        assert_eq!(at(8)[0].2, "deny is given twice");
+        assert_eq!(
+            (at(9)[0].2, at(9)[1].2),
+            ("deny must be text, found a map", "reason must be a single value, found a list")
+        );
+        assert_eq!(at(10)[0].2, "deny must have 1 to 200 values");
+        assert_eq!(at(11)[0], (11, 1, "unknown option `window`", "did you mean windows?"));
+        assert_eq!(at(12)[0], (12, 1, "windows is given twice", "the first one is on line 1; keep one of them"));
+        assert_eq!(told.len(), 14, "{told:#?}");
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod file;
 mod options;
 mod schema;
 mod show;
+mod windows;
 
 use std::ffi::OsString;
 use std::path::PathBuf;

@@ -4,6 +4,7 @@ use clap::{Arg, Command};
 use serde_json::{Map, Value, json};
 
 use super::options::{self, Named};
+use super::windows;
 
 /// The schema, for editors and CI.
 pub(in crate::cli) fn schema(command: &Command) -> Value {
@@ -13,6 +14,7 @@ pub(in crate::cli) fn schema(command: &Command) -> Value {
             properties.insert(name.to_owned(), option(arg));
         }
     }
+    properties.insert(windows::WINDOWS.to_owned(), windows::schema());
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "truenorth config file",

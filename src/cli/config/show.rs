@@ -6,12 +6,14 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, CommandFactory as _};
 use serde::Serialize;
 
+use super::windows::{Placed, WINDOWS};
 use super::{ConfigFile, innermost, options};
 use crate::cli::args::{Arguments, Output, RunArgs};
 use crate::cli::exit::Exit;
 use crate::cli::table::{Cell, Column, Row, Size, lines};
 use crate::cli::{print, settings};
 use crate::northflank::{ApiUrl, TokenReadError, TokenSource};
+use crate::plan::ChangeWindow;
 use crate::text::printable;
 
 /// An option as it holds.
@@ -26,6 +28,19 @@ struct Holds {
     /// The variable, or the file with its line.
     #[serde(skip_serializing_if = "Option::is_none")]
     place: Option<String>,
+}
+
+/// A window of the config file.
+#[derive(Debug, Serialize)]
+struct Window<'c> {
+    #[serde(flatten)]
+    window: &'c ChangeWindow,
+    place: String,
+}
+
+fn windows(config: &ConfigFile) -> impl Iterator<Item = Window<'_>> {
+    let placed = config.placed_windows().iter();
+    placed.map(|Placed { window, line }| Window { window, place: format!("{}:{line}", config.path().display()) })
 }
 
 /// From where a value is.
@@ -43,12 +58,14 @@ pub(in crate::cli) fn run(args: &RunArgs, matches: &ArgMatches, config: Option<&
     let matches = innermost(matches);
     let mut all: Vec<Holds> = options::of(&command).map(|arg| holds(arg, args, matches, config)).collect();
     all.push(token(args));
+    let windows: Vec<Window<'_>> = config.into_iter().flat_map(windows).collect();
     match args.output {
         Output::Json => print::json(&serde_json::json!({
             "config": config.map(|config| config.path().to_string_lossy()),
             "options": all,
+            "windows": windows,
         }))?,
-        Output::Text => print::text(&text(&all))?,
+        Output::Text => print::text(&text(&all, &windows))?,
     }
     Ok(Exit::Converged)
 }
@@ -103,7 +120,7 @@ fn token(args: &RunArgs) -> Holds {
     Holds { option: "token".to_owned(), value: None, secret: true, from, place }
 }
 
-fn text(all: &[Holds]) -> String {
+fn text(all: &[Holds], windows: &[Window<'_>]) -> String {
     let columns = [Column::Firm("OPTION"), Column::Soft("VALUE"), Column::Soft("FROM")];
     let row = |holds: &Holds| {
         let value = match (&holds.value, holds.secret) {
@@ -120,7 +137,11 @@ fn text(all: &[Holds]) -> String {
         let cells = [holds.option.as_str(), value, from].map(|text| Cell::new(printable(text)));
         Row { cells, below: Vec::new() }
     };
-    let rows: Vec<_> = all.iter().map(row).collect();
+    let window = |Window { window, place }: &Window<'_>| {
+        let cells = [WINDOWS, &window.to_string(), place].map(|text| Cell::new(printable(text)));
+        Row { cells, below: Vec::new() }
+    };
+    let rows: Vec<_> = all.iter().map(row).chain(windows.iter().map(window)).collect();
     let width = Size::of_stdout().map(|size| size.columns);
     lines(columns, &rows, width).into_iter().map(|line| line + "\n").collect()
 }

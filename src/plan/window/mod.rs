@@ -1,0 +1,290 @@
+//! Windows: the times in which updates may be sent, or may not, as the config file has them.
+//!
+//! A window speaks of the clock on the wall of its zone: it is open while that clock shows a time inside, whatever
+//! summer time does to it. So whether a service is open is a question of the moment and of the zone's rules alone.
+
+mod span;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use globset::{Glob, GlobBuilder, GlobSet, GlobSetBuilder};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde::ser::SerializeStruct as _;
+use serde::{Serialize, Serializer};
+
+use crate::model::{HeldBy, HoldKind, ServiceKey};
+
+pub use span::Span;
+
+/// Times, the services that they are for, and whether updates may be sent in them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChangeWindow {
+    /// Whether updates may be sent in these times, or may not.
+    pub effect: WindowEffect,
+    /// The times.
+    pub spans: Vec<Span>,
+    /// By whose clock.
+    pub zone: TimeZone,
+    /// For which services; none: for all.
+    pub services: Vec<ServicePattern>,
+    /// Why.
+    pub reason: Option<Arc<str>>,
+}
+
+/// What a window is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WindowEffect {
+    /// Updates are sent in these times, and in no others.
+    Allow,
+    /// No update is sent in these times.
+    Deny,
+}
+
+impl WindowEffect {
+    /// The word in the config file.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Deny => "deny",
+        }
+    }
+}
+
+/// Services by a pattern of their names, as `status` takes it: `shop`, `shop/web-*`, `acme/shop`, `acme/shop/web`; `**`
+/// stands for any parts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServicePattern {
+    text: Box<str>,
+    globs: Vec<Glob>,
+}
+
+impl ServicePattern {
+    /// The pattern that a text is, if it is one.
+    #[must_use]
+    pub fn new(text: &str) -> Option<Self> {
+        let is_pattern = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '*' | '?');
+        let is_part = |part: &str| !part.is_empty() && part.len() <= 200 && part.chars().all(is_pattern);
+        let parts: Vec<&str> = text.split('/').collect();
+        // What is shorter than a name is a project or a team, and means all that is below it.
+        let below = match parts.len() {
+            1 => vec![format!("{text}/**")],
+            2 => vec![text.to_owned(), format!("{text}/*")],
+            3 => vec![text.to_owned()],
+            _ => return None,
+        };
+        let glob = |text: &String| GlobBuilder::new(text).literal_separator(true).build().ok();
+        let globs: Option<Vec<Glob>> = below.iter().map(glob).collect();
+        globs.filter(|_| parts.into_iter().all(is_part)).map(|globs| Self { text: text.into(), globs })
+    }
+}
+
+impl fmt::Display for ServicePattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl ChangeWindow {
+    /// Whether a moment is inside.
+    fn has(&self, now: Timestamp) -> bool {
+        self.spans.iter().any(|span| span.has(now, &self.zone))
+    }
+
+    /// When one of its spans begins or ends next, where it does.
+    fn next_change(&self, now: Timestamp) -> Option<Timestamp> {
+        self.spans.iter().filter_map(|span| span.next_change(now, &self.zone)).min()
+    }
+
+    fn hold(&self, opens: Option<Timestamp>) -> HeldBy {
+        let relation = match self.effect {
+            WindowEffect::Allow => "outside the window",
+            WindowEffect::Deny => "no updates during",
+        };
+        let reason = self.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+        let never = if opens.is_none() { "; it never opens: change `windows` in the config file" } else { "" };
+        let what = format!("{relation} {}{reason}{never}", self.times()).into();
+        HeldBy { kind: HoldKind::Window, what, until: opens }
+    }
+
+    /// Its times, and by whose clock.
+    fn times(&self) -> String {
+        let spans: Vec<String> = self.spans.iter().map(ToString::to_string).collect();
+        format!("{} ({})", spans.join(", "), self.zone_name())
+    }
+
+    fn zone_name(&self) -> &str {
+        self.zone.iana_name().unwrap_or("UTC")
+    }
+
+    /// For which services, in words.
+    fn services(&self) -> String {
+        let named: Vec<String> = self.services.iter().map(ToString::to_string).collect();
+        if named.is_empty() { "all services".to_owned() } else { named.join(", ") }
+    }
+}
+
+impl fmt::Display for ChangeWindow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}, {}", self.effect.as_str(), self.times(), self.services())?;
+        self.reason.as_ref().map_or(Ok(()), |reason| write!(f, ": {reason}"))
+    }
+}
+
+impl Serialize for ChangeWindow {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let texts = |list: &[Span]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let mut fields = serializer.serialize_struct("ChangeWindow", 5)?;
+        fields.serialize_field("effect", &self.effect)?;
+        fields.serialize_field("times", &texts(&self.spans))?;
+        fields.serialize_field("zone", self.zone_name())?;
+        let services: Vec<String> = self.services.iter().map(ToString::to_string).collect();
+        fields.serialize_field("services", &services)?;
+        fields.serialize_field("reason", &self.reason)?;
+        fields.end()
+    }
+}
+
+/// All windows.
+#[derive(Clone, Debug, Default)]
+pub struct Windows(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    windows: Vec<ChangeWindow>,
+    /// All patterns of all windows, and whose each is.
+    patterns: GlobSet,
+    of_pattern: Vec<usize>,
+}
+
+impl PartialEq for Windows {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.windows == other.0.windows
+    }
+}
+
+impl Eq for Windows {}
+
+impl Windows {
+    /// These windows; nothing where their patterns are too many to be looked at together.
+    #[must_use]
+    pub fn new(windows: Vec<ChangeWindow>) -> Option<Self> {
+        let (mut patterns, mut of_pattern) = (GlobSetBuilder::new(), Vec::new());
+        for (number, window) in windows.iter().enumerate() {
+            for glob in window.services.iter().flat_map(|pattern| &pattern.globs) {
+                patterns.add(glob.clone());
+                of_pattern.push(number);
+            }
+        }
+        let patterns = patterns.build().ok()?;
+        Some(Self(Arc::new(Inner { windows, patterns, of_pattern })))
+    }
+
+    /// Each of them.
+    #[must_use]
+    pub fn all(&self) -> &[ChangeWindow] {
+        &self.0.windows
+    }
+
+    /// The windows as they stand at a time.
+    #[must_use]
+    pub fn at(&self, now: Timestamp) -> WindowsAt<'_> {
+        WindowsAt { windows: self, now, known: HashMap::new() }
+    }
+
+    /// When a window opens or closes next, after a time.
+    #[must_use]
+    pub fn next_change(&self, now: Timestamp) -> Option<Timestamp> {
+        self.all().iter().filter_map(|window| window.next_change(now)).min()
+    }
+
+    /// The windows that are about a service, by their numbers.
+    fn of(&self, key: &ServiceKey) -> Vec<usize> {
+        let Inner { windows, patterns, of_pattern } = &*self.0;
+        let for_all = windows.iter().enumerate().filter(|(_, window)| window.services.is_empty());
+        let mut of: Vec<usize> = for_all.map(|(number, _)| number).collect();
+        if !of_pattern.is_empty() {
+            of.extend(patterns.matches(key.to_string()).into_iter().map(|pattern| of_pattern[pattern]));
+            of.sort_unstable();
+            of.dedup();
+        }
+        of
+    }
+}
+
+/// Windows at a moment. Services for which the same windows are have the same answer, which is found once.
+#[derive(Debug)]
+pub struct WindowsAt<'w> {
+    windows: &'w Windows,
+    now: Timestamp,
+    known: HashMap<Vec<usize>, Option<HeldBy>>,
+}
+
+impl WindowsAt<'_> {
+    /// What keeps a service closed, if something does: it is open inside any window that allows, or where none that does
+    /// is about it, and inside none that denies.
+    pub fn closed(&mut self, key: &ServiceKey) -> Option<HeldBy> {
+        if self.windows.all().is_empty() {
+            return None;
+        }
+        let of = self.windows.of(key);
+        let (windows, now) = (self.windows.all(), self.now);
+        let find = |of: &Vec<usize>| closed(&of.iter().map(|number| &windows[*number]).collect::<Vec<_>>(), now);
+        self.known.entry(of).or_insert_with_key(find).clone()
+    }
+}
+
+fn closed(of: &[&ChangeWindow], now: Timestamp) -> Option<HeldBy> {
+    let closing = closing(of, now)?;
+    let opens = opening(of, now);
+    // Of several that allow, the one that it waits for.
+    let allows = |window: &&&ChangeWindow| window.effect == WindowEffect::Allow;
+    let awaited = match (closing, opens) {
+        (Closing::NotAllowed, Some(opens)) => of.iter().filter(allows).find(|window| window.has(opens)),
+        (Closing::NotAllowed, None) => of.iter().find(allows),
+        (Closing::Denied(window), _) => return Some(window.hold(opens)),
+    };
+    awaited.map(|window| window.hold(opens))
+}
+
+/// What keeps a service closed.
+enum Closing<'w> {
+    Denied(&'w ChangeWindow),
+    NotAllowed,
+}
+
+fn closing<'w>(of: &[&'w ChangeWindow], now: Timestamp) -> Option<Closing<'w>> {
+    let with = |effect| of.iter().copied().filter(move |window| window.effect == effect);
+    if let Some(window) = with(WindowEffect::Deny).find(|window| window.has(now)) {
+        return Some(Closing::Denied(window));
+    }
+    let is_allowed = with(WindowEffect::Allow).any(|window| window.has(now));
+    let is_limited = with(WindowEffect::Allow).next().is_some();
+    (is_limited && !is_allowed).then_some(Closing::NotAllowed)
+}
+
+/// After so many changes of what closes it, a service counts as closed for good: about a year of days.
+const MOST_CHANGES: usize = 800;
+
+/// When these windows open next: from what closes them to its end, and on from there.
+fn opening(of: &[&ChangeWindow], now: Timestamp) -> Option<Timestamp> {
+    let mut at = now;
+    for _ in 0..MOST_CHANGES {
+        at = match closing(of, at) {
+            None => return Some(at),
+            Some(Closing::Denied(window)) => window.next_change(at)?,
+            Some(Closing::NotAllowed) => {
+                let allows = of.iter().filter(|window| window.effect == WindowEffect::Allow);
+                allows.filter_map(|window| window.next_change(at)).min()?
+            }
+        };
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests;
