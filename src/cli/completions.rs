@@ -1,10 +1,15 @@
 //! `truenorth completions` and `truenorth schema`: what shells and editors want to know.
 
+use std::ffi::OsString;
+
+use anyhow::Context as _;
 use clap::{CommandFactory as _, ValueEnum};
+use clap_complete::CompleteEnv;
+use clap_complete::env::Shells;
 
 use super::args::Arguments;
-use super::config;
 use super::exit::Exit;
+use super::{config, settings};
 use crate::manifest;
 
 /// What `truenorth schema` describes.
@@ -16,10 +21,38 @@ pub(super) enum SchemaOf {
     Config,
 }
 
-/// Prints completions for a shell.
+/// Set where a shell asks what may follow the words that were typed.
+pub(super) const VARIABLE: &str = "TRUENORTH_COMPLETE";
+
+const NAME: &str = "truenorth";
+
+/// Answers a shell that asks for completions; nothing where none does.
+pub(super) fn answer(words: &[OsString]) -> Option<Exit> {
+    if settings::environment(VARIABLE).is_none_or(|shell| shell.is_empty()) {
+        return None;
+    }
+    let complete = CompleteEnv::with_factory(Arguments::command).var(VARIABLE).bin(NAME).completer(NAME);
+    let here = std::env::current_dir().ok();
+    match complete.try_complete(words.to_vec(), here.as_deref()) {
+        Ok(answered) => answered.then_some(Exit::Converged),
+        Err(error) => {
+            // Nothing can be done where printing fails.
+            let _ = error.print();
+            Some(Exit::Usage)
+        }
+    }
+}
+
+/// Prints completions for a shell: a script that asks this program, which knows the services.
 pub(super) fn run(shell: clap_complete::Shell) -> anyhow::Result<Exit> {
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Arguments::command(), "truenorth", &mut script);
+    let shells = Shells::builtins();
+    let completer = shells.completer(&shell.to_string()).context("no completions for this shell")?;
+    completer.write_registration(VARIABLE, NAME, NAME, NAME, &mut script)?;
+    if shell == clap_complete::Shell::Zsh {
+        // From a folder of completions the file is run as the body of a function, which has to answer the first time too.
+        script.extend_from_slice(b"[[ $funcstack[1] = _truenorth ]] && _clap_dynamic_completer_truenorth \"$@\"\n");
+    }
     std::io::Write::write_all(&mut std::io::stdout(), &script)?;
     Ok(Exit::Converged)
 }

@@ -1,10 +1,11 @@
 //! `truenorth forget`: ends what is remembered of services that no manifest names any more.
 
 use clap::Args;
+use clap_complete::engine::ArgValueCompleter;
 
 use super::exit::Exit;
 use super::requests::{AskArgs, named, text};
-use super::{Failure, print, services, status};
+use super::{Failure, names, print, services, status};
 use crate::ledger::RequestKind;
 use crate::model::ServiceKey;
 use crate::plan::Windows;
@@ -19,7 +20,7 @@ forgotten. If a manifest names it again later, it is read first, as one that was
 #[command(after_help = AFTER_HELP)]
 pub(super) struct ForgetArgs {
     /// Which services
-    #[arg(value_name = "SERVICE", required_unless_present = "all", conflicts_with = "all")]
+    #[arg(add = ArgValueCompleter::new(names::services), value_name = "SERVICE", required_unless_present = "all", conflicts_with = "all")]
     service: Vec<String>,
     /// Every service that is orphaned now
     #[arg(long)]

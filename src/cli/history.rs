@@ -6,6 +6,7 @@ use std::iter;
 
 use anstyle::{AnsiColor, Style};
 use clap::Args;
+use clap_complete::engine::ArgValueCompleter;
 
 use super::args::{FolderArgs, Output, ShowArgs, StateArgs, UrlArgs};
 use super::beside::BesideArgs;
@@ -13,7 +14,7 @@ use super::exit::Exit;
 use super::status::told;
 use super::status_table::one_line;
 use super::table::{self, Cell, Column, Row, Size};
-use super::{ledger_error, print, read_error, services, tell_missing, tell_other_place};
+use super::{ledger_error, names, print, read_error, services, tell_missing, tell_other_place};
 use crate::ledger::Reader;
 use crate::model::{Diagnostic, Headline, RolloutState, ServiceKey};
 use crate::plan::Change;
@@ -23,7 +24,7 @@ use crate::views::{Asked, Attempt, Decided, History, Word};
 #[derive(Args, Debug)]
 pub(super) struct HistoryArgs {
     /// Only this service: project/service, team/project/service, or its last part where only one has it
-    #[arg(value_name = "SERVICE")]
+    #[arg(add = ArgValueCompleter::new(names::services), value_name = "SERVICE")]
     service: Option<String>,
     /// Most calls to show
     #[arg(long, short = 'n', value_name = "N", env = "TRUENORTH_HISTORY_LIMIT", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]

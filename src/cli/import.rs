@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 use anstyle::{AnsiColor, Style};
 use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args};
+use clap_complete::engine::ArgValueCompleter;
 
 use super::args::{ApiArgs, Output, PermitArgs, id};
 use super::exit::Exit;
 use super::progress::ReadsLine;
 use super::target::Reading;
-use super::{Failure, print};
+use super::{Failure, names, print};
 use crate::error::chain;
 use crate::import::{Existing, Heard, ImportError, Imported, Outcome, Report, Request, import};
 use crate::model::Id;
@@ -40,7 +41,7 @@ Exit codes: 0 each deployed service has a manifest that says what runs; 1 someth
 #[command(after_help = AFTER_IMPORT_HELP)]
 pub(super) struct ImportArgs {
     /// Project to read
-    #[arg(long, value_name = "PROJECT", env = "TRUENORTH_IMPORT_PROJECT", value_parser = id)]
+    #[arg(add = ArgValueCompleter::new(names::projects), long, value_name = "PROJECT", env = "TRUENORTH_IMPORT_PROJECT", value_parser = id)]
     project: Id,
     /// Team that the project belongs to; only with an organisation's token
     #[arg(long, value_name = "TEAM", env = "TRUENORTH_IMPORT_TEAM", value_parser = id)]

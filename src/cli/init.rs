@@ -7,12 +7,13 @@ use std::path::Path;
 
 use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args, ValueEnum};
+use clap_complete::engine::ArgValueCompleter;
 
 use super::args::{ApiArgs, ConnectArgs, FolderArgs, StateArgs, id};
 use super::exit::Exit;
 use super::plan::{self, Asked, PlanOutput};
 use super::target::Reading;
-use super::{Failure, import, on_runtime, print, settings};
+use super::{Failure, import, names, on_runtime, print, settings};
 use crate::import::{Existing, Report, Request};
 use crate::model::Id;
 use crate::northflank::{Client, Entity, TokenSource};
@@ -42,7 +43,7 @@ const READ_AGAIN: usize = 100;
 #[command(after_help = AFTER_HELP)]
 pub(super) struct InitArgs {
     /// Project to begin with: its id in Northflank
-    #[arg(long, value_name = "PROJECT", env = "TRUENORTH_INIT_PROJECT", value_parser = id)]
+    #[arg(add = ArgValueCompleter::new(names::projects), long, value_name = "PROJECT", env = "TRUENORTH_INIT_PROJECT", value_parser = id)]
     project: Option<Id>,
     /// Team that the project belongs to; only with an organisation's token
     #[arg(long, value_name = "TEAM", env = "TRUENORTH_INIT_TEAM", value_parser = id)]

@@ -18,6 +18,7 @@ mod init;
 mod logging;
 mod man;
 mod markdown;
+mod names;
 mod once;
 mod plan;
 mod print;
@@ -57,7 +58,11 @@ use typed::{Typed, Understood};
 /// Parses the arguments and runs the command that they name.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
     give_nothing_away();
-    let Understood { arguments, matches, config } = match typed::read(arguments, &settings::environment) {
+    let words: Vec<OsString> = arguments.into_iter().collect();
+    if let Some(answered) = completions::answer(&words) {
+        return answered;
+    }
+    let Understood { arguments, matches, config } = match typed::read(words, &settings::environment) {
         Typed::Understood(understood) => *understood,
         Typed::Asked(help) => {
             // Nothing can be done where printing fails.

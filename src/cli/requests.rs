@@ -1,13 +1,14 @@
 //! `truenorth retry`, `freeze` and `thaw`: what people ask of the daemon, or of the next pass, through the ledger.
 
 use clap::Args;
+use clap_complete::engine::ArgValueCompleter;
 use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp, ToSpan as _};
 
 use super::args::{FolderArgs, StateArgs};
 use super::exit::Exit;
-use super::{Failure, ledger_error, print, read_error, services, settings, status};
+use super::{Failure, ledger_error, names, print, read_error, services, settings, status};
 use crate::ledger::{PersonRequest, Reader, RequestKind, ask};
 use crate::model::{ApiPlace, ServiceKey};
 use crate::northflank::ApiUrl;
@@ -20,7 +21,7 @@ const LONGEST_DAYS: i64 = 366;
 #[derive(Args, Debug)]
 pub(super) struct RetryArgs {
     /// Which services; all where none is named
-    #[arg(value_name = "SERVICE")]
+    #[arg(add = ArgValueCompleter::new(names::services), value_name = "SERVICE")]
     service: Vec<String>,
     /// Why, for the history
     #[arg(long, value_name = "TEXT", value_parser = text)]
@@ -32,7 +33,7 @@ pub(super) struct RetryArgs {
 #[derive(Args, Debug)]
 pub(super) struct FreezeArgs {
     /// Which services
-    #[arg(value_name = "SERVICE", required_unless_present = "all", conflicts_with = "all")]
+    #[arg(add = ArgValueCompleter::new(names::services), value_name = "SERVICE", required_unless_present = "all", conflicts_with = "all")]
     service: Vec<String>,
     /// All services, also those that are new
     #[arg(long)]
@@ -50,7 +51,7 @@ pub(super) struct FreezeArgs {
 #[derive(Args, Debug)]
 pub(super) struct ThawArgs {
     /// Which services
-    #[arg(value_name = "SERVICE", required_unless_present = "all", conflicts_with = "all")]
+    #[arg(add = ArgValueCompleter::new(names::services), value_name = "SERVICE", required_unless_present = "all", conflicts_with = "all")]
     service: Vec<String>,
     /// Everything that is frozen
     #[arg(long)]
@@ -65,7 +66,7 @@ pub(super) struct ThawArgs {
 #[derive(Args, Debug)]
 pub(super) struct ReleaseArgs {
     /// Which services
-    #[arg(value_name = "SERVICE", required = true)]
+    #[arg(add = ArgValueCompleter::new(names::services), value_name = "SERVICE", required = true)]
     service: Vec<String>,
     /// Why, for the history
     #[arg(long, value_name = "TEXT", value_parser = text)]

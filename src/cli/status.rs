@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args, ValueEnum};
+use clap_complete::engine::ArgValueCompleter;
 use jiff::Timestamp;
 
 use super::args::{FolderArgs, StateArgs, UrlArgs, duration, seconds, state};
@@ -15,7 +16,7 @@ use super::exit::Exit;
 use super::progress::WaitLine;
 use super::status_table::{self, Detail, View};
 use super::table::Size;
-use super::{Failure, ledger_error, observe_error, print, read_error, tell_empty, tell_other_place, watch};
+use super::{Failure, ledger_error, names, observe_error, print, read_error, tell_empty, tell_other_place, watch};
 use crate::daemon::{self, Bounds, Observation};
 use crate::ledger::{Holder, Reader, Traces};
 use crate::model::ServiceState;
@@ -36,7 +37,7 @@ Exit codes with --exit-code or --wait, of the services that are shown:
 #[command(after_help = AFTER_STATUS_HELP)]
 pub(super) struct StatusArgs {
     /// Only these services: PROJECT, PROJECT/SERVICE, TEAM/PROJECT or TEAM/PROJECT/SERVICE, with * and ?
-    #[arg(value_name = "PATTERN")]
+    #[arg(add = ArgValueCompleter::new(names::patterns), value_name = "PATTERN")]
     services: Vec<Allowed>,
     /// Only services in this state, such as stalled; may be given several times
     #[arg(long = "state", value_name = "STATE", env = "TRUENORTH_STATUS_STATE", value_delimiter = ',', value_parser = state())]

@@ -74,7 +74,8 @@ fn known() -> BTreeSet<String> {
         names.extend(variables.filter_map(OsStr::to_str).map(str::to_owned));
         command.get_subcommands().for_each(|command| of(command, names));
     }
-    let mut names = BTreeSet::from([crate::northflank::TokenSource::VARIABLE.to_owned()]);
+    let mut names =
+        BTreeSet::from([crate::northflank::TokenSource::VARIABLE, super::completions::VARIABLE].map(str::to_owned));
     of(&Arguments::command(), &mut names);
     names
 }

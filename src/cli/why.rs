@@ -5,13 +5,14 @@ use std::io::Write as _;
 
 use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args};
+use clap_complete::engine::ArgValueCompleter;
 use jiff::Timestamp;
 
 use super::args::{ApiArgs, FolderArgs, Output, ShowArgs, StateArgs};
 use super::beside::BesideArgs;
 use super::exit::Exit;
 use super::target;
-use super::{Failure, on_runtime, print, read_error, services, status, tell_missing, tell_other_place};
+use super::{Failure, names, on_runtime, print, read_error, services, status, tell_missing, tell_other_place};
 use crate::daemon::compare_live;
 use crate::model::{DeploymentUpdate, ServiceKey};
 use crate::plan::{Reading, Windows};
@@ -20,7 +21,7 @@ use crate::views::{Explanation, Facts, LiveNow};
 #[derive(Args, Debug)]
 pub(super) struct WhyArgs {
     /// Which service: project/service, team/project/service, or its last part where only one has it
-    #[arg(value_name = "SERVICE")]
+    #[arg(add = ArgValueCompleter::new(names::services), value_name = "SERVICE")]
     service: String,
     #[command(flatten)]
     folder: FolderArgs,

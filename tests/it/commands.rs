@@ -215,7 +215,7 @@ fn completions_are_there_for_each_shell() {
     let workspace = Workspace::new();
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let ran = workspace.run(&["completions", shell]).exits(0);
-        assert!(ran.stdout.contains("reconcile-once"), "{shell}");
+        assert!(ran.stdout.contains("TRUENORTH_COMPLETE") && ran.stdout.contains("truenorth"), "{shell}");
     }
     let script = workspace.path().join("completions.bash");
     std::fs::write(&script, workspace.run(&["completions", "bash"]).stdout).unwrap();

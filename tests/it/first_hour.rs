@@ -350,3 +350,50 @@ fn commands_that_read_take_the_sandbox_too() {
     let ran = Ran::of(command.env_remove("TRUENORTH_STATE_DIR")).exits(64);
     assert!(ran.stderr.contains("thrown away at its end"), "{ran:#?}");
 }
+
+/// What a shell is answered for these words, the last of which is being typed.
+fn completed(workspace: &Workspace, words: &[&str]) -> Vec<String> {
+    let mut command = workspace.command(&[&["--", "truenorth"], words].concat());
+    command.env("TRUENORTH_COMPLETE", "bash").env("_CLAP_IFS", "\n");
+    let ran = Ran::of(command.env("_CLAP_COMPLETE_INDEX", words.len().to_string())).exits(0);
+    ran.stdout.lines().map(|line| line.trim().to_owned()).collect()
+}
+
+#[test]
+fn completions_know_the_services_of_the_folder_and_of_the_ledger() {
+    let (api, workspace) = (Api::new(), Workspace::new());
+    workspace.service("gone", "1");
+    workspace.once(&api, &[]).exits(0);
+    workspace.remove("gone.yaml");
+    workspace.service("web", "1");
+    let all = ["shop/gone", "shop/web"];
+    for words in [&["why", ""][..], &["forget", "shop/"], &["history", "s"], &["retry", "shop/gone", "sh"]] {
+        assert_eq!(completed(&workspace, words).iter().filter(|word| !word.starts_with('-')).collect::<Vec<_>>(), all);
+    }
+    assert_eq!(completed(&workspace, &["why", "g"]), ["gone"]);
+    assert_eq!(completed(&workspace, &["status", "sh"]), ["shop", "shop/gone", "shop/web"]);
+    assert_eq!(completed(&workspace, &["import", "--project", ""]), ["shop"]);
+    assert!(completed(&workspace, &["dr"]).is_empty() && completed(&workspace, &["doc"]) == ["doctor"]);
+    assert!(completed(&workspace, &["plan", "--li"]).contains(&"--live".to_owned()));
+    // Where the folder is another one, that is asked; where nothing can be read, nothing is said.
+    std::fs::rename(workspace.manifests(), workspace.path().join("m")).unwrap();
+    assert_eq!(completed(&workspace, &["why", "-m", "m", "--state-dir", "none", "shop/"]), ["shop/web"]);
+    assert!(completed(&workspace, &["why", "-m", "none", "--state-dir", "none", "shop/"]).is_empty());
+}
+
+#[test]
+fn bash_completes_by_the_script_that_is_printed() {
+    let workspace = Workspace::new();
+    workspace.service("web", "1");
+    let binary = std::path::Path::new(env!("CARGO_BIN_EXE_truenorth"));
+    let script = "eval \"$(truenorth completions bash)\"; COMP_WORDS=(truenorth why shop/); COMP_CWORD=2
+        _clap_complete_truenorth truenorth shop/ why; printf '%s\\n' \"${COMPREPLY[@]}\"";
+    let mut command = std::process::Command::new("bash");
+    command.args(["-c", script]).current_dir(workspace.path()).env("HOME", workspace.path());
+    command.env("PATH", format!("{}:/usr/bin:/bin", binary.parent().unwrap().display()));
+    command
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped());
+    assert_eq!(Ran::of(&mut command).exits(0).stdout, "shop/web\n");
+}
