@@ -11,6 +11,9 @@ use crate::error::chain;
 use crate::northflank::{ApiUrl, BuildError, Client, Settings, TokenReadError, TokenSource};
 use crate::text::printable;
 
+/// Names the token's file.
+const TOKEN_FILE: &str = "TRUENORTH_TOKEN_FILE";
+
 /// The environment, a variable at a time.
 pub(super) type Variable<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
@@ -113,13 +116,18 @@ pub(super) fn finds_token(args: &TokenArgs, variable: Variable<'_>) -> impl Fn(&
     move |text| token.as_ref().is_some_and(|token| token.is_in(text))
 }
 
+/// The same of the token that the environment names.
+pub(super) fn finds_token_at_hand() -> impl Fn(&str) -> bool + Send + Sync + use<> {
+    let token_file = environment(TOKEN_FILE).filter(|file| !file.is_empty()).map(PathBuf::from);
+    finds_token(&TokenArgs { token_file }, &environment)
+}
+
 /// No token: exit 78. Says which option or variable named its file, where that is known.
 pub(super) fn token_error(error: &TokenReadError, named: Option<(&TokenArgs, Variable<'_>)>) -> anyhow::Error {
-    const NAME: &str = "TRUENORTH_TOKEN_FILE";
     const OPTION: &str = "--token-file";
     let from = named.and_then(|(args, variable)| {
         let file = args.token_file.as_ref()?;
-        Some(named_by(file.as_ref(), OPTION, NAME, variable)).filter(|from| from != OPTION)
+        Some(named_by(file.as_ref(), OPTION, TOKEN_FILE, variable)).filter(|from| from != OPTION)
     });
     let hint = error.hint().map(str::to_owned).or_else(|| Some(format!("{} names this file", from?)));
     super::misconfigured(chain(error), hint.as_deref())

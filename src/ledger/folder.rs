@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::{getegid, geteuid, getgroups};
 
-use super::{OpenError, lock, mark};
+use super::{Bell, OpenError, lock, mark};
 
 /// Every file of the ledger begins like this.
 const PREFIX: &str = "ledger.";
@@ -46,11 +46,10 @@ pub(super) fn prepare(dir: &Path) -> Result<PathBuf, OpenError> {
     }
     let dir = fs::canonicalize(dir).map_err(failed("look at"))?;
     let found = fs::metadata(&dir).map_err(failed("look at"))?;
+    others_write_not(&dir, &found)?;
     if found.mode() & 0o077 != 0 && is_ours_alone(&dir, &found).map_err(failed("look at"))? {
         let closed = Permissions::from_mode(found.mode() & 0o7700);
         fs::set_permissions(&dir, closed).map_err(failed("close to other users"))?;
-    } else {
-        others_write_not(&dir, &found)?;
     }
     for path in files(&dir) {
         if let Some(found) = plain(&path)? {
@@ -73,7 +72,7 @@ pub(super) fn refuse_links(dir: &Path) -> Result<(), OpenError> {
 
 fn files(dir: &Path) -> Vec<PathBuf> {
     let store = store(dir);
-    let mut files = vec![dir.join(lock::NAME), dir.join(mark::NAME)];
+    let mut files = [lock::NAME, mark::NAME, Bell::NAME].map(|name| dir.join(name)).to_vec();
     files.extend(["-wal", "-shm", "-journal"].map(|suffix| beside(&store, suffix)));
     files.push(store);
     files

@@ -136,7 +136,7 @@ pub struct Bell {
 }
 
 impl Bell {
-    const NAME: &'static str = "ledger.bell";
+    pub(super) const NAME: &'static str = "ledger.bell";
 
     /// Listens for the folder of a ledger.
     #[must_use]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::{Serialize, Serializer};
 
 use crate::model::Place;
+use crate::text::command::HIDDEN;
 
 /// Something that keeps a manifest, a file or the folder from being applied.
 ///
@@ -72,7 +73,7 @@ impl Problem {
     /// Whether it shows a text that must not be shown.
     pub(crate) fn shows(&self, is_secret: &dyn Fn(&str) -> bool) -> bool {
         let excerpt = self.excerpt.as_ref().map(|excerpt| excerpt.text.as_str());
-        let texts = [Some(self.message.as_str()), Some(&self.path), self.hint.as_deref(), excerpt];
+        let texts = [Some(&*self.file), Some(&self.message), Some(&self.path), self.hint.as_deref(), excerpt];
         texts.into_iter().flatten().any(is_secret)
     }
 
@@ -83,7 +84,17 @@ impl Problem {
             return self;
         }
         let message = "this has a problem, and the API token in it, so no more is shown".to_owned();
-        Self { path: String::new(), message, hint: Some(TOKEN_HINT.to_owned()), excerpt: None, ..self }
+        let file = Self::shown_file(&self.file, is_secret);
+        Self { file, path: String::new(), message, hint: Some(TOKEN_HINT.to_owned()), excerpt: None, ..self }
+    }
+
+    /// A path without the names in it that must not be shown.
+    pub(crate) fn shown_file(file: &Arc<str>, is_secret: &dyn Fn(&str) -> bool) -> Arc<str> {
+        if !is_secret(file) {
+            return Arc::clone(file);
+        }
+        let names: Vec<_> = file.split('/').map(|name| if is_secret(name) { HIDDEN } else { name }).collect();
+        names.join("/").into()
     }
 
     /// The problem of a manifest that would send the API token somewhere.

@@ -4,6 +4,7 @@
 use std::ffi::OsString;
 
 use hyper_util::client::proxy::matcher::Matcher;
+use reqwest::Url;
 use thiserror::Error;
 
 use super::ApiUrl;
@@ -47,7 +48,9 @@ pub(super) fn of(api_url: &ApiUrl, environment: impl Fn(&str) -> Option<OsString
 fn is_usable(value: &str) -> bool {
     let proxy = Matcher::builder().all(value).build();
     let proxy = "https://any.invalid/".parse().ok().and_then(|uri| proxy.intercept(&uri));
-    proxy.is_some_and(|proxy| matches!(proxy.uri().scheme_str(), Some("http" | "https")))
+    // The matcher takes any port and any host in brackets.
+    let url = proxy.and_then(|proxy| Url::parse(&proxy.uri().to_string()).ok());
+    url.is_some_and(|url| matches!(url.scheme(), "http" | "https") && url.port() != Some(0))
 }
 
 #[cfg(test)]
@@ -77,9 +80,16 @@ mod tests {
 
     #[test]
     fn what_names_no_proxy_is_an_error_that_does_not_repeat_it() {
-        for value in
-            ["http://", "socks5://me:hunter2@proxy", "http://me:hunter2@[proxy", "hunter2 proxy", "ftp://proxy"]
-        {
+        for value in [
+            "http://",
+            "socks5://me:hunter2@proxy",
+            "http://me:hunter2@[proxy",
+            "http://me:hunter2@[::zz]:3128",
+            "http://me:hunter2@proxy:99999",
+            "me:hunter2@proxy:0",
+            "hunter2 proxy",
+            "ftp://proxy",
+        ] {
             for variable in HTTPS.into_iter().chain(ALL) {
                 let error = named(&[(variable, value)]).expect_err(value);
                 assert_eq!(error, BadProxy { variable });

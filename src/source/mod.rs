@@ -21,6 +21,7 @@ mod stamp;
 mod standing;
 mod walk;
 mod watch;
+mod withheld;
 mod writers;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -35,7 +36,7 @@ use thiserror::Error;
 
 use crate::error;
 use crate::manifest::{MAX_BYTES, Parsed, Problem, Warning};
-use crate::model::{Desired, Headline, Id, Place, Revision, ServiceKey, Suspend};
+use crate::model::{Desired, Headline, Place, Revision, ServiceKey};
 use crate::plain_file::PlainFile;
 
 pub use busy::Busy;
@@ -49,6 +50,7 @@ use standing::{Moment, Standing, Stillness};
 use walk::{Proof, Walked};
 use watch::QUIET_AFTER;
 pub use watch::{Mounts, Watch, Watching, Writers, Writing};
+use withheld::Withheld;
 
 /// Most files, folders and links that a folder may hold.
 pub const MAX_ENTRIES: usize = 100_000;
@@ -93,6 +95,7 @@ pub struct Folder {
     uncommitted: Uncommitted,
     /// Who knows which files are being written to; without one it is looked for at each read.
     writers: Option<Writers>,
+    withheld: Option<Withheld>,
 }
 
 /// What is read of a folder in a checkout.
@@ -142,28 +145,6 @@ impl Snapshot {
     #[must_use]
     pub fn headline(&self) -> Option<&Headline> {
         self.revision.headline()
-    }
-
-    /// Takes out what would send or keep the API's token, and hides it in what is told: such a manifest is a problem.
-    pub fn withhold(&mut self, is_secret: &dyn Fn(&str) -> bool) {
-        let tells = |key: &ServiceKey, desired: &Desired| {
-            let reason = match &desired.policy.suspend {
-                Suspend::Yes { reason, .. } => reason.as_deref(),
-                Suspend::No => None,
-            };
-            let ids = key.team.iter().chain([&key.project, &key.service]).map(Id::as_str);
-            desired.update.texts().chain(reason).chain(ids).any(is_secret)
-        };
-        for (key, desired) in self.desired.extract_if(.., |key, desired| tells(key, desired)) {
-            self.unread.insert((*desired.place.file).into());
-            self.claimed.entry(key).or_default().insert(Arc::clone(&desired.place.file));
-            self.problems.push(Problem::with_token(&desired.place));
-        }
-        if self.headline().is_some_and(|headline| is_secret(&headline.subject) || is_secret(&headline.author)) {
-            self.revision.drop_headline();
-        }
-        self.problems = std::mem::take(&mut self.problems).into_iter().map(|one| one.withheld(is_secret)).collect();
-        self.problems.sort();
     }
 
     /// Whether the snapshot proves that no manifest names a service any more. It does not where a manifest with
@@ -312,6 +293,7 @@ impl Folder {
             stillness: None,
             all_read: Instant::now(),
             uncommitted: Uncommitted::Apply,
+            withheld: None,
             writers: None,
         }
     }
@@ -441,7 +423,10 @@ impl Folder {
         }
         loop {
             let unreadable = match self.look_now() {
-                Ok(snapshot) => return Ok(snapshot),
+                Ok(mut snapshot) => {
+                    self.withheld.iter().for_each(|withheld| withheld.take_out_of(&mut snapshot));
+                    return Ok(snapshot);
+                }
                 Err(unreadable) => unreadable,
             };
             if !waits(&unreadable) {

@@ -52,6 +52,17 @@ fn the_build_is_pinned_and_linked_statically_into_an_empty_image() {
     assert_eq!(last, "scratch");
 }
 
+/// SQLite, mimalloc and ring are C, wherever truenorth is built to be given away.
+#[test]
+fn the_parts_in_c_have_a_canary_on_the_stack_and_checked_copies() {
+    const FLAGS: &str = "-fstack-protector-strong -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2";
+    let all = instructions();
+    assert!(all.contains(&("ENV".to_owned(), format!("CFLAGS=\"{FLAGS}\""))), "{all:?}");
+    assert!(all.iter().any(|(name, rest)| name == "RUN" && rest.contains(" fortify-headers ")), "musl has none itself");
+    assert!(text(".github/workflows/release.yml").contains(&format!("  CFLAGS: {FLAGS}\n")));
+    assert!(text("systemd/README.md").contains(&format!("export CFLAGS='{FLAGS}'")));
+}
+
 /// What an empty image lacks and truenorth needs.
 #[test]
 fn the_image_has_certificates_time_zones_and_a_bound_on_its_size() {

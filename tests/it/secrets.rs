@@ -70,6 +70,58 @@ fn a_manifest_with_the_token_is_a_problem_wherever_a_token_is_at_hand() {
 }
 
 #[test]
+fn what_the_folder_has_of_the_token_is_shown_by_no_command_and_kept_by_no_sandbox() {
+    let (api, workspace) = (Api::new(), workspace());
+    workspace.write("image.yaml", manifest("image", TOKEN));
+    workspace.write("id.yaml", manifest(TOKEN, "1"));
+    workspace.write("credentials.yaml", manifest("credentials", "1") + &format!("    credentials: {TOKEN}\n"));
+    workspace.write("reason.yaml", manifest("reason", "1") + &format!("policy:\n  suspend: {{reason: {TOKEN}}}\n"));
+    workspace.write("depends.yaml", manifest("depends", "1") + &format!("policy:\n  dependsOn: [{TOKEN}]\n"));
+    workspace.write(&format!("{TOKEN}.yaml"), manifest("file", "1"));
+    workspace.write(&format!("{TOKEN}/bad.yaml"), "");
+    workspace.write(&format!("{TOKEN}/notes.txt"), "");
+    let url = api.url();
+    for planted in BOTH {
+        for arguments in [
+            &["plan"][..],
+            &["plan", "--output", "json"],
+            &["plan", "--output", "markdown"],
+            &["plan", "--live", "--sandbox"],
+            &["validate"],
+            &["validate", "--output", "json"],
+            &["validate", "--output", "github"],
+            &["status"],
+            &["status", "--output", "json"],
+            &["why", "file"],
+            &["why", "image", "--output", "json"],
+            &["history", "file"],
+            &["doctor", "--api-url", &url],
+            &["--reconcile-once", "--sandbox", "--state-dir", "sandbox-state", "--log-level", "trace"],
+            &["--reconcile-once", "--sandbox", "--state-dir", "sandbox-state", "--output", "json"],
+            &["--reconcile-once", "--api-url", &url, "--log-level", "trace"],
+        ] {
+            run(&workspace, planted, arguments);
+        }
+        for (path, bytes) in contents(workspace.path()) {
+            assert!(
+                !path.starts_with("state") && !path.starts_with("sandbox-state") || !holds_token(&bytes),
+                "{path:?}"
+            );
+        }
+    }
+    assert_eq!(api.world().update_count(), 2, "those of `api` and `web`");
+    let mut sandboxed = workspace.command(&["--sandbox", "--state-dir", "sandbox-state", "--log-level", "trace"]);
+    sandboxed.args(["--log-format", "json", "--listen", "127.0.0.1:0"]);
+    let daemon = Daemon::of(&mut sandboxed);
+    eventually("it is a problem", || daemon.state("image") == "invalid");
+    for path in ["/status", "/metrics", "/"] {
+        assert!(!holds_token(daemon.page(path).1.as_bytes()), "{path}");
+    }
+    daemon.signal(Signal::TERM);
+    daemon.ends_with(0);
+}
+
+#[test]
 fn a_token_that_is_put_in_place_is_looked_for_in_manifests_that_stay_as_they_are() {
     const NEXT: &str = "nf-the-next-one-4d5e6f7a8b9c";
     let (api, workspace) = (Api::new(), workspace());

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
+use crate::cli::settings;
 use crate::source::{Allowed, Folder, Layout, Permits, Uncommitted};
 
 #[derive(Args, Debug)]
@@ -27,13 +28,17 @@ impl FolderArgs {
         self.folder_at(None)
     }
 
-    /// The same rules for a folder elsewhere.
+    /// The same rules for a folder elsewhere. What holds the API's token is a problem, also for commands that do not need
+    /// one, where one is at hand.
     pub(in crate::cli) fn folder_at(&self, elsewhere: Option<&Path>) -> Folder {
         let uncommitted = match self.uncommitted {
             UncommittedArg::Apply => Uncommitted::Apply,
             UncommittedArg::Ignore => Uncommitted::Ignore,
         };
-        Folder::new(elsewhere.unwrap_or(&self.manifests)).with(uncommitted).permitting(self.permits.permits())
+        Folder::new(elsewhere.unwrap_or(&self.manifests))
+            .with(uncommitted)
+            .permitting(self.permits.permits())
+            .withholding(settings::finds_token_at_hand())
     }
 }
 

@@ -58,6 +58,14 @@ fn a_folder_that_others_may_write_to_is_refused_save_those_of_our_group() {
         fs::set_permissions(shared.path(), fs::Permissions::from_mode(open_to_all)).unwrap();
         refuse_folder(shared.path(), others_write);
     }
+    // Also where nothing but the ledger is in it: somebody else may have put it there.
+    let alone = folder();
+    for _ in 0..2 {
+        fs::set_permissions(alone.path(), fs::Permissions::from_mode(0o777)).unwrap();
+        refuse_folder(alone.path(), others_write);
+        fs::set_permissions(alone.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        drop(open(alone.path()));
+    }
     // As Kubernetes mounts a volume with an fsGroup.
     for of_our_group in [0o2775, 0o770] {
         fs::set_permissions(shared.path(), fs::Permissions::from_mode(of_our_group)).unwrap();
@@ -75,7 +83,15 @@ fn a_folder_that_others_may_write_to_is_refused_save_those_of_our_group() {
 fn links_and_files_of_others_are_not_taken_for_the_ledger() {
     let elsewhere = folder();
     drop(open(elsewhere.path()));
-    for name in ["ledger.sqlite", "ledger.lock", "ledger.mark", "ledger.sqlite-wal", "ledger.sqlite-shm"] {
+    for name in [
+        "ledger.sqlite",
+        "ledger.lock",
+        "ledger.mark",
+        "ledger.bell",
+        "ledger.sqlite-wal",
+        "ledger.sqlite-shm",
+        "ledger.sqlite-journal",
+    ] {
         let dir = folder();
         let target = elsewhere.path().join(name);
         fs::write(elsewhere.path().join("somebody-elses"), "precious").unwrap();
@@ -97,15 +113,32 @@ fn links_and_files_of_others_are_not_taken_for_the_ledger() {
 }
 
 #[test]
+fn what_is_no_file_in_place_of_the_ledgers_is_refused_and_not_waited_for() {
+    for name in ["ledger.sqlite", "ledger.lock", "ledger.mark", "ledger.bell", "ledger.sqlite-wal"] {
+        let dir = folder();
+        let path = dir.path().join(name);
+        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        let error = Ledger::open(dir.path(), here(), at(0)).unwrap_err();
+        assert!(
+            matches!(&error, OpenError::Foreign { path: found } if *found == path.canonicalize().unwrap()),
+            "{error:?}"
+        );
+        assert!(Reader::open(dir.path()).is_err(), "{name}");
+    }
+}
+
+#[test]
 fn files_that_others_could_read_are_closed() {
     let dir = folder();
     drop(open(dir.path()));
     fs::write(dir.path().join("notes.txt"), "not ours").unwrap();
-    for name in ["ledger.sqlite", "ledger.lock", "ledger.mark"] {
+    let names = ["ledger.sqlite", "ledger.lock", "ledger.mark", "ledger.bell"];
+    fs::write(dir.path().join("ledger.bell"), "").unwrap();
+    for name in names {
         fs::set_permissions(dir.path().join(name), fs::Permissions::from_mode(0o664)).unwrap();
     }
     drop(open(dir.path()));
-    for name in ["ledger.sqlite", "ledger.lock", "ledger.mark"] {
+    for name in names {
         assert_eq!(mode(&dir.path().join(name)), 0o600, "{name}");
     }
 }

@@ -104,9 +104,9 @@ impl Refs<'_> {
     }
 
     fn find_packed(&self, name: &[u8]) -> io::Result<Option<Target>> {
-        let Some(packed) = plain::read(&self.common_dir.join("packed-refs"), MAX_PACKED_BYTES)? else {
-            return Ok(None);
-        };
+        let packed = plain::read(&self.common_dir.join("packed-refs"), MAX_PACKED_BYTES);
+        let of_all = |error: io::Error| io::Error::new(error.kind(), format!("cannot read `packed-refs`: {error}"));
+        let Some(packed) = packed.map_err(of_all)? else { return Ok(None) };
         // A line is an id, a blank and a name. Comments and the ids that tags lead to begin otherwise.
         let of_name = |line: &&[u8]| line.strip_suffix(name).is_some_and(|rest| rest.ends_with(b" "));
         let Some(line) = packed.split(|byte| *byte == b'\n').find(of_name) else { return Ok(None) };

@@ -135,6 +135,30 @@ const WAYS: &[&str] = &[
     "ftp://u:§@h",
     "--token §",
     "app login admin §",
+    "vault operator unseal §",
+    "ansible-vault encrypt_string §",
+    "app unlock §",
+    "app basic bob §",
+    "node server.js --pin §",
+    "node server.js --pw=§",
+    "node server.js --smtp-pw §",
+    "DB_PW=§ node server.js",
+    "wallet --mnemonic \"§ § §\"",
+    "zip -P § out.zip data",
+    "7z x -p§ a.7z",
+    "mosquitto_pub -u bob -P § -t x",
+    "smbclient //h/s -U bob%§",
+    "mount -t cifs //h/s /mnt -o username=a,password=§",
+    "snmpget -v2c -c § h",
+    "helm install --set-string a=§ x",
+    "terraform apply -var pw=§",
+    "powershell -Command \"$env:PASS='§'; node x\"",
+    "node x <<< \"§\"",
+    "TOKEN=${TOKEN:-§} node x",
+    "node x # §",
+    "(export A=§; node x)",
+    "A=§;node x",
+    "sh -ec \"export P=§\napp\"",
 ];
 
 /// What a secret looks like: words, a word with digits, base64, hexadecimal, a JWT, a key of AWS, base32, a number,
@@ -182,6 +206,19 @@ fn no_usual_way_to_write_a_secret_shows_it() {
         }
     }
     assert!(leaks.is_empty(), "{} leaks:\n{}", leaks.len(), leaks.join("\n"));
+}
+
+#[test]
+fn a_short_number_is_hidden_behind_a_word_that_speaks_of_secrets() {
+    for command in
+        ["app --pin §", "app --pin=§", "DB_PW=§ app", "app --sms-code §", "sshpass -p § ssh h", "app unlock §"]
+    {
+        let shown = shown(&command.replace('§', "4711"));
+        assert!(!shown.contains("4711"), "{shown}");
+    }
+    for command in ["app deadbeefcafe", "app correct-horse-battery"] {
+        assert_eq!(shown(command), "app [hidden]");
+    }
 }
 
 #[test]

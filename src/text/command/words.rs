@@ -35,7 +35,9 @@ const ENDINGS: &str = "bat cfg cjs conf config dll env ex exe exs go html ini ja
      py rb rs ru service sh so sock sql toml ts tsx txt war xml yaml yml";
 /// Parts of words behind which a secret may stand in any form.
 const SPEAKING: &str = "pass pwd secret token auth cred key login otp salt sign hmac bearer licen priv user cookie session \
-     dsn url uri connection";
+     dsn url uri connection crypt unlock unseal hook mnemonic";
+/// The same where they are all of a word, or stand between dashes: within others they mean nothing.
+const SPEAKING_WHOLE: &str = "pw pin psk pat jwt seed code phrase sas sid cvv iban basic";
 /// Programs that print or take what is behind them.
 const TELLING: &str = "echo printf expect mysql redis-cli openssl sqlplus ldapsearch";
 
@@ -201,7 +203,7 @@ impl Reader {
             return all_if(is_variable(plain));
         }
         let takes = |programs| is_in(programs, &program);
-        let named = matches(&PLAIN, plain) && !self.options && self.plain < SUBCOMMANDS;
+        let named = is_plain(plain) && !self.options && self.plain < SUBCOMMANDS;
         // Behind a file or a number no subcommand comes.
         self.plain = if named { self.plain + 1 } else { SUBCOMMANDS };
         self.silent = speaks(plain);
@@ -281,6 +283,14 @@ fn is_in(words: &str, word: &str) -> bool {
     words.split(' ').any(|known| known == word)
 }
 
+/// A short word, as subcommands are. What has hexadecimal digits only is hardly one.
+fn is_plain(text: &str) -> bool {
+    const LONGEST: usize = 20;
+    const HARDLY: usize = 8;
+    let is_hexadecimal = text.len() >= HARDLY && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    text.len() <= LONGEST && !is_hexadecimal && matches(&PLAIN, text)
+}
+
 fn is_variable(text: &str) -> bool {
     matches(&VARIABLE, text)
 }
@@ -296,6 +306,7 @@ fn is_path(text: &str) -> bool {
 fn speaks(word: &str) -> bool {
     let word = word.to_ascii_lowercase();
     SPEAKING.split(' ').any(|part| word.contains(part))
+        || word.split(|c: char| !c.is_alphanumeric()).any(|part| is_in(SPEAKING_WHOLE, part))
 }
 
 /// A name of a file or folder: words, humps, versions. Letters behind digits are of a key as a rule.
