@@ -2,16 +2,19 @@
 //! to be. The same for the README of the example of several stages.
 //!
 //! Each ```` ```sh ```` block is run by bash with `-e`, the blocks of a section one after another in one folder that was
-//! empty at first. A ```` ```text ```` block right after it is what it has to print on stdout.
+//! empty at first. One with a name beside it, as ```` ```sh daemon ````, is a terminal of its own, in which a program goes on
+//! until the next block of that name, or the end of the section. A ```` ```text ```` block right after it is what it has to print on stdout.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use regex::Regex;
+use rustix::process::Signal;
 use tempfile::TempDir;
 use truenorth::model::ServiceState;
 
-use crate::support::{Ran, hidden};
+use crate::support::{Ran, Running, eventually, hidden};
 
 /// Lines that are not run here: the first builds and tests this project once more, the second would install it.
 const SKIPPED: [&str; 2] = ["cargo test", "cargo install --locked --path ."];
@@ -23,6 +26,8 @@ const UNINSTALLED: &str = "cargo run --release -- ";
 struct Block {
     section: String,
     line: usize,
+    /// The terminal in which it goes on.
+    terminal: Option<String>,
     script: String,
     printed: Option<String>,
 }
@@ -116,10 +121,12 @@ fn run(path: &str, copied: Option<&str>) -> (usize, usize) {
     let top = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut folder: Option<(String, TempDir)> = None;
     let (mut run, mut compared) = (0, 0);
-    for Block { section, line, script, printed } in blocks(&text(path)) {
+    let mut terminals = Terminals::default();
+    for Block { section, line, terminal, script, printed } in blocks(&text(path)) {
         let folder = match &folder {
             Some((of, folder)) if *of == section => folder.path().to_owned(),
             _ => {
+                terminals = Terminals::default();
                 let new = TempDir::with_prefix("truenorth-readme-").unwrap();
                 let path = new.path().to_owned();
                 if let Some(from) = copied {
@@ -132,6 +139,12 @@ fn run(path: &str, copied: Option<&str>) -> (usize, usize) {
             }
         };
         let Some(script) = runnable(&script, top) else { continue };
+        let script = terminals.placed(&script);
+        if let Some(name) = terminal {
+            terminals.start(&name, &script, &folder);
+            run += 1;
+            continue;
+        }
         let ran = bash(&script, &folder);
         assert_eq!(ran.code, Some(0), "{path}:{line} ({section}): {ran:#?}");
         run += 1;
@@ -158,14 +171,51 @@ fn runnable(script: &str, top: &Path) -> Option<String> {
     (!left.trim().is_empty()).then_some(left)
 }
 
+/// Where the README has the stand-in listen. Here it is a free port.
+const SANDBOX: &str = "127.0.0.1:9096";
+
+/// Programs that go on, by the names of their terminals.
+#[derive(Default)]
+struct Terminals {
+    running: BTreeMap<String, Running>,
+    sandbox: Option<String>,
+}
+
+impl Terminals {
+    /// Ends what ran in a terminal before, as Ctrl-C does, and starts the next.
+    fn start(&mut self, name: &str, script: &str, folder: &Path) {
+        if let Some(before) = self.running.remove(name) {
+            before.signal(Signal::INT);
+            before.ended();
+        }
+        let listen = self.sandbox.clone().unwrap_or_else(|| "127.0.0.1:0".to_owned());
+        let mut command = bash_command(&format!("exec {script}"), folder);
+        command.env("TRUENORTH_SANDBOX_LISTEN", listen).env("TRUENORTH_LISTEN", "127.0.0.1:0");
+        let running = Running::start(&mut command);
+        if name == "sandbox" {
+            eventually("the stand-in says where it listens", || running.stdout().ends_with('\n'));
+            self.sandbox = running.stdout().trim().strip_prefix("http://").map(str::to_owned);
+        }
+        self.running.insert(name.to_owned(), running);
+    }
+
+    fn placed(&self, script: &str) -> String {
+        script.replace(SANDBOX, self.sandbox.as_deref().unwrap_or(SANDBOX))
+    }
+}
+
 fn bash(script: &str, folder: &Path) -> Ran {
+    Ran::of(&mut bash_command(script, folder))
+}
+
+fn bash_command(script: &str, folder: &Path) -> Command {
     let binary = PathBuf::from(env!("CARGO_BIN_EXE_truenorth"));
     let path = format!("{}:/usr/local/bin:/usr/bin:/bin", binary.parent().unwrap().display());
     let mut command = Command::new("bash");
     command.args(["-e", "-o", "pipefail", "-c", script]).current_dir(folder);
     command.env_clear().env("PATH", path).env("HOME", folder);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    Ran::of(&mut command)
+    command
 }
 
 fn blocks(readme: &str) -> Vec<Block> {
@@ -189,7 +239,10 @@ fn blocks(readme: &str) -> Vec<Block> {
             .map(|text| format!("{text}\n"))
             .collect();
         match (language, blocks.last_mut()) {
-            ("sh", _) => blocks.push(Block { section: section.clone(), line, script: body, printed: None }),
+            (sh, _) if sh == "sh" || sh.starts_with("sh ") => {
+                let terminal = sh.strip_prefix("sh ").map(str::to_owned);
+                blocks.push(Block { section: section.clone(), line, terminal, script: body, printed: None });
+            }
             ("text", Some(before)) if just_ended => before.printed = Some(body),
             _ => {}
         }
