@@ -30,6 +30,7 @@
 //! - `agreement`: all that is said of a service says the same
 //! - `daemon_systemd`: what systemd is told
 //! - `first_hour`: self-test, doctor, init: what helps at the beginning
+//! - `mistakes`: thirty typical mistakes, and what each is answered
 //! - `words`: what people type in the first hour
 //! - `readme`: every command of the README
 //! - `tidy`: what the modules may know of each other
@@ -58,6 +59,7 @@ mod history;
 mod import;
 mod ledger;
 mod live;
+mod mistakes;
 mod once;
 mod permits;
 mod problems;
