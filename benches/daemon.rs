@@ -1,8 +1,9 @@
 //! What the daemon costs, with 10,000 manifests in its folder; the real binary against a sandbox in this process.
 //!
 //! ```text
-//! cargo bench --bench daemon                      latency, then resync
+//! cargo bench --bench daemon                      latency, pull, resync
 //! cargo bench --bench daemon -- latency [RENAMES] from rename(2) to the call, beside a loop of shell commands
+//! cargo bench --bench daemon -- pull [COMMITS]    from the end of a git pull to the call
 //! cargo bench --bench daemon -- resync [ROUNDS]   a look at an unchanged checkout, beside `git status`
 //! cargo bench --bench daemon -- idle [SECONDS]    wake-ups, CPU time and memory while nothing happens
 //! cargo bench --bench daemon -- soak [CHANGES]    memory over 100,000 changes
@@ -24,10 +25,9 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
-use truenorth::sandbox::{Options, Sandbox, World};
+use truenorth::sandbox::{Operation, Options, Sandbox, World};
 
 const MANIFESTS: usize = 10_000;
-const DEBOUNCE: Duration = Duration::from_millis(100);
 /// Files that were written just now are read again until their times are trusted.
 const SETTLED: Duration = Duration::from_secs(3);
 
@@ -38,9 +38,11 @@ fn main() {
     match what.as_deref() {
         None => {
             latency(300);
+            pulls(100);
             resync(50);
         }
         Some("latency") => latency(number.unwrap_or(300)),
+        Some("pull") => pulls(number.unwrap_or(100)),
         Some("resync") => resync(number.unwrap_or(50)),
         Some("idle") => idle(number.unwrap_or(180)),
         Some("soak") => soak(number.unwrap_or(100_000)),
@@ -64,7 +66,7 @@ struct Stage {
 impl Stage {
     fn new() -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-        let options = Options { limit: u32::MAX, ..Options::default() };
+        let options = Options { limit: u32::MAX, log: 100_000, ..Options::default() };
         let sandbox = runtime.block_on(Sandbox::start(SocketAddr::from(([127, 0, 0, 1], 0)), options)).unwrap();
         let (folder, state) = (TempDir::new().unwrap(), TempDir::new().unwrap());
         let notify = UnixDatagram::bind(state.path().join("notify")).unwrap();
@@ -98,7 +100,7 @@ impl Stage {
             .spawn()
             .unwrap();
         self.daemon = Some(daemon);
-        self.called(MANIFESTS as u64);
+        self.updated(MANIFESTS);
         self.world.clear_calls();
         std::thread::sleep(SETTLED);
         // The look that reads those files once more.
@@ -115,13 +117,20 @@ impl Stage {
         self.daemon.as_ref().unwrap().id()
     }
 
-    /// Waits until there were so many calls in all.
-    fn called(&self, calls: u64) {
+    /// Waits until there were so many updates since the calls were cleared. Looks at rollouts are calls too.
+    fn updated(&self, updates: usize) {
         let began = Instant::now();
-        while self.world.call_count() < calls {
-            assert!(began.elapsed() < Duration::from_secs(120), "{} of {calls} calls", self.world.call_count());
+        while self.world.update_count() < updates {
+            assert!(began.elapsed() < Duration::from_secs(120), "{} of {updates}", self.world.update_count());
             std::thread::sleep(Duration::from_millis(1));
         }
+    }
+
+    /// Waits for the first update since the calls were cleared, and gives when it was on the wire.
+    fn update(&self) -> tokio::time::Instant {
+        self.updated(1);
+        let calls = self.world.calls();
+        calls.iter().find(|call| call.operation == Some(Operation::UpdateServiceDeployment)).unwrap().started
     }
 
     /// Lets the daemon look at its folder, as at a resync, and waits for the end.
@@ -155,7 +164,7 @@ fn manifest(number: usize, tag: usize) -> String {
 fn renames(stage: &Stage, count: usize, tag: usize) -> Vec<Duration> {
     let rename = |round: usize| {
         let number = (round * 7919) % MANIFESTS;
-        let (path, calls) = (stage.path(number), stage.world.call_count());
+        let path = stage.path(number);
         let new = path.with_file_name(".new");
         std::fs::write(&new, manifest(number, tag + round)).unwrap();
         // The renames must not keep step with anything.
@@ -163,8 +172,7 @@ fn renames(stage: &Stage, count: usize, tag: usize) -> Vec<Duration> {
         stage.world.clear_calls();
         let renamed = tokio::time::Instant::now();
         std::fs::rename(new, path).unwrap();
-        stage.called(calls + 1);
-        stage.world.calls()[0].started - renamed
+        stage.update() - renamed
     };
     (0..count).map(rename).collect()
 }
@@ -175,10 +183,7 @@ fn latency(count: usize) {
     let took = renames(&stage, count, 1);
     stage.daemon.take().map(|mut daemon| daemon.kill().and_then(|()| daemon.wait())).unwrap().unwrap();
     println!("from rename(2) to the call on the wire, {count} renames among {MANIFESTS} manifests");
-    report(
-        &format!("truenorth, less its debounce of {DEBOUNCE:?}"),
-        took.iter().map(|took| took.saturating_sub(DEBOUNCE)).collect(),
-    );
+    report("truenorth", took);
 
     let script = r#"inotifywait -q -m -r -e moved_to --format %w%f "$1" | while read -r file; do
         sum=$(sha256sum "$file")
@@ -203,6 +208,48 @@ fn latency(count: usize) {
     report("inotifywait, sha256sum and curl, which wait for no quiet", took);
 }
 
+/// Pulls commits of one manifest each, and gives for each how long it took from the end of the pull until a call came.
+fn pulls(count: usize) {
+    let mut stage = Stage::new();
+    checkout(stage.folder.path());
+    let upstream = TempDir::new().unwrap();
+    git(upstream.path(), &["clone", "-q", stage.folder.path().to_str().unwrap(), "."]);
+    stage.start();
+    let took = (0..count).map(|round| {
+        let number = (round * 7919) % MANIFESTS;
+        let file = upstream.path().join(format!("project-{}/{number}.yaml", number / 100));
+        std::fs::write(file, manifest(number, 1 + round)).unwrap();
+        git(upstream.path(), &["commit", "-q", "-a", "-m", "change"]);
+        std::thread::sleep(Duration::from_millis(300 + fastrand::u64(0..50)));
+        stage.world.clear_calls();
+        git(stage.folder.path(), &["pull", "-q", "--ff-only", upstream.path().to_str().unwrap(), "HEAD"]);
+        let ended = tokio::time::Instant::now();
+        // A call may come before git's process has ended: when it let go of its lock, all was whole.
+        let took = stage.update().saturating_duration_since(ended);
+        std::thread::sleep(Duration::from_millis(20));
+        assert_eq!(stage.world.update_count(), 1, "one update a change");
+        took
+    });
+    let took = took.collect();
+    println!("from the end of git pull to the call on the wire, {count} pulls into {MANIFESTS} manifests");
+    report("truenorth", took);
+}
+
+fn git(folder: &Path, arguments: &[&str]) -> Duration {
+    let began = Instant::now();
+    let mut git = Command::new("git");
+    git.arg("-C").arg(folder).args(["-c", "user.name=bench", "-c", "user.email=bench@localhost"]).args(arguments);
+    assert!(git.stdout(Stdio::null()).status().unwrap().success());
+    began.elapsed()
+}
+
+/// Makes a checkout of a folder, with all of it in one commit.
+fn checkout(folder: &Path) {
+    git(folder, &["init", "-q"]);
+    git(folder, &["add", "."]);
+    git(folder, &["commit", "-q", "-m", "manifests"]);
+}
+
 /// Prints percentiles and a histogram.
 fn report(title: &str, mut took: Vec<Duration>) {
     took.sort();
@@ -222,21 +269,11 @@ fn report(title: &str, mut took: Vec<Duration>) {
 
 fn resync(rounds: usize) {
     let mut stage = Stage::new();
-    let git = |folder: &Path, arguments: &[&str]| {
-        let began = Instant::now();
-        let mut git = Command::new("git");
-        git.arg("-C").arg(folder).args(["-c", "user.name=bench", "-c", "user.email=bench@localhost"]).args(arguments);
-        assert!(git.stdout(Stdio::null()).status().unwrap().success());
-        began.elapsed()
-    };
-    git(stage.folder.path(), &["init", "-q"]);
-    git(stage.folder.path(), &["add", "."]);
-    git(stage.folder.path(), &["commit", "-q", "-m", "manifests"]);
+    checkout(stage.folder.path());
     stage.start();
-    let calls = stage.world.call_count();
     let mut took: Vec<_> =
         (0..rounds).map(|_| (git(stage.folder.path(), &["status", "--porcelain"]), stage.look())).collect();
-    assert_eq!(stage.world.call_count(), calls);
+    assert_eq!(stage.world.update_count(), 0);
     let ms = |took: Duration| took.as_secs_f64() * 1000.0;
     println!("a look at {MANIFESTS} unchanged manifests in a checkout, {rounds} rounds");
     for (name, of) in
@@ -294,14 +331,14 @@ fn soak(changes: usize) {
     println!("{changes} changes, {BATCH} at a time, {MANIFESTS} manifests\n  changes  resident KiB");
     let mut line = String::new();
     for batch in 0..changes.div_ceil(BATCH) {
-        let calls = stage.world.call_count();
+        stage.world.clear_calls();
         for number in (0..BATCH).map(|at| (batch * BATCH + at) % MANIFESTS) {
             let (path, new) = (stage.path(number), stage.path(number).with_extension("new"));
             let new = new.with_file_name(format!(".{number}"));
             std::fs::write(&new, manifest(number, batch + 1)).unwrap();
             std::fs::rename(new, path).unwrap();
         }
-        stage.called(calls + BATCH as u64);
+        stage.updated(BATCH);
         if (batch + 1) % 5 == 0 {
             line.clear();
             write!(line, "  {:>7}  {:>12}", (batch + 1) * BATCH, resident(stage.pid())).unwrap();

@@ -322,9 +322,10 @@ fn write_summary(text: &mut String, report: &Report) {
     write_waves(text, &report.waves);
     if let Some(cost) = report.cost.filter(|cost| cost.calls > 0) {
         let first = report.count(Outcome::ReadLive) > 0;
-        let _ = write!(text, "{}{}", if first { "at most " } else { "" }, counted(cost.calls as usize, "call"));
+        let at_most = if first { "at most " } else { "" };
+        let _ = write!(text, "a pass takes {at_most}{}", counted(cost.calls as usize, "call"));
         if let Some(remaining) = cost.remaining {
-            let _ = write!(text, ", {remaining} left");
+            let _ = write!(text, "; {remaining} left");
         }
         if let Some(wait) = cost.resets_in {
             let _ = write!(text, ", window resets in {}", short::wait(wait));

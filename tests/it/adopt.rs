@@ -209,7 +209,7 @@ fn a_plan_says_what_it_would_cost_and_what_is_left() {
     workspace.service("web", "2");
     workspace.service("new", "1");
     let text = workspace.run(&["plan"]).exits(0).stdout;
-    assert!(text.contains("at most 3 calls, 998 left, window resets in 60 min"), "{text}");
+    assert!(text.contains("a pass takes at most 3 calls; 998 left, window resets in 60 min"), "{text}");
     let cost = workspace.plan().exits(0).report()["cost"].clone();
     assert_eq!((&cost["calls"], &cost["remaining"]), (&json!(3), &json!(998)));
 }

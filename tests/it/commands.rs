@@ -55,7 +55,7 @@ fn a_plan_tells_changes_from_the_last_applied_content_and_sends_nothing() {
       suspended shop/suspended  suspended.yaml:1
     2 to update, 1 unchanged, 1 suspended, 1 orphaned
     plan 263b6c618e9a: 2 changes
-    2 calls, 996 left, window resets in 60 min
+    a pass takes 2 calls; 996 left, window resets in 60 min
     ");
     assert_eq!(text.stderr, "");
     assert!(workspace.contents() == before, "a plan wrote something");

@@ -232,7 +232,7 @@ fn init_writes_what_is_needed_and_ends_with_the_plan() {
     = adopted   shop/worker (new)  shop/worker.yaml:3
     3 adopted; 3 calls, 993 left in this window
     plan b0576c83b6cc: 3 changes
-    3 calls, 993 left, window resets in 60 min
+    a pass takes 3 calls; 993 left, window resets in 60 min
 
     next: look at manifests, commit it, then
       truenorth --reconcile-once
