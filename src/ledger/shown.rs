@@ -15,8 +15,9 @@ use crate::plan::Plan;
 
 const NAME: &str = "ledger.plans";
 
-/// Most bytes of it; the newest plans are kept. One that does not fit is not.
-const MOST: usize = 4 << 20;
+/// Most bytes of it, which leave room for the ledger on a volume of 2 MiB; the newest plans are kept. One that does not
+/// fit is not.
+const MOST: usize = 512 << 10;
 
 /// Keeps a plan that somebody is shown, in the folder of a ledger that is there. Blocks on the disk.
 pub fn keep_shown(dir: &Path, plan: &Plan) {
@@ -96,11 +97,11 @@ mod tests {
     fn the_newest_are_kept_within_a_bound() {
         let dir = tempfile::tempdir().expect("makes a folder");
         for number in 0..12 {
-            keep_shown(dir.path(), &plan(number, 3000));
+            keep_shown(dir.path(), &plan(number, 400));
         }
         let size = fs::metadata(dir.path().join(NAME)).expect("is there").len();
         assert!(size <= MOST as u64, "{size}");
-        assert_eq!(shown(dir.path()).first(), Some(&plan(11, 3000)));
+        assert_eq!(shown(dir.path()).first(), Some(&plan(11, 400)));
         assert!(shown(dir.path()).len() > 3);
         assert_eq!(fs::read_dir(dir.path()).expect("is read").count(), 1);
     }

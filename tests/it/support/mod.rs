@@ -156,9 +156,12 @@ impl Workspace {
         printed.replace(&api.url(), "URL").replace(&*self.state().to_string_lossy(), "STATE")
     }
 
-    /// Every file and folder below, by its path from here, with the content of files.
+    /// Every file and folder below, by its path from here, with the content of files; without the plans that people were
+    /// shown, which `plan` keeps.
     pub(crate) fn contents(&self) -> Vec<(PathBuf, Vec<u8>)> {
-        contents(self.path())
+        let mut contents = contents(self.path());
+        contents.retain(|(path, _)| !path.ends_with("ledger.plans"));
+        contents
     }
 }
 
