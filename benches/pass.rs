@@ -122,6 +122,7 @@ async fn pass(url: &str, folder: &Path, state: &Path) {
     let settings = PassSettings {
         max_changes: None,
         windows: truenorth::plan::Windows::default(),
+        on_failure: truenorth::model::OnFailure::Hold,
         concurrency: 64,
         rate_limit: 1_000_000,
         deadline: Duration::from_secs(60),

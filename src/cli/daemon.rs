@@ -85,6 +85,7 @@ async fn daemon(args: &RunArgs, config: Option<ConfigFile>) -> anyhow::Result<Ex
         },
         rules: args.rules.rules(),
         max_changes: args.fuse.max_changes(),
+        on_failure: args.rules.on_failure(),
         resync: args.resync,
         debounce: args.debounce.map_or(Debounce::Adaptive, Debounce::Fixed),
         windows: config.as_ref().map(ConfigFile::windows).unwrap_or_default(),

@@ -37,6 +37,7 @@ async fn pass(args: &RunArgs, windows: Windows) -> anyhow::Result<Exit> {
         follow: (!args.rollouts.no_wait).then(|| target.follow(args.rollouts.rollout_timeout)),
         max_changes: args.fuse.max_changes(),
         windows,
+        on_failure: args.rules.on_failure(),
         commands,
     };
     let line = ProgressLine::new();

@@ -13,6 +13,7 @@ use super::exit::Exit;
 use super::target::Target;
 use crate::daemon::{PassSettings, Stop, reconcile_once};
 use crate::engine::Pace;
+use crate::model::OnFailure;
 use crate::plan::{Outcome, Report, Rules, Windows};
 use crate::runner::UpdateCall;
 use crate::source::Folder;
@@ -110,6 +111,7 @@ async fn pass(target: &Target, manifests: &Path) -> anyhow::Result<Report> {
         follow: Some(target.follow(DEADLINE)),
         max_changes: None,
         windows: Windows::default(),
+        on_failure: OnFailure::Hold,
         commands: Commands::Hidden,
     };
     Ok(reconcile_once(&mut Folder::new(manifests), ledger, api, settings, stop, |_| {}).await?)

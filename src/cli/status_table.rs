@@ -183,6 +183,7 @@ fn style(state: ServiceState) -> Style {
     match state {
         ServiceState::Stalled
         | ServiceState::RolloutFailed
+        | ServiceState::RolledBack
         | ServiceState::Denied
         | ServiceState::Invalid
         | ServiceState::NotInEffect

@@ -18,7 +18,7 @@ use super::stop::{Stop, Stopping};
 use crate::engine::{Backoff, Ending, Follow, Pace, Phase, Work};
 use crate::error::chain;
 use crate::ledger::{Bell, Ledger, OpenError, ReadError, RequestId};
-use crate::model::{Diagnostic, Rollout, ServiceKey};
+use crate::model::{Diagnostic, Digest, OnFailure, Rollout, RolloutState, ServiceKey};
 use crate::plan::{MaxChanges, Outcome, Reading, Report, Rules, Windows};
 use crate::runner::{Api, Carrier, Finished, Happened};
 use crate::source::Folder;
@@ -52,6 +52,8 @@ pub struct PassSettings {
     pub max_changes: Option<MaxChanges>,
     /// When updates may be sent.
     pub windows: Windows,
+    /// What follows a rollout that failed.
+    pub on_failure: OnFailure,
     /// How commands stand in the report.
     pub commands: Commands,
 }
@@ -129,6 +131,8 @@ struct Tally {
     /// The fields that were accepted and are not in effect.
     missing: Option<String>,
     error: Option<Diagnostic>,
+    /// Which content was seen to fail, and how.
+    failed: Option<(Digest, String)>,
 }
 
 /// Whether an update left in this pass.
@@ -261,6 +265,7 @@ pub async fn reconcile_once(
     let elsewhere = observation.deployed().saturating_sub(deployed);
     pass.carrier.guard(settings.max_changes, elsewhere).map_err(ObserveError::from)?;
     pass.carrier.set_windows(settings.windows);
+    pass.carrier.set_on_failure(settings.on_failure);
     pass.heed_people().await.map_err(ObserveError::from)?;
     pass.carrier.observe(desired, revision.clone());
     // Calls do not wait for what is only to be shown in the end.
@@ -342,7 +347,12 @@ impl Pass {
                     }
                     count(&mut self.tally, finished);
                 }
-                Happened::Rollout(key, rollout) => show(Shown::Rollout(key, rollout)),
+                Happened::Rollout(key, rollout) => {
+                    if rollout.state == RolloutState::Failed {
+                        self.tally.entry(key.clone()).or_default().failed = Some((rollout.digest, rollout.words()));
+                    }
+                    show(Shown::Rollout(key, rollout));
+                }
                 Happened::Began(_) | Happened::ForAll => {}
             }
         }
@@ -387,7 +397,8 @@ impl Pass {
             if self.carrier.is_elsewhere() {
                 return Ok(Over::Elsewhere);
             }
-            if self.carrier.engine().awaits_dependencies(self.carrier.clock().now()) {
+            let now = self.carrier.clock().now();
+            if self.carrier.engine().awaits_dependencies(now) || self.carrier.engine().may_return(now) {
                 // The deadline is for retries: what waits for a rollout waits as long as that may take.
                 self.extend();
             } else if self.carrier.engine().is_settled() {

@@ -30,7 +30,7 @@ use crate::engine::{Block, Ending, Pace, Work};
 use crate::error::chain;
 use crate::ledger::{Ledger, OpenError, ReadError, RequestId};
 use crate::manifest::Problem;
-use crate::model::{Diagnostic, Revision, RolloutState};
+use crate::model::{Diagnostic, OnFailure, Revision, RolloutState};
 use crate::plan::{MaxChanges, Rules, Windows};
 use crate::runner::{Api, Carrier, Done, Finished, Happened, TokenNumber};
 use crate::source::{Folder, Mounts, Snapshot, Unreadable, Watch, Watching, Writing};
@@ -45,6 +45,8 @@ pub struct DaemonSettings {
     pub rules: Rules,
     /// How much one plan may change without an approval.
     pub max_changes: Option<MaxChanges>,
+    /// What follows a rollout that failed.
+    pub on_failure: OnFailure,
     /// Look at the folder this often without an event.
     pub resync: Duration,
     /// Quiet time after a change before it is acted on.
@@ -163,6 +165,7 @@ pub async fn run(
     let mut carrier = Carrier::new(settings.pace, settings.rules, known, ledger, api)?;
     carrier.guard(settings.max_changes, 0)?;
     carrier.set_windows(settings.windows);
+    carrier.set_on_failure(settings.on_failure);
     let heard = Arc::new(Heard::default());
     let tell = Arc::clone(&heard);
     let watch = Watch::start(folder.path(), move |writing| tell.tell(writing));

@@ -69,6 +69,8 @@ pub enum Ending {
     Adopted {
         /// Credentials that live uses and the manifest names none of.
         unnamed: Option<UnnamedCredentials>,
+        /// How far the service's newest rollout is, where the answer shows it.
+        status: Option<DeploymentStatus>,
     },
     /// Live was read, and this is how it compares. After [`Work::Decide`] it shows that the update has to be sent.
     Read(Reading),

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use super::event::Event;
 use super::later;
 use super::rollout::{self, Paused};
-use crate::model::{DeploymentStatus, Digest, Evidence, Id, Rollout, RolloutState, ServiceKey};
+use crate::model::{DeploymentStatus, Digest, Evidence, Id, Rollout, RolloutStage, RolloutState, ServiceKey};
 
 /// How rollouts are followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -256,6 +256,18 @@ impl Rollouts {
         if shown.is_some() {
             self.change(key, |new| rollout::seen(new, shown, Paused::No, now));
         }
+    }
+
+    /// An update is live that was sent by a process which did not hear of it. What goes on there, or failed, is its rollout.
+    pub(super) fn found(&mut self, key: &ServiceKey, digest: Digest, status: Option<DeploymentStatus>, now: Timestamp) {
+        let goes_on = status.filter(|status| !status.scaling && status.stage != RolloutStage::Completed);
+        if goes_on.is_none() || self.newest.contains_key(key) {
+            return;
+        }
+        let state = RolloutState::InProgress;
+        self.newest.insert(key.clone(), Rollout { state, ..Rollout::accepted(digest, now, None) });
+        self.arrange(key, true);
+        self.change(key, |found| rollout::seen(found, goes_on, Paused::No, now));
     }
 
     /// Takes over what an earlier process followed. Times that are still to come are those of a clock that was wrong.

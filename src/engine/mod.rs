@@ -58,6 +58,7 @@ pub use hold::Findings;
 use hold::Holds;
 use order::Dependents;
 use quarantine::Quarantines;
+pub use quarantine::Sought;
 use quota::Class;
 pub use quota::{Quota, SAME_WINDOW, Window};
 pub use rollout::accepted_at;
@@ -401,7 +402,7 @@ impl Engine {
     fn disregard_rollouts(&mut self) {
         let Self { services, rollouts, .. } = self;
         let differs = |key: &&ServiceKey| {
-            let wanted = services.get(*key).and_then(|service| service.desired.as_ref()).map(|desired| desired.digest);
+            let wanted = services.get(*key).and_then(Service::target).map(|desired| desired.digest);
             wanted.is_some_and(|wanted| rollouts.of(key).is_some_and(|rollout| rollout.digest != wanted))
         };
         let other: Vec<ServiceKey> = rollouts.undeployed().filter(differs).cloned().collect();
@@ -515,11 +516,15 @@ impl Engine {
                 self.rollouts.accepted(key, tries.digest, at, status, now);
                 Sequel::Done
             }
-            (Ending::Adopted { unnamed }, _) => {
+            (Ending::Adopted { unnamed, status }, _) => {
                 service.has(tries.digest, (since, now));
                 service.unnamed = unnamed;
                 if self.rollouts.of(key).is_some_and(|rollout| rollout.digest != tries.digest) {
                     self.rollouts.forget(key);
+                }
+                // It was sent by a process that did not hear of it, and is as good as accepted now.
+                if work == Work::Decide(Cause::InDoubt) {
+                    self.rollouts.found(key, tries.digest, status, now);
                 }
                 Sequel::Done
             }

@@ -52,6 +52,8 @@ pub(super) struct Service {
     pub(super) ruled: Option<HeldBy>,
     /// Content of it whose rollout failed.
     pub(super) quarantined: Option<Quarantined>,
+    /// What it is to have in place of what its manifest says, because the rollout of that failed.
+    pub(super) back: Option<Desired>,
     /// Whether its content is new since this process first saw the folder: somebody may be waiting for it.
     pub(super) fresh: bool,
     pub(super) told: Told,
@@ -64,7 +66,12 @@ pub(super) struct Quarantined {
     pub(super) quarantine: Quarantine,
     /// How it holds an update.
     pub(super) held: HeldBy,
+    /// Whether what was sent in its place failed as well: that is not sent again either.
+    pub(super) back_failed: bool,
 }
+
+/// What is to be done where the rollout of what the manifest says failed.
+const RETURN: Step = Step::Update(Cause::Rollback);
 
 /// Whether what the API accepted last is in effect. Acceptance alone does not show it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -198,6 +205,11 @@ impl Tries {
 }
 
 impl Service {
+    /// What it is to have: what its manifest says, unless the rollout of that failed and it goes back.
+    pub(super) fn target(&self) -> Option<&Desired> {
+        self.back.as_ref().or(self.desired.as_ref())
+    }
+
     /// What is to be done for it. What is held waits.
     pub(super) fn step(&self, context: Context) -> Option<Step> {
         let step = self.unheld_step(context)?;
@@ -207,20 +219,25 @@ impl Service {
         })
     }
 
-    /// What holds the update that is due.
+    /// What holds the update that is due, and what its manifest says where it has something else on purpose.
     pub(super) fn held_by(&self, context: Context) -> Vec<HeldBy> {
-        self.unheld_step(context).map(|step| self.holds(step, context)).unwrap_or_default()
+        let mut held_by = self.unheld_step(context).map(|step| self.holds(step, context)).unwrap_or_default();
+        let returned = self.quarantined.as_ref().filter(|_| self.back.is_some());
+        held_by.extend(returned.map(|quarantined| quarantined.held.clone()).filter(|held| !held_by.contains(held)));
+        held_by
     }
 
     fn holds(&self, step: Step, context: Context) -> Vec<HeldBy> {
-        let Some(desired) = &self.desired else { return Vec::new() };
+        let Some(desired) = self.target() else { return Vec::new() };
         let mut held_by = plan::held_by(step, desired, self.unnamed.as_ref(), &self.awaited);
         if context.guarded && self.content_change(context).is_some_and(|(_, content)| self.let_out != Some(content)) {
             held_by.push(self.ruled.clone().unwrap_or_else(unruled));
         }
         // Reads go on while it is closed, and while its content is quarantined.
         if matches!(step, Step::Update(_)) {
-            held_by.extend_from_slice(&self.closed);
+            // A way back is open where new things are not, unless a person closed it.
+            let closes = |held: &&HeldBy| step != RETURN || held.kind == HoldKind::Freeze;
+            held_by.extend(self.closed.iter().filter(closes).cloned());
             held_by.extend(self.quarantined_as(desired.digest).map(|quarantined| quarantined.held.clone()));
         }
         held_by
@@ -228,7 +245,11 @@ impl Service {
 
     /// What keeps this content from being sent because its rollout failed.
     fn quarantined_as(&self, content: Digest) -> Option<&Quarantined> {
-        self.quarantined.as_ref().filter(|quarantined| quarantined.quarantine.holds(content))
+        let holds = |quarantined: &&Quarantined| {
+            let Quarantined { quarantine, back_failed, .. } = quarantined;
+            quarantine.holds(content) || *back_failed && quarantine.back == Some(content)
+        };
+        self.quarantined.as_ref().filter(holds)
     }
 
     /// What it has, as far as is known, and what is to be sent in its place: not where that is only sent again.
@@ -236,7 +257,7 @@ impl Service {
         self.unheld_step(context)?.cause()?;
         let from = self.known.as_ref().and_then(Known::digest);
         let to = self.desired.as_ref()?.digest;
-        (from != Some(to) && self.quarantined_as(to).is_none()).then_some((from, to))
+        (from != Some(to) && self.back.is_none() && self.quarantined_as(to).is_none()).then_some((from, to))
     }
 
     /// The content that was accepted and is desired still.
@@ -267,10 +288,11 @@ impl Service {
     /// sent once.
     fn unheld_step(&self, context: Context) -> Option<Step> {
         let seen = self.conclusive();
-        let step = plan::step(self.desired.as_ref(), self.known.as_ref(), seen, &context.rules, context.wall)?;
+        let step = plan::step(self.target(), self.known.as_ref(), seen, &context.rules, context.wall)?;
         let quarantine = self.quarantined.as_ref().map(|quarantined| &quarantined.quarantine);
-        let step = self.desired.as_ref().map_or(step, |desired| plan::released(step, desired.digest, quarantine));
+        let step = self.target().map_or(step, |desired| plan::released(step, desired.digest, quarantine));
         Some(match step {
+            Step::Update(Cause::Changed) if self.back.is_some() => RETURN,
             Step::Unchanged | CORRECT if self.effect == Effect::Missing => Step::Update(Cause::NotInEffect),
             CORRECT if self.effect == Effect::LeftAlone || self.flaps_until(context.now).is_some() => Step::Unchanged,
             Step::Update(Cause::Changed)
@@ -290,7 +312,7 @@ impl Service {
 
     /// When the requests can no longer take effect that would make a read of now worth nothing.
     fn settles(&self) -> Option<Timestamp> {
-        let desired = self.desired.as_ref()?.digest;
+        let desired = self.target()?.digest;
         let matters = |unsettled: &&Unsettled| match self.known {
             // What is in doubt is what is desired: it may arrive yet.
             Some(Known::InDoubt) => unsettled.digest == desired,
@@ -320,6 +342,10 @@ impl Service {
                 let held_by = self.held_by(context);
                 (ServiceState::Held, held_until(&held_by), Some(Cow::Owned(held_reason(&held_by).into())))
             }
+            Some(Step::Unchanged | CORRECT) if self.drift().is_none() && self.back.is_some() => {
+                let reason = held_reason(&self.held_by(context));
+                (ServiceState::RolledBack, None, Some(Cow::Owned(reason.into())))
+            }
             Some(Step::Unchanged | CORRECT) if self.drift().is_none() => (ServiceState::Unchanged, None, None),
             Some(Step::Unchanged | CORRECT) if self.effect.is_missing() => (ServiceState::NotInEffect, None, None),
             Some(Step::Unchanged | CORRECT) if flaps_until.is_some() => (ServiceState::Flapping, flaps_until, None),
@@ -338,13 +364,13 @@ impl Service {
 
     /// Whether a request that was given up carried what is desired now.
     fn may_have_arrived(&self) -> bool {
-        let desired = self.desired.as_ref().map(|desired| desired.digest);
+        let desired = self.target().map(|desired| desired.digest);
         self.unsettled.iter().any(|unsettled| Some(unsettled.digest) == desired)
     }
 
     /// Whether live was compared with what is desired now.
     fn was_compared(&self) -> bool {
-        let desired = self.desired.as_ref().map(|desired| desired.digest);
+        let desired = self.target().map(|desired| desired.digest);
         self.seen.as_ref().is_some_and(|seen| Some(seen.compared) == desired)
     }
 
@@ -454,7 +480,7 @@ impl Service {
         let is_runtime = |path: &str| path.starts_with("docker.") || path.starts_with("buildpack.");
         let lacks_runtime = !reading.differences.is_empty()
             && reading.differences.iter().all(|change| is_runtime(&change.path))
-            && self.desired.as_ref().is_some_and(|desired| desired.update.has_several_parts());
+            && self.target().is_some_and(|desired| desired.update.has_several_parts());
         match self.effect {
             Effect::Unread { .. } | Effect::Missing if lacks_runtime => Effect::Missing,
             Effect::Completed | Effect::LeftAlone if lacks_runtime => Effect::LeftAlone,
@@ -518,11 +544,11 @@ impl At<'_> {
             (State::Ready { tries, .. }, Step::ReadLive(cause)) => (Work::Decide(cause), tries.clone()),
             // Drift that is not corrected at once is read once more before it is: after a restart, after flapping.
             (State::Resting { .. }, Step::Unchanged | Step::Update(Cause::Drifted) | Step::Held(Cause::Drifted)) => {
-                (Work::Watch, Tries::none(self.service.desired.as_ref()?.digest))
+                (Work::Watch, Tries::none(self.service.target()?.digest))
             }
             _ => return None,
         };
-        let desired = self.service.desired.as_ref()?;
+        let desired = self.service.target()?;
         let call = Call {
             key: self.key.clone(),
             work,
@@ -595,7 +621,7 @@ impl At<'_> {
     /// The digest of what a step calls for, if it does.
     fn due(&self, step: Option<Step>) -> Option<Digest> {
         step.filter(|step| !matches!(step, Step::Held(_)))?.cause()?;
-        self.service.desired.as_ref().map(|desired| desired.digest)
+        self.service.target().map(|desired| desired.digest)
     }
 
     /// To the queue with what is due as if nothing was tried yet, or to rest. A correction follows from the read that
@@ -667,7 +693,7 @@ impl Service {
     /// Whether it is to be read once because of what was accepted. A daemon reads it in its turn, only sooner; a pass
     /// reads what can be accepted in part. One whose read failed waits for its turn among the others.
     fn is_to_be_checked(&self, context: Context) -> bool {
-        let Some(desired) = self.desired.as_ref().filter(|_| self.unread.is_none()) else { return false };
+        let Some(desired) = self.target().filter(|_| self.unread.is_none()) else { return false };
         match self.effect {
             Effect::Unread { bare: true } => true,
             Effect::Unread { bare: false } | Effect::Completed if context.in_turn => {

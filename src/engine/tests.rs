@@ -370,7 +370,7 @@ fn an_unknown_service_is_read_and_sent_to_only_if_it_runs_something_else() {
     engine.observe(folder([("has", "1"), ("lacks", "1")]), at(0));
     assert_eq!(engine.next_call(at(0), 0).unwrap().work, Work::Decide(Cause::New));
     assert!(engine.next_call(at(0), 1).is_none(), "one read asks what the quota is");
-    engine.finish(&key("has"), Ending::Adopted { unnamed: None }, at(1), JITTER);
+    engine.finish(&key("has"), Ending::Adopted { unnamed: None, status: None }, at(1), JITTER);
     assert_eq!(engine.next_call(at(1), 0).unwrap().work, Work::Decide(Cause::New));
     engine.finish(&key("lacks"), differs(), at(2), JITTER);
     let call = engine.next_call(at(2), 0).unwrap();
@@ -389,7 +389,7 @@ fn a_lost_answer_is_settled_by_reading_before_anything_is_sent_again() {
         engine.finish(&key("web"), transient(unknown()), at(0), JITTER);
         let call = engine.next_call(at(1), 0).unwrap();
         assert_eq!((call.work, call.attempt), (Work::Decide(Cause::InDoubt), 2));
-        let ending = if has_it { Ending::Adopted { unnamed: None } } else { differs() };
+        let ending = if has_it { Ending::Adopted { unnamed: None, status: None } } else { differs() };
         engine.finish(&key("web"), ending, at(2), JITTER);
         let next = engine.next_call(at(2), 0).map(|call| (call.work, call.attempt));
         assert_eq!(next, (!has_it).then_some((Work::Send(Cause::InDoubt), 2)));
@@ -410,7 +410,7 @@ fn an_update_that_would_drop_credentials_is_held_until_the_manifest_says_what_is
     let mut adopting = reading_first([]);
     adopting.observe(folder([("web", "1")]), at(0));
     assert_eq!(calls(&mut adopting, at(0)), ["web"]);
-    adopting.finish(&key("web"), Ending::Adopted { unnamed: unnamed.clone() }, at(1), JITTER);
+    adopting.finish(&key("web"), Ending::Adopted { unnamed: unnamed.clone(), status: None }, at(1), JITTER);
     let mut recalling = reading_first([applied("web", "1")]);
     recalling.recall(&key("web"), Memory { unnamed: unnamed.clone(), ..Memory::default() }, at(0));
     for mut engine in [adopting, recalling] {
@@ -476,7 +476,7 @@ fn what_was_there_at_the_start_is_read_after_changes_and_what_changes_meanwhile_
     engine.finish(&key("u"), accepted(), at(0), JITTER);
     assert_eq!(calls(&mut engine, at(0)), ["a"]);
     engine.observe(folder([("a", "1"), ("b", "1"), ("c", "2"), ("u", "2")]), at(1));
-    engine.finish(&key("a"), Ending::Adopted { unnamed: None }, at(1), JITTER);
+    engine.finish(&key("a"), Ending::Adopted { unnamed: None, status: None }, at(1), JITTER);
     assert_eq!(calls(&mut engine, at(1)), ["c"], "somebody waits for it");
     engine.note_quota(Window { limit: 1000, remaining: 90, resets_at: at(3600) });
     engine.finish(&key("c"), differs(), at(1), JITTER);
@@ -656,7 +656,7 @@ fn what_was_written_down_after_a_change_by_hand_is_read_before_it_is_sent() {
     engine.finish(&key("web"), differs(), at(0), JITTER);
     engine.observe(folder([("web", "2")]), at(1));
     assert_eq!(engine.next_call(at(1), 0).unwrap().work, Work::Decide(Cause::Changed));
-    engine.finish(&key("web"), Ending::Adopted { unnamed: None }, at(1), JITTER);
+    engine.finish(&key("web"), Ending::Adopted { unnamed: None, status: None }, at(1), JITTER);
     assert_eq!(engine.standing(&key("web"), at(1)).unwrap().step, Some(Step::Unchanged));
 }
 
@@ -783,7 +783,7 @@ fn a_correction_whose_answer_was_lost_counts_as_one() {
         engine.finish(&key("web"), transient(unknown()), now, JITTER);
         now = engine.next_wake(now).unwrap();
         assert_eq!(engine.next_call(now, 0).unwrap().work, Work::Decide(Cause::InDoubt));
-        engine.finish(&key("web"), Ending::Adopted { unnamed: None }, now, JITTER);
+        engine.finish(&key("web"), Ending::Adopted { unnamed: None, status: None }, now, JITTER);
         now = engine.next_wake(now).unwrap();
     }
     assert!(engine.standing(&key("web"), now).unwrap().flaps_until.is_some());

@@ -23,7 +23,7 @@ use super::{
     States, Turned, folder, lock, schema, sql,
 };
 use crate::engine::{Unsettled, Window};
-use crate::model::{ApiPlace, Decision, Known, Quarantine, Rollout, ServiceKey, ServiceKind};
+use crate::model::{ApiPlace, Decision, Digest, Known, Quarantine, Rollout, ServiceKey, ServiceKind};
 use crate::plan::{Freeze, Fuse, LetOut, MaxChanges, UnnamedCredentials};
 
 /// How often a read is done again because the file moved. Once is the rule: then the log is there.
@@ -234,6 +234,23 @@ impl Reader {
     /// The file cannot be read.
     pub fn rollouts(&self) -> Result<HashMap<ServiceKey, Rollout>, ReadError> {
         self.read(sql::rollouts)
+    }
+
+    /// The content of a service that is known to have run last, beside some that failed: its digest and its body; nothing
+    /// where there is none, or the body had to go.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn last_good(&self, key: &ServiceKey, failed: Digest) -> Result<Option<(Digest, String)>, ReadError> {
+        self.read(|connection| sql::last_good(connection, key, failed))
+    }
+
+    /// The body of some content of a service, where it is kept.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn body(&self, key: &ServiceKey, content: Digest) -> Result<Option<(Digest, String)>, ReadError> {
+        self.read(|connection| sql::body(connection, key, content))
     }
 
     /// Content whose rollout failed, with whether a person let it out since.

@@ -94,6 +94,8 @@ pub struct Adoption {
     pub at: Timestamp,
     /// Credentials that live uses and the manifest names none of.
     pub unnamed: Option<UnnamedCredentials>,
+    /// Whether live shows that it runs.
+    pub runs: bool,
 }
 
 /// All calls wait.

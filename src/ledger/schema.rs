@@ -24,6 +24,7 @@ pub(super) const STEPS: &[&str] = &[
     include_str!("steps/9-decided.sql"),
     include_str!("steps/10-diagnostics.sql"),
     include_str!("steps/11-quarantine.sql"),
+    include_str!("steps/12-rollback.sql"),
 ];
 
 /// The application id and the format of a store.
@@ -45,6 +46,7 @@ pub(super) fn read_as_newest(connection: &Connection, format: i64) -> rusqlite::
         (9, include_str!("steps/read-before-9.sql")),
         (10, include_str!("steps/read-before-10.sql")),
         (11, include_str!("steps/read-before-11.sql")),
+        (12, include_str!("steps/read-before-12.sql")),
     ];
     lacking.into_iter().filter(|(since, _)| format < *since).try_for_each(|(_, views)| connection.execute_batch(views))
 }

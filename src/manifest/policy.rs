@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use jiff::fmt::temporal::Pieces;
 use regex::Regex;
 
-use crate::model::{Approval, DependencyGate, DriftMode, Id, Policy, ServiceKey, Suspend, Unnamed};
+use crate::model::{Approval, DependencyGate, DriftMode, Id, OnFailure, Policy, ServiceKey, Suspend, Unnamed};
 
 use super::check::{Checker, Field, Hint, a_kind};
 use super::node::Node;
@@ -26,10 +26,10 @@ const MAX_TIME_BYTES: usize = 64;
 
 /// Checks a policy.
 pub(super) fn treatment(checker: &mut Checker, field: &Field<'_, '_>, key: Option<&ServiceKey>) -> Option<Policy> {
-    let [suspend, drift, credentials, depends_on, gate, approval] = checker.fields(
+    let [suspend, drift, credentials, depends_on, gate, approval, on_failure] = checker.fields(
         &field.spot,
         field.node,
-        ["suspend", "drift", "credentials", "dependsOn", "gate", "approval"],
+        ["suspend", "drift", "credentials", "dependsOn", "gate", "approval", "onFailure"],
     )?;
     let suspend = match suspend {
         Some(field) => self::suspend(checker, &field),
@@ -55,6 +55,10 @@ pub(super) fn treatment(checker: &mut Checker, field: &Field<'_, '_>, key: Optio
         Some(field) => checker.choice(&field, &Approval::ALL, Approval::as_str),
         None => Some(Approval::default()),
     };
+    let on_failure = match on_failure {
+        Some(field) => checker.choice(&field, &OnFailure::ALL, OnFailure::as_str).map(Some),
+        None => Some(None),
+    };
     Some(Policy {
         suspend: suspend?,
         drift: drift?,
@@ -62,6 +66,7 @@ pub(super) fn treatment(checker: &mut Checker, field: &Field<'_, '_>, key: Optio
         depends_on: depends_on?,
         gate: gate?,
         approval: approval?,
+        on_failure: on_failure?,
     })
 }
 

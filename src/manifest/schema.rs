@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use crate::model::{
     Approval, BuildServiceId, BuildSha, BuildpackConfig, CredentialsId, DependencyGate, DockerConfig, DriftMode,
-    Id as ModelId, ImagePath as ModelImagePath, Policy as ModelPolicy, Suspend as ModelSuspend, Unnamed,
+    Id as ModelId, ImagePath as ModelImagePath, OnFailure, Policy as ModelPolicy, Suspend as ModelSuspend, Unnamed,
 };
 
 use super::policy::{SEEN, TIME};
@@ -213,6 +213,10 @@ struct Policy {
     /// `required`: each change of the service waits for `truenorth approve`.
     #[schemars(extend("enum" = Approval::ALL.map(Approval::as_str)))]
     approval: Option<String>,
+    /// What follows where its rollout fails: hold (nothing), or last-good (what ran before is sent again, once); default: as
+    /// for all.
+    #[schemars(extend("enum" = OnFailure::ALL.map(OnFailure::as_str)))]
+    on_failure: Option<String>,
 }
 
 /// Leave the service alone: no call, whatever the manifest says. A map does so too, and says why and until when.

@@ -78,6 +78,8 @@ pub enum Cause {
     NotInEffect,
     /// Its rollout failed, and a person let it out of quarantine.
     Released,
+    /// The rollout of what the manifest says failed: what ran before is sent in its place.
+    Rollback,
 }
 
 impl Cause {
@@ -91,6 +93,7 @@ impl Cause {
             Self::Drifted => "drifted",
             Self::NotInEffect => "not-in-effect",
             Self::Released => "released",
+            Self::Rollback => "rollback",
         }
     }
 }

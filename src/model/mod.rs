@@ -38,7 +38,7 @@ pub use key::{Id, InvalidId, ServiceKey};
 pub use live::{DeploymentStatus, Live, LiveExternal, LiveInternal, LiveRuntime, RolloutStage, ServiceKind};
 pub use order::in_order;
 pub use plan_id::PlanId;
-pub use policy::{Approval, DependencyGate, DriftMode, Policy, Suspend, Unnamed};
+pub use policy::{Approval, DependencyGate, DriftMode, OnFailure, Policy, Suspend, Unnamed};
 pub use quarantine::Quarantine;
 pub use revision::{InvalidRevision, Revision};
 pub use rollout::{Evidence, Rollout, RolloutState};

@@ -22,6 +22,32 @@ pub struct Policy {
     pub gate: DependencyGate,
     /// Whether each change of the service waits for an approval.
     pub approval: Approval,
+    /// What follows where its rollout fails; where it is `None`, what the whole run does.
+    pub on_failure: Option<OnFailure>,
+}
+
+/// What follows where the rollout of content fails.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum OnFailure {
+    /// Nothing: it stays as it is, and is not sent again by itself.
+    #[default]
+    Hold,
+    /// The content whose rollout completed last is sent in its place, once.
+    LastGood,
+}
+
+impl OnFailure {
+    /// Both, in the order in which they are shown.
+    pub const ALL: [Self; 2] = [Self::Hold, Self::LastGood];
+
+    /// The word in a manifest.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Hold => "hold",
+            Self::LastGood => "last-good",
+        }
+    }
 }
 
 /// What a service must have reached before one that depends on it is sent.

@@ -17,6 +17,8 @@ pub struct Quarantine {
     pub reason: Option<Arc<str>>,
     /// Whether a person let it out: then it is sent once more.
     pub released: bool,
+    /// The content that is sent in its place, or was.
+    pub back: Option<Digest>,
 }
 
 impl Quarantine {

@@ -11,6 +11,8 @@ pub enum ServiceState {
     Stalled,
     /// It has what its manifest says, and that does not run: its rollout failed.
     RolloutFailed,
+    /// It has what ran before, on purpose: the rollout of what its manifest says failed.
+    RolledBack,
     /// The API refuses the token.
     Denied,
     /// Its manifest cannot be used.
@@ -47,9 +49,10 @@ pub enum ServiceState {
 
 impl ServiceState {
     /// Every state, what needs a look first before what needs none.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Stalled,
         Self::RolloutFailed,
+        Self::RolledBack,
         Self::Denied,
         Self::Invalid,
         Self::NotInEffect,
@@ -74,6 +77,7 @@ impl ServiceState {
         match self {
             Self::Stalled => "stalled",
             Self::RolloutFailed => "rollout-failed",
+            Self::RolledBack => "rolled-back",
             Self::Denied => "denied",
             Self::Invalid => "invalid",
             Self::NotInEffect => "not-in-effect",

@@ -4,6 +4,7 @@ use super::{Step, UnnamedCredentials};
 use crate::model::{
     Cause, DeploymentUpdate, Desired, Digest, External, HeldBy, HoldKind, Quarantine, ServiceKey, Unnamed,
 };
+use crate::text::short;
 
 /// What holds the update that this step would send; empty where nothing does. `unnamed` is what the newest read showed
 /// of credentials that live uses and the manifest of then named none of.
@@ -29,8 +30,12 @@ pub fn awaits(dependency: &ServiceKey) -> HeldBy {
 #[must_use]
 pub fn quarantined(key: &ServiceKey, quarantine: &Quarantine) -> HeldBy {
     let why = quarantine.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
+    let back = match quarantine.back {
+        Some(back) => format!("; it has {} instead", short::digest(back)),
+        None => String::new(),
+    };
     let what = format!(
-        "quarantined, because its rollout failed{why} (change its manifest; `truenorth release {key}` sends it once more)"
+        "quarantined, because its rollout failed{why}{back} (change its manifest; `truenorth release {key}` sends it once more)"
     );
     HeldBy { kind: HoldKind::Quarantine, what: what.into(), until: None }
 }

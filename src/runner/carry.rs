@@ -11,6 +11,7 @@ use tracing::{error, info, warn};
 
 use super::clock::Clock;
 use super::exchange::{Recalled, Request, Write};
+use super::good;
 use super::kept::Kept;
 use super::machine::{Effect, ExchangeId, Finished, Machine, Settings, TokenRead};
 use super::patch::UpdateCall;
@@ -18,7 +19,7 @@ use super::reply::{Heard, Refusal, Reply};
 use crate::engine::{Call, Effect as InEffect, Engine, FLAPPING, Look, Looked, Memory, Pace, accepted_at};
 use crate::error::chain;
 use crate::ledger::{CallId, Ledger, OpenError, Pause, ReadError, WriteError};
-use crate::model::{About, Decision, Desired, Known, Revision, Rollout, ServiceKey};
+use crate::model::{About, Decision, Desired, Known, OnFailure, Revision, Rollout, ServiceKey};
 use crate::northflank::{AcceptedBody, Answered, CallError, Client, ReadToken, TokenSource};
 use crate::plan::{ApiUse, Closures, MaxChanges, Rules, Windows};
 
@@ -164,6 +165,11 @@ impl Carrier {
         }
         self.machine.decide(decisions, self.clock.now());
         true
+    }
+
+    /// What follows a rollout that failed, where a manifest does not say; before the first [`Carrier::observe`].
+    pub fn set_on_failure(&mut self, on_failure: OnFailure) {
+        self.machine.set_on_failure(on_failure);
     }
 
     /// What is decided, and what is known.
@@ -401,6 +407,10 @@ impl Carrier {
                                 None => ledger.lift(key, content).await,
                             }
                         });
+                    }
+                    Effect::Seek(sought) => {
+                        let found = good::find(self.ledger.reader(), &sought);
+                        self.machine.found(&sought, found, self.clock.now());
                     }
                     Effect::ReadToken => self.read_token(Why::Refused),
                     Effect::KeepQuota(window) => self.ledger.keep_quota(window, self.clock.now()),

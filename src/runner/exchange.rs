@@ -12,7 +12,7 @@ use super::machine::TokenNumber;
 use super::reply::{Heard, Refusal, Reply};
 use crate::engine::{self, Call, Ending, Work};
 use crate::ledger::{Adoption, CallId, Intent, Outcome, Sighting};
-use crate::model::{Cause, DeploymentUpdate, Diagnostic, Live, Revision, ServiceKey, ServiceKind};
+use crate::model::{Cause, DeploymentUpdate, Diagnostic, Live, Revision, RolloutStage, ServiceKey, ServiceKind};
 use crate::northflank::{Delivery, Deprecation, Disposition};
 use crate::plan::{self, Comparison, Reading, Seen};
 use crate::text::short;
@@ -572,9 +572,10 @@ impl Exchange {
                     place: self.call.place.clone(),
                     at: self.began,
                     unnamed: reading.unnamed_credentials.clone(),
+                    runs: live.rollout.is_some_and(|status| status.stage == RolloutStage::Completed),
                 };
                 let unnamed = reading.unnamed_credentials;
-                self.record(Write::Adopt(adoption), end(Ending::Adopted { unnamed }))
+                self.record(Write::Adopt(adoption), end(Ending::Adopted { unnamed, status: live.rollout }))
             }
             // What holds an update is known over a restart, without another read.
             Work::Decide(_) if !holds => Next::End(end(Ending::Read(reading))),

@@ -13,10 +13,10 @@ use super::tell::Told;
 use super::token_end::TokenEnd;
 use super::whose::{Answered, Whose};
 use crate::engine::{
-    Block, Call, Delivery, Ending, Engine, Event, Findings, Look, Looked, SAME_WINDOW, Scope, Window, Work,
+    Block, Call, Delivery, Ending, Engine, Event, Findings, Look, Looked, SAME_WINDOW, Scope, Sought, Window, Work,
 };
 use crate::ledger::{CallId, Pause, Turned};
-use crate::model::{Decision, Desired, Digest, Quarantine, Revision, Rollout, ServiceKey};
+use crate::model::{Decision, DeploymentUpdate, Desired, Digest, OnFailure, Quarantine, Revision, Rollout, ServiceKey};
 use crate::northflank::{Account, Deprecation};
 use crate::plan::{Closures, Fuse};
 
@@ -48,6 +48,8 @@ pub enum Effect {
     KeepRollout(ServiceKey, Rollout),
     /// Keep that content is not sent again by itself, or may be.
     KeepQuarantine(ServiceKey, Digest, Option<Quarantine>),
+    /// Look in the ledger for content that can be sent in the place of some that failed: [`Machine::found`].
+    Seek(Sought),
     /// Read the token anew: [`Machine::token_read`].
     ReadToken,
     /// A call ended, and the engine knows it.
@@ -254,7 +256,19 @@ impl Machine {
         if !findings.is_empty() {
             self.effects.push(Effect::KeepFindings(findings));
         }
+        self.effects.extend(self.engine.take_sought().into_iter().map(Effect::Seek));
         std::mem::take(&mut self.effects)
+    }
+
+    /// What follows a rollout that failed, where a manifest does not say; before the first [`Machine::observe`].
+    pub fn set_on_failure(&mut self, on_failure: OnFailure) {
+        self.engine.set_on_failure(on_failure);
+    }
+
+    /// What can be sent in the place of content that failed; nothing where no such thing is known.
+    pub fn found(&mut self, sought: &Sought, found: Option<(Digest, DeploymentUpdate)>, now: Timestamp) {
+        self.engine.found(sought, found, now);
+        self.turn(now);
     }
 
     /// Takes what a look at the folder showed. Calls that wait for a place begin anew where it has something new.

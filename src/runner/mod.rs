@@ -18,6 +18,7 @@
 mod carry;
 mod clock;
 mod exchange;
+mod good;
 mod kept;
 mod machine;
 mod patch;

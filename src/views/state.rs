@@ -82,7 +82,7 @@ impl Finding {
         let is_newest = recorded.marks.get(key).is_none_or(|mark| mark.at <= record.since);
         let at_rest = at_rest(record.state);
         let holds = match step {
-            Step::Held(_) => record.state == ServiceState::Held,
+            Step::Held(_) => matches!(record.state, ServiceState::Held | ServiceState::RolledBack),
             Step::Suspended => record.state == ServiceState::Suspended,
             Step::Orphaned => record.state == ServiceState::Orphaned,
             Step::Unchanged => at_rest || is_pending(record.state) && is_newest,

@@ -157,7 +157,7 @@ impl Page {
         self.ledger.exists
             && !self.converged
             && self.problems.is_empty()
-            && open.all(|state| state == ServiceState::Held)
+            && open.all(|state| matches!(state, ServiceState::Held | ServiceState::RolledBack))
     }
 }
 

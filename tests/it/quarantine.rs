@@ -1,6 +1,6 @@
 //! Content whose rollout failed is not sent again by itself.
 
-use crate::support::{Api, Daemon, Workspace, eventually, tags};
+use crate::support::{Api, Daemon, Workspace, eventually, manifest, tags};
 use serde_json::Value;
 use truenorth::sandbox::{Ending, Live, Options};
 
@@ -93,4 +93,87 @@ fn a_daemon_does_not_correct_drift_from_what_failed_until_it_is_released() {
     workspace.run(&["release", "web"]).exits(0);
     eventually("it is sent once more", || tags(&api, "web") == ["1", "2", "2"]);
     eventually("and runs", || daemon.state("web") == "unchanged");
+}
+
+/// A service whose version 1 ran and whose version 2 fails, in a manifest that asks for the way back.
+fn returning(workspace: &Workspace, tag: &str) {
+    workspace.write("web.yaml", manifest("web", tag) + "policy: {onFailure: last-good}\n");
+}
+
+#[test]
+fn a_pass_sends_the_last_good_version_in_the_place_of_one_that_fails_and_says_so_everywhere() {
+    let api = quick();
+    let workspace = Workspace::waiting();
+    returning(&workspace, "1");
+    workspace.once(&api, &[]).exits(0);
+    returning(&workspace, "2-crash");
+    let failed = workspace.once(&api, &[]).exits(1);
+    let web = failed.service("shop/web");
+    assert_eq!(web["outcome"], "failed", "{web}");
+    let error = web["error"].as_str().unwrap();
+    assert!(error.contains("1 of 2 containers TASK_FAILED") && error.contains("what ran before"), "{error}");
+    assert_eq!(tags(&api, "web"), ["1", "2-crash", "1"]);
+
+    let again = workspace.once(&api, &[]).exits(3);
+    let web = again.service("shop/web");
+    assert_eq!((&web["outcome"], &web["heldBy"][0]["kind"]), (&"held".into(), &"quarantine".into()), "{web}");
+    let plan = workspace.run(&["plan", "--output", "json", "--exit-code"]).exits(3).report();
+    assert_eq!((&plan["services"][0]["outcome"], &plan["plan"]["changes"]), (&"held".into(), &0.into()), "{plan}");
+    let status = workspace.run(&["status", "--output", "json"]).json();
+    assert_eq!(status["services"][0]["state"], "rolled-back", "{status:#}");
+    let why = workspace.run(&["why", "web"]).exits(0).stdout;
+    assert!(why.contains("has what ran before") && why.contains("truenorth release shop/web"), "{why}");
+    let history = workspace.run(&["history", "web", "--output", "json"]).exits(0).json();
+    assert_eq!(history["calls"][0]["cause"], "rollback");
+    assert_eq!(tags(&api, "web"), ["1", "2-crash", "1"]);
+
+    returning(&workspace, "3");
+    workspace.once(&api, &[]).exits(0);
+    assert_eq!(tags(&api, "web"), ["1", "2-crash", "1", "3"]);
+}
+
+#[test]
+fn what_was_adopted_running_is_a_version_to_go_back_to() {
+    let api = quick();
+    let workspace = Workspace::waiting();
+    workspace.service("web", "1");
+    api.world().edit("shop/web", |live| *live = Live::deployment("ghcr.io/acme/web:1"));
+    let adopted = workspace.once(&api, &[]).exits(0);
+    assert_eq!(adopted.service("shop/web")["outcome"], "adopted");
+    workspace.service("web", "2-crash");
+    workspace.once(&api, &["--on-failure", "last-good"]).exits(1);
+    assert_eq!(tags(&api, "web"), ["2-crash", "1"]);
+}
+
+#[test]
+fn a_first_version_that_fails_has_nothing_to_go_back_to() {
+    let api = quick();
+    let workspace = Workspace::waiting();
+    workspace.service("web", "1-crash");
+    let failed = workspace.once(&api, &["--on-failure", "last-good"]).exits(1);
+    assert!(failed.stderr.contains("no version is known that ran before"), "{}", failed.stderr);
+    assert_eq!(tags(&api, "web"), ["1-crash"]);
+}
+
+#[test]
+fn a_daemon_goes_back_once_over_kills_and_drift() {
+    let api = Api::with(Options { limit: u32::MAX, ..Options::default() });
+    let workspace = Workspace::new();
+    returning(&workspace, "1");
+    let arguments = ["--drift=correct", "--drift-every=50ms"];
+    let mut daemon = Daemon::start(&workspace, &api, &arguments);
+    let runs = |daemon: &Daemon| daemon.status()["services"][0]["rollout"]["state"] == "completed";
+    eventually("the first version runs", || runs(&daemon));
+    returning(&workspace, "2-crash");
+    for _ in 0..3 {
+        eventually("it goes back", || tags(&api, "web").len() == 3);
+        daemon.signal(rustix::process::Signal::KILL);
+        drop(daemon);
+        daemon = Daemon::start(&workspace, &api, &arguments);
+        eventually("it has what ran before", || daemon.state("web") == "rolled-back");
+    }
+    assert_eq!(tags(&api, "web"), ["1", "2-crash", "1"]);
+    let status = daemon.status();
+    assert_eq!(status["converged"], false);
+    assert!(daemon.page("/metrics").1.contains("truenorth_services{state=\"rolled-back\"} 1"));
 }

@@ -568,8 +568,10 @@ impl Checks {
             Work::Send(Cause::NotInEffect) => {
                 applied == Some(version) && compared.is_some_and(|read| read.shown.lacks_runtime_alone(version))
             }
-            Work::Send(Cause::Released) => false,
-            Work::Decide(Cause::Drifted | Cause::NotInEffect | Cause::Released) | Work::Watch => false,
+            Work::Send(Cause::Released | Cause::Rollback) => false,
+            Work::Decide(Cause::Drifted | Cause::NotInEffect | Cause::Released | Cause::Rollback) | Work::Watch => {
+                false
+            }
         };
         hold!(
             right,

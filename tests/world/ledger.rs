@@ -46,7 +46,16 @@ fn intent(name: Name, version: Version, cause: Cause, kind: Option<ServiceKind>,
 fn adoption(name: Name, version: Version, at: Timestamp, unnamed: Option<UnnamedCredentials>) -> Adoption {
     let desired = name.plain(version);
     let (key, revision) = (name.key().clone(), revision());
-    Adoption { key, update: desired.update, digest: desired.digest, revision, place: desired.place, at, unnamed }
+    Adoption {
+        key,
+        update: desired.update,
+        digest: desired.digest,
+        revision,
+        place: desired.place,
+        at,
+        unnamed,
+        runs: false,
+    }
 }
 
 /// What the real ledger would have the engine recall, as the daemon asks it.

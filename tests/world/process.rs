@@ -277,7 +277,11 @@ impl Simulation {
                 return Err(Broken("an account is told, and nobody asked".to_owned()));
             }
             // Rollouts are followed in a simulation of their own.
-            Effect::Look(_) | Effect::KeepRollout(..) | Effect::KeepQuarantine(..) | Effect::Tell(_) => {}
+            Effect::Look(_)
+            | Effect::KeepRollout(..)
+            | Effect::KeepQuarantine(..)
+            | Effect::Seek(_)
+            | Effect::Tell(_) => {}
         }
         Ok(())
     }

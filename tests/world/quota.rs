@@ -355,7 +355,7 @@ impl Fleet {
                 self.live.insert(call.key.clone(), call.digest);
                 Ending::Accepted { shown: None, bare: false, at: None, status: None }
             }
-            Work::Decide(_) if same => Ending::Adopted { unnamed: None },
+            Work::Decide(_) if same => Ending::Adopted { unnamed: None, status: None },
             Work::Decide(_) | Work::Watch => Ending::Read(reading(same)),
         };
         if permitted {

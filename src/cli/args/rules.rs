@@ -3,7 +3,7 @@
 use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args, ValueEnum};
 
-use crate::model::DriftMode;
+use crate::model::{DriftMode, OnFailure};
 use crate::plan::{Adopt, InvalidMaxChanges, MaxChanges, Rules};
 
 /// What is done where a manifest alone does not decide.
@@ -21,6 +21,11 @@ pub(in crate::cli) struct RuleArgs {
     /// policy.drift goes before this.
     #[arg(long, value_name = "WHAT", env = "TRUENORTH_DRIFT", default_value = "report")]
     pub(in crate::cli) drift: DriftArg,
+    /// What follows where a rollout fails: nothing, or what ran before is sent again, once
+    ///
+    /// What failed is not sent again by itself in either case. A manifest's policy.onFailure goes before this.
+    #[arg(long, value_name = "WHAT", env = "TRUENORTH_ON_FAILURE", default_value = "hold")]
+    on_failure: OnFailureArg,
 }
 
 impl RuleArgs {
@@ -33,6 +38,21 @@ impl RuleArgs {
         };
         Rules { adopt, drift }
     }
+
+    pub(in crate::cli) fn on_failure(&self) -> OnFailure {
+        match self.on_failure {
+            OnFailureArg::Hold => OnFailure::Hold,
+            OnFailureArg::LastGood => OnFailure::LastGood,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum OnFailureArg {
+    /// Leave the service as it is
+    Hold,
+    /// Send the last version that ran
+    LastGood,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::super::observe::Observation;
 use super::{Over, Pass, Settled};
 use crate::engine::{Block, Phase};
-use crate::model::{Diagnostic, ServiceKey, ServiceState};
+use crate::model::{Diagnostic, Digest, ServiceKey, ServiceState};
 use crate::plan::{Change, Outcome, PlanReport, Report};
 
 impl Pass {
@@ -22,7 +22,7 @@ impl Pass {
         let now = self.carrier.clock().now();
         for service in &mut services {
             if let Some(standing) = self.carrier.engine().standing(&service.service, now) {
-                service.held_by = standing.held_by;
+                service.held_by = if service.outcome == Outcome::Held { standing.held_by } else { Vec::new() };
             }
             let rollout = self.carrier.engine().rollout(&service.service);
             service.rollout = rollout.filter(|rollout| Some(rollout.digest) == service.digest).cloned();
@@ -58,8 +58,21 @@ impl Pass {
         let error = tally.and_then(|tally| tally.error.clone());
         let now = self.carrier.clock().now();
         let standing = self.carrier.engine().standing(key, now);
-        if standing.is_some_and(|standing| standing.state == ServiceState::Held) {
-            return (Outcome::Held, attempts, None);
+        match standing.map(|standing| (standing.state, standing.desired.map(|desired| desired.digest))) {
+            Some((ServiceState::Held, _)) => return (Outcome::Held, attempts, None),
+            // That something failed is told once: by the pass that saw it.
+            Some((ServiceState::RolledBack, desired)) => {
+                let failed = tally.and_then(|tally| tally.failed.as_ref());
+                let failed = failed.filter(|(digest, _)| Some(*digest) == desired);
+                let words = |(_, words): &(Digest, String)| {
+                    format!("its rollout did not go well: {words}; what ran before was sent in its place")
+                };
+                return match failed.map(words) {
+                    Some(error) => (Outcome::Failed, attempts, Some(error.into())),
+                    None => (Outcome::Held, attempts, None),
+                };
+            }
+            _ => {}
         }
         match self.carrier.engine().phase(key) {
             Some(Phase::Resting) | None => match tally.map(|tally| tally.settled) {

@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::engine::accepted_at;
-use crate::model::RolloutStage;
 
 const MINUTE: i64 = 60_000;
 

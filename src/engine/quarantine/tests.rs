@@ -2,7 +2,7 @@
 
 use super::super::tests::{JITTER, applied, at, calls, desired, differs, folder, key};
 use super::super::*;
-use crate::model::{Digest, DriftMode, HoldKind, RolloutStage};
+use crate::model::{Digest, DriftMode, HoldKind, OnFailure, RolloutStage};
 use crate::plan::{Adopt, Rules};
 
 fn engine(known: impl IntoIterator<Item = (ServiceKey, Known)>) -> Engine {
@@ -105,7 +105,7 @@ fn found_live_it_stays_quarantined() {
     engine.recall(&key("web"), Memory { quarantine, ..Memory::default() }, at(100));
     engine.observe(folder([("web", "2")]), at(100));
     let call = engine.next_call(at(100), 0).expect("it is read");
-    engine.finish(&call.key, Ending::Adopted { unnamed: None }, at(101), JITTER);
+    engine.finish(&call.key, Ending::Adopted { unnamed: None, status: None }, at(101), JITTER);
     assert!(is_quarantined(&engine));
 }
 
@@ -172,4 +172,117 @@ fn the_reason_comes_later_and_is_kept() {
     let kept: Vec<(ServiceKey, Digest, Option<Quarantine>)> = engine.take_quarantines();
     let reason = kept[0].2.as_ref().and_then(|quarantine| quarantine.reason.clone());
     assert_eq!(reason.as_deref(), Some("1 of 2 containers TASK_FAILED"));
+}
+
+/// What a process of an engine with last-good finds in the ledger.
+fn finds(engine: &mut Engine, tag: &str, now: i64) -> Vec<Sought> {
+    let sought = engine.take_sought();
+    for one in &sought {
+        let Desired { digest, update, .. } = desired("web", tag);
+        engine.found(one, Some((digest, (*update).clone())), at(now));
+    }
+    sought
+}
+
+/// A service whose version 2 failed, so that version 1 was sent in its place.
+fn returned() -> Engine {
+    let mut engine = engine([applied("web", "1")]);
+    engine.set_on_failure(OnFailure::LastGood);
+    let mut engine = fails(engine);
+    let (failed, key) = (desired("web", "2").digest, key("web"));
+    assert_eq!(finds(&mut engine, "1", 11), [Sought { key, failed, back: None }]);
+    assert_eq!(send(&mut engine, 12), Cause::Rollback);
+    engine
+}
+
+fn state(engine: &Engine, now: i64) -> ServiceState {
+    engine.standing(&key("web"), at(now)).unwrap().state
+}
+
+#[test]
+fn what_ran_before_is_sent_in_the_place_of_what_failed_once_and_is_not_drift() {
+    let mut engine = returned();
+    ends(&mut engine, RolloutStage::Completed, 30);
+    let standing = engine.standing(&key("web"), at(30)).unwrap();
+    assert_eq!(standing.state, ServiceState::RolledBack);
+    assert_eq!(standing.desired.map(|desired| desired.digest), Some(desired("web", "2").digest));
+    assert_eq!(standing.held_by[0].kind, HoldKind::Quarantine);
+    assert!(engine.is_settled() && calls(&mut engine, at(31)).is_empty());
+    engine.observe(folder([("web", "2")]), at(40));
+    assert_eq!((finds(&mut engine, "0", 40), state(&engine, 40)), (vec![], ServiceState::RolledBack));
+    // A fix overtakes.
+    engine.observe(folder([("web", "3")]), at(50));
+    assert_eq!(send(&mut engine, 50), Cause::Changed);
+}
+
+#[test]
+fn where_that_fails_as_well_nothing_more_is_sent_and_nothing_else_is_looked_for() {
+    let mut engine = returned();
+    ends(&mut engine, RolloutStage::Failed, 30);
+    assert!(calls(&mut engine, at(31)).is_empty() && engine.take_sought().is_empty());
+    assert_eq!(engine.quarantine(&key("web")).unwrap().digest, desired("web", "2").digest);
+}
+
+#[test]
+fn a_restart_after_the_return_returns_to_nothing_else_and_one_before_it_does_once() {
+    for sent in [true, false] {
+        let mut before = returned();
+        ends(&mut before, RolloutStage::Completed, 30);
+        let quarantine = before.quarantine(&key("web")).cloned();
+        assert_eq!(quarantine.as_ref().and_then(|one| one.back), Some(desired("web", "1").digest));
+        let mut engine = engine([applied("web", if sent { "1" } else { "2" })]);
+        engine.set_on_failure(OnFailure::LastGood);
+        engine.recall(&key("web"), Memory { quarantine, ..Memory::default() }, at(100));
+        engine.observe(folder([("web", "2")]), at(100));
+        let sought = finds(&mut engine, "1", 100);
+        assert_eq!(sought[0].back, Some(desired("web", "1").digest), "it is decided");
+        let sends: Vec<Cause> = if sent { vec![] } else { vec![send(&mut engine, 101)] };
+        assert_eq!(sends, if sent { vec![] } else { vec![Cause::Rollback] });
+        assert_eq!(state(&engine, 102), ServiceState::RolledBack);
+    }
+}
+
+#[test]
+fn a_release_of_what_was_sent_back_sends_what_the_manifest_says() {
+    let mut engine = returned();
+    ends(&mut engine, RolloutStage::Completed, 30);
+    assert!(engine.release(&key("web"), at(40)));
+    assert_eq!(send(&mut engine, 40), Cause::Changed);
+    ends(&mut engine, RolloutStage::Completed, 60);
+    assert_eq!(state(&engine, 60), ServiceState::Unchanged);
+}
+
+#[test]
+fn nothing_is_sent_back_where_nothing_is_known_or_asked_for() {
+    let mut engine = fails(engine([applied("web", "1")]));
+    assert!(engine.take_sought().is_empty(), "it is not asked for");
+    engine = self::engine([applied("web", "1")]);
+    engine.set_on_failure(OnFailure::LastGood);
+    let mut engine = fails(engine);
+    let sought = engine.take_sought();
+    engine.found(&sought[0], None, at(11));
+    engine.observe(folder([("web", "2")]), at(12));
+    assert!(calls(&mut engine, at(12)).is_empty() && engine.take_sought().is_empty());
+    assert_eq!(state(&engine, 12), ServiceState::RolloutFailed);
+}
+
+#[test]
+fn a_failure_that_may_be_of_something_older_sends_nothing() {
+    let mut engine = engine([applied("web", "1")]);
+    engine.set_on_failure(OnFailure::LastGood);
+    engine.observe(folder([("web", "2")]), at(0));
+    send(&mut engine, 1);
+    let status = DeploymentStatus { stage: RolloutStage::Failed, scaling: false, since: None };
+    engine.saw(&key("web"), Some(status), None, at(90));
+    assert!(is_quarantined(&engine) && engine.take_sought().is_empty());
+}
+
+#[test]
+fn what_a_crash_made_forget_is_quarantined_where_it_is_found_to_have_failed() {
+    let mut engine = engine([(key("web"), Known::InDoubt)]);
+    engine.observe(folder([("web", "2")]), at(100));
+    let call = engine.next_call(at(100), 0).expect("it is read");
+    let status = Some(DeploymentStatus { stage: RolloutStage::Failed, scaling: false, since: None });
+    engine.finish(&call.key, Ending::Adopted { unnamed: None, status }, at(101), JITTER);
+    assert!(is_quarantined(&engine));
 }

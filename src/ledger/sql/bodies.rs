@@ -1,4 +1,4 @@
-//! The bodies of updates, each once: what was applied, and the newest few of each service. Everything in history has its
+//! The bodies of updates, each once: what was applied, what ran last, and the newest few of each service. Everything in history has its
 //! digest for ever; what it asked for is only needed to show and to send again what was there a short while ago.
 
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -18,6 +18,8 @@ const INSERT: &str = "INSERT INTO body (service, digest, spec) VALUES (?1, ?2, ?
 
 const PRUNE: &str = "DELETE FROM body WHERE service = ?1
     AND digest IS NOT (SELECT digest FROM service WHERE id = ?1)
+    AND digest IS NOT (SELECT call.digest FROM call LEFT JOIN rollout ON rollout.call = call.id
+        WHERE call.service = ?1 AND (rollout.state IN ('completed', 'none') OR call.ran) ORDER BY call.id DESC LIMIT 1)
     AND digest NOT IN (SELECT digest FROM call WHERE service = ?1 GROUP BY digest ORDER BY max(id) DESC LIMIT ?2)";
 
 const SIZE: &str = "SELECT bodies FROM ledger";

@@ -23,7 +23,7 @@ use crate::plan::UnnamedCredentials;
 #[cfg(test)]
 pub(super) use bodies::{KEEP as KEEP_BODIES, MAX as MAX_BODIES};
 pub(super) use decisions::*;
-pub(super) use quarantine::{lift, quarantine, quarantines};
+pub(super) use quarantine::{body, last_good, lift, quarantine, quarantines};
 pub(super) use read::*;
 pub(super) use requests::*;
 pub(super) use write::*;
@@ -53,6 +53,8 @@ pub(super) struct NewCall {
     spec: String,
     /// Credentials that live uses and an adopted update names none of, as JSON.
     unnamed: Option<String>,
+    /// Whether what was adopted ran.
+    ran: bool,
 }
 
 impl NewCall {
@@ -70,6 +72,7 @@ impl NewCall {
             kind: intent.kind.map(ServiceKind::as_str),
             spec: spec(&intent.update)?,
             unnamed: None,
+            ran: false,
         })
     }
 
@@ -87,6 +90,7 @@ impl NewCall {
             kind: None,
             spec: spec(&adoption.update)?,
             unnamed: as_json(adoption.unnamed.as_ref())?,
+            ran: adoption.runs,
         })
     }
 }

@@ -2,18 +2,18 @@
 
 use std::collections::HashMap;
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::read::{all, key};
 use super::{bounded, time};
 use crate::model::{Digest, Quarantine, ServiceKey};
 
 /// A reason that comes later is of the same failure: who released the content meanwhile meant that one.
-const PUT: &str = "INSERT INTO quarantine (name, digest, since, reason, requests)
-    VALUES (?1, ?2, ?3, ?4, (SELECT coalesce(max(id), 0) FROM request))
+const PUT: &str = "INSERT INTO quarantine (name, digest, since, reason, back, requests)
+    VALUES (?1, ?2, ?3, ?4, ?5, (SELECT coalesce(max(id), 0) FROM request))
     ON CONFLICT (name) DO UPDATE SET
     requests = iif(digest = excluded.digest AND since = excluded.since, requests, excluded.requests),
-    digest = excluded.digest, since = excluded.since, reason = excluded.reason";
+    digest = excluded.digest, since = excluded.since, reason = excluded.reason, back = excluded.back";
 
 const LIFT: &str = "DELETE FROM quarantine WHERE name = ?1 AND digest = ?2";
 
@@ -25,7 +25,15 @@ macro_rules! released {
     };
 }
 
-const ALL: &str = concat!("SELECT name, digest, since, reason, ", released!(), " AS released FROM quarantine");
+const ALL: &str = concat!("SELECT name, digest, since, reason, back, ", released!(), " AS released FROM quarantine");
+
+/// An adoption counts where live showed that it ran.
+const LAST_GOOD: &str = "SELECT call.digest, body.spec FROM call
+    JOIN body ON body.service = call.service AND body.digest = call.digest
+    LEFT JOIN rollout ON rollout.call = call.id
+    WHERE call.service = (SELECT id FROM service WHERE name = ?1) AND call.digest <> ?2
+    AND (rollout.state IN ('completed', 'none') OR call.ran)
+    ORDER BY call.id DESC LIMIT 1";
 
 const SENT: &str = "DELETE FROM quarantine
     WHERE name = (SELECT name FROM service WHERE id = ?1) AND digest = ?2";
@@ -40,14 +48,52 @@ pub(in crate::ledger) fn quarantine(
     key: &ServiceKey,
     quarantine: &Quarantine,
 ) -> rusqlite::Result<()> {
-    let Quarantine { digest, since, reason, .. } = quarantine;
+    let Quarantine { digest, since, reason, back, .. } = quarantine;
     let reason = reason.as_deref().map(bounded);
-    let values = params![key.to_string(), digest.as_bytes(), since.as_millisecond(), reason];
+    let values = params![
+        key.to_string(),
+        digest.as_bytes(),
+        since.as_millisecond(),
+        reason,
+        back.as_ref().map(Digest::as_bytes)
+    ];
     connection.prepare_cached(PUT)?.execute(values).map(drop)
 }
 
 pub(in crate::ledger) fn lift(connection: &Connection, key: &ServiceKey, content: Digest) -> rusqlite::Result<()> {
     connection.prepare_cached(LIFT)?.execute(params![key.to_string(), content.as_bytes()]).map(drop)
+}
+
+/// What is sent in the place of what failed is on disk with the intent to send it.
+pub(super) fn sends_back(connection: &Connection, name: &str, back: &[u8; 32]) -> rusqlite::Result<()> {
+    let set = "UPDATE quarantine SET back = ?2 WHERE name = ?1";
+    connection.prepare_cached(set)?.execute(params![name, back]).map(drop)
+}
+
+/// The content of a service that is known to have run last, beside some that failed; nothing where its body had to go.
+pub(in crate::ledger) fn last_good(
+    connection: &Connection,
+    key: &ServiceKey,
+    failed: Digest,
+) -> rusqlite::Result<Option<(Digest, String)>> {
+    let values = params![key.to_string(), failed.as_bytes()];
+    connection.prepare_cached(LAST_GOOD)?.query_row(values, content).optional()
+}
+
+/// The body of some content of a service, where it is kept.
+pub(in crate::ledger) fn body(
+    connection: &Connection,
+    key: &ServiceKey,
+    content: Digest,
+) -> rusqlite::Result<Option<(Digest, String)>> {
+    const BODY: &str =
+        "SELECT digest, spec FROM body WHERE service = (SELECT id FROM service WHERE name = ?1) AND digest = ?2";
+    let values = params![key.to_string(), content.as_bytes()];
+    connection.prepare_cached(BODY)?.query_row(values, self::content).optional()
+}
+
+fn content(row: &Row<'_>) -> rusqlite::Result<(Digest, String)> {
+    Ok((Digest::from_bytes(row.get("digest")?), row.get("spec")?))
 }
 
 /// Nobody asks for the service any more.
@@ -73,6 +119,7 @@ pub(in crate::ledger) fn quarantines(connection: &Connection) -> rusqlite::Resul
             since: time(row, "since")?,
             reason: reason.map(Into::into),
             released: row.get("released")?,
+            back: row.get::<_, Option<[u8; 32]>>("back")?.map(Digest::from_bytes),
         };
         Ok((key(row, "name")?, quarantine))
     })

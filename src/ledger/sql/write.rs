@@ -9,7 +9,7 @@ use super::{
 };
 use crate::engine::Window;
 use crate::ledger::{CallId, Decider, Outcome, Pause, StateRecord, Turned, WriteError};
-use crate::model::{ApiPlace, Digest, Headline, Rollout, ServiceKey};
+use crate::model::{ApiPlace, Cause, Digest, Headline, Rollout, ServiceKey};
 
 const TOUCH_SERVICE: &str = "INSERT INTO service (name) VALUES (?1)
     ON CONFLICT (name) DO UPDATE SET name = name RETURNING id";
@@ -19,8 +19,8 @@ const INTERRUPT: &str = "UPDATE call SET outcome = 'interrupted', ended_at = ?2 
 const INTERRUPT_ALL: &str = "UPDATE call SET outcome = 'interrupted', ended_at = ?1 WHERE outcome IS NULL";
 
 const INSERT_CALL: &str = "INSERT INTO call
-    (service, digest, cause, revision, file, line, attempt, began_at, ended_at, outcome)
-    VALUES (:service, :digest, :cause, :revision, :file, :line, :attempt, :began_at, :ended_at, :outcome)";
+    (service, digest, cause, revision, file, line, attempt, began_at, ended_at, outcome, ran)
+    VALUES (:service, :digest, :cause, :revision, :file, :line, :attempt, :began_at, :ended_at, :outcome, :ran)";
 
 const PRUNE_ACCEPTED: &str = "DELETE FROM call WHERE id IN (
     SELECT id FROM call WHERE service = ?1 AND outcome IN ('accepted', 'adopted')
@@ -148,6 +148,9 @@ pub(in crate::ledger) fn belong(connection: &Connection, place: &ApiPlace) -> ru
 /// An intent: closes what the service had open, makes room, and puts it in doubt.
 pub(in crate::ledger) fn intend(connection: &Connection, call: &NewCall) -> rusqlite::Result<CallId> {
     let (service, id) = insert(connection, call, None)?;
+    if call.cause == Cause::Rollback.as_str() {
+        quarantine::sends_back(connection, &call.name, call.digest.as_bytes())?;
+    }
     connection.prepare_cached(ADD_DOUBT)?.execute([service])?;
     seal::seal(connection, service)?;
     if let Some(settles_at) = call.settles_at {
@@ -335,6 +338,7 @@ fn insert(connection: &Connection, call: &NewCall, outcome: Option<&'static str>
         ":began_at": at,
         ":ended_at": outcome.map(|_| at),
         ":outcome": outcome,
+        ":ran": call.ran,
     })?;
     let id = connection.last_insert_rowid();
     if let Some(Headline { subject, author }) = &call.headline

@@ -1,1 +1,2 @@
-CREATE TEMP VIEW quarantine AS SELECT '' AS name, x'' AS digest, 0 AS since, '' AS reason, 0 AS requests WHERE false;
+CREATE TEMP VIEW quarantine AS SELECT '' AS name, x'' AS digest, 0 AS since, '' AS reason, 0 AS requests, x'' AS back
+  WHERE false;

@@ -111,6 +111,7 @@ fn adoption(service: &str, tag: &str) -> Adoption {
         place: place(),
         at: at(1),
         unnamed: None,
+        runs: false,
     }
 }
 

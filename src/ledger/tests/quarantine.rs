@@ -2,11 +2,11 @@ use rusqlite::Connection;
 
 use super::*;
 use crate::ledger::{PersonRequest, Reader, RequestKind, ask, schema};
-use crate::model::Quarantine;
+use crate::model::{Cause, Quarantine, Rollout, RolloutState};
 
 fn failed(version: &str, second: i64, reason: Option<&str>) -> Quarantine {
     let digest = digest("shop/web", version);
-    Quarantine { digest, since: at(second), reason: reason.map(Into::into), released: false }
+    Quarantine { digest, since: at(second), reason: reason.map(Into::into), released: false, back: None }
 }
 
 fn of(reader: &Reader) -> Option<Quarantine> {
@@ -71,4 +71,50 @@ fn a_ledger_of_the_format_before_is_read_as_it_is_and_quarantines_once_it_is_ope
     assert!(reader.quarantines().unwrap().is_empty());
     drop(reader);
     assert!(open(dir.path()).reader().quarantines().unwrap().is_empty());
+
+    let dir = folder();
+    let mut old = Connection::open(dir.path().join("ledger.sqlite")).unwrap();
+    schema::migrate(&mut old, &schema::STEPS[..11]).unwrap();
+    let insert = "INSERT INTO quarantine (name, digest, since, requests) VALUES ('shop/web', zeroblob(32), 5, 0)";
+    old.execute_batch(insert).unwrap();
+    old.close().unwrap();
+    let read = Reader::open(dir.path()).unwrap().unwrap().quarantines().unwrap();
+    assert_eq!(read[&key("shop/web")].back, None);
+    assert_eq!(open(dir.path()).reader().quarantines().unwrap(), read);
+}
+
+/// Sends a version, and says how its rollout ended.
+async fn deploy(ledger: &Ledger, version: &str, state: RolloutState) {
+    send(ledger, "shop/web", version, ACCEPTED).await;
+    let rollout = Rollout { state, ..Rollout::accepted(digest("shop/web", version), at(1), None) };
+    ledger.set_rollout(key("shop/web"), rollout).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_last_version_that_ran_is_kept_and_found_however_many_failed_since() {
+    let dir = folder();
+    let ledger = open(dir.path());
+    let good = |failed: &str| ledger.reader().last_good(&key("shop/web"), digest("shop/web", failed)).unwrap();
+    deploy(&ledger, "1", RolloutState::Completed).await;
+    deploy(&ledger, "2", RolloutState::None).await;
+    for number in 3..12 {
+        deploy(&ledger, &number.to_string(), RolloutState::Failed).await;
+    }
+    let (content, spec) = good("11").unwrap();
+    assert_eq!(content, digest("shop/web", "2"));
+    assert_eq!(ledger.reader().body(&key("shop/web"), content).unwrap(), Some((content, spec)));
+    assert_eq!(good("2").map(|(content, _)| content), None, "the body of what ran before it had to go");
+    ledger.adopt(adoption("shop/web", "20")).await.unwrap();
+    assert_eq!(good("11").unwrap().0, digest("shop/web", "2"), "nobody saw whether that ran");
+    ledger.adopt(Adoption { runs: true, ..adoption("shop/web", "21") }).await.unwrap();
+    assert_eq!(good("11").unwrap().0, digest("shop/web", "21"));
+}
+
+#[tokio::test]
+async fn what_is_sent_back_is_on_disk_with_its_intent() {
+    let dir = folder();
+    let ledger = open(dir.path());
+    ledger.quarantine(key("shop/web"), failed("2", 5, None)).await.unwrap();
+    ledger.intend(Intent { cause: Cause::Rollback, ..intent("shop/web", "1") }).await.unwrap();
+    assert_eq!(of(ledger.reader()).unwrap().back, Some(digest("shop/web", "1")));
 }

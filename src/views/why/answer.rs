@@ -91,6 +91,9 @@ pub(crate) fn sentence(facts: &Facts) -> String {
         ServiceState::InDoubt => format!("{name} is in doubt: nobody knows whether the last call arrived."),
         ServiceState::Queued => format!("{name} is {}: {}.", to_do(facts), why_due(facts)),
         ServiceState::Held => format!("{name} is to be updated, and held{until}{because}."),
+        ServiceState::RolledBack => {
+            format!("{name} has what ran before, and not what its manifest says{because}.")
+        }
     }
 }
 
@@ -127,6 +130,12 @@ pub(crate) fn next(facts: &Facts) -> String {
             None => format!("its manifest is followed again once it does not suspend it; {fields}"),
         },
         ServiceState::Held => format!("the update is sent once nothing holds it; {fields}"),
+        ServiceState::RolledBack => {
+            format!(
+                "nothing, until its manifest changes, or `truenorth release {}` sends what it says once more",
+                facts.service
+            )
+        }
         _ if facts.holder.is_none() => next_of_nobody(facts),
         ServiceState::InFlight => "the answer is recorded when it comes".to_owned(),
         ServiceState::RateLimited => format!("after that {}", is_done(facts)),
@@ -181,7 +190,7 @@ pub(crate) fn waits_for(facts: &Facts) -> Option<Waiting> {
         ServiceState::Flapping => Some("left-alone"),
         ServiceState::Invalid => Some("fix"),
         ServiceState::Suspended => Some("suspension"),
-        ServiceState::Held => Some("release"),
+        ServiceState::Held | ServiceState::RolledBack => Some("release"),
         ServiceState::RateLimited => Some("rate-limit"),
         _ if facts.holder.is_none() => Some("run"),
         ServiceState::InFlight => Some("answer"),
@@ -210,6 +219,7 @@ pub(crate) fn not_sent(facts: &Facts) -> Option<NotSent> {
             | ServiceState::Invalid
             | ServiceState::Stalled
             | ServiceState::Held
+            | ServiceState::RolledBack
             | ServiceState::Orphaned
     );
     let waiting = waits_for(facts).filter(|_| is_left);

@@ -1,0 +1,1 @@
+CREATE TEMP VIEW IF NOT EXISTS quarantine AS SELECT *, NULL AS back FROM main.quarantine;

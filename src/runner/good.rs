@@ -1,0 +1,71 @@
+//! What ran before, from the ledger: it is sent in the place of content whose rollout failed.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use tracing::{info, warn};
+
+use crate::engine::Sought;
+use crate::error::chain;
+use crate::ledger::Reader;
+use crate::manifest::{self, Format};
+use crate::model::{DeploymentUpdate, Digest, ServiceKey};
+use crate::text::short;
+
+/// Finds what can be sent instead; nothing where no such thing is known, or its body had to go.
+pub(super) fn find(reader: &Reader, sought: &Sought) -> Option<(Digest, DeploymentUpdate)> {
+    let Sought { key, failed, back } = sought;
+    let kept = match back {
+        Some(back) => reader.body(key, *back),
+        None => reader.last_good(key, *failed),
+    };
+    let found = match kept {
+        Ok(kept) => kept.and_then(|(digest, spec)| Some((digest, update(key, digest, &spec)?))),
+        Err(error) => {
+            warn!(service = %key, error = chain(&error), "cannot read what ran before");
+            None
+        }
+    };
+    match &found {
+        Some((digest, _)) => info!(service = %key, %digest, "its rollout failed: what ran before is sent in its place"),
+        None => warn!(
+            service = %key,
+            "the rollout of {} failed, and no version is known that ran before: the service is left as it is",
+            short::digest(*failed)
+        ),
+    }
+    found
+}
+
+/// An update as the ledger keeps it. It was a manifest's once, and has to be a valid one still.
+fn update(key: &ServiceKey, digest: Digest, spec: &str) -> Option<DeploymentUpdate> {
+    let spec: Value = serde_json::from_str(spec).ok()?;
+    let mut metadata = json!({"projectId": key.project.as_str(), "serviceId": key.service.as_str()});
+    if let Some(team) = &key.team {
+        metadata["teamId"] = team.as_str().into();
+    }
+    let document =
+        json!({"apiVersion": "truenorth/v1", "kind": "ServiceDeployment", "metadata": metadata, "spec": spec});
+    let parsed = manifest::parse(&Arc::from("the ledger"), Format::Json, document.to_string().as_bytes());
+    let (_, desired) = parsed.manifests.into_iter().next()?;
+    (desired.digest == digest).then(|| Arc::unwrap_or_clone(desired.update))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{External, ImagePath};
+
+    #[test]
+    fn what_the_ledger_keeps_is_read_as_what_was_sent_and_nothing_else_is() {
+        for name in ["shop/web", "acme/shop/web"] {
+            let key: ServiceKey = name.parse().unwrap();
+            let external = External { credentials: None, image_path: ImagePath::new("nginx:1").unwrap() };
+            let sent = DeploymentUpdate::External { docker: None, external };
+            let (digest, spec) = (Digest::of_update(&key, &sent), serde_json::to_string(&sent).unwrap());
+            assert_eq!(update(&key, digest, &spec), Some(sent));
+            assert_eq!(update(&key, digest, &spec.replace("nginx:1", "nginx:2")), None);
+            assert_eq!(update(&key, digest, "{}"), None);
+        }
+    }
+}
