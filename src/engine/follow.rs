@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use super::event::Event;
 use super::later;
 use super::rollout::{self, Paused};
-use crate::model::{DeploymentStatus, Digest, Evidence, Id, Rollout, RolloutStage, RolloutState, ServiceKey};
+use crate::model::{DeploymentStatus, Digest, Evidence, Id, Rollout, RolloutState, ServiceKey};
 
 /// How rollouts are followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -260,7 +260,7 @@ impl Rollouts {
 
     /// An update is live that was sent by a process which did not hear of it. What goes on there, or failed, is its rollout.
     pub(super) fn found(&mut self, key: &ServiceKey, digest: Digest, status: Option<DeploymentStatus>, now: Timestamp) {
-        let goes_on = status.filter(|status| !status.scaling && status.stage != RolloutStage::Completed);
+        let goes_on = status.filter(|status| rollout::goes_on(*status));
         if goes_on.is_none() || self.newest.contains_key(key) {
             return;
         }

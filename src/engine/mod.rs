@@ -61,7 +61,7 @@ use quarantine::Quarantines;
 pub use quarantine::Sought;
 use quota::Class;
 pub use quota::{Quota, SAME_WINDOW, Window};
-pub use rollout::accepted_at;
+pub use rollout::{accepted_at, goes_on};
 use service::{At, Context, Sequel, Service, State, Turn, Wait, later};
 pub use service::{Effect, FLAPPING, flaps_until};
 

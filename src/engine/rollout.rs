@@ -109,6 +109,12 @@ fn enter(rollout: &mut Rollout, state: RolloutState, now: Timestamp) {
     }
 }
 
+/// Whether a rollout goes on, or failed, by a status alone.
+#[must_use]
+pub fn goes_on(status: DeploymentStatus) -> bool {
+    !status.scaling && status.stage != RolloutStage::Completed
+}
+
 /// What follows from a status, if anything does.
 fn next(before: &Rollout, status: DeploymentStatus) -> Option<(RolloutState, Evidence)> {
     use RolloutState::{Completed, Failed, InProgress, None as Nothing, Pending, Superseded, TimedOut, Unseen};

@@ -96,6 +96,8 @@ pub struct Adoption {
     pub unnamed: Option<UnnamedCredentials>,
     /// Whether live shows that it runs.
     pub runs: bool,
+    /// Whether it was sent by a process that did not hear of it, and its rollout goes on or failed.
+    pub rolls: bool,
 }
 
 /// All calls wait.

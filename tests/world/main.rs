@@ -7,6 +7,7 @@
 //! - `folder`, `disk`, `api`, `clock`, `content`: what is around it
 //! - `checks`, `gate`, `record`: what must hold at every step
 //! - `quota`: thousands of services, and what the calls of an hour are used for
+//! - `quarantine`: a year of drift, restarts and crashes of a service whose rollout failed
 //! - `outage`: what an API that is down, and a small rate limit, cost with hundreds of services
 //! - `plan`, `ledger`: the plan on its own; the world's disk beside the real ledger
 //!
@@ -25,6 +26,7 @@ mod ledger;
 mod outage;
 mod plan;
 mod process;
+mod quarantine;
 mod quota;
 mod record;
 mod simulation;

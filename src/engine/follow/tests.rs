@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::engine::accepted_at;
+use crate::model::RolloutStage;
 
 const MINUTE: i64 = 60_000;
 

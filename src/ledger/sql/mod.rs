@@ -55,6 +55,8 @@ pub(super) struct NewCall {
     unnamed: Option<String>,
     /// Whether what was adopted ran.
     ran: bool,
+    /// Whether its rollout is to be followed.
+    rolls: bool,
 }
 
 impl NewCall {
@@ -73,6 +75,7 @@ impl NewCall {
             spec: spec(&intent.update)?,
             unnamed: None,
             ran: false,
+            rolls: false,
         })
     }
 
@@ -91,6 +94,7 @@ impl NewCall {
             spec: spec(&adoption.update)?,
             unnamed: as_json(adoption.unnamed.as_ref())?,
             ran: adoption.runs,
+            rolls: adoption.rolls,
         })
     }
 }

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::engine::Window;
 use crate::ledger::{CallId, Decider, Outcome, Pause, StateRecord, Turned, WriteError};
-use crate::model::{ApiPlace, Cause, Digest, Headline, Rollout, ServiceKey};
+use crate::model::{ApiPlace, Cause, Digest, Headline, Rollout, RolloutState, ServiceKey};
 
 const TOUCH_SERVICE: &str = "INSERT INTO service (name) VALUES (?1)
     ON CONFLICT (name) DO UPDATE SET name = name RETURNING id";
@@ -105,7 +105,7 @@ const CLOSE_CALL: &str =
 
 const BEGIN_ROLLOUT: &str =
     "INSERT INTO rollout (call, service, digest, accepted_at, server_at, state, since, evidence)
-    VALUES (?1, ?2, ?3, ?4, ?5, 'unseen', ?4, 'none')";
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?4, 'none')";
 
 const SUPERSEDE: &str = "UPDATE rollout SET state = 'superseded', since = ?2
     WHERE service = ?1 AND state IN ('unseen', 'pending', 'in-progress')";
@@ -168,6 +168,11 @@ pub(in crate::ledger) fn adopt(connection: &Connection, call: &NewCall) -> rusql
     let (service, id) = insert(connection, call, Some("adopted"))?;
     apply(connection, service, id, call.digest.as_bytes(), (call.at, call.at))?;
     quarantine::found(connection, service, call.digest.as_bytes())?;
+    if call.rolls {
+        let (at, state) = (call.at.as_millisecond(), RolloutState::InProgress.as_str());
+        let values = params![id.0, service, call.digest.as_bytes(), at, None::<i64>, state];
+        connection.prepare_cached(BEGIN_ROLLOUT)?.execute(values)?;
+    }
     if let Some(unnamed) = &call.unnamed {
         connection.prepare_cached(KEEP_UNNAMED)?.execute(params![service, call.at.as_millisecond(), unnamed])?;
     }
@@ -371,7 +376,8 @@ pub(in crate::ledger) fn record(
             quarantine::sent(connection, service, &digest)?;
             connection.prepare_cached(SUPERSEDE)?.execute(params![service, at.as_millisecond()])?;
             let server_at = server_at.map(Timestamp::as_millisecond);
-            let values = params![call.0, service, digest, at.as_millisecond(), server_at];
+            let unseen = RolloutState::Unseen.as_str();
+            let values = params![call.0, service, digest, at.as_millisecond(), server_at, unseen];
             connection.prepare_cached(BEGIN_ROLLOUT)?.execute(values)?;
         }
         Outcome::Rejected { .. } | Outcome::Unsent { .. } => {

@@ -112,6 +112,7 @@ fn adoption(service: &str, tag: &str) -> Adoption {
         at: at(1),
         unnamed: None,
         runs: false,
+        rolls: false,
     }
 }
 
