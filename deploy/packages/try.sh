@@ -24,6 +24,7 @@ cp "$deb" "$root/truenorth.deb"
 
 step in_root dpkg --install /truenorth.deb
 step in_root truenorth --version
+step in_root truenorth self-test
 # What was installed works, and is where people and shells look for it.
 mkdir -p "$root/srv/manifests"
 step in_root truenorth validate --manifests /srv/manifests

@@ -46,6 +46,7 @@ First steps, in a folder with manifests/ in it:
   truenorth --reconcile-once          send what differs, then exit
   truenorth run                       stay, and send what changes
   truenorth status                    show every service
+  truenorth doctor                    say what is missing, and what to do
 Without an account, add --sandbox to the pass or the daemon. Without manifests, begin with `truenorth init`. Options
 may stand before a command or after it; an empty variable counts as not set.
 

@@ -438,6 +438,9 @@ impl Daemon {
             let (subject, author) = snapshot.headline().map(|headline| (&*headline.subject, &*headline.author)).unzip();
             info!(%revision, subject, author, manifests, problems, "the folder was read");
         }
+        if desired.is_empty() && snapshot.problems.is_empty() && before.is_none() {
+            info!("the folder has no manifests: `truenorth init` writes them from what runs");
+        }
         let told = before.map_or(&[][..], |before| &before.problems);
         tell_problems(told, &snapshot.problems);
         if let Some(why) = &snapshot.uncompared

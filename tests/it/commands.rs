@@ -21,7 +21,12 @@ fn a_plan_tells_changes_from_the_last_applied_content_and_sends_nothing() {
     workspace.service("new", "1");
     workspace.remove("orphaned.yaml");
     workspace.write("suspended.yaml", manifest("suspended", "2") + "policy: {suspend: true}\n");
-    let (calls, before) = (api.world().call_count(), workspace.contents());
+    // A plan that was shown is kept beside the ledger, so that its first digits are enough to decide about it.
+    let rest = || {
+        let all = workspace.contents().into_iter();
+        all.filter(|(path, _)| !path.ends_with("ledger.plans")).collect::<Vec<_>>()
+    };
+    let (calls, before) = (api.world().call_count(), rest());
 
     let plan = workspace.plan().exits(0);
     assert_eq!(
@@ -58,7 +63,7 @@ fn a_plan_tells_changes_from_the_last_applied_content_and_sends_nothing() {
     a pass takes 2 calls; 996 left, window resets in 60 min
     ");
     assert_eq!(text.stderr, "");
-    assert!(workspace.contents() == before, "a plan wrote something");
+    assert!(rest() == before, "a plan wrote something");
     assert_eq!(api.world().call_count(), calls);
 
     // What a plan says is what a pass does, and after it there is nothing left to do.

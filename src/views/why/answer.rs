@@ -122,7 +122,8 @@ pub(crate) fn next(facts: &Facts) -> String {
             )
         }
         ServiceState::Orphaned => {
-            "nothing: truenorth deletes no service; a manifest that names it takes it up again".to_owned()
+            "nothing: truenorth deletes no service; a manifest that names it takes it up again, `truenorth forget` takes it off \
+             the list".to_owned()
         }
         ServiceState::Invalid => "fix the manifest; until then the service keeps what it has".to_owned(),
         ServiceState::Suspended => match facts.found.until {
