@@ -4,7 +4,10 @@
 //! is a problem that quotes nothing of it, and leaves out its whole folder until it is fixed: what was to be left out must
 //! not be applied by mistake.
 
+use std::cell::Cell;
 use std::path::Path;
+use std::rc::Rc;
+use std::time::Duration;
 
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
@@ -38,6 +41,58 @@ impl Size {
     pub(super) fn fits(self) -> bool {
         self.bytes <= MAX_BYTES && self.lines <= MAX_LINES
     }
+}
+
+/// What is wrong with patterns that take too long.
+pub(super) const SLOW: &str = "its patterns take too long to compare with the names here: they need fewer wildcards";
+/// How long all rules of a look may take before any is found slow, how long those of one file, and how long it may take for
+/// each path: some twenty times what ordinary ones do in a build without optimisations. Many patterns with several
+/// wildcards each can take a thousand times as long for a name that is made for them; nothing in their text tells.
+const ALL_MAY_TAKE: Duration = Duration::from_millis(500);
+const ONE_MAY_TAKE: Duration = Duration::from_millis(20);
+const MAY_TAKE_A_PATH: Duration = Duration::from_micros(50);
+
+/// What an ignore file leaves out, and how long it took to tell so far. Rules that are slow leave out everything.
+pub(super) struct Rules {
+    patterns: Gitignore,
+    took: Cell<Duration>,
+    paths: Cell<u32>,
+    slow: Cell<bool>,
+    /// What all rules took.
+    all: Rc<Cell<Duration>>,
+}
+
+impl Rules {
+    pub(super) fn new(patterns: Gitignore, all: &Rc<Cell<Duration>>) -> Self {
+        Self { patterns, took: Cell::default(), paths: Cell::default(), slow: Cell::default(), all: Rc::clone(all) }
+    }
+
+    /// Whether a path is left out; `None` where they say nothing of it.
+    pub(super) fn leaves_out(&self, path: &Path, is_folder: bool) -> Option<bool> {
+        if self.slow.get() {
+            return Some(true);
+        }
+        let began = processor_time();
+        let said = self.patterns.matched(path, is_folder);
+        let took = processor_time().saturating_sub(began);
+        self.took.set(self.took.get() + took);
+        self.all.set(self.all.get() + took);
+        self.paths.set(self.paths.get() + 1);
+        let is_over = |most: Duration| self.took.get() > most;
+        self.slow
+            .set(self.all.get() > ALL_MAY_TAKE && is_over(ONE_MAY_TAKE) && is_over(MAY_TAKE_A_PATH * self.paths.get()));
+        (!said.is_none()).then(|| said.is_ignore())
+    }
+
+    pub(super) fn are_slow(&self) -> bool {
+        self.slow.get()
+    }
+}
+
+/// What this thread used of a processor: a busy machine makes no rules slow.
+fn processor_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    time.try_into().unwrap_or_default()
 }
 
 /// The rules of a file in `folder`.

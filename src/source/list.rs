@@ -4,6 +4,7 @@
 //! in the order of the links, unless that was found already. So everything is found once, under the same name each time,
 //! however many ways lead to it.
 
+use std::cell::Cell;
 use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
@@ -11,15 +12,14 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use ignore::gitignore::Gitignore;
 use rustix::fs::{AtFlags, FileType};
 use rustix::io::Errno;
 
 use super::disk::{Disk, Unreached};
 use super::editors::is_an_editors;
-use super::ignored::{self, IGNORE_FILE, Size};
+use super::ignored::{self, IGNORE_FILE, Rules, Size};
 use super::stamp::Stamp;
 use super::{Broken, MAX_ENTRIES, problems};
 use crate::manifest::{Format, Problem};
@@ -70,6 +70,8 @@ pub(super) struct Listed {
     /// How large the ignore files are, by the path of their folder, and all together.
     pub(super) ignore_files: Vec<(PathBuf, Size)>,
     pub(super) rules: Size,
+    /// The folders whose ignore files took too long.
+    pub(super) slow: Vec<PathBuf>,
     /// How many files, folders and links each folder holds, by its index in `folders`, and all together.
     pub(super) entries: Vec<(usize, usize)>,
     pub(super) count: usize,
@@ -79,16 +81,16 @@ pub(super) struct Listed {
 struct Level {
     path: PathBuf,
     inode: (u64, u64),
-    rules: Option<Gitignore>,
+    rules: Option<Rules>,
     above: Option<Rc<Level>>,
 }
 
 impl Level {
     /// The innermost rule that says anything decides.
     fn leaves_out(&self, path: &Path, is_folder: bool) -> bool {
-        let said = self.rules.as_ref().map(|rules| rules.matched(path, is_folder)).filter(|said| !said.is_none());
+        let said = self.rules.as_ref().and_then(|rules| rules.leaves_out(path, is_folder));
         match (said, &self.above) {
-            (Some(said), _) => said.is_ignore(),
+            (Some(said), _) => said,
             (None, Some(above)) => above.leaves_out(path, is_folder),
             (None, None) => false,
         }
@@ -108,6 +110,10 @@ struct Lister<'l, G> {
     found: HashSet<(u64, u64)>,
     /// Those that nobody followed yet, with the folders that they lie in.
     links: VecDeque<(PathBuf, Rc<Level>)>,
+    /// What all rules took so far.
+    matching: Rc<Cell<Duration>>,
+    /// The folders with rules.
+    ruled: Vec<Rc<Level>>,
     buffer: Vec<u8>,
 }
 
@@ -116,6 +122,8 @@ struct Lister<'l, G> {
 pub(super) struct Refused {
     /// The folders whose ignore files are not read.
     pub(super) rules: BTreeSet<PathBuf>,
+    /// Those whose ignore files take too long.
+    pub(super) slow: BTreeSet<PathBuf>,
     /// The folders that are not entered.
     pub(super) folders: BTreeSet<PathBuf>,
     /// The files that are not read.
@@ -136,12 +144,16 @@ pub(super) fn list(
         listed: Listed::default(),
         found: HashSet::new(),
         links: VecDeque::new(),
+        matching: Rc::default(),
+        ruled: Vec::new(),
         buffer: Vec::new(),
     };
     lister.folder(top, PathBuf::new(), None)?;
     while let Some((link, level)) = lister.links.pop_front() {
         lister.follow(link, &level)?;
     }
+    let is_slow = |level: &&Rc<Level>| level.rules.as_ref().is_some_and(Rules::are_slow);
+    lister.listed.slow = lister.ruled.iter().filter(is_slow).map(|level| level.path.clone()).collect();
     Ok(lister.listed)
 }
 
@@ -174,6 +186,9 @@ impl<G: FnMut(Work) -> Result<(), Broken>> Lister<'_, G> {
             },
         };
         let level = Rc::new(Level { path: folder.path.clone(), inode: stamp.inode(), rules, above });
+        if level.rules.is_some() {
+            self.ruled.push(Rc::clone(&level));
+        }
         let before = self.listed.count;
         let below = self.entries(&folder, &level, names.others)?;
         self.listed.entries.push((index, self.listed.count - before));
@@ -320,7 +335,7 @@ impl<G: FnMut(Work) -> Result<(), Broken>> Lister<'_, G> {
     }
 
     /// What the ignore file of a folder says; a problem where that is not known.
-    fn rules(&mut self, folder: &Folder, kind: FileType) -> Result<Result<Gitignore, ()>, Broken> {
+    fn rules(&mut self, folder: &Folder, kind: FileType) -> Result<Result<Rules, ()>, Broken> {
         let path = folder.path.join(IGNORE_FILE);
         let read_at = SystemTime::now();
         let opened = match kind {
@@ -356,9 +371,11 @@ impl<G: FnMut(Work) -> Result<(), Broken>> Lister<'_, G> {
                         ignored::MAX_BYTES / 1024,
                         ignored::MAX_LINES
                     )
+                } else if self.refused.slow.contains(&folder.path) {
+                    ignored::SLOW.to_owned()
                 } else {
                     match ignored::rules(&folder.path, &bytes) {
-                        Ok(rules) => return Ok(Ok(rules)),
+                        Ok(rules) => return Ok(Ok(Rules::new(rules, &self.matching))),
                         Err(wrong) => wrong,
                     }
                 }

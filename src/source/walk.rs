@@ -124,12 +124,13 @@ pub(super) fn walk_from(disk: &Disk, ids: gix_hash::Kind, seen: &[Arc<Found>]) -
         // Of this very walk: it is looked at its end whether all held still.
         round = walk_once(disk, ids, (&round.found, Proof::Steady), &refused)?;
     }
-    let Round { found, not_read, listed: Listed { mut problems, folders, links, count, .. } } = round;
+    let Round { found, not_read, listed: Listed { mut problems, folders, links, count, slow, .. } } = round;
     if count > MAX_ENTRIES {
         return Err(Broken::TooLarge);
     }
     // Somebody keeps adding while it is walked.
     problems.extend(not_read.iter().map(|(path, _)| problems::too_much(path, MAX_CONTENT)));
+    problems.extend(slow.iter().map(|folder| problems::ignore_file(&folder.join(ignored::IGNORE_FILE), ignored::SLOW)));
     Ok(Walked { found, problems, folders, links })
 }
 
@@ -165,7 +166,8 @@ impl Round {
         if is_too_much {
             refused.files.extend(over(files, MAX_CONTENT));
         }
-        is_too_many || is_too_much || !self.listed.rules.fits()
+        refused.slow.extend(self.listed.slow.iter().cloned());
+        is_too_many || is_too_much || !self.listed.rules.fits() || !self.listed.slow.is_empty()
     }
 
     /// Forgets the files whose problems were left out while there were too many, where there are not any more.

@@ -169,3 +169,33 @@ fn a_folder_that_holds_too_many_is_left_out_and_not_the_others() {
     assert!(!snapshot.proves_absence(&"shop/many".parse().unwrap(), "evil/many/b.yaml"));
     assert!(snapshot.proves_absence(&"shop/gone".parse().unwrap(), "zoo/gone.yaml"));
 }
+
+#[test]
+fn an_ignore_file_whose_patterns_take_too_long_is_left_out_with_its_folder() {
+    let tree = Tree::new();
+    // As if by lot: no two lines or names have much in common.
+    let mut lot = 1_u64;
+    let mut letter = move || {
+        lot = lot.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        ["a", "b", "c"][(lot >> 33) as usize % 3]
+    };
+    let mut slow = String::new();
+    for _ in 0..400 {
+        (0..15).for_each(|_| slow.extend(["*", letter()]));
+        slow.push_str("*z\n");
+    }
+    tree.write("evil/.truenorthignore", &slow);
+    for number in 0..200 {
+        let name: String = (0..200).map(|_| letter()).collect();
+        tree.write(&format!("evil/{name}.yaml"), &manifest(&format!("evil-{number}"), "1"));
+    }
+    tree.write("zoo/.truenorthignore", "*b*.yaml\n");
+    tree.write("zoo/a.yaml", &manifest("zoo", "1"));
+    tree.write("zoo/b.yaml", "");
+    let snapshot = tree.look();
+    assert_eq!(services(&snapshot), ["zoo"]);
+    assert_eq!(files(&snapshot), ["evil/.truenorthignore"]);
+    assert!(snapshot.problems[0].message.contains("take too long"), "{}", snapshot.problems[0].message);
+    assert!(!snapshot.proves_absence(&"shop/evil-1".parse().unwrap(), "evil/a.yaml"));
+    assert_eq!(tree.look().problems, snapshot.problems);
+}
