@@ -11,13 +11,13 @@ const WELCOME: &str = "\
 truenorth keeps Northflank services true to the manifests in a folder.
 This folder has no `manifests` in it. `--manifests DIR` (-m) names another one.
 
-  truenorth init             write manifests from what runs
-  truenorth validate         check every manifest, offline
-  truenorth plan             show what a pass would do
-  truenorth --reconcile-once send what differs, then exit
-  truenorth run              stay, and send what changes
-  truenorth status           show every service
-  truenorth doctor           say what is missing, and what to do
+  truenorth init              write manifests from what runs
+  truenorth validate          check every manifest, offline
+  truenorth plan              show what a pass would do
+  truenorth --reconcile-once  send what differs, then exit
+  truenorth run               stay, and send what changes
+  truenorth status            show every service
+  truenorth doctor            say what is missing, and what to do
 
 `truenorth --help` tells the rest. --sandbox tries it without an account.
 ";

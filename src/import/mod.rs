@@ -88,7 +88,7 @@ pub enum Heard {
 #[derive(Debug, Error)]
 pub enum ImportError {
     /// The folder cannot be made or opened.
-    #[error("cannot write to the folder `{}` (--out)", path.display())]
+    #[error("cannot write to the folder `{}`", path.display())]
     Folder {
         /// As it was given.
         path: PathBuf,
