@@ -13,11 +13,10 @@ use tracing::{info, warn};
 
 use super::observe::{Bounds, Observation, ObserveError, observe_with};
 use super::publish::{LAST, decider, record_of, write_last};
-use super::requests::{take_up, write_down};
+use super::requests::take_up;
 use super::stop::{Stop, Stopping};
 use crate::engine::{Backoff, Ending, Follow, Pace, Phase, Work};
-use crate::error::chain;
-use crate::ledger::{Bell, Ledger, OpenError, ReadError, RequestId};
+use crate::ledger::{Bell, Ledger, OpenError, RequestId, RequestRecord};
 use crate::model::{Diagnostic, Digest, OnFailure, Rollout, RolloutState, ServiceKey};
 use crate::plan::{MaxChanges, Outcome, Reading, Report, Rules, Windows};
 use crate::runner::{Api, Carrier, Finished, Happened};
@@ -165,6 +164,8 @@ struct Pass {
     bell: Bell,
     /// The request of a person that was taken up last.
     taken: Option<RequestId>,
+    /// Whether people decided or asked for something since that was looked at last.
+    asked: bool,
     /// Updates that are due.
     due: usize,
     /// For how long what fails is tried again.
@@ -258,6 +259,7 @@ pub async fn reconcile_once(
         forgotten: BTreeSet::new(),
         bell,
         taken: None,
+        asked: false,
         due,
         patience: settings.deadline,
         deadline,
@@ -266,7 +268,9 @@ pub async fn reconcile_once(
     pass.carrier.guard(settings.max_changes, elsewhere).map_err(ObserveError::from)?;
     pass.carrier.set_windows(settings.windows);
     pass.carrier.set_on_failure(settings.on_failure);
-    pass.heed_people().await.map_err(ObserveError::from)?;
+    let people = pass.carrier.ledger().reader().people().map_err(ObserveError::from)?;
+    let happened = pass.carrier.heed(people);
+    pass.take(happened, &mut show);
     pass.carrier.observe(desired, revision.clone());
     // Calls do not wait for what is only to be shown in the end.
     let changes = tokio::task::spawn_blocking({
@@ -353,28 +357,21 @@ impl Pass {
                     }
                     show(Shown::Rollout(key, rollout));
                 }
+                Happened::People(open) => self.take_up(open),
                 Happened::Began(_) | Happened::ForAll => {}
             }
         }
     }
 
-    /// Takes up what people asked for since the last time, and what they decided.
-    async fn heed_people(&mut self) -> Result<(), ReadError> {
-        self.carrier.heed_decisions();
+    /// Takes up what people asked for since the last time.
+    fn take_up(&mut self, open: Vec<RequestRecord>) {
+        self.asked = true;
         let observation = &self.observation;
-        let taken = take_up(&mut self.carrier, self.taken, |_, key| observation.may_forget(key))?;
+        let taken = take_up(&mut self.carrier, open, self.taken, |_, key| observation.may_forget(key));
         self.forgotten.extend(taken.iter().filter_map(|taken| taken.forgets.clone()));
         if let Some(last) = taken.last() {
             self.taken = Some(last.id);
-            write_down(self.carrier.ledger().clone(), taken, self.carrier.clock().now()).await;
-        }
-        Ok(())
-    }
-
-    /// The same while the pass is under way, which goes on without it.
-    async fn hear_people(&mut self) {
-        if let Err(error) = self.heed_people().await {
-            warn!(error = chain(&error), "cannot read what people ask for");
+            self.carrier.keep_taken(taken);
         }
     }
 
@@ -420,7 +417,7 @@ impl Pass {
                     let happened = self.carrier.take(done?);
                     self.take(happened, show);
                 }
-                () = self.bell.rung() => self.hear_people().await,
+                () = self.bell.rung() => self.carrier.read_people(),
                 () = sleep_until(self.deadline) => return Ok(Over::Deadline),
                 () = sleep_until(wake) => {}
             }
@@ -464,15 +461,13 @@ impl Pass {
                 Some(done) = self.carrier.done() => {
                     let happened = self.carrier.take(done?);
                     self.take(happened, show);
-                }
-                () = self.bell.rung() => {
-                    self.hear_people().await;
-                    if !self.carrier.engine().is_settled() {
+                    if std::mem::take(&mut self.asked) && !self.carrier.engine().is_settled() {
                         self.carrier.open_to_calls();
                         self.extend();
                         return Ok(Followed::Asked);
                     }
                 }
+                () = self.bell.rung() => self.carrier.read_people(),
                 () = sleep_until(wake) => {}
             }
         }

@@ -1,12 +1,10 @@
 //! Requests of people, as whoever holds the ledger takes them up.
 
-use jiff::Timestamp;
-use tracing::{error, info, warn};
+use tracing::info;
 
 use super::run::Daemon;
 use crate::engine::Phase;
-use crate::error::chain;
-use crate::ledger::{Ledger, PersonRequest, ReadError, RequestId, RequestKind, RequestRecord, TakenRequest};
+use crate::ledger::{PersonRequest, RequestId, RequestKind, RequestRecord, TakenRequest};
 use crate::model::ServiceKey;
 use crate::runner::Carrier;
 use crate::text::printable;
@@ -26,15 +24,14 @@ impl MayForget {
     pub(super) const IS_BUSY: Self = Self::No("not forgotten: its last call has not come to its end");
 }
 
-/// Does what people asked for, and says what came of each request. Freezes are level: what holds now is read anew. A
-/// request that cannot be decided yet waits, and those behind it.
+/// Does what people asked for, and says what came of each request. A request that cannot be decided yet waits, and those
+/// behind it.
 pub(super) fn take_up(
     carrier: &mut Carrier,
+    open: Vec<RequestRecord>,
     after: Option<RequestId>,
     may_forget: impl Fn(&Carrier, &ServiceKey) -> MayForget,
-) -> Result<Vec<TakenRequest>, ReadError> {
-    carrier.heed_freezes()?;
-    let open = carrier.ledger().reader().open_requests()?;
+) -> Vec<TakenRequest> {
     let new = open.into_iter().filter(|record| after.is_none_or(|after| record.id > after));
     let taken = new.map_while(|RequestRecord { id, request, .. }| {
         let target = request.target.clone().filter(|_| request.kind == RequestKind::Forget);
@@ -45,14 +42,7 @@ pub(super) fn take_up(
         };
         Some(TakenRequest { id, result, forgets })
     });
-    Ok(taken.collect())
-}
-
-/// Keeps what came of requests. What could not be written down was done all the same.
-pub(super) async fn write_down(ledger: Ledger, taken: Vec<TakenRequest>, now: Timestamp) {
-    if let Err(error) = ledger.take_requests(taken, now).await {
-        error!(error = chain(&error), "cannot write down that requests were taken up");
-    }
+    taken.collect()
 }
 
 fn answer(carrier: &mut Carrier, request: &PersonRequest) -> String {
@@ -95,7 +85,7 @@ fn answer(carrier: &mut Carrier, request: &PersonRequest) -> String {
 
 impl Daemon {
     /// Takes up what people asked for since the last time.
-    pub(super) fn take_requests(&mut self) {
+    pub(super) fn take_requests(&mut self, open: Vec<RequestRecord>) {
         let invalid = self.invalid(self.carrier.clock().now());
         let was_read = self.seen.snapshot.is_some();
         let may_forget = |carrier: &Carrier, key: &ServiceKey| {
@@ -108,14 +98,10 @@ impl Daemon {
                 Some(_) | None => MayForget::Yes,
             }
         };
-        let taken = match take_up(&mut self.carrier, self.taken, may_forget) {
-            Ok(taken) => taken,
-            Err(error) => return warn!(error = chain(&error), "cannot read what people ask for"),
-        };
+        let taken = take_up(&mut self.carrier, open, self.taken, may_forget);
         let Some(last) = taken.last() else { return };
         self.taken = Some(last.id);
         self.published.touch_all(tokio::time::Instant::now());
-        let (ledger, now) = (self.carrier.ledger().clone(), self.carrier.clock().now());
-        tokio::spawn(write_down(ledger, taken, now));
+        self.carrier.keep_taken(taken);
     }
 }

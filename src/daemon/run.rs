@@ -192,7 +192,7 @@ pub async fn run(
         rereading: None,
     };
     let bell = daemon.carrier.ledger().bell();
-    daemon.take_requests();
+    daemon.carrier.read_people();
     folder.heed(watch.writers());
     let mut eyes = Some(Eyes { folder, watch });
     let mut looking: Option<JoinHandle<Looked>> = None;
@@ -238,10 +238,7 @@ pub async fn run(
                     daemon.looks.event(Instant::now(), Writing::Ended);
                 }
             }
-            () = bell.rung() => {
-                daemon.take_requests();
-                daemon.heed_decisions();
-            }
+            () = bell.rung() => daemon.carrier.read_people(),
             Some(query) = queries.recv() => daemon.answer(query),
             writing = heard.next() => daemon.looks.event(Instant::now(), writing),
             () = sleep_until(wake) => {}
@@ -301,7 +298,7 @@ impl Daemon {
     fn begin_calls(&mut self) {
         if self.seen.snapshot.is_some() {
             let happened = self.carrier.turn();
-            self.hear(&happened);
+            self.hear(happened);
         }
     }
 
@@ -312,11 +309,11 @@ impl Daemon {
         if self.carrier.machine().token() != token {
             self.looks.ask(Trigger::Token);
         }
-        self.hear(&happened);
+        self.hear(happened);
     }
 
     /// Counts what happened, and notes whose state may be another one by now.
-    fn hear(&mut self, happened: &[Happened]) {
+    fn hear(&mut self, happened: Vec<Happened>) {
         let now = Instant::now();
         for happened in happened {
             match happened {
@@ -327,16 +324,17 @@ impl Daemon {
                     self.published.touch(&call.key, now);
                 }
                 Happened::Ended(finished) => {
-                    count(&self.meters, finished);
+                    count(&self.meters, &finished);
                     self.published.touch(&finished.key, now);
                 }
                 Happened::Rollout(key, rollout) => {
                     if rollout.state == RolloutState::Completed {
                         self.meters.rollout(Duration::try_from(rollout.took()).unwrap_or_default());
                     }
-                    self.published.touch(key, now);
+                    self.published.touch(&key, now);
                 }
                 Happened::ForAll => self.published.touch_all(now),
+                Happened::People(open) => self.take_requests(open),
             }
         }
     }
@@ -407,8 +405,6 @@ impl Daemon {
 
     /// A look ended well.
     fn succeed(&mut self) {
-        // Where no event told of it.
-        self.heed_decisions();
         let now = Instant::now();
         let every = match &self.seen.watching {
             Watching::Events => self.resync,
@@ -416,7 +412,7 @@ impl Daemon {
         };
         self.looks.ended(now, every);
         // In case that the bell was not heard.
-        self.take_requests();
+        self.carrier.read_people();
         if self.seen.error.take().is_some() {
             info!("the folder can be read again");
         }
@@ -476,12 +472,6 @@ impl Daemon {
     }
 
     /// Takes what people decided about plans.
-    fn heed_decisions(&mut self) {
-        if self.carrier.heed_decisions() {
-            self.published.touch_all(Instant::now());
-        }
-    }
-
     fn take_request(&mut self, request: Request) {
         let now = Instant::now();
         let again = self.asked.replace((request, now));

@@ -19,8 +19,8 @@ use super::folder::beside;
 use super::mark::{Left, Stamp};
 use super::open::{self, Found};
 use super::{
-    AppliedMark, AppliedRecord, Decider, HistoryEntry, Holder, OpenError, Pause, ReadError, RequestRecord, Sighting,
-    States, Turned, folder, lock, schema, sql,
+    AppliedMark, AppliedRecord, Decider, HistoryEntry, Holder, OpenError, Pause, People, ReadError, RequestRecord,
+    Sighting, States, Turned, folder, lock, schema, sql,
 };
 use crate::engine::{Unsettled, Window};
 use crate::model::{ApiPlace, Decision, Digest, Known, Quarantine, Rollout, ServiceKey, ServiceKind};
@@ -343,6 +343,14 @@ impl Reader {
     /// The file cannot be read.
     pub fn turned(&self) -> Result<Option<Turned>, ReadError> {
         self.read(sql::turned)
+    }
+
+    /// What people decided and ask for.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn people(&self) -> Result<People, ReadError> {
+        Ok(People { decisions: self.decisions()?, freezes: self.freezes()?, requests: self.open_requests()? })
     }
 
     /// The freezes that were not ended by somebody; their time may be over.

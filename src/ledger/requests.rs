@@ -20,7 +20,8 @@ use tokio::sync::Notify;
 use super::decisions::beside;
 use super::folder::NO_LINK;
 use super::{Ledger, OpenError, Reader, sql};
-use crate::model::{ApiPlace, ServiceKey};
+use crate::model::{ApiPlace, Decision, ServiceKey};
+use crate::plan::Freeze;
 
 /// Names one request in the ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -77,6 +78,17 @@ pub struct PersonRequest {
     pub at: Timestamp,
     /// Until when it holds, where it ends by itself.
     pub until: Option<Timestamp>,
+}
+
+/// What people decided and ask for.
+#[derive(Clone, Debug)]
+pub struct People {
+    /// About plans, oldest first.
+    pub decisions: Vec<Decision>,
+    /// The freezes that were not ended by somebody; their time may be over.
+    pub freezes: Vec<Freeze>,
+    /// Requests that nobody took up yet, oldest first.
+    pub requests: Vec<RequestRecord>,
 }
 
 /// A request as the ledger has it.

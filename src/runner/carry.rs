@@ -18,10 +18,10 @@ use super::patch::UpdateCall;
 use super::reply::{Heard, Refusal, Reply};
 use crate::engine::{Call, Effect as InEffect, Engine, FLAPPING, Look, Looked, Memory, Pace, accepted_at};
 use crate::error::chain;
-use crate::ledger::{CallId, Ledger, OpenError, Pause, ReadError, WriteError};
+use crate::ledger::{CallId, Ledger, OpenError, Pause, People, ReadError, RequestRecord, TakenRequest, WriteError};
 use crate::model::{About, Decision, Desired, Known, OnFailure, Revision, Rollout, ServiceKey};
 use crate::northflank::{AcceptedBody, Answered, CallError, Client, ReadToken, TokenSource};
-use crate::plan::{ApiUse, Closures, MaxChanges, Rules, Windows};
+use crate::plan::{ApiUse, Closures, Freeze, MaxChanges, Rules, Windows};
 
 /// How long to wait before a record that the disk did not take is tried again.
 const RECORD_AGAIN: Duration = Duration::from_secs(1);
@@ -52,6 +52,8 @@ pub enum Happened {
     Rollout(ServiceKey, Rollout),
     /// What holds for all calls is another thing than before.
     ForAll,
+    /// What people decided and froze was read, and holds. These requests are for whoever drives the machine.
+    People(Vec<RequestRecord>),
 }
 
 /// What a task brought.
@@ -70,8 +72,18 @@ enum Brought {
     },
     Looked(Result<Reply, Refusal>, Heard),
     Token(Result<ReadToken, String>, Why),
+    People(Result<People, ReadError>),
     /// Something was kept that nobody waits for.
     Kept,
+}
+
+/// Whether what people ask for is being read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Listening {
+    No,
+    Yes,
+    /// What is read now may be older than what somebody asked for since.
+    Again,
 }
 
 /// Why the token is read.
@@ -93,6 +105,7 @@ pub struct Carrier {
     tasks: JoinSet<Done>,
     /// Writes of what must outlive the process that nobody waits for.
     keeping: usize,
+    people: Listening,
     api: ApiUse,
     /// The account that the token opens, where it is not the one of the ledger.
     another_account: Option<Arc<str>>,
@@ -126,10 +139,10 @@ impl Carrier {
             Settings { asks_account, ..Settings::new(pace.concurrency, api.request_timeout, api.update_call) };
         let machine = kept.begin(pace, rules, settings, now);
         let (client, tokens, tasks) = (api.client, api.tokens, JoinSet::new());
-        let (keeping, api) = (0, ApiUse::default());
+        let (keeping, people, api) = (0, Listening::No, ApiUse::default());
         let another_account = None;
-        let mut carrier = Self { machine, clock, ledger, client, tokens, tasks, keeping, api, another_account };
-        carrier.heed_freezes()?;
+        let mut carrier = Self { machine, clock, ledger, client, tokens, tasks, keeping, people, api, another_account };
+        carrier.freeze(carrier.ledger.reader().freezes()?);
         Ok(carrier)
     }
 
@@ -144,15 +157,33 @@ impl Carrier {
         Ok(())
     }
 
+    /// Reads what people decided and ask for, beside the loop: [`Happened::People`] says that it is known.
+    pub fn read_people(&mut self) {
+        if self.people != Listening::No {
+            self.people = Listening::Again;
+            return;
+        }
+        self.people = Listening::Yes;
+        let ledger = self.ledger.clone();
+        self.tasks.spawn_blocking(move || Done(Brought::People(ledger.reader().people())));
+    }
+
+    /// Takes what people decided and froze. What they ask for besides is for whoever drives the machine.
+    pub fn heed(&mut self, people: People) -> Vec<Happened> {
+        let is_news = self.decide(people.decisions);
+        self.freeze(people.freezes);
+        let news = is_news.then_some(Happened::ForAll);
+        news.into_iter().chain([Happened::People(people.requests)]).collect()
+    }
+
+    /// Keeps what came of requests. What cannot be written down was done all the same.
+    pub fn keep_taken(&mut self, taken: Vec<TakenRequest>) {
+        let (ledger, now) = (self.ledger.clone(), self.clock.now());
+        self.keep("that requests were taken up", async move { ledger.take_requests(taken, now).await });
+    }
+
     /// Takes what people decided about plans, and says whether that is anything new.
-    pub fn heed_decisions(&mut self) -> bool {
-        let decisions = match self.ledger.reader().decisions() {
-            Ok(decisions) => decisions,
-            Err(error) => {
-                warn!(error = chain(&error), "cannot read what was decided about plans");
-                return false;
-            }
-        };
+    fn decide(&mut self, decisions: Vec<Decision>) -> bool {
         let known = self.machine.engine().fuse().decisions();
         if decisions == known {
             return false;
@@ -255,14 +286,8 @@ impl Carrier {
         self.machine.release(key, self.clock.now())
     }
 
-    /// Takes what people froze.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
-    pub fn heed_freezes(&mut self) -> Result<(), ReadError> {
-        let freezes = self.ledger.reader().freezes()?;
+    fn freeze(&mut self, freezes: Vec<Freeze>) {
         self.close(Closures { freezes, ..self.engine().closures().clone() });
-        Ok(())
     }
 
     /// Sends updates in these times only.
@@ -312,6 +337,7 @@ impl Carrier {
     /// Takes in what a task brought.
     pub fn take(&mut self, done: Done) -> Vec<Happened> {
         let (now, jitter) = (self.clock.now(), fastrand::f64());
+        let mut happened = Vec::new();
         match done.0 {
             Brought::Recalled(id, recalled) => self.machine.recalled(id, recalled, now),
             Brought::Written(id, written) => self.machine.written(id, written, now, jitter),
@@ -331,9 +357,24 @@ impl Carrier {
                 }
             }
             Brought::Token(read, why) => self.take_token(read, why, now, jitter),
+            Brought::People(read) => happened.extend(self.take_people(read)),
             Brought::Kept => self.keeping = self.keeping.saturating_sub(1),
         }
-        self.carry_out()
+        happened.extend(self.carry_out());
+        happened
+    }
+
+    fn take_people(&mut self, read: Result<People, ReadError>) -> Vec<Happened> {
+        if std::mem::replace(&mut self.people, Listening::No) == Listening::Again {
+            self.read_people();
+        }
+        match read {
+            Ok(people) => self.heed(people),
+            Err(error) => {
+                warn!(error = chain(&error), "cannot read what people ask for");
+                Vec::new()
+            }
+        }
     }
 
     /// When there may be something to do that is not there now.
