@@ -306,7 +306,7 @@ fn hold(
         let mut held_by = plan::held_by(step, of, unnamed.get(key), &awaited);
         held_by.extend(closures.held_by(key, step));
         held_by.extend(quarantined(desired, quarantines, key));
-        if let (Step::Update(cause), false) = (step, held_by.is_empty()) {
+        if let (Step::Update(cause) | Step::ReadLive(cause @ Cause::Changed), false) = (step, held_by.is_empty()) {
             steps.insert(key.clone(), Step::Held(cause));
             held.insert(key.clone(), held_by);
         }

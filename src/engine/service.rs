@@ -233,11 +233,13 @@ impl Service {
         if context.guarded && self.content_change(context).is_some_and(|(_, content)| self.let_out != Some(content)) {
             held_by.push(self.ruled.clone().unwrap_or_else(unruled));
         }
-        // Reads go on while it is closed, and while its content is quarantined.
-        if matches!(step, Step::Update(_)) {
+        if plan::may_be_closed(step) {
             // A way back is open where new things are not, unless a person closed it.
             let closes = |held: &&HeldBy| step != RETURN || held.kind == HoldKind::Freeze;
             held_by.extend(self.closed.iter().filter(closes).cloned());
+        }
+        // Reads go on while its content is quarantined.
+        if matches!(step, Step::Update(_)) {
             held_by.extend(self.quarantined_as(desired.digest).map(|quarantined| quarantined.held.clone()));
         }
         held_by

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::Step;
 use super::window::{Windows, WindowsAt};
-use crate::model::{HeldBy, HoldKind, ServiceKey};
+use crate::model::{Cause, HeldBy, HoldKind, ServiceKey};
 
 /// A person's word that nothing new is to be sent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -72,6 +72,12 @@ impl Closures {
     }
 }
 
+/// Whether a step waits where its service is closed. Reads go on, but for those that are the first half of a change.
+#[must_use]
+pub fn may_be_closed(step: Step) -> bool {
+    matches!(step, Step::Update(_) | Step::ReadLive(Cause::Changed))
+}
+
 /// What closes services at a moment.
 #[derive(Debug)]
 pub struct ClosuresAt<'c> {
@@ -86,8 +92,8 @@ impl ClosuresAt<'_> {
         frozen.chain(self.windows.closed(key)).collect()
     }
 
-    /// What keeps back what a step would send: reads go on.
+    /// What keeps back what a step would send.
     pub fn held_by(&mut self, key: &ServiceKey, step: Step) -> Vec<HeldBy> {
-        if matches!(step, Step::Update(_)) { self.of(key) } else { Vec::new() }
+        if may_be_closed(step) { self.of(key) } else { Vec::new() }
     }
 }

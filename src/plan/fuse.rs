@@ -275,15 +275,15 @@ impl Fuse {
                             }
                         }
                     }
+                    let is_meant = |service: &ServiceKey, to: Digest| match &*about {
+                        About::Plan { content, .. } => !content.is_empty() && content.contains(&(service.clone(), to)),
+                        About::Unknown => true,
+                    };
+                    // Also what does not wait just now, a suspended service say, may not go later on.
+                    self.let_out.retain(|service, it| it.by >= Some(id) || !is_meant(service, it.content));
                     for PlannedChange { service, to, .. } in outstanding.changes() {
-                        let is_meant = match about {
-                            About::Plan { content, .. } if content.is_empty() => false,
-                            About::Plan { content, .. } => content.contains(&(service.clone(), *to)),
-                            About::Unknown => true,
-                        };
-                        let let_out = self.let_out.get(service).filter(|let_out| let_out.content == *to);
-                        if is_meant && let_out.is_none_or(|let_out| let_out.by < Some(id)) {
-                            self.let_out.remove(service);
+                        let let_out = self.let_out.get(service).is_some_and(|it| it.content == *to);
+                        if !let_out && is_meant(service, *to) {
                             denials.insert(service.clone(), place);
                         }
                     }

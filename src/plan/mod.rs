@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, HashMap};
 use jiff::Timestamp;
 
 pub use changes::{Change, changed_paths, changes, changes_between};
-pub use closed::{Closures, ClosuresAt, Freeze};
+pub use closed::{Closures, ClosuresAt, Freeze, may_be_closed};
 pub(crate) use compare::CREDENTIALS;
 pub use compare::{Comparison, FieldVerdict, UnnamedCredentials, Verdict, compare};
 pub use content::{Plan, PlannedChange};

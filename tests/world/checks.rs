@@ -1,6 +1,7 @@
 //! What must hold of one process at every step. It keeps a picture of its own of what the process was told and did, and
 //! shares no rule with the engine.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -133,6 +134,8 @@ pub(crate) struct Checks {
     observed: bool,
     /// When live was last seen to be something that was not sent from here.
     foreign: Option<Moment>,
+    /// What the engine holds. Whether it may is another check.
+    held: BTreeSet<Name>,
 }
 
 impl Service {
@@ -218,7 +221,23 @@ impl Checks {
             told_quota: window.is_some(),
             observed: false,
             foreign: None,
+            held: BTreeSet::new(),
         }
+    }
+
+    /// What is held from now on: it loses what was tried of it.
+    pub(crate) fn hold(&mut self, held: BTreeSet<Name>) {
+        for name in &held {
+            let service = &mut self.services[name.0];
+            if service.flight.is_none() {
+                service.tries = None;
+            }
+        }
+        self.held = held;
+    }
+
+    pub(crate) fn held(&self) -> &BTreeSet<Name> {
+        &self.held
     }
 
     pub(crate) fn wanted(&self, name: Name) -> Option<Wanted> {
@@ -328,6 +347,9 @@ impl Checks {
     /// Whether a call is due for a service for certain.
     fn waits<W: Copy>(&self, name: Name, disk: &Disk<W>, now: Moment, wall: Timestamp) -> Option<Waits> {
         let service = &self.services[name.0];
+        if self.held.contains(&name) {
+            return None;
+        }
         let wanted = service.wanted.filter(|wanted| !wanted.is_suspended(wall) && service.flight.is_none())?;
         let version = wanted.version;
         let tries = service.tries.filter(|tries| tries.version == version);

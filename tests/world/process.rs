@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use truenorth::engine::{Call, Ending, Window, Work};
 use truenorth::ledger::{CallId, Outcome};
-use truenorth::model::{Cause, Digest, Revision, ServiceKind};
+use truenorth::model::{Answer as Verdict, Cause, Digest, Revision, ServiceKind};
 use truenorth::northflank::{Delivery, Quota};
+use truenorth::plan::{PlanState, Step};
 use truenorth::runner::{self, Effect, ExchangeId, Finished, Heard, Kept, Machine, Refusal, Reply, TokenRead, Write};
 
 use crate::api::{Answer, Asks, Effect as Took, Grounds, Request, RequestId, Token, Way};
@@ -15,7 +16,8 @@ use crate::checks::{Broken, Checks, Held, hold};
 use crate::clock::{Moment, Skew};
 use crate::content::{Content, Name, Parts, Shown, Sight, Version};
 use crate::disk::{Queued, Space, What};
-use crate::folder::{Snapshot, Suspension};
+use crate::folder::{Manifest, Snapshot, Suspension, Wanted};
+use crate::people;
 use crate::record::HOUR;
 use crate::simulation::{Event, Simulation};
 
@@ -59,6 +61,8 @@ struct Flight {
     grounds: Grounds,
     /// Whether somebody asked for it, whatever closes the gate.
     asked: bool,
+    /// Where it is other content than the service has: whether that is known to have any.
+    replaces: Option<bool>,
     /// The token of its newest request.
     token: Option<Token>,
     /// What the API showed, and when; when it told what the service has.
@@ -123,7 +127,12 @@ impl Simulation {
             turned: self.disk.turned().cloned(),
             account: None,
         };
-        let machine = kept.begin(pace, rules, settings, clock);
+        let mut machine = kept.begin(pace, rules, settings, clock);
+        if self.settings.has_people() {
+            machine.set_fuse(self.people.fuse(), 0);
+            machine.set_wall_clock(self.wall.timestamp(self.now), clock);
+            machine.set_closures(self.people.closures(), clock);
+        }
         self.api.forgotten();
         self.say(|| format!("process {life} begins"));
         self.count("starts");
@@ -159,6 +168,11 @@ impl Simulation {
         let revision = Revision::Tree(Digest::of_bytes(&self.looks.to_le_bytes()));
         process.machine.observe(snapshot.desired(), revision, process.skew.timestamp(now));
         process.checks.observe(&snapshot, &self.disk);
+        for name in (0..self.settings.services).map(Name) {
+            if let (Some(wanted), None) = (snapshot.of(name), self.disk.applied(name)) {
+                self.people.free(name, wanted.version);
+            }
+        }
         self.record.observed(&snapshot);
         process.looked = Some(snapshot);
         self.turn()
@@ -168,6 +182,90 @@ impl Simulation {
         let Some(process) = &self.process else { return Ok(()) };
         self.future.at(self.now.after(RESYNC), Event::Resync(process.life));
         self.look()
+    }
+
+    /// The process hears of what people said: the bell rang, or SIGHUP came.
+    pub(crate) fn hear_people(&mut self) -> Held {
+        if !self.settings.has_people() {
+            return Ok(());
+        }
+        // One after the other, so that the checks see each.
+        let now = self.now;
+        if let Some(process) = &mut self.process {
+            process.machine.set_closures(self.people.closures(), process.skew.timestamp(now));
+        }
+        self.carry_out()?;
+        self.turn()?;
+        if let Some(process) = &mut self.process {
+            process.machine.decide(self.people.decisions(), process.skew.timestamp(now));
+        }
+        self.carry_out()?;
+        self.turn()
+    }
+
+    /// Somebody looks at the plan, and says yes or no to it, or to an earlier one.
+    pub(crate) fn say_of_a_plan(&mut self, answer: Verdict) -> Held {
+        let known = |name: Name| self.disk.known(name).and_then(|known| known.digest()).map(|is| name.version(is));
+        let change = |(name, manifest)| match manifest {
+            Manifest::Valid(Wanted { version, .. }) if known(name) != Some(version) => {
+                Some((name, known(name), version))
+            }
+            _ => None,
+        };
+        let planned = people::plan(self.folder.services().filter_map(change));
+        self.people.show(&planned);
+        let wall = self.wall.timestamp(self.now);
+        if self.people.decide(answer, wall, &mut self.chance) {
+            self.count(if answer == Verdict::Approve { "approvals" } else { "denials" });
+        }
+        self.hear_people()
+    }
+
+    /// In the end everybody agrees with what waits for them.
+    fn agree(&mut self) -> Held {
+        let Some(process) = self.process.as_ref().filter(|_| self.calm) else { return Ok(()) };
+        let engine = process.machine.engine();
+        if engine.ruling().held.is_empty() {
+            return Ok(());
+        }
+        let planned = engine.fuse().planned().clone();
+        if self.people.agree(&planned, self.wall.timestamp(self.now)) {
+            return self.hear_people();
+        }
+        Ok(())
+    }
+
+    /// Notes for the checks what the engine holds.
+    fn note_held(&mut self) {
+        let Some(process) = self.process.as_mut().filter(|_| self.settings.has_people()) else { return };
+        let engine = process.machine.engine();
+        let is_held = |name: &Name| {
+            let standing = engine.standing(name.key(), process.skew.timestamp(self.now));
+            standing.is_some_and(|standing| matches!(standing.step, Some(Step::Held(_))))
+        };
+        process.checks.hold((0..self.settings.services).map(Name).filter(is_held).collect());
+    }
+
+    /// Nothing is held but by what people said.
+    fn held_for_a_reason(&mut self) -> Held {
+        let Some(process) = self.process.as_ref().filter(|_| self.settings.has_people()) else { return Ok(()) };
+        let ruling = process.machine.engine().ruling();
+        let wall = self.wall.timestamp(self.now);
+        let (mut closes, mut holds) = (0, 0);
+        for name in process.checks.held() {
+            let (closed, ruled) = (self.people.closes(*name, wall), ruling.held.contains_key(name.key()));
+            let standing = process.machine.engine().standing(name.key(), process.skew.timestamp(self.now));
+            let by = standing.map(|standing| standing.held_by).unwrap_or_default();
+            // Where there is no room for a call, what a suspension kept back is ruled on when there is.
+            let unruled = by.iter().all(|by| by.what.starts_with("not yet compared"));
+            hold!(unruled || closed || ruled, "held: {name} is, and nobody said so: {by:?}");
+            (closes, holds) = (closes + u64::from(closed), holds + u64::from(ruled));
+        }
+        let denied = u64::from(ruling.state == PlanState::Denied);
+        for (what, times) in [("services closed", closes), ("services ruled on", holds), ("plans denied", denied)] {
+            *self.tally.entry(what).or_default() += times;
+        }
+        Ok(())
     }
 
     /// SIGUSR1.
@@ -206,11 +304,15 @@ impl Simulation {
             return Ok(());
         }
         let clock = process.skew.timestamp(now);
+        process.machine.set_wall_clock(wall, clock);
+        self.note_held();
+        let Some(process) = &mut self.process else { return Ok(()) };
         let ended = process.checks.take_stock(&self.disk, now, wall);
         *self.tally.entry("suspensions ended").or_default() += ended;
-        process.machine.set_wall_clock(wall, clock);
         process.machine.turn(clock);
         self.carry_out()?;
+        self.note_held();
+        self.held_for_a_reason()?;
         let Some(process) = &mut self.process else { return Ok(()) };
         process.checks.rest(process.machine.engine(), &self.disk, now, wall)?;
         let wake = process.machine.next_wake(clock).map(|at| process.skew.reaching(at));
@@ -223,7 +325,7 @@ impl Simulation {
         if process.machine.engine().reads_wait_until(clock).is_some() {
             self.count("reads kept waiting");
         }
-        Ok(())
+        self.agree()
     }
 
     pub(crate) fn wake(&mut self) -> Held {
@@ -264,8 +366,7 @@ impl Simulation {
             Effect::Ended(finished) => return self.ended(finished),
             Effect::KeepQuota(window) | Effect::ShowQuota(window) => self.keep_quota(window),
             Effect::KeepPause(pause) => self.write(None, What::Pause(pause), None),
-            // No fuse is in place.
-            Effect::KeepFindings(_) => {}
+            Effect::KeepFindings(findings) => self.people.keep(findings),
             Effect::KeepTurned(turned) => {
                 if turned.is_some() {
                     process.checks.turned();
@@ -298,12 +399,22 @@ impl Simulation {
         let (now, wall) = (self.now, self.wall.timestamp(self.now));
         let Some(process) = &mut self.process else { return Ok(()) };
         hold!(process.mood == Mood::Working, "stopping: a call begins for {}", call.key);
-        let asked = process.checks.gate.asked;
-        let grounds = process.checks.begin(call, &self.disk, now, wall)?;
         let name = Name::of(&call.key);
         let version = name.version(call.digest);
-        let flight =
-            Flight { work: call.work, version, look: self.looks, grounds, asked, token: None, shown: None, told: None };
+        let known = self.disk.known(name);
+        let is_change = known.and_then(|known| known.digest()) != Some(call.digest);
+        if matches!(call.work, Work::Send(_)) {
+            hold!(!self.people.closes(name, wall), "closed: an update of {name} begins at {now}");
+            let refused = self.people.refuses(name, version, known.is_some()).filter(|_| is_change);
+            hold!(refused.is_none(), "decided: {version} of {name} is sent, and {}", refused.unwrap_or_default());
+        }
+        self.note_held();
+        let Some(process) = &mut self.process else { return Ok(()) };
+        let asked = process.checks.gate.asked;
+        let grounds = process.checks.begin(call, &self.disk, now, wall)?;
+        let (work, look) = (call.work, self.looks);
+        let replaces = is_change.then_some(known.is_some());
+        let flight = Flight { work, version, look, grounds, asked, replaces, token: None, shown: None, told: None };
         process.flights.insert(name, flight);
         let (work, attempt) = (call.work, call.attempt);
         self.say(|| format!("{name}: {work:?} of {version} begins, attempt {attempt}"));
@@ -458,7 +569,7 @@ impl Simulation {
 
     /// A request leaves; the intent of an update is on disk.
     fn ask(&mut self, exchange: ExchangeId, name: Name, request: &runner::Request) -> Held {
-        let now = self.now;
+        let (now, wall) = (self.now, self.wall.timestamp(self.now));
         let Some(process) = &mut self.process else { return Ok(()) };
         process.names.insert(exchange, name);
         hold!(process.mood == Mood::Working, "stopping: a request leaves for {name}");
@@ -482,6 +593,7 @@ impl Simulation {
             "newest wins: a request for {version} of {name} leaves, the folder says {wanted:?}"
         );
         flight.token = Some(process.token);
+        let replaces = flight.replaces;
         let mine = |request: &&Request| request.life == process.life && !request.over;
         let on_wire = self.requests.values().filter(mine).count();
         hold!(on_wire < self.settings.pace.concurrency, "places: request {} leaves for {name}", on_wire + 1);
@@ -500,6 +612,15 @@ impl Simulation {
             over: false,
             grounds: flight.grounds,
         };
+        if let Some(carried) = request.carries() {
+            // What people said since the call began counts too; a window may have closed in that moment.
+            if let Some(is_known) = replaces {
+                let refused = self.people.refuses(name, carried, is_known);
+                hold!(refused.is_none(), "decided: {carried} of {name} leaves, and {}", refused.unwrap_or_default());
+            }
+            hold!(!self.people.freezes_now(name, wall), "closed: an update of {name} leaves, which is frozen");
+            self.people.free(name, carried);
+        }
         self.record.sent(&request, self.requests.values().copied(), &self.disk, now)?;
         // Of what goes through a gateway some is carried out long after the gateway gave up.
         let lingers = self.api.late && request.carries().is_some() && self.chance.u8(0..3) == 0;

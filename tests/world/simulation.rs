@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use truenorth::engine::{Pace, Phase};
-use truenorth::model::DriftMode;
+use truenorth::model::{Answer as Verdict, DriftMode};
 use truenorth::northflank::Quota;
-use truenorth::plan::{Adopt, Rules, Step};
+use truenorth::plan::{Adopt, MaxChanges, Rules, Step};
 use truenorth::runner::{ExchangeId, UpdateCall};
 
 use crate::api::{Answer, Api, Outage, Posts, Request, RequestId, Token, Weather};
@@ -16,6 +16,7 @@ use crate::clock::{Future, Moment, Skew};
 use crate::content::{Content, Name, SERVICES, Shown, Sight};
 use crate::disk::{Disk, Queued, Space};
 use crate::folder::{Folder, Kinds, Manifest};
+use crate::people::People;
 use crate::process::{Brought, Life, Process, Waits, is_right};
 use crate::record::{HOUR, Record};
 
@@ -81,6 +82,11 @@ pub(crate) enum Act {
     ReadToken,
     Stop,
     Crash,
+    Freeze,
+    Thaw,
+    Windows,
+    Approve,
+    Deny,
 }
 
 const ACTS: [Act; 22] = [
@@ -108,6 +114,9 @@ const ACTS: [Act; 22] = [
     Act::Crash,
 ];
 
+/// What people do who decide; a world has all of it or nothing.
+const PEOPLE: [Act; 5] = [Act::Freeze, Act::Thaw, Act::Windows, Act::Approve, Act::Deny];
+
 /// What a seed decides at the beginning.
 #[derive(Debug)]
 pub(crate) struct Settings {
@@ -118,6 +127,7 @@ pub(crate) struct Settings {
     pub(crate) limit: u32,
     pub(crate) window: Duration,
     refusals: usize,
+    max_changes: Option<MaxChanges>,
     kinds: Kinds,
     /// Whether answers speak of the rate limit.
     headers: bool,
@@ -129,9 +139,15 @@ pub(crate) struct Settings {
 
 impl Settings {
     fn of(chance: &mut Rng) -> Self {
+        // Of its own, so that worlds without people are what they were.
+        let mut others = chance.clone();
+        let has_people = others.u8(0..3) == 0;
+        let limits = [None, Some(0), Some(0), Some(2)];
+        let max_changes = limits[others.usize(0..4)].filter(|_| has_people).map(MaxChanges::Count);
         let mut acts: Vec<_> = ACTS.into_iter().filter(|_| chance.u8(0..5) < 2).collect();
         acts.extend([Act::Change; 3]);
         acts.push(Act::Burst);
+        acts.extend(PEOPLE.into_iter().filter(|_| has_people));
         // Somebody who changes much by hand.
         acts.extend([Act::HandEdit; 3].into_iter().filter(|act| acts.contains(act)).collect::<Vec<_>>());
         let headers = chance.u8(0..8) > 0;
@@ -157,12 +173,18 @@ impl Settings {
             limit,
             window,
             refusals: chance.usize(0..4),
+            max_changes,
             kinds: if chance.u8(0..3) == 0 { Kinds::Plain } else { Kinds::Any },
             headers,
             acts,
             acts_number: chance.u32(5..80),
             pause_between: Duration::from_secs(chance.u64(1..90)),
         }
+    }
+
+    /// Whether people decide what is sent.
+    pub(crate) fn has_people(&self) -> bool {
+        self.acts.contains(&Act::Freeze)
     }
 
     /// Whether others use the same token.
@@ -191,6 +213,7 @@ pub(crate) struct Simulation {
     pub(crate) disk: Disk<Waits>,
     pub(crate) api: Api,
     pub(crate) record: Record,
+    pub(crate) people: People,
     pub(crate) requests: BTreeMap<RequestId, Request>,
     pub(crate) process: Option<Process>,
     /// What the file with the token says.
@@ -206,7 +229,7 @@ pub(crate) struct Simulation {
     /// Services of which the API ever lost a part.
     lost_parts: BTreeSet<Name>,
     acts_left: u32,
-    calm: bool,
+    pub(crate) calm: bool,
     telling: Telling,
     pub(crate) told: Vec<String>,
     pub(crate) tally: Tally,
@@ -232,6 +255,7 @@ impl Simulation {
             disk: Disk::new(settings.services),
             api,
             record: Record::new(settings.services),
+            people: People::new(settings.max_changes),
             requests: BTreeMap::new(),
             process: None,
             token_file: Token(0),
@@ -387,6 +411,7 @@ impl Simulation {
             }
             Act::Change | Act::Burst | Act::Weather | Act::Token | Act::Missing | Act::HandEdit | Act::Others => {}
             Act::Look | Act::RetryAll | Act::ReadToken | Act::Lossy | Act::Jump | Act::Backup | Act::Rival => {}
+            Act::Freeze | Act::Thaw | Act::Windows | Act::Approve | Act::Deny => {}
         }
     }
 
@@ -395,6 +420,10 @@ impl Simulation {
             self.say(|| format!("{act:?}"));
         }
         let some = Name(self.chance.usize(0..self.settings.services));
+        if PEOPLE.contains(&act) {
+            // What time did by now comes before what they say.
+            self.turn()?;
+        }
         match act {
             Act::Change => self.change(1),
             Act::Burst => self.change(6),
@@ -457,6 +486,24 @@ impl Simulation {
                 self.api.use_up(calls, self.now);
                 self.count("others");
             }
+            Act::Freeze => {
+                let of = self.chance.bool().then_some(some);
+                self.people.freeze(of, self.wall.timestamp(self.now), &mut self.chance);
+                self.count("freezes");
+                return self.hear_people();
+            }
+            Act::Thaw => {
+                self.people.thaw(self.chance.bool().then_some(some));
+                self.count("thaws");
+                return self.hear_people();
+            }
+            Act::Windows => {
+                self.people.write_windows(some, self.wall.timestamp(self.now), &mut self.chance);
+                self.count("windows");
+                return self.hear_people();
+            }
+            Act::Approve => return self.say_of_a_plan(Verdict::Approve),
+            Act::Deny => return self.say_of_a_plan(Verdict::Deny),
             Act::Look => return self.look(),
             Act::RetryAll => return self.retry_all(),
             Act::ReadToken => return self.read_token(),
@@ -489,7 +536,9 @@ impl Simulation {
         self.disk.space = Space::There;
         self.folder.readable = true;
         self.future.at(self.now, Event::TokenFile(self.api.token));
-        Ok(())
+        self.turn()?;
+        self.people.calm_down();
+        self.hear_people()
     }
 
     /// After a calm time the API has what the folder says, or is known to have something else, and nothing is left to do.

@@ -224,6 +224,19 @@ fn a_denial_outlives_the_process_also_where_its_plan_was_never_met() {
 }
 
 #[test]
+fn a_denial_counts_for_what_does_not_wait_at_that_moment() {
+    let one = plan(&[(1, 1)]);
+    let mut fuse = Fuse::new(None);
+    assert_eq!(rule_of(&mut fuse, &one, 9).held.len(), 0);
+    // The service is suspended when somebody says no.
+    let mut decisions = said(&[(Answer::Deny, &one)]);
+    decisions[0].about = About::Plan { name: one.id().expect("changes").into(), content: [(key(1), digest(1))].into() };
+    fuse.decide(decisions);
+    rule_of(&mut fuse, &Plan::default(), 9);
+    assert!(!fuse.lets_out(&key(1), digest(1)));
+}
+
+#[test]
 fn an_approval_by_some_digits_lets_nothing_out() {
     let all = plan(&[(1, 1), (2, 1)]);
     let mut decisions = said(&[(Answer::Approve, &all)]);
