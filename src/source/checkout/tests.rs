@@ -713,7 +713,9 @@ fn what_is_not_a_plain_file_of_a_bounded_size_is_not_read() {
         fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
         let _ = fs::remove_file(&path);
         mkfifo(&path);
-        assert!(ask(&checkout, commit).is_err(), "{name} is a FIFO");
+        let error = crate::error::chain(&ask(&checkout, commit).expect_err("it is a FIFO"));
+        let told = if format == "files" && name.starts_with("packed") { name } else { "" };
+        assert!(error.contains(told), "{name}: {error}");
         fs::remove_file(&path).expect("the FIFO is there");
         // A hole costs no room.
         fs::File::create(&path).and_then(|file| file.set_len(1 << 40)).expect("a large file");
