@@ -26,6 +26,7 @@ use super::logging::LogArgs;
 use super::man::ManArgs;
 use super::plan::PlanArgs;
 use super::requests::{FreezeArgs, ReleaseArgs, RetryArgs, ThawArgs};
+use super::rollback::RollbackArgs;
 use super::sandbox::SandboxArgs;
 use super::self_test::SelfTestArgs;
 use super::status::StatusArgs;
@@ -118,6 +119,8 @@ pub(super) enum Command {
     Forget(ForgetArgs),
     /// Send content once more whose rollout failed; else it waits until its manifest changes
     Release(ReleaseArgs),
+    /// Send a version that ran before, and keep it until the manifest changes
+    Rollback(RollbackArgs),
     /// Run the stand-in for the Northflank API alone, to try truenorth or other clients against
     Sandbox(SandboxArgs),
     /// Check all that truenorth needs: token, API, clock, certificates, folder, git, ledger; sends no update

@@ -32,10 +32,7 @@ const COMMANDS: [(&[&str], &str); 13] = [
         &["delete", "destroy", "remove", "rm", "down", "prune"],
         "truenorth never deletes a service; one whose manifest is taken away is left as it is",
     ),
-    (
-        &["rollback", "undo", "revert"],
-        "revert the commit that changed the manifest: truenorth applies what the folder says",
-    ),
+    (&["undo", "revert"], "revert the commit that changed the manifest: truenorth applies what the folder says"),
     (&["version"], "`truenorth --version` prints it"),
 ];
 

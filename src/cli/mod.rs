@@ -24,6 +24,7 @@ mod plan;
 mod print;
 mod progress;
 mod requests;
+mod rollback;
 mod sandbox;
 mod self_test;
 mod services;
@@ -96,6 +97,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Some(Command::Thaw(args)) => requests::thaw(&args),
         Some(Command::Forget(args)) => forget::run(&args),
         Some(Command::Release(args)) => requests::release(&args),
+        Some(Command::Rollback(args)) => rollback::run(&args),
         Some(Command::Completions { shell }) => completions::run(shell),
         Some(Command::Man(args)) => man::run(&args),
         Some(Command::Status(args)) => status::run(&args, windows),

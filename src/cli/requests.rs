@@ -178,7 +178,7 @@ pub(super) fn named(targets: &[Option<ServiceKey>]) -> String {
 
 impl AskArgs {
     /// The services that are meant; one `None` for all.
-    fn targets(&self, names: &[String]) -> anyhow::Result<Vec<Option<ServiceKey>>> {
+    pub(super) fn targets(&self, names: &[String]) -> anyhow::Result<Vec<Option<ServiceKey>>> {
         if names.is_empty() {
             return Ok(vec![None]);
         }
@@ -205,12 +205,17 @@ impl AskArgs {
         let (by, at) = (self.by(), Timestamp::now());
         let request = |target: &Option<ServiceKey>| {
             let (target, reason, by) = (target.clone(), reason.map(str::to_owned), by.clone());
-            PersonRequest { kind, target, reason, by, at, until }
+            PersonRequest { kind, target, reason, by, at, until, way_back: None }
         };
         let requests: Vec<PersonRequest> = targets.iter().map(request).collect();
+        self.write(&requests, at)
+    }
+
+    /// Writes requests. Says whether a running truenorth has the ledger.
+    pub(super) fn write(&self, requests: &[PersonRequest], at: Timestamp) -> anyhow::Result<bool> {
         // Only where the ledger belongs nowhere yet; then it goes on to belong nowhere.
         let place = ApiPlace::new(&ApiUrl::default().to_string());
-        ask(&self.state_dir()?, &requests, place, at).map_err(|error| ledger_error(&error))
+        ask(&self.state_dir()?, requests, place, at).map_err(|error| ledger_error(&error))
     }
 
     /// What is frozen now.

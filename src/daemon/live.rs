@@ -190,7 +190,9 @@ impl Views {
             let seen = Seen { compared: desired.digest, at: Timestamp::UNIX_EPOCH, reading };
             let quarantine = observation.quarantines.get(&service.service);
             let step = plan::step(Some(desired), known, Some(&seen), rules, now);
-            let step = step.map(|step| plan::released(step, desired.digest, quarantine));
+            let step = step.map(|step| {
+                plan::released(step, desired.digest, quarantine, known.and_then(crate::model::Known::digest))
+            });
             let first = observation.steps.get(&service.service);
             let held_by = step.map(|step| {
                 let mut held_by = plan::held_by(step, desired, unnamed.as_ref(), &[]);

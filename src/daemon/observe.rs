@@ -99,7 +99,7 @@ impl Observation {
         let mut steps = plan::plan(&snapshot.desired, &known, &HashMap::new(), rules, Timestamp::now());
         for (key, quarantine) in &quarantines {
             if let (Some(step), Some(desired)) = (steps.get_mut(key), snapshot.desired.get(key)) {
-                *step = plan::released(*step, desired.digest, Some(quarantine));
+                *step = plan::released(*step, desired.digest, Some(quarantine), known.get(key).and_then(Known::digest));
             }
         }
         // Of a new service the ledger has nothing.
@@ -305,7 +305,10 @@ fn hold(
         let awaited: Vec<HeldBy> = of.policy.awaited().filter(is_awaited).map(plan::awaits).collect();
         let mut held_by = plan::held_by(step, of, unnamed.get(key), &awaited);
         held_by.extend(closures.held_by(key, step));
-        held_by.extend(quarantined(desired, quarantines, key));
+        // What is sent in its place is not what is quarantined.
+        if step != Step::Update(Cause::Rollback) {
+            held_by.extend(quarantined(desired, quarantines, key));
+        }
         if let (Step::Update(cause) | Step::ReadLive(cause @ Cause::Changed), false) = (step, held_by.is_empty()) {
             steps.insert(key.clone(), Step::Held(cause));
             held.insert(key.clone(), held_by);

@@ -3,7 +3,7 @@
 use tracing::info;
 
 use super::run::Daemon;
-use crate::engine::Phase;
+use crate::engine::{ChangedSince, Phase};
 use crate::ledger::{PersonRequest, RequestId, RequestKind, RequestRecord, TakenRequest};
 use crate::model::ServiceKey;
 use crate::runner::Carrier;
@@ -58,6 +58,14 @@ fn answer(carrier: &mut Carrier, request: &PersonRequest) -> String {
                 None => carrier.retry_all(),
             }
             "tried again".to_owned()
+        }
+        RequestKind::Rollback => {
+            let (Some(key), Some(taken)) = (target, request.taken_back()) else { return "damaged".to_owned() };
+            info!(%of, %by, %reason, "a person takes back what the manifest says");
+            match carrier.take_content_back(key, taken) {
+                Ok(()) => "rolled back".to_owned(),
+                Err(ChangedSince) => "not rolled back: the manifest changed".to_owned(),
+            }
         }
         RequestKind::Release => {
             info!(%of, %by, %reason, "a person lets content out of quarantine");

@@ -58,7 +58,7 @@ pub use hold::Findings;
 use hold::Holds;
 use order::Dependents;
 use quarantine::Quarantines;
-pub use quarantine::Sought;
+pub use quarantine::{ChangedSince, Sought};
 use quota::Class;
 pub use quota::{Quota, SAME_WINDOW, Window};
 pub use rollout::{accepted_at, goes_on};

@@ -40,6 +40,10 @@ pub struct Sought {
     pub back: Option<Digest>,
 }
 
+/// The manifest of a service says something else than when a person took it back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChangedSince;
+
 impl Quarantines {
     fn put(&mut self, key: &ServiceKey, quarantine: Quarantine) {
         if self.of.get(key).is_some_and(|before| before.digest != quarantine.digest) {
@@ -94,6 +98,21 @@ impl Engine {
         quarantine.released = true;
         self.quarantine_anew([key.clone()], now);
         true
+    }
+
+    /// A person takes content of a service back, and chooses what is sent in its place.
+    ///
+    /// # Errors
+    /// The manifest says something else by now.
+    pub fn take_back(&mut self, key: &ServiceKey, taken: Quarantine, now: Timestamp) -> Result<(), ChangedSince> {
+        let desired = self.services.get(key).and_then(|service| service.desired.as_ref());
+        if desired.is_some_and(|desired| desired.digest != taken.digest) {
+            return Err(ChangedSince);
+        }
+        self.quarantines.forget(key);
+        self.quarantines.put(key, taken);
+        self.quarantine_anew([key.clone()], now);
+        Ok(())
     }
 
     /// Which content was quarantined, or no longer is, since the last time that this was asked.
@@ -154,6 +173,8 @@ impl Engine {
         let desired = self.services.get(key).and_then(|service| service.desired.as_ref()).map(|desired| desired.digest);
         let before = self.quarantines.of.get(key);
         match rollout.state {
+            // What a person took back runs no worse for that.
+            RolloutState::Completed if before.is_some_and(|before| before.by.is_some()) => false,
             RolloutState::Completed => {
                 let content = rollout.digest;
                 self.quarantines.lift(key, content)
@@ -162,12 +183,14 @@ impl Engine {
                 self.quarantines.back_failed.insert(key.clone())
             }
             // What nobody asks for any more is not sent again in any case.
+            RolloutState::Failed if before.is_some_and(|before| before.by.is_some()) => false,
             RolloutState::Failed if desired.is_none_or(|desired| desired == rollout.digest) => {
                 let before = before.filter(|before| before.digest == rollout.digest);
                 let quarantine = Quarantine {
                     digest: rollout.digest,
                     since: before.map_or(rollout.since, |before| before.since),
                     reason: rollout.reason.as_deref().map(Into::into),
+                    by: None,
                     released: before.is_some_and(|before| before.released),
                     back: before.and_then(|before| before.back),
                 };

@@ -292,7 +292,8 @@ impl Service {
         let seen = self.conclusive();
         let step = plan::step(self.target(), self.known.as_ref(), seen, &context.rules, context.wall)?;
         let quarantine = self.quarantined.as_ref().map(|quarantined| &quarantined.quarantine);
-        let step = self.target().map_or(step, |desired| plan::released(step, desired.digest, quarantine));
+        let quarantine = quarantine.filter(|quarantine| quarantine.released);
+        let step = self.target().map_or(step, |desired| plan::released(step, desired.digest, quarantine, None));
         Some(match step {
             Step::Update(Cause::Changed) if self.back.is_some() => RETURN,
             Step::Unchanged | CORRECT if self.effect == Effect::Missing => Step::Update(Cause::NotInEffect),

@@ -61,7 +61,7 @@ pub use records::{
     Adoption, AppliedMark, AppliedRecord, Before, CallId, Decider, End, Halt, HistoryEntry, Intent, Outcome, Pause,
     Sighting, StateRecord, States, Turned,
 };
-pub use requests::{Bell, People, PersonRequest, RequestId, RequestKind, RequestRecord, TakenRequest, ask};
+pub use requests::{Bell, People, PersonRequest, RequestId, RequestKind, RequestRecord, TakenRequest, WayBack, ask};
 pub use shown::{keep_shown, shown};
 pub use traces::Traces;
 

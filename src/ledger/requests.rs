@@ -20,7 +20,7 @@ use tokio::sync::Notify;
 use super::decisions::beside;
 use super::folder::NO_LINK;
 use super::{Ledger, OpenError, Reader, sql};
-use crate::model::{ApiPlace, Decision, ServiceKey};
+use crate::model::{ApiPlace, Decision, Digest, Quarantine, ServiceKey};
 use crate::plan::Freeze;
 
 /// Names one request in the ledger.
@@ -41,10 +41,12 @@ pub enum RequestKind {
     Forget,
     /// Send content once more whose rollout failed.
     Release,
+    /// Send what ran before in the place of what the manifest says.
+    Rollback,
 }
 
 impl RequestKind {
-    const ALL: [Self; 5] = [Self::Retry, Self::Freeze, Self::Thaw, Self::Forget, Self::Release];
+    const ALL: [Self; 6] = [Self::Retry, Self::Freeze, Self::Thaw, Self::Forget, Self::Release, Self::Rollback];
 
     /// The word for it.
     #[must_use]
@@ -55,6 +57,7 @@ impl RequestKind {
             Self::Thaw => "thaw",
             Self::Forget => "forget",
             Self::Release => "release",
+            Self::Rollback => "rollback",
         }
     }
 
@@ -78,6 +81,33 @@ pub struct PersonRequest {
     pub at: Timestamp,
     /// Until when it holds, where it ends by itself.
     pub until: Option<Timestamp>,
+    /// What is taken back, where something is.
+    pub way_back: Option<WayBack>,
+}
+
+/// From which content to which.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WayBack {
+    /// What the manifest says.
+    pub from: Digest,
+    /// What is to be sent in its place.
+    pub to: Digest,
+}
+
+impl PersonRequest {
+    /// The content that is taken back by this.
+    #[must_use]
+    pub fn taken_back(&self) -> Option<Quarantine> {
+        let WayBack { from, to } = self.way_back?;
+        Some(Quarantine {
+            digest: from,
+            since: self.at,
+            reason: self.reason.as_deref().map(Into::into),
+            by: Some(self.by.as_str().into()),
+            released: false,
+            back: Some(to),
+        })
+    }
 }
 
 /// What people decided and ask for.

@@ -6,15 +6,17 @@ use jiff::Timestamp;
 
 use super::Digest;
 
-/// The content of a service whose rollout failed.
+/// The content of a service whose rollout failed, or that a person took back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Quarantine {
     /// Which content.
     pub digest: Digest,
     /// Since when.
     pub since: Timestamp,
-    /// Why its rollout failed, where that is known.
+    /// Why its rollout failed, where that is known; or why a person took it back.
     pub reason: Option<Arc<str>>,
+    /// Who took it back, where a person did.
+    pub by: Option<Arc<str>>,
     /// Whether a person let it out: then it is sent once more.
     pub released: bool,
     /// The content that is sent in its place, or was.

@@ -34,16 +34,25 @@ pub fn quarantined(key: &ServiceKey, quarantine: &Quarantine) -> HeldBy {
         Some(back) => format!("; it has {} instead", short::digest(back)),
         None => String::new(),
     };
-    let what = format!(
-        "quarantined, because its rollout failed{why}{back} (change its manifest; `truenorth release {key}` sends it once more)"
-    );
+    let because = match &quarantine.by {
+        Some(by) => format!("rolled back by {by}"),
+        None => "quarantined, because its rollout failed".to_owned(),
+    };
+    let what = format!("{because}{why}{back} (change its manifest; `truenorth release {key}` sends it once more)");
     HeldBy { kind: HoldKind::Quarantine, what: what.into(), until: None }
 }
 
-/// The step where content may have been let out of quarantine: it is sent once more, though it was accepted before.
+/// The step where content may have been let out of quarantine, and is sent once more, though it was accepted before; or where
+/// a person took it back, and what they chose is not there yet.
 #[must_use]
-pub fn released(step: Step, desired: Digest, quarantine: Option<&Quarantine>) -> Step {
+pub fn released(step: Step, desired: Digest, quarantine: Option<&Quarantine>, known: Option<Digest>) -> Step {
+    let taken_back = quarantine.filter(|one| one.by.is_some() && one.holds(desired));
     match step {
+        Step::Unchanged | Step::Update(Cause::Changed | Cause::Drifted)
+            if taken_back.is_some_and(|one| one.back.is_some() && one.back != known) =>
+        {
+            Step::Update(Cause::Rollback)
+        }
         Step::Unchanged | Step::Update(Cause::Drifted) if quarantine.is_some_and(|one| one.lets_out(desired)) => {
             Step::Update(Cause::Released)
         }

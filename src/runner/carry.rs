@@ -16,10 +16,12 @@ use super::kept::Kept;
 use super::machine::{Effect, ExchangeId, Finished, Machine, Settings, TokenRead};
 use super::patch::UpdateCall;
 use super::reply::{Heard, Refusal, Reply};
-use crate::engine::{Call, Effect as InEffect, Engine, FLAPPING, Look, Looked, Memory, Pace, accepted_at};
+use crate::engine::{
+    Call, ChangedSince, Effect as InEffect, Engine, FLAPPING, Look, Looked, Memory, Pace, accepted_at,
+};
 use crate::error::chain;
 use crate::ledger::{CallId, Ledger, OpenError, Pause, People, ReadError, RequestRecord, TakenRequest, WriteError};
-use crate::model::{About, Decision, Desired, Known, OnFailure, Revision, Rollout, ServiceKey};
+use crate::model::{About, Decision, Desired, Known, OnFailure, Quarantine, Revision, Rollout, ServiceKey};
 use crate::northflank::{AcceptedBody, Answered, CallError, Client, ReadToken, TokenSource};
 use crate::plan::{ApiUse, Closures, Freeze, MaxChanges, Rules, Windows};
 
@@ -284,6 +286,14 @@ impl Carrier {
     /// Lets the content of a service out of quarantine. `false` where none is in it.
     pub fn release(&mut self, key: &ServiceKey) -> bool {
         self.machine.release(key, self.clock.now())
+    }
+
+    /// A person takes content of a service back.
+    ///
+    /// # Errors
+    /// The manifest says something else by now.
+    pub fn take_content_back(&mut self, key: &ServiceKey, taken: Quarantine) -> Result<(), ChangedSince> {
+        self.machine.take_content_back(key, taken, self.clock.now())
     }
 
     fn freeze(&mut self, freezes: Vec<Freeze>) {

@@ -13,7 +13,8 @@ use super::tell::Told;
 use super::token_end::TokenEnd;
 use super::whose::{Answered, Whose};
 use crate::engine::{
-    Block, Call, Delivery, Ending, Engine, Event, Findings, Look, Looked, SAME_WINDOW, Scope, Sought, Window, Work,
+    Block, Call, ChangedSince, Delivery, Ending, Engine, Event, Findings, Look, Looked, SAME_WINDOW, Scope, Sought,
+    Window, Work,
 };
 use crate::ledger::{CallId, Pause, Turned};
 use crate::model::{Decision, DeploymentUpdate, Desired, Digest, OnFailure, Quarantine, Revision, Rollout, ServiceKey};
@@ -494,6 +495,19 @@ impl Machine {
     /// A person lets the content of a service out of quarantine. `false` where none is in it.
     pub fn release(&mut self, key: &ServiceKey, now: Timestamp) -> bool {
         self.engine.release(key, now)
+    }
+
+    /// A person takes content of a service back.
+    ///
+    /// # Errors
+    /// The manifest says something else by now.
+    pub fn take_content_back(
+        &mut self,
+        key: &ServiceKey,
+        taken: Quarantine,
+        now: Timestamp,
+    ) -> Result<(), ChangedSince> {
+        self.engine.take_back(key, taken, now)
     }
 
     /// Takes what closes services from now on. Updates that wait for their place are taken back.

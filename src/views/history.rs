@@ -68,7 +68,7 @@ impl From<Decision> for Decided {
 impl From<RequestRecord> for Asked {
     fn from(record: RequestRecord) -> Self {
         let RequestRecord { request, taken_at, result, .. } = record;
-        let PersonRequest { kind, target: service, reason, by, at, until } = request;
+        let PersonRequest { kind, target: service, reason, by, at, until, .. } = request;
         Self { kind, service, by, reason, at, until, taken_at, result }
     }
 }

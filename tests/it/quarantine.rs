@@ -177,3 +177,42 @@ fn a_daemon_goes_back_once_over_kills_and_drift() {
     assert_eq!(status["converged"], false);
     assert!(daemon.page("/metrics").1.contains("truenorth_services{state=\"rolled-back\"} 1"));
 }
+
+#[test]
+fn a_person_goes_back_to_a_version_and_it_stays_until_the_manifest_changes() {
+    let api = quick();
+    let workspace = Workspace::waiting();
+    for tag in ["1", "2", "3"] {
+        workspace.service("web", tag);
+        workspace.once(&api, &[]).exits(0);
+    }
+    let told = |arguments: &[&str], code: i32, words: &str| {
+        let ran = workspace.run(arguments).exits(code);
+        assert!(ran.stderr.contains(words), "{arguments:?}: {}", ran.stderr);
+    };
+    told(&["rollback", "web"], 64, "--reason");
+    told(&["rollback", "web", "--reason", "x", "--to", "ffffffff"], 1, "no version of shop/web begins with ffffffff");
+    let history = workspace.run(&["history", "web", "--output", "json"]).exits(0).json();
+    let first = history["calls"][2]["digest"].as_str().unwrap().to_owned();
+    let rolled = ["rollback", "web", "--reason", "wrong prices", "--by", "kim", "--to", &first[..19]];
+    let rolled = workspace.run(&rolled).exits(0);
+    assert!(rolled.stdout.contains("ghcr.io/acme/web:2") && rolled.stdout.contains("the next pass sends it"));
+    let plan = workspace.run(&["plan", "--output", "json", "--exit-code"]).exits(2).report();
+    assert_eq!(plan["services"][0]["cause"], "rollback", "{plan}");
+    let back = workspace.once(&api, &[]).exits(3);
+    assert_eq!(tags(&api, "web"), ["1", "2", "3", "1"]);
+    let what = back.service("shop/web")["heldBy"][0]["what"].as_str().unwrap().to_owned();
+    assert!(what.contains("rolled back by kim: wrong prices"), "{what}");
+    workspace.once(&api, &[]).exits(3);
+    assert_eq!(tags(&api, "web"), ["1", "2", "3", "1"]);
+
+    workspace.service("web", "4");
+    workspace.once(&api, &[]).exits(0);
+    assert_eq!(tags(&api, "web"), ["1", "2", "3", "1", "4"]);
+    // Without a choice it is the last one that ran; a running daemon does it at once.
+    let daemon = Daemon::start(&workspace, &api, &[]);
+    eventually("it is up", || daemon.state("web") == "unchanged");
+    workspace.run(&["rollback", "web", "--reason", "again"]).exits(0);
+    eventually("it goes back", || daemon.state("web") == "rolled-back");
+    assert_eq!(tags(&api, "web").last().map(String::as_str), Some("1"));
+}

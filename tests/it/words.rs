@@ -47,7 +47,7 @@ fn a_word_of_another_tool_is_told_what_does_the_same_here() {
         &["logs"],
         &["lint"],
         &["destroy"],
-        &["rollback", "web"],
+        &["undo", "web"],
         &["--once"],
         &["--dry-run"],
         &["plan", "--dry-run"],
@@ -70,7 +70,7 @@ fn a_word_of_another_tool_is_told_what_does_the_same_here() {
     logs: `truenorth history` shows what was sent; the daemon's log is on its stderr
     lint: `truenorth validate` checks every manifest, offline
     destroy: truenorth never deletes a service; one whose manifest is taken away is left as it is
-    rollback web: revert the commit that changed the manifest: truenorth applies what the folder says
+    undo web: revert the commit that changed the manifest: truenorth applies what the folder says
     --once: `truenorth --reconcile-once` makes one pass, then exits
     --dry-run: `truenorth plan` shows what a pass would change, and sends nothing
     plan --dry-run: `truenorth plan` shows what a pass would change, and sends nothing

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::super::observe::Observation;
-use super::{Over, Pass, Settled};
+use super::{Over, Pass, Sent, Settled};
 use crate::engine::{Block, Phase};
 use crate::model::{Diagnostic, Digest, ServiceKey, ServiceState};
 use crate::plan::{Change, Outcome, PlanReport, Report};
@@ -17,6 +17,7 @@ impl Pass {
     ) -> Report {
         let mut services = observation.services(changes, |key, step| match step.cause() {
             Some(_) => self.ended(key, over),
+            None if self.went_back(key) => self.ended(key, over),
             None => (Outcome::from(step), 0, None),
         });
         let now = self.carrier.clock().now();
@@ -49,6 +50,13 @@ impl Pass {
         let engine = self.carrier.engine();
         let plan = PlanReport::of(&observation.plan(), engine.fuse(), engine.ruling().state);
         Report::new(place, revision, plan, services, problems, self.carrier.api())
+    }
+
+    /// Whether what ran before was sent in the place of what its manifest says, or was to be.
+    fn went_back(&self, key: &ServiceKey) -> bool {
+        let standing = self.carrier.engine().standing(key, self.carrier.clock().now());
+        let has_it = standing.is_some_and(|standing| standing.state == ServiceState::RolledBack);
+        has_it || self.tally.get(key).is_some_and(|tally| tally.sent == Sent::Yes)
     }
 
     /// How a service ended for which an update was due.

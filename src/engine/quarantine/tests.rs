@@ -286,3 +286,40 @@ fn what_a_crash_made_forget_is_quarantined_where_it_is_found_to_have_failed() {
     engine.finish(&call.key, Ending::Adopted { unnamed: None, status }, at(101), JITTER);
     assert!(is_quarantined(&engine));
 }
+
+#[test]
+fn what_a_person_takes_back_is_replaced_by_what_they_chose_until_the_manifest_changes() {
+    let mut engine = engine([applied("web", "1")]);
+    engine.observe(folder([("web", "2")]), at(0));
+    send(&mut engine, 1);
+    ends(&mut engine, RolloutStage::Completed, 10);
+    let taken = |version: &str| Quarantine {
+        digest: desired("web", version).digest,
+        since: at(20),
+        reason: Some("wrong prices".into()),
+        by: Some("kim".into()),
+        released: false,
+        back: Some(desired("web", "1").digest),
+    };
+    assert_eq!(engine.take_back(&key("web"), taken("3"), at(20)), Err(ChangedSince));
+    assert_eq!(engine.take_back(&key("web"), taken("2"), at(20)), Ok(()));
+    assert_eq!(finds(&mut engine, "1", 20)[0].back, Some(desired("web", "1").digest));
+    assert_eq!(send(&mut engine, 21), Cause::Rollback);
+    ends(&mut engine, RolloutStage::Completed, 40);
+    let standing = engine.standing(&key("web"), at(40)).unwrap();
+    assert_eq!(standing.state, ServiceState::RolledBack);
+    assert!(standing.held_by[0].what.contains("rolled back by kim: wrong prices"), "{:?}", standing.held_by);
+    let memory = Memory {
+        rollout: engine.rollout(&key("web")).cloned(),
+        quarantine: engine.quarantine(&key("web")).cloned(),
+        ..Memory::default()
+    };
+    let mut engine = self::engine([applied("web", "1")]);
+    engine.recall(&key("web"), memory, at(100));
+    engine.observe(folder([("web", "2")]), at(100));
+    finds(&mut engine, "1", 100);
+    assert!(calls(&mut engine, at(100)).is_empty());
+    assert_eq!(state(&engine, 100), ServiceState::RolledBack);
+    engine.observe(folder([("web", "3")]), at(101));
+    assert_eq!(send(&mut engine, 101), Cause::Changed);
+}

@@ -5,15 +5,18 @@ use std::collections::HashMap;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::read::{all, key};
+use super::requests::open_requests;
 use super::{bounded, time};
+use crate::ledger::RequestRecord;
 use crate::model::{Digest, Quarantine, ServiceKey};
 
 /// A reason that comes later is of the same failure: who released the content meanwhile meant that one.
-const PUT: &str = "INSERT INTO quarantine (name, digest, since, reason, back, requests)
-    VALUES (?1, ?2, ?3, ?4, ?5, (SELECT coalesce(max(id), 0) FROM request))
+const PUT: &str = "INSERT INTO quarantine (name, digest, since, reason, back, taken_by, requests)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, (SELECT coalesce(max(id), 0) FROM request))
     ON CONFLICT (name) DO UPDATE SET
     requests = iif(digest = excluded.digest AND since = excluded.since, requests, excluded.requests),
-    digest = excluded.digest, since = excluded.since, reason = excluded.reason, back = excluded.back";
+    digest = excluded.digest, since = excluded.since, reason = excluded.reason, back = excluded.back,
+    taken_by = excluded.taken_by";
 
 const LIFT: &str = "DELETE FROM quarantine WHERE name = ?1 AND digest = ?2";
 
@@ -25,7 +28,8 @@ macro_rules! released {
     };
 }
 
-const ALL: &str = concat!("SELECT name, digest, since, reason, back, ", released!(), " AS released FROM quarantine");
+const ALL: &str =
+    concat!("SELECT name, digest, since, reason, back, taken_by, ", released!(), " AS released FROM quarantine");
 
 /// An adoption counts where live showed that it ran.
 const LAST_GOOD: &str = "SELECT call.digest, body.spec FROM call
@@ -48,14 +52,15 @@ pub(in crate::ledger) fn quarantine(
     key: &ServiceKey,
     quarantine: &Quarantine,
 ) -> rusqlite::Result<()> {
-    let Quarantine { digest, since, reason, back, .. } = quarantine;
+    let Quarantine { digest, since, reason, back, by, .. } = quarantine;
     let reason = reason.as_deref().map(bounded);
     let values = params![
         key.to_string(),
         digest.as_bytes(),
         since.as_millisecond(),
         reason,
-        back.as_ref().map(Digest::as_bytes)
+        back.as_ref().map(Digest::as_bytes),
+        by.as_deref()
     ];
     connection.prepare_cached(PUT)?.execute(values).map(drop)
 }
@@ -112,15 +117,24 @@ pub(super) fn found(connection: &Connection, service: i64, content: &[u8; 32]) -
 }
 
 pub(in crate::ledger) fn quarantines(connection: &Connection) -> rusqlite::Result<HashMap<ServiceKey, Quarantine>> {
-    all("content whose rollout failed", connection.prepare_cached(ALL)?, [], |row| {
-        let reason: Option<String> = row.get("reason")?;
-        let quarantine = Quarantine {
-            digest: Digest::from_bytes(row.get("digest")?),
-            since: time(row, "since")?,
-            reason: reason.map(Into::into),
-            released: row.get("released")?,
-            back: row.get::<_, Option<[u8; 32]>>("back")?.map(Digest::from_bytes),
-        };
-        Ok((key(row, "name")?, quarantine))
-    })
+    let mut quarantines: HashMap<ServiceKey, Quarantine> =
+        all("content whose rollout failed", connection.prepare_cached(ALL)?, [], |row| {
+            let reason: Option<String> = row.get("reason")?;
+            let quarantine = Quarantine {
+                digest: Digest::from_bytes(row.get("digest")?),
+                since: time(row, "since")?,
+                reason: reason.map(Into::into),
+                released: row.get("released")?,
+                back: row.get::<_, Option<[u8; 32]>>("back")?.map(Digest::from_bytes),
+                by: row.get::<_, Option<String>>("taken_by")?.map(Into::into),
+            };
+            Ok((key(row, "name")?, quarantine))
+        })?;
+    // What a person asked for holds from then on, whoever takes it up.
+    for RequestRecord { request, .. } in open_requests(connection)? {
+        if let (Some(key), Some(taken)) = (request.target.clone(), request.taken_back()) {
+            quarantines.insert(key, taken);
+        }
+    }
+    Ok(quarantines)
 }

@@ -6,11 +6,12 @@ use rusqlite::{Connection, Row, params};
 use super::read::{all, key, optional_time};
 use super::write::forget;
 use super::{nonsense, time};
-use crate::ledger::{PersonRequest, RequestId, RequestKind, RequestRecord, TakenRequest};
-use crate::model::ServiceKey;
+use crate::ledger::{PersonRequest, RequestId, RequestKind, RequestRecord, TakenRequest, WayBack};
+use crate::model::{Digest, ServiceKey};
 use crate::plan::Freeze;
 
-const ADD: &str = "INSERT INTO request (kind, target, reason, by, at, until) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+const ADD: &str = "INSERT INTO request (kind, target, reason, by, at, until, content, back)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
 
 const TAKE: &str = "UPDATE request SET taken_at = ?2, result = ?3 WHERE id = ?1 AND taken_at IS NULL";
 
@@ -52,8 +53,10 @@ pub(in crate::ledger) fn add_requests(
     for request in requests {
         let target = request.target.as_ref().map(ToString::to_string);
         let until = request.until.map(Timestamp::as_millisecond);
-        let values =
-            params![request.kind.as_str(), target, request.reason, request.by, request.at.as_millisecond(), until];
+        let way = request.way_back.as_ref();
+        let (content, back) = (way.map(|way| way.from.as_bytes()), way.map(|way| way.to.as_bytes()));
+        let (kind, at) = (request.kind.as_str(), request.at.as_millisecond());
+        let values = params![kind, target, request.reason, request.by, at, until, content, back];
         connection.prepare_cached(ADD)?.execute(values)?;
         added.push(RequestId(connection.last_insert_rowid()));
     }
@@ -107,9 +110,11 @@ fn record(row: &Row<'_>) -> rusqlite::Result<RequestRecord> {
     let kind = RequestKind::of(&kind).ok_or_else(|| nonsense(1, format!("the request `{kind}` is not known")))?;
     let (reason, by) = (row.get("reason")?, row.get("by")?);
     let (at, until) = (time(row, "at")?, optional_time(row, "until")?);
+    let content = |column| row.get::<_, Option<[u8; 32]>>(column).map(|bytes| bytes.map(Digest::from_bytes));
+    let way_back = content("content")?.zip(content("back")?).map(|(from, to)| WayBack { from, to });
     Ok(RequestRecord {
         id: RequestId(row.get("id")?),
-        request: PersonRequest { kind, target: target(row)?, reason, by, at, until },
+        request: PersonRequest { kind, target: target(row)?, reason, by, at, until, way_back },
         taken_at: optional_time(row, "taken_at")?,
         result: row.get("result")?,
     })

@@ -1,1 +1,1 @@
-CREATE TEMP VIEW IF NOT EXISTS quarantine AS SELECT *, NULL AS back FROM main.quarantine;
+CREATE TEMP VIEW IF NOT EXISTS quarantine AS SELECT *, NULL AS back, NULL AS taken_by FROM main.quarantine;

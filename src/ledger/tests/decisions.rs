@@ -154,7 +154,15 @@ fn a_damaged_freeze_holds_more_and_not_less() {
     for statement in ["target = 'shop'", "until = 'soon', by = CAST(x'ff' AS TEXT)", "reason = CAST(x'ff' AS TEXT)"] {
         let dir = folder();
         let (kind, target) = (RequestKind::Freeze, Some(key("shop/web")));
-        let freeze = PersonRequest { kind, target, reason: None, by: "kim".into(), at: at(1), until: Some(at(9)) };
+        let freeze = PersonRequest {
+            kind,
+            target,
+            reason: None,
+            by: "kim".into(),
+            at: at(1),
+            until: Some(at(9)),
+            way_back: None,
+        };
         ask(dir.path(), &[freeze], here(), at(1)).unwrap();
         damage(dir.path(), &format!("UPDATE request SET {statement}"));
         let freezes = Reader::open(dir.path()).unwrap().unwrap().freezes().unwrap();

@@ -6,7 +6,7 @@ use crate::model::{Cause, Quarantine, Rollout, RolloutState};
 
 fn failed(version: &str, second: i64, reason: Option<&str>) -> Quarantine {
     let digest = digest("shop/web", version);
-    Quarantine { digest, since: at(second), reason: reason.map(Into::into), released: false, back: None }
+    Quarantine { digest, since: at(second), reason: reason.map(Into::into), released: false, back: None, by: None }
 }
 
 fn of(reader: &Reader) -> Option<Quarantine> {
@@ -15,7 +15,8 @@ fn of(reader: &Reader) -> Option<Quarantine> {
 
 async fn release(dir: &Path, second: i64) {
     let (kind, by, at) = (RequestKind::Release, "kim".to_owned(), at(second));
-    let request = PersonRequest { kind, target: Some(key("shop/web")), reason: None, by, at, until: None };
+    let request =
+        PersonRequest { kind, target: Some(key("shop/web")), reason: None, by, at, until: None, way_back: None };
     let dir = dir.to_owned();
     tokio::task::spawn_blocking(move || ask(&dir, &[request], here(), at).unwrap()).await.unwrap();
 }

@@ -10,6 +10,7 @@ fn request(kind: RequestKind, target: Option<&str>, second: i64) -> PersonReques
         by: "kim".into(),
         at: at(second),
         until,
+        way_back: None,
     }
 }
 
