@@ -416,7 +416,7 @@ fn what_cannot_begin_says_why() {
 
     std::fs::write(workspace.path().join("file"), "").unwrap();
     let ran = workspace.run(&["import", "--project", "shop", "--out", "file", "--api-url", &api.url()]).exits(78);
-    assert!(ran.stderr.contains("--out"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("cannot write to the folder `file`: "), "{}", ran.stderr);
     for arguments in [
         &["import", "--out", "out"][..],
         &["import", "--project", "shop"],

@@ -132,7 +132,7 @@ fn each_typical_mistake_is_told_with_the_way_out() {
         command.env_remove("NORTHFLANK_API_TOKEN").env_remove("TRUENORTH_NO_WAIT");
         answer(&mut told, what, &workspace, &Ran::of(&mut command));
     }
-    let mut command = workspace.command(&["plan"]);
+    let mut command = workspace.command(&["validate"]);
     let ran = Ran::of(command.env("TRUENORTH_STATEDIR", "state"));
     answer(&mut told, "a misspelt variable", &workspace, &ran);
     assert!(told.matches("\n== ").count() >= 30);
