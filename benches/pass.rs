@@ -9,15 +9,16 @@ use std::time::{Duration, Instant};
 use criterion::{Criterion, criterion_group, criterion_main};
 use jiff::Timestamp;
 use tempfile::TempDir;
-use truenorth::daemon::{PassSettings, Stop, reconcile_once};
 use truenorth::engine::Pace;
 use truenorth::ledger::Ledger;
 use truenorth::model::ApiPlace;
 use truenorth::northflank::{Client, Settings, Token, TokenSource};
+use truenorth::pass::{PassSettings, reconcile_once};
 use truenorth::plan::{Adopt, Rules};
 use truenorth::runner::{Api, UpdateCall};
 use truenorth::sandbox::{Options, Sandbox};
 use truenorth::source::Folder;
+use truenorth::stop::Stop;
 
 fn write_manifests(folder: &Path, count: usize, tag: &str) {
     for number in 0..count {

@@ -26,14 +26,15 @@
 //! | [`ledger`] | what was sent and accepted, and what live showed, in SQLite | know the API |
 //! | [`northflank`] | the API client, errors and what follows from them | retry |
 //! | [`runner`] | from a call that is due to its record: a machine without I/O, and the tokio that carries it out | look at the folder |
-//! | [`daemon`] | the loop, and single passes | decide what is due |
+//! | [`pass`] | one look at folder and ledger: a plan, or a pass to its end | decide what is due |
+//! | [`daemon`] | the loop | decide what is due |
 //! | `views` | what command line and page both show: status, history, why | decide a state, call the API |
 //! | [`import`] | live to manifests, once | send an update |
-//! | [`status`] | health, metrics and status over HTTP | make the loop wait |
+//! | [`web`] | health, metrics and status over HTTP | make the loop wait |
 //! | [`sandbox`] | a stand-in for the API, checked against its contract | know any of the above |
 //! | [`cli`] | arguments, settings, what is printed, exit codes | |
 //!
-//! Arrows point down: `cli → daemon → engine → plan → model → text`, `source → manifest → model` and
+//! Arrows point down: `cli → daemon, pass → runner → engine → plan → model → text`, `source → manifest → model` and
 //! `cli → views → ledger, engine, plan, source`; `ledger` keeps nouns of `engine` and `plan`. A test greps for it.
 //!
 //! # Invariants, each with a test that fails without it
@@ -63,11 +64,13 @@ pub mod ledger;
 pub mod manifest;
 pub mod model;
 pub mod northflank;
+pub mod pass;
 mod plain_file;
 pub mod plan;
 pub mod runner;
 pub mod sandbox;
 pub mod source;
-pub mod status;
+pub mod stop;
 pub mod text;
 mod views;
+pub mod web;

@@ -12,8 +12,8 @@ use super::exit::Exit;
 use super::{Failure, health, on_runtime, print, settings};
 use crate::ledger::Reader;
 use crate::source::Folder;
-use crate::status::Whereabouts;
 use crate::text::printable;
+use crate::web::Whereabouts;
 
 /// How long a daemon may take to say it. Where none listens, the answer is there at once.
 const PATIENCE: Duration = Duration::from_secs(1);

@@ -11,11 +11,12 @@ use super::exit::Exit;
 use super::logging::{self, LogLevel};
 use super::target::Target;
 use super::{ledger_error, misconfigured};
-use crate::daemon::{Config, DaemonSettings, Debounce, RunError, Stop, run as run_daemon};
+use crate::daemon::{Config, DaemonSettings, Debounce, RunError, run as run_daemon};
 use crate::engine::Pace;
 use crate::error::chain;
 use crate::ledger::Ledger;
-use crate::status::{Meters, Server, desk};
+use crate::stop::Stop;
+use crate::web::{Meters, Server, desk};
 
 pub(super) fn run(args: &RunArgs, config: Option<ConfigFile>) -> anyhow::Result<Exit> {
     logging::start(&args.log, LogLevel::Info)?;

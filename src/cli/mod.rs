@@ -255,10 +255,10 @@ fn read_error(error: crate::ledger::ReadError) -> anyhow::Error {
 }
 
 /// A pass that cannot begin.
-fn observe_error(error: crate::daemon::ObserveError) -> anyhow::Error {
+fn observe_error(error: crate::pass::ObserveError) -> anyhow::Error {
     match error {
-        crate::daemon::ObserveError::Folder(error) => unreadable(&error),
-        crate::daemon::ObserveError::Ledger(error) => read_error(error),
+        crate::pass::ObserveError::Folder(error) => unreadable(&error),
+        crate::pass::ObserveError::Ledger(error) => read_error(error),
     }
 }
 

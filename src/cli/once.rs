@@ -10,9 +10,10 @@ use super::logging::{self, LogLevel};
 use super::progress::ProgressLine;
 use super::target::Target;
 use super::{ledger_error, observe_error, print, tell_empty};
-use crate::daemon::{PassError, PassSettings, Stop, reconcile_once};
 use crate::engine::Pace;
+use crate::pass::{PassError, PassSettings, reconcile_once};
 use crate::plan::Windows;
+use crate::stop::Stop;
 
 pub(super) fn run(args: &RunArgs, windows: Windows) -> anyhow::Result<Exit> {
     // On a terminal the progress line and the report say it all.

@@ -12,9 +12,9 @@ use super::print::{self, Kept, Shown};
 use super::progress::ReadsLine;
 use super::target::{Examples, Reading};
 use super::{ledger_error, markdown, observe_error, read_error, settings, tell_empty};
-use crate::daemon::{self, Bounds, Observation};
 use crate::ledger::{OpenError, Reader, keep_shown};
 use crate::model::ApiPlace;
+use crate::pass::{self, Bounds, Observation};
 use crate::plan::{Fuse, MaxChanges, Outcome, PlanReport, Report, Rules, Windows};
 use crate::source::Folder;
 use crate::text::command::Commands;
@@ -152,7 +152,7 @@ impl Asked<'_> {
         let is_secret = settings::finds_token(&self.api.connect.token, &settings::environment);
         let mut folder = self.folder.folder();
         let bounds = Bounds { rules: &self.rules, windows: &self.windows, is_secret: &is_secret };
-        let observed = daemon::observe_with(&mut folder, ledger.as_ref(), bounds);
+        let observed = pass::observe_with(&mut folder, ledger.as_ref(), bounds);
         let mut observation = observed.map_err(observe_error)?;
         observation.commands = self.commands;
         let now = Timestamp::now();
@@ -167,7 +167,7 @@ impl Asked<'_> {
             Some(reads) => super::on_runtime(self.live(reads, observation, plan, place, state_dir.as_deref()))?,
             None => {
                 let quota = ledger.map(|ledger| ledger.quota()).transpose().map_err(read_error)?.flatten();
-                daemon::plan(observation, plan, place, quota, now)
+                pass::plan(observation, plan, place, quota, now)
             }
         };
         report.warnings = folder.warnings(&is_secret);
@@ -203,7 +203,7 @@ impl Asked<'_> {
         let line = ReadsLine::new();
         let shown = |read, all| line.show(read, all);
         let planned =
-            daemon::plan_live(observation, plan, &place, reading.client(), concurrency, &self.rules, shown).await;
+            pass::plan_live(observation, plan, &place, reading.client(), concurrency, &self.rules, shown).await;
         line.clear();
         reading.end().await;
         planned.map_err(|ours| other_place(state_dir, place, ours))

@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::Timestamp;
 
 use super::print;
-use crate::daemon::{Progress, Shown, Waiting};
+use crate::pass::{Progress, Shown, Waiting};
 use crate::text::{counted, printable, short};
 use crate::views::Page;
 

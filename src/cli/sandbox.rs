@@ -11,9 +11,9 @@ use clap::{ArgAction, Args, ValueEnum};
 use super::args::{HostArgs, duration};
 use super::configuration;
 use super::exit::Exit;
-use crate::daemon::{Stop, Stopping};
 use crate::model::ServiceKey;
 use crate::sandbox::{Ending, Fault, Options, Sandbox, Shape, TokenRule, World};
+use crate::stop::{Stop, Stopping};
 use crate::text::listed;
 
 #[derive(Args, Debug)]

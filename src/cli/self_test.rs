@@ -11,12 +11,13 @@ use super::args::Output;
 use super::checks::{self, Check, Verdict};
 use super::exit::Exit;
 use super::target::Target;
-use crate::daemon::{PassSettings, Stop, reconcile_once};
 use crate::engine::Pace;
 use crate::model::OnFailure;
+use crate::pass::{PassSettings, reconcile_once};
 use crate::plan::{Outcome, Report, Rules, Windows};
 use crate::runner::UpdateCall;
 use crate::source::Folder;
+use crate::stop::Stop;
 use crate::text::command::Commands;
 use crate::text::{counted, short};
 

@@ -17,9 +17,9 @@ use super::progress::WaitLine;
 use super::status_table::{self, Detail, View};
 use super::table::Size;
 use super::{Failure, ledger_error, names, observe_error, print, read_error, tell_empty, tell_other_place, watch};
-use crate::daemon::{self, Bounds, Observation};
 use crate::ledger::{Holder, Reader, Traces};
 use crate::model::ServiceState;
+use crate::pass::{self, Bounds, Observation};
 use crate::plan::Windows;
 use crate::source::{Allowed, Folder};
 use crate::text::command::Commands;
@@ -185,7 +185,7 @@ pub(super) fn observe(
     let decider = reader.as_ref().map(Reader::decider).transpose().map_err(read_error)?.flatten();
     let rules = decider.map(|(_, decider)| decider.rules).unwrap_or_default();
     let bounds = Bounds { rules: &rules, windows, is_secret: &|_| false };
-    let observation = daemon::observe_with(folder, reader.as_ref(), bounds).map_err(observe_error)?;
+    let observation = pass::observe_with(folder, reader.as_ref(), bounds).map_err(observe_error)?;
     Ok((observation, reader))
 }
 

@@ -17,7 +17,7 @@ use crate::model::{ApiPlace, Id};
 use crate::northflank::{Client, Settings, Token, TokenSource};
 use crate::runner::{Api, UpdateCall};
 use crate::sandbox::{self, Sandbox};
-use crate::status::Whereabouts;
+use crate::web::Whereabouts;
 
 /// A look is made when a rollout of the sandbox has just ended.
 const SANDBOX_SPEED: u32 = 4;

@@ -13,8 +13,8 @@ use super::beside::BesideArgs;
 use super::exit::Exit;
 use super::target;
 use super::{Failure, names, on_runtime, print, read_error, services, status, tell_missing, tell_other_place};
-use crate::daemon::compare_live;
 use crate::model::{DeploymentUpdate, ServiceKey};
+use crate::pass::compare_live;
 use crate::plan::{Reading, Windows};
 use crate::views::{Explanation, Facts, LiveNow};
 

@@ -10,22 +10,17 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 use tracing::warn;
 
-use crate::engine::{Engine, Phase, Standing};
+use crate::engine::Engine;
 use crate::error::chain;
-use crate::ledger::{Decider, Halt, Ledger, StateRecord, WriteError};
+use crate::ledger::{Ledger, StateRecord, WriteError};
 use crate::model::{ServiceKey, ServiceState};
+use crate::runner::{LAST, StateChange, decider, record_of, write_last};
 
 /// How long changes are gathered. A service goes through several states within a call.
 const GATHER: Duration = Duration::from_millis(500);
 
 /// How long to wait before states that the disk did not take are written again.
 const AGAIN: Duration = Duration::from_secs(5);
-
-/// How long the end of a process may wait for its last states.
-pub(super) const LAST: Duration = Duration::from_secs(2);
-
-/// A state to be written; nothing takes it out.
-pub(super) type Change = (ServiceKey, Option<StateRecord>);
 
 /// What was written, and what may have changed since.
 #[derive(Debug, Default)]
@@ -147,7 +142,7 @@ impl Published {
     }
 
     /// Takes out what changed.
-    fn take(&mut self, engine: &Engine, invalid: &BTreeMap<ServiceKey, String>, now: Timestamp) -> Vec<Change> {
+    fn take(&mut self, engine: &Engine, invalid: &BTreeMap<ServiceKey, String>, now: Timestamp) -> Vec<StateChange> {
         let record = |key: &ServiceKey| match invalid.get(key) {
             Some(problem) => Some(invalid_record(problem, now)),
             None => engine.standing(key, now).map(|standing| record_of(&standing, now)),
@@ -176,42 +171,6 @@ impl Published {
             }
         }
         changed
-    }
-}
-
-/// Writes the states at the end of a process, for as long as that may wait.
-pub(super) async fn write_last(ledger: &Ledger, states: Vec<Change>, decider: Decider, now: Timestamp, until: Instant) {
-    let error = match timeout_at(until, ledger.set_states(states, decider, now)).await {
-        Ok(Ok(())) => return,
-        Ok(Err(error)) => chain(&error),
-        Err(_) => "the disk does not answer".to_owned(),
-    };
-    warn!(error, "cannot record the states of services; `status` shows older ones");
-}
-
-/// By what an engine decides.
-pub(super) fn decider(engine: &Engine, now: Timestamp) -> Decider {
-    let halt = engine.halted(now).map(|(state, pause)| Halt {
-        state,
-        until: pause.until,
-        reason: pause.reason.message.clone(),
-    });
-    Decider { rules: engine.rules(), reserve_percent: engine.pace().reserve_percent, halt }
-}
-
-pub(super) fn record_of(standing: &Standing<'_>, now: Timestamp) -> StateRecord {
-    let attempts = match standing.phase {
-        Phase::Resting | Phase::Settling { .. } => 0,
-        Phase::Ready { failed, .. } | Phase::BackingOff { failed, .. } | Phase::Stalled { failed, .. } => failed,
-        Phase::InFlight { attempt, .. } => attempt - 1,
-    };
-    StateRecord {
-        state: standing.state,
-        since: now,
-        until: standing.until,
-        reason: standing.reason.as_deref().cloned(),
-        digest: standing.desired.map(|desired| desired.digest),
-        attempts,
     }
 }
 

@@ -22,9 +22,7 @@ use tracing::{debug, error, info, warn};
 
 use super::config::{Config, Reread};
 use super::looks::{Aim, Debounce, Looks, Trigger};
-use super::pass::GRACE;
 use super::publish::Published;
-use super::stop::{Request, Stop, Stopping};
 use super::systemd::{Busy, Systemd};
 use crate::engine::{Block, Ending, Pace, Work};
 use crate::error::chain;
@@ -34,7 +32,8 @@ use crate::model::{Diagnostic, OnFailure, Revision, RolloutState};
 use crate::plan::{MaxChanges, Rules, Windows};
 use crate::runner::{Api, Carrier, Done, Finished, Happened, TokenNumber};
 use crate::source::{Folder, Mounts, Snapshot, Unreadable, Watch, Watching, Writing};
-use crate::status::{Meters, Query};
+use crate::stop::{GRACE, Request, Stop, Stopping};
+use crate::web::{Meters, Query};
 
 /// How the daemon paces itself.
 #[derive(Debug)]

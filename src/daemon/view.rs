@@ -12,9 +12,9 @@ use crate::error::chain;
 use crate::model::{Known, RolloutState, ServiceKey, ServiceState};
 use crate::plan::{Freeze, Suspension};
 use crate::source::Watching;
-use crate::status::{Drift, Gauges, Look, Paused, Query, Quota, Readiness, ServiceStatus, Status, Watched};
 use crate::text::{counted, short};
 use crate::views::told;
+use crate::web::{Drift, Gauges, Look, Paused, Query, Quota, Readiness, ServiceStatus, Status, Watched};
 
 impl Daemon {
     /// Answers a question; one whose asker is gone is dropped.

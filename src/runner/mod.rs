@@ -13,7 +13,7 @@
 //! the same effects of the same machine in no time at all.
 //!
 //! Reading order: `reply` (what an answer says), `exchange` (one call), `whose` (whom the token belongs to), `machine` (all
-//! of them), `kept`, `carry`, `tell`.
+//! of them), `kept`, `carry`, `requests` (what people ask for), `states` (what the ledger is told of services), `tell`.
 
 mod carry;
 mod clock;
@@ -23,6 +23,8 @@ mod kept;
 mod machine;
 mod patch;
 mod reply;
+mod requests;
+mod states;
 mod tell;
 #[cfg(test)]
 mod tests;
@@ -37,5 +39,7 @@ pub use kept::Kept;
 pub use machine::{Effect, ExchangeId, Finished, Machine, Settings, TokenNumber, TokenRead};
 pub use patch::UpdateCall;
 pub use reply::{Heard, Refusal, Reply};
+pub(crate) use requests::{MayForget, take_up};
+pub(crate) use states::{LAST, StateChange, decider, record_of, write_last};
 pub use tell::Told;
 pub use token_end::ends_soon;

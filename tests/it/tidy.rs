@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 
 /// Modules from the top down: each may use those below it, and not those above.
-const LAYERS: [&str; 15] = [
+const LAYERS: [&str; 16] = [
     "cli",
     "import",
     "daemon",
-    "status",
+    "pass",
+    "web",
     "views",
     "runner",
     "sandbox",

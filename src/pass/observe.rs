@@ -6,13 +6,13 @@ use std::thread;
 use jiff::Timestamp;
 use thiserror::Error;
 
-use super::requests::MayForget;
 use crate::ledger::{ReadError, Reader};
 use crate::model::{Cause, DependencyGate, Desired, Diagnostic, HeldBy, Known, Quarantine, ServiceKey, in_order};
 use crate::plan::{
     self, Case, Change, Closures, Fuse, Named, Outcome, Plan, PlanReport, Rules, ServiceReport, Step, Suspension,
     UnnamedCredentials, Windows,
 };
+use crate::runner::MayForget;
 use crate::source::{Folder, Snapshot, Unreadable};
 use crate::text::command::Commands;
 use crate::views::Observed;

@@ -12,19 +12,14 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
 use super::observe::{Bounds, Observation, ObserveError, observe_with};
-use super::publish::{LAST, decider, record_of, write_last};
-use super::requests::take_up;
-use super::stop::{Stop, Stopping};
 use crate::engine::{Backoff, Ending, Follow, Pace, Phase, Work};
 use crate::ledger::{Bell, Ledger, OpenError, RequestId, RequestRecord};
 use crate::model::{Diagnostic, Digest, OnFailure, Rollout, RolloutState, ServiceKey};
 use crate::plan::{MaxChanges, Outcome, Reading, Report, Rules, Windows};
-use crate::runner::{Api, Carrier, Finished, Happened};
+use crate::runner::{Api, Carrier, Finished, Happened, LAST, decider, record_of, take_up, write_last};
 use crate::source::Folder;
+use crate::stop::{GRACE, Stop, Stopping};
 use crate::text::command::Commands;
-
-/// How long calls in flight may take to end after a stop or the deadline. The rest of the 20 s of a stop is for the ledger.
-pub(super) const GRACE: Duration = Duration::from_secs(16);
 
 /// How often progress is shown at most.
 const SHOW_EVERY: Duration = Duration::from_millis(100);

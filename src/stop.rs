@@ -36,6 +36,9 @@ pub struct Stop {
     asked: watch::Receiver<Stopping>,
 }
 
+/// How long calls in flight may take to end after a stop or the deadline. The rest of the 20 s of a stop is for the ledger.
+pub(crate) const GRACE: Duration = Duration::from_secs(16);
+
 /// How long a stop may take from its signal on, whatever hangs: a disk, a ledger that another program holds on to.
 const GRACEFULLY: Duration = Duration::from_secs(20);
 const AT_ONCE: Duration = Duration::from_secs(1);
