@@ -16,43 +16,43 @@
 //! The queue holds keys: each attempt takes the newest desired state when it begins. New content ends a wait at once.
 //! Services at rest are read for drift in turn, beside the queue, as far as the quota leaves something over.
 //!
-//! Reading order: `call` (what goes out and comes back), `event` (what happened), this file, `service` (one service's
-//! transitions), `agenda`, `gate`, `quota`, `backoff`.
+//! Reading order: `call` (what goes out and comes back), `event` (what happened), this file, `turn` (which call is next),
+//! `finish` (how it ended), `standing`, `service` (one service's transitions), `agenda`, `gate`, `quota`, `backoff`; then
+//! `follow` and `looks` (rollouts), `order`, `hold`, `quarantine` (what an update waits for).
 
 mod agenda;
 mod backoff;
 mod call;
 mod event;
+mod finish;
 mod follow;
 mod gate;
 mod hold;
+mod looks;
 mod order;
 mod quarantine;
 mod quota;
 mod rollout;
 mod service;
+mod standing;
+mod turn;
 
-use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::model::{
-    Cause, DeploymentStatus, Desired, Diagnostic, HeldBy, Known, Quarantine, Rollout, RolloutState, ServiceKey,
-    ServiceState, Suspend,
-};
-use crate::plan::{Closures, Rules, Seen, Step, UnnamedCredentials};
+use crate::model::{Desired, Diagnostic, Known, Quarantine, Rollout, ServiceKey, ServiceState, Suspend};
+use crate::plan::{Closures, Rules, Seen, UnnamedCredentials};
 
-use agenda::{Agenda, Lane};
+use agenda::Agenda;
 pub use backoff::Backoff;
 pub use call::{Call, Delivery, Ending, Phase, Scope, Unsettled, Work};
 pub use event::Event;
 use follow::Rollouts;
 pub use follow::{Follow, Look, Looked, Project};
 use gate::Pause;
-use gate::Shown;
 pub use gate::{Block, Gate};
 pub use hold::Findings;
 use hold::Holds;
@@ -62,8 +62,10 @@ pub use quarantine::{ChangedSince, Sought};
 use quota::Class;
 pub use quota::{Quota, SAME_WINDOW, Window};
 pub use rollout::{accepted_at, goes_on};
-use service::{At, Context, Sequel, Service, State, Turn, Wait, later};
+use service::{At, Context, Service, State, Wait, later};
 pub use service::{Effect, FLAPPING, flaps_until};
+pub use standing::Standing;
+use turn::class;
 
 /// How the engine paces itself.
 #[derive(Clone, Copy, Debug)]
@@ -134,49 +136,6 @@ pub struct Memory {
     /// Content of it whose rollout failed.
     pub quarantine: Option<Quarantine>,
 }
-
-/// A service as it stands.
-#[derive(Clone, Debug)]
-pub struct Standing<'a> {
-    /// What its manifest says.
-    pub desired: Option<&'a Desired>,
-    /// What was applied.
-    pub known: Option<&'a Known>,
-    /// What the newest read showed, as long as nothing was sent since.
-    pub seen: Option<&'a Seen>,
-    /// Why the newest read for drift failed, if it did.
-    pub unread: Option<&'a Diagnostic>,
-    /// What is to be done for it.
-    pub step: Option<Step>,
-    /// What it is doing.
-    pub phase: Phase,
-    /// Until when its drift is left alone, because it came back after each of three corrections within an hour.
-    pub flaps_until: Option<Timestamp>,
-    /// Whether what was accepted last is in effect.
-    pub effect: Effect,
-    /// Its state, in a word.
-    pub state: ServiceState,
-    /// Until when it is in that state, where that is a time.
-    pub until: Option<Timestamp>,
-    /// Why, where there is more to say than the word.
-    pub reason: Option<Cow<'a, Diagnostic>>,
-    /// What holds its update, where something does.
-    pub held_by: Vec<HeldBy>,
-    /// The rollout of what was accepted last, as far as it is known.
-    pub rollout: Option<&'a Rollout>,
-}
-
-impl<'a> Standing<'a> {
-    /// What the newest read showed, where that is something else than was applied.
-    #[must_use]
-    pub fn drift(&self) -> Option<&'a Seen> {
-        let applied = self.known?.digest()?;
-        self.seen.filter(|seen| seen.has_drifted_from(applied))
-    }
-}
-
-/// A state, until when, and why.
-type Condition<'a> = (ServiceState, Option<Timestamp>, Option<Cow<'a, Diagnostic>>);
 
 /// The state machine.
 #[derive(Debug)]
@@ -398,291 +357,6 @@ impl Engine {
         is_new
     }
 
-    /// How an earlier process's update ended matters no more where the manifest asks for something else by now.
-    fn disregard_rollouts(&mut self) {
-        let Self { services, rollouts, .. } = self;
-        let differs = |key: &&ServiceKey| {
-            let wanted = services.get(*key).and_then(Service::target).map(|desired| desired.digest);
-            wanted.is_some_and(|wanted| rollouts.of(key).is_some_and(|rollout| rollout.digest != wanted))
-        };
-        let other: Vec<ServiceKey> = rollouts.undeployed().filter(differs).cloned().collect();
-        for key in other {
-            rollouts.disregard(&key);
-        }
-    }
-
-    /// The next call to make now, if one is due and there is room and quota for it. Fresh updates go before retries,
-    /// these before reads. `owed` is how many requests the calls in flight have still to make or to hear of. The caller
-    /// makes the call and says how it ended by [`Engine::finish`].
-    pub fn next_call(&mut self, now: Timestamp, owed: usize) -> Option<Call> {
-        if self.closures_change.is_some_and(|at| at <= self.context(now).wall) {
-            self.open_and_close(now);
-        }
-        let call = self.next_due(now, owed).or_else(|| self.next_watch(now, owed))?;
-        self.gate.began();
-        Some(call)
-    }
-
-    /// Whether a call in flight may make one more request, beside `owed` of others.
-    #[must_use]
-    pub fn permits_another(&self, work: Work, now: Timestamp, owed: usize) -> bool {
-        let class = match work {
-            Work::Send(_) => Class::Change,
-            Work::Decide(_) | Work::Watch => Class::Other,
-        };
-        self.gate.limited(now).is_none() && self.quota.permits(class, now, 1, owed)
-    }
-
-    fn next_due(&mut self, now: Timestamp, owed: usize) -> Option<Call> {
-        if !self.has_room(now) {
-            return None;
-        }
-        self.wake(now);
-        let permits = |lane: &Lane| self.quota.permits(class(*lane), now, self.requests(*lane), owed);
-        let lane = self.lanes().find(|lane| self.gate.is_asked() || permits(lane))?;
-        let key = self.agenda.take(lane)?;
-        let call = self.begin(&key, now);
-        debug_assert!(call.is_some(), "only services that are due are in the queue");
-        self.in_flight += usize::from(call.is_some());
-        call
-    }
-
-    fn room(&self, now: Timestamp) -> usize {
-        self.gate.room(now, self.pace.concurrency, self.pace.ahead)
-    }
-
-    /// Whether one more call may begin. A block is probed by one call, whatever its kind.
-    fn has_room(&self, now: Timestamp) -> bool {
-        let watching = if self.gate.blocked().is_some() { self.watching } else { 0 };
-        self.in_flight + watching < self.room(now)
-    }
-
-    /// The lanes that the next call may be from, the first that the quota permits.
-    fn lanes(&self) -> impl Iterator<Item = Lane> {
-        let tried = self.gate.probes_what_failed().then(|| self.agenda.first_tried_lane()).flatten();
-        tried.into_iter().chain(self.agenda.first_lane())
-    }
-
-    /// How many requests a call from a lane takes, as far as that is known before.
-    fn requests(&self, lane: Lane) -> u32 {
-        match lane {
-            Lane::Fresh | Lane::Retry | Lane::Correction => self.update_requests,
-            Lane::Read | Lane::ReadAgain => 1,
-        }
-    }
-
-    /// The next read for drift: beside the queue, and only while that is empty.
-    fn next_watch(&mut self, now: Timestamp, owed: usize) -> Option<Call> {
-        if self.watch_due(now)? > now || !self.quota.permits(Class::Other, now, 1, owed) {
-            return None;
-        }
-        if self.pace.watch_period.is_some() {
-            self.watch_from = later(now, self.watch_interval(now));
-        }
-        self.quota.watch();
-        let key = self.agenda.take_watched(now)?;
-        let call = self.begin(&key, now);
-        debug_assert!(call.is_some(), "only services at rest are in the rotation");
-        self.watching += usize::from(call.is_some());
-        call
-    }
-
-    fn begin(&mut self, key: &ServiceKey, now: Timestamp) -> Option<Call> {
-        self.at(key, now)?.begin()
-    }
-
-    /// Takes how a call ended. `jitter` is a random number from 0 to 1 that spreads the retries.
-    pub fn finish(&mut self, key: &ServiceKey, ending: Ending, now: Timestamp, jitter: f64) {
-        let alone = self.services.len() <= 1;
-        let Some(service) = self.services.get_mut(key) else { return };
-        let State::InFlight { work, tries, since } = &service.state else { return };
-        let (work, mut tries, since) = (*work, tries.clone(), *since);
-        match work {
-            Work::Watch => self.watching -= 1,
-            Work::Send(_) | Work::Decide(_) => self.in_flight -= 1,
-        }
-        let shown = self.gate.note((key, work), &ending, alone, (now, jitter), &self.pace);
-        let foreign = service.is_foreign(work, &ending);
-        // Only a wait for the outage itself ends with it.
-        tries.outage = shown == Shown::Outage;
-        let had = match ending {
-            Ending::Accepted { .. } => Some((tries.digest, true)),
-            Ending::Adopted { .. } => Some((tries.digest, false)),
-            _ => None,
-        };
-        let sequel = match (ending, work) {
-            (Ending::Accepted { shown, bare, at, status }, _) => {
-                service.accepted(tries.digest, work, (shown, bare), (since, now));
-                self.rollouts.accepted(key, tries.digest, at, status, now);
-                Sequel::Done
-            }
-            (Ending::Adopted { unnamed, status }, _) => {
-                service.has(tries.digest, (since, now));
-                service.unnamed = unnamed;
-                if self.rollouts.of(key).is_some_and(|rollout| rollout.digest != tries.digest) {
-                    self.rollouts.forget(key);
-                }
-                // It was sent by a process that did not hear of it, and is as good as accepted now.
-                if work == Work::Decide(Cause::InDoubt) {
-                    self.rollouts.found(key, tries.digest, status, now);
-                }
-                Sequel::Done
-            }
-            (Ending::Read(reading), _) => {
-                // It shows what was so when it began.
-                service.read(tries.digest, reading, (since, now));
-                Sequel::Next(tries.turn())
-            }
-            // An outage says nothing of this service.
-            (Ending::Transient { .. }, Work::Watch) if shown == Shown::Outage => {
-                service.looked_at = now;
-                Sequel::Done
-            }
-            // Its turn comes again; meanwhile nothing waits for it.
-            (Ending::Transient { error, .. } | Ending::Rejected { error, .. }, Work::Watch) => {
-                (service.unread, service.looked_at) = (Some(error), now);
-                Sequel::Done
-            }
-            // A bare 429 may be about this service alone.
-            (Ending::Limited { error, told: false, .. }, Work::Watch) if self.gate.limited(now).is_none() => {
-                (service.unread, service.looked_at) = (Some(error), now);
-                Sequel::Done
-            }
-            // It is the one longest unread still.
-            (_, Work::Watch) => Sequel::Done,
-            (Ending::Transient { error, delivery, wait, .. }, _) => {
-                service.doubt(tries.digest, delivery, work, now);
-                tries.fail(error);
-                if tries.outage {
-                    // It waits with all others, and goes on with them.
-                    Sequel::Next(Turn::Behind)
-                } else {
-                    let wait = self.pace.backoff.wait(tries.failed, jitter).max(wait);
-                    Sequel::Wait(Wait::BackOff, later(now, wait))
-                }
-            }
-            (Ending::Rejected { error, delivery }, _) => {
-                service.doubt(tries.digest, delivery, work, now);
-                tries.fail(error);
-                tries.rejected += 1;
-                Sequel::Wait(Wait::Stalled, later(now, self.pace.stalled.ceiling(tries.rejected)))
-            }
-            // Behind all others: where one service's project is closed to the token, the others must not wait for it.
-            (Ending::Denied { error }, _) => {
-                tries.error = Some(error);
-                Sequel::Next(Turn::Behind)
-            }
-            // A bare 429 holds this service; where another one says so too, the gate holds all.
-            (Ending::Limited { error, wait, told: false }, _) if self.gate.limited(now).is_none() => {
-                tries.error = Some(error);
-                Sequel::Wait(Wait::BackOff, later(now, wait))
-            }
-            (Ending::Limited { error, .. } | Ending::Unrecorded { error }, _) => {
-                tries.error = Some(error);
-                Sequel::Next(tries.turn())
-            }
-            (Ending::Withdrawn, _) => Sequel::Next(tries.turn()),
-        };
-        self.events.extend(event::news(service, key, now));
-        if let Some((content, was_sent)) = had
-            && (was_sent || self.quarantine(key).is_some_and(|quarantine| quarantine.released))
-        {
-            self.sent_quarantined(key, content);
-        }
-        if let Some(at) = self.at(key, now) {
-            at.follow(sequel, tries);
-        }
-        self.judge_rollouts(now);
-        self.tell_held(key, now);
-        self.let_dependents_go(Some(key), now);
-        if foreign {
-            self.meet_somebody(key, work, now);
-        }
-        if shown == Shown::Recovered {
-            self.end_outage(now);
-        }
-        if self.services.get(key).is_some_and(|service| !service.is_of_interest()) {
-            self.services.remove(key);
-            self.rollouts.forget(key);
-        }
-    }
-
-    /// Looks again at what services wait for: those that depend on one, or all. Gives those of which that changed.
-    fn await_again(&mut self, dependency: Option<&ServiceKey>, now: Timestamp) -> Vec<ServiceKey> {
-        let context = self.context(now);
-        let of_one = dependency.map(|key| self.dependents.get(key).cloned().unwrap_or_default());
-        let depends = |service: &Service| !service.awaited.is_empty() || service.depends();
-        let keys = match of_one {
-            Some(keys) => keys,
-            None => self.services.iter().filter(|(_, of)| depends(of)).map(|(key, _)| key.clone()).collect(),
-        };
-        let mut changed = Vec::new();
-        for key in keys {
-            let rollouts = self.pace.follow.map(|_| &self.rollouts);
-            let awaited = order::awaited(&self.services, rollouts, &key, context);
-            if let Some(service) = self.services.get_mut(&key).filter(|service| service.awaited != awaited) {
-                service.awaited = awaited;
-                changed.push(key);
-            }
-        }
-        changed
-    }
-
-    /// Something ended for a service, or for any: what depends on it may go now, or has to wait again.
-    fn let_dependents_go(&mut self, key: Option<&ServiceKey>, now: Timestamp) {
-        let changed = self.await_again(key, now);
-        self.reconsider(changed, now);
-    }
-
-    /// Brings what services do in line with what is due for them now, and tells what holds them.
-    fn reconsider(&mut self, keys: impl IntoIterator<Item = ServiceKey>, now: Timestamp) {
-        for key in keys {
-            if let Some(at) = self.at(&key, now) {
-                at.reconsider();
-            }
-            self.tell_held(&key, now);
-        }
-    }
-
-    /// Tells what holds the update of a service, once.
-    fn tell_held(&mut self, key: &ServiceKey, now: Timestamp) {
-        let context = self.context(now);
-        if let Some(service) = self.services.get_mut(key) {
-            let held_by = service.held_by(context);
-            self.events.extend(event::held(service, key, held_by));
-        }
-    }
-
-    /// Somebody else changed a service. Once may be a person; where it happens to several services, or live has new
-    /// content before it was sent from here, there is another reconciler: from then on each service is read before an
-    /// update is sent.
-    fn meet_somebody(&mut self, key: &ServiceKey, work: Work, now: Timestamp) {
-        let lately = |at: Timestamp| now.duration_since(at) < SHARED;
-        let another = self.foreign.as_ref().is_some_and(|(other, at)| other != key && lately(*at));
-        let overtaken = matches!(work, Work::Decide(_));
-        self.foreign = Some((key.clone(), now));
-        if another || overtaken {
-            if self.shared_until <= now {
-                self.events.push(Event::SomebodyElse { key: key.clone() });
-            }
-            self.shared_until = now.checked_add(SHARED).unwrap_or(Timestamp::MAX);
-        }
-    }
-
-    /// The API can be reached again: nothing waits any more for having met the outage.
-    fn end_outage(&mut self, now: Timestamp) {
-        let context = self.context(now);
-        let Self { services, agenda, .. } = self;
-        for (key, service) in services {
-            if let State::Waiting { ticket, why: Wait::BackOff, tries, .. } = &service.state
-                && tries.outage
-            {
-                agenda.cancel(*ticket);
-                At { key, service, agenda, context }.wake();
-            }
-        }
-    }
-
     /// Takes in what an answer said of the rate limit, or what the ledger kept of it over a restart. Where it leaves no
     /// call, all calls wait for the next window.
     pub fn note_quota(&mut self, said: Window) {
@@ -768,143 +442,6 @@ impl Engine {
         [due, queued, watch, closures].into_iter().flatten().min()
     }
 
-    /// When a service may be read for drift; `None` while anything else goes first.
-    fn watch_due(&self, now: Timestamp) -> Option<Timestamp> {
-        let most = if self.pace.watch_period.is_some() { 1 } else { self.room(now) };
-        let is_probed = self.gate.blocked().is_some() && self.in_flight > 0;
-        if self.watching >= most.max(1) || is_probed || self.agenda.first_lane().is_some() {
-            return None;
-        }
-        let unread = self.agenda.longest_unread().zip(self.pace.watch_period).map(|(read, period)| later(read, period));
-        let due = [unread, self.agenda.next_check()].into_iter().flatten().min()?;
-        // Past a block it is the one call that proves that the cause is gone.
-        Some(due.max(self.watch_from).max(self.gate.opens(now).unwrap_or(now)))
-    }
-
-    /// How long after a read for drift the next one begins.
-    fn watch_interval(&self, now: Timestamp) -> Duration {
-        let watched = u32::try_from(self.agenda.watched()).unwrap_or(u32::MAX).max(1);
-        self.quota.watch_interval(now).max(self.pace.watch_period.unwrap_or_default() / watched)
-    }
-
-    /// About how often each service is read for drift; `None` where none is.
-    #[must_use]
-    pub fn watch_period(&self, now: Timestamp) -> Option<Duration> {
-        let period = self.pace.watch_period?;
-        let watched = u32::try_from(self.agenda.watched() + self.watching).ok().filter(|watched| *watched > 0)?;
-        Some(self.watch_interval(now).saturating_mul(watched).max(period))
-    }
-
-    /// The next look at rollouts, if one is due and there is quota for it. The caller makes it and says what it showed by
-    /// [`Engine::looked`].
-    pub fn next_look(&mut self, now: Timestamp, owed: usize) -> Option<Look> {
-        let follow = self.pace.follow?;
-        self.expire_rollouts(follow, now);
-        if self.rollouts.due(follow)? > now || self.gate.opens(now).is_some() {
-            return None;
-        }
-        if self.quota.follow_opens(now).is_some() {
-            self.rollouts.starve(follow, now);
-            return None;
-        }
-        if !self.quota.permits_follow(now, owed) {
-            return None;
-        }
-        let look = self.rollouts.next(follow, now)?;
-        self.quota.follow();
-        Some(look)
-    }
-
-    /// A service that a look is about.
-    #[must_use]
-    pub fn service_of<'a>(&'a self, look: &'a Look) -> Option<&'a ServiceKey> {
-        self.rollouts.service_of(look)
-    }
-
-    /// Takes in that rollouts took too long.
-    fn expire_rollouts(&mut self, follow: Follow, now: Timestamp) {
-        if self.rollouts.expires(follow).is_some_and(|at| at <= now) {
-            self.rollouts.expire(follow, now);
-            self.judge_rollouts(now);
-            self.want_rollouts(now);
-        }
-    }
-
-    /// Takes in what a look at rollouts showed.
-    pub fn looked(&mut self, looked: Looked, now: Timestamp) {
-        self.rollouts.looked(looked, now);
-        self.judge_rollouts(now);
-        self.let_dependents_go(None, now);
-        self.want_rollouts(now);
-    }
-
-    /// Whose rollouts others wait for.
-    fn want_rollouts(&mut self, now: Timestamp) {
-        let context = self.context(now);
-        let is_held = |key: &ServiceKey| self.services.get(key).is_some_and(|of| of.waits_for_a_rollout(context));
-        let is_wanted = |key: &&ServiceKey| self.dependents.get(*key).is_some_and(|of| of.iter().any(is_held));
-        let wanted = self.rollouts.undeployed().filter(is_wanted).cloned().collect();
-        self.rollouts.want(wanted);
-    }
-
-    /// A service was read: what that shows of its rollout costs nothing more.
-    pub fn saw(&mut self, key: &ServiceKey, status: Option<DeploymentStatus>, paused: Option<bool>, now: Timestamp) {
-        self.rollouts.saw(key, status, paused, now);
-        self.judge_rollouts(now);
-        self.let_dependents_go(Some(key), now);
-    }
-
-    /// Whether a rollout is worth waiting for: it has not ended, and can be looked at before its time is over.
-    #[must_use]
-    pub fn awaits_rollouts(&self, now: Timestamp) -> bool {
-        let Some(follow) = self.pace.follow else { return false };
-        self.rollouts.are_awaited(follow, self.looks_open(now).unwrap_or(now), now)
-    }
-
-    /// Whether something waits for the rollout of what it depends on: it goes when that completed.
-    #[must_use]
-    pub fn awaits_dependencies(&self, now: Timestamp) -> bool {
-        let rolls = |key: &ServiceKey| self.rollouts.may_deploy(key);
-        let waits = |service: &Service| {
-            let awaited = service.desired.iter().flat_map(|desired| desired.policy.awaited());
-            !service.awaited.is_empty() && awaited.into_iter().any(rolls)
-        };
-        self.awaits_rollouts(now) && self.services.values().any(waits)
-    }
-
-    /// The rollout of what was accepted last for a service, as far as it is known.
-    #[must_use]
-    pub fn rollout(&self, key: &ServiceKey) -> Option<&Rollout> {
-        self.rollouts.of(key)
-    }
-
-    /// How many rollouts have not ended.
-    #[must_use]
-    pub fn rolling(&self) -> usize {
-        self.rollouts.rolling()
-    }
-
-    /// How many rollouts are in each state.
-    #[must_use]
-    pub fn rollouts(&self) -> BTreeMap<RolloutState, u64> {
-        self.rollouts.count()
-    }
-
-    /// When looks may be made that may not now.
-    fn looks_open(&self, now: Timestamp) -> Option<Timestamp> {
-        self.gate.opens(now).max(self.quota.follow_opens(now)).max(self.quota.opens(Class::Other, now, 1))
-    }
-
-    /// When the next look is due, or a rollout takes too long: a moment after `now` where that is by now, and what keeps it
-    /// from being made is no time.
-    #[must_use]
-    pub fn next_look_wake(&self, now: Timestamp) -> Option<Timestamp> {
-        let follow = self.pace.follow?;
-        let due = self.rollouts.due(follow).map(|due| self.looks_open(now).map_or(due, |opens| opens.max(due)));
-        let wake = [due, self.rollouts.expires(follow)].into_iter().flatten().min()?;
-        Some(wake.max(later(now, SOON)))
-    }
-
     /// Services in the queue for a call.
     #[must_use]
     pub fn queued(&self) -> usize {
@@ -972,90 +509,6 @@ impl Engine {
         event::Condition::of(&self.gate, self.reads_wait_until(now), now)
     }
 
-    /// How each service stands, by name.
-    pub fn services(&self, now: Timestamp) -> impl Iterator<Item = (&ServiceKey, Standing<'_>)> {
-        self.services.iter().map(move |(key, service)| (key, self.stands(key, service, now)))
-    }
-
-    /// How one service stands; `None` for one that is neither desired nor known.
-    #[must_use]
-    pub fn standing(&self, key: &ServiceKey, now: Timestamp) -> Option<Standing<'_>> {
-        self.services.get_key_value(key).map(|(key, service)| self.stands(key, service, now))
-    }
-
-    /// What one service is doing; `None` for one that is neither desired nor known.
-    #[must_use]
-    pub fn phase(&self, key: &ServiceKey) -> Option<Phase> {
-        self.services.get(key).map(Service::phase)
-    }
-
-    fn stands<'a>(&'a self, key: &ServiceKey, service: &'a Service, now: Timestamp) -> Standing<'a> {
-        let context = self.context(now);
-        let step = service.step(context);
-        let rollout = self.rollouts.of(key);
-        let (state, until, reason) = match (self.state(service, step, context), rollout) {
-            ((ServiceState::Unchanged, ..), Some(rollout)) if rollout.state.has_failed() => {
-                (ServiceState::RolloutFailed, None, rollout.reason.as_deref().map(|reason| Cow::Owned(reason.into())))
-            }
-            (condition, _) => condition,
-        };
-        Standing {
-            desired: service.desired.as_ref(),
-            known: service.known.as_ref(),
-            seen: service.seen.as_ref(),
-            unread: service.unread.as_ref(),
-            step,
-            phase: service.phase(),
-            flaps_until: service.flaps_until(now),
-            effect: service.effect,
-            state,
-            until,
-            reason,
-            held_by: service.held_by(context),
-            rollout,
-        }
-    }
-
-    /// The state of a service, until when, and why.
-    fn state<'a>(&'a self, service: &'a Service, step: Option<Step>, context: Context) -> Condition<'a> {
-        match &service.state {
-            State::InFlight { work: Work::Watch, .. } | State::Resting { .. } => service.state_at_rest(step, context),
-            State::InFlight { .. } => (ServiceState::InFlight, None, None),
-            State::Waiting { why, until, tries, .. } => {
-                let state = match why {
-                    Wait::BackOff => ServiceState::BackingOff,
-                    Wait::Stalled => ServiceState::Stalled,
-                    Wait::Settling => ServiceState::InDoubt,
-                };
-                (state, Some(*until), tries.error.as_ref().map(Cow::Borrowed))
-            }
-            State::Ready { ticket, tries } => self.state_in_queue(*ticket, tries.error.as_ref(), step, context),
-        }
-    }
-
-    /// The state of a service for which a call is due: what keeps it back, if anything does.
-    fn state_in_queue<'a>(
-        &'a self,
-        ticket: agenda::Ticket,
-        error: Option<&'a Diagnostic>,
-        step: Option<Step>,
-        context: Context,
-    ) -> Condition<'a> {
-        if let Some((state, pause)) = self.halted(context.now) {
-            return (state, Some(pause.until), Some(Cow::Borrowed(&pause.reason)));
-        }
-        let error = error.map(Cow::Borrowed);
-        let agenda::Ticket::Queued(lane, _) = ticket else { return (ServiceState::Queued, None, error) };
-        if let Some(until) = self.quota.opens(class(lane), context.now, self.requests(lane)) {
-            let reason = "the rest of the rate limit's window is kept for changes";
-            return (ServiceState::RateLimited, Some(until), Some(Cow::Owned(reason.into())));
-        }
-        match step {
-            Some(Step::ReadLive(Cause::InDoubt)) => (ServiceState::InDoubt, None, error),
-            _ => (ServiceState::Queued, None, error),
-        }
-    }
-
     fn context(&self, now: Timestamp) -> Context {
         Context {
             rules: self.rules,
@@ -1089,13 +542,6 @@ impl Engine {
         if unruled {
             self.rule_anew(now);
         }
-    }
-}
-
-fn class(lane: Lane) -> Class {
-    match lane {
-        Lane::Fresh | Lane::Retry => Class::Change,
-        Lane::Read | Lane::ReadAgain | Lane::Correction => Class::Other,
     }
 }
 

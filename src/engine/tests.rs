@@ -1,9 +1,9 @@
 use super::*;
 use crate::model::{
-    Applied, Cause, DependencyGate, DeploymentUpdate, DriftMode, External, HoldKind, ImagePath, Place, Policy,
-    RolloutStage, Suspend, Unnamed,
+    Applied, Cause, DependencyGate, DeploymentStatus, DeploymentUpdate, DriftMode, External, HoldKind, ImagePath,
+    Place, Policy, RolloutStage, RolloutState, Suspend, Unnamed,
 };
-use crate::plan::{Adopt, Change, ChangeWindow, Freeze, Reading, UnnamedCredentials, WindowEffect, Windows};
+use crate::plan::{Adopt, Change, ChangeWindow, Freeze, Reading, Step, UnnamedCredentials, WindowEffect, Windows};
 
 pub(super) const JITTER: f64 = 1.0;
 

@@ -2,8 +2,8 @@
 
 use super::super::tests::{JITTER, applied, at, calls, desired, differs, folder, key};
 use super::super::*;
-use crate::model::{Digest, DriftMode, HoldKind, OnFailure, RolloutStage};
-use crate::plan::{Adopt, Rules};
+use crate::model::{Cause, DeploymentStatus, Digest, DriftMode, HoldKind, OnFailure, RolloutStage};
+use crate::plan::{Adopt, Rules, Step};
 
 fn engine(known: impl IntoIterator<Item = (ServiceKey, Known)>) -> Engine {
     with_drift(DriftMode::Off, known)
