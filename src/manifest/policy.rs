@@ -24,13 +24,13 @@ const EXAMPLE: &str = "2027-01-31T18:00:00Z";
 /// Longer texts are no times, and are not looked at.
 const MAX_TIME_BYTES: usize = 64;
 
+/// The fields of a policy, in the order in which they are shown.
+pub(super) const FIELDS: [&str; 7] = ["suspend", "drift", "credentials", "dependsOn", "gate", "approval", "onFailure"];
+
 /// Checks a policy.
 pub(super) fn treatment(checker: &mut Checker, field: &Field<'_, '_>, key: Option<&ServiceKey>) -> Option<Policy> {
-    let [suspend, drift, credentials, depends_on, gate, approval, on_failure] = checker.fields(
-        &field.spot,
-        field.node,
-        ["suspend", "drift", "credentials", "dependsOn", "gate", "approval", "onFailure"],
-    )?;
+    let [suspend, drift, credentials, depends_on, gate, approval, on_failure] =
+        checker.fields(&field.spot, field.node, FIELDS)?;
     let suspend = match suspend {
         Some(field) => self::suspend(checker, &field),
         None => Some(Suspend::No),

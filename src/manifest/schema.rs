@@ -193,7 +193,7 @@ struct Buildpack {
 
 /// How truenorth treats the service. No part of what is sent.
 #[derive(JsonSchema)]
-#[schemars(deny_unknown_fields)]
+#[schemars(deny_unknown_fields, rename_all = "camelCase")]
 struct Policy {
     // The description is that of the type.
     suspend: Option<Suspend>,

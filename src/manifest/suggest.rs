@@ -1,5 +1,6 @@
 //! Suggestions: what somebody may have meant by a field or a word that a manifest does not have.
 
+use super::policy;
 use crate::text::{is_invisible, look_alike, near};
 
 /// Every map of a manifest with its fields, in the order in which they are shown.
@@ -11,7 +12,7 @@ const LEVELS: [(&str, &[&str]); 9] = [
     ("spec.internal", &["id", "branch", "buildSHA", "buildId"]),
     ("spec.docker", &["configType", "customEntrypoint", "customCommand"]),
     ("spec.buildpack", &["configType", "customProcess", "customEntrypoint", "customCommand"]),
-    ("policy", &["suspend", "drift", "credentials", "dependsOn", "gate", "approval"]),
+    ("policy", &policy::FIELDS),
     ("policy.suspend", &["reason", "until"]),
 ];
 
@@ -119,7 +120,10 @@ mod tests {
             ("", "projectId", "did you mean metadata.projectId?"),
             ("metadata", "service", "did you mean serviceId?"),
             ("metadata", "id", "known here: projectId, serviceId, teamId"),
-            ("policy", "colour", "known here: suspend, drift, credentials, dependsOn, gate, approval"),
+            ("policy", "colour", "known here: suspend, drift, credentials, dependsOn, gate, approval, onFailure"),
+            ("policy", "onFail", "did you mean onFailure?"),
+            ("policy", "onfailure", "did you mean onFailure?"),
+            ("", "onFailure", "did you mean policy.onFailure?"),
             ("policy", "Reason", "it belongs below suspend: write suspend: {reason: …}"),
             ("policy.suspend", "drift", "did you mean policy.drift?"),
             ("policy.suspend", "untill", "did you mean until?"),

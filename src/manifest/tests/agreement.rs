@@ -169,12 +169,27 @@ fn policy() -> BoxedStrategy<Value> {
     let drift = prop_oneof![9 => texts(&["report", "correct", "off"]), 1 => texts(&["Report", "maybe", "on"])];
     let credentials = prop_oneof![4 => texts(&["none"]), 1 => texts(&["None", "ghcr"])];
     let approval = prop_oneof![4 => texts(&["none", "required"]), 1 => texts(&["yes", "Required"])];
+    let gate = prop_oneof![9 => texts(&["deployed", "accepted", "ignore"]), 1 => texts(&["Deployed", "none"])];
+    let on_failure = prop_oneof![9 => texts(&["hold", "last-good"]), 1 => texts(&["lastGood", "off"])];
     object(vec![
         ("suspend", 0.8, suspend.boxed()),
         ("drift", 0.5, drift.boxed()),
         ("credentials", 0.3, credentials.boxed()),
+        ("dependsOn", 0.3, dependencies()),
+        ("gate", 0.3, gate.boxed()),
         ("approval", 0.3, approval.boxed()),
+        ("onFailure", 0.3, on_failure.boxed()),
     ])
+}
+
+/// Other services, now and then what is not the name of one; none of them the manifest's own.
+fn dependencies() -> BoxedStrategy<Value> {
+    let names = prop_oneof![
+        20 => texts(&["database", "shop/queue", "acme/shop/mail"]),
+        1 => texts(&["", "/", "a/b/c/d", "a b", "a_b", "shop/"]),
+    ];
+    let names = prop::collection::vec(names, 0..3).prop_map(|names| json!(names));
+    prop_oneof![20 => names, 1 => texts(&["database"])].boxed()
 }
 
 fn reasons() -> BoxedStrategy<Value> {
@@ -284,6 +299,17 @@ fn the_schema_agrees_with_the_validator_on_every_policy() {
         valid += usize::from(expected);
     }
     assert!((TRIES / 5..TRIES * 4 / 5).contains(&valid), "{valid} of {TRIES} were valid: the test tells little");
+}
+
+#[test]
+fn the_schema_of_a_policy_has_the_fields_that_are_read() {
+    let schema = super::schema();
+    let mut described: Vec<&str> =
+        schema["$defs"]["Policy"]["properties"].as_object().expect("has fields").keys().map(String::as_str).collect();
+    let mut read = policy::FIELDS;
+    described.sort_unstable();
+    read.sort_unstable();
+    assert_eq!(described, read);
 }
 
 #[test]
