@@ -1,5 +1,6 @@
 //! Beside a running daemon: where its ledger and its manifests are, which its listener says. So commands that only read
-//! show what the daemon has, whoever runs them and wherever: root, another user, `docker compose exec`.
+//! show what the daemon has, and what people ask for reaches it, whoever runs them and wherever: root, another user,
+//! `docker compose exec`.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -22,7 +23,7 @@ const MAX_ANSWER: u64 = 64 << 10;
 
 #[derive(Args, Debug)]
 pub(super) struct BesideArgs {
-    /// Address of a running daemon (its --listen), or off: without --state-dir its ledger is shown
+    /// Address of a running daemon (its --listen), or off: without --state-dir its ledger is the one that is meant
     #[arg(long, value_name = "ADDR", env = "TRUENORTH_LISTEN", default_value = "127.0.0.1:9095", value_parser = listen)]
     listen: Listen,
 }
@@ -58,9 +59,8 @@ impl BesideArgs {
             let message = "the ledger of a sandbox is thrown away at its end".to_owned();
             return Err(Failure { message, hint, exit: Exit::Usage }.into());
         }
-        let is_usual = folder.manifests == Path::new(FolderArgs::USUAL);
-        let elsewhere = daemon.filter(|_| is_usual && !folder.manifests.exists());
-        Ok((state_dir, folder.folder_at(elsewhere.as_ref().map(|daemon| &*daemon.manifests))))
+        let folder = folder_beside(folder, daemon.as_ref());
+        Ok((state_dir, folder))
     }
 
     fn daemon(&self) -> anyhow::Result<Option<(SocketAddr, Whereabouts)>> {
@@ -77,6 +77,13 @@ impl BesideArgs {
             Ok(serde_json::from_str(body).ok().map(|found| (address, found)))
         })
     }
+}
+
+/// The folder of manifests that is meant: a daemon's, where none is named and none is here.
+pub(super) fn folder_beside(folder: &FolderArgs, daemon: Option<&Whereabouts>) -> Folder {
+    let is_usual = folder.manifests == Path::new(FolderArgs::USUAL);
+    let elsewhere = daemon.filter(|_| is_usual && !folder.manifests.exists());
+    folder.folder_at(elsewhere.map(|daemon| &*daemon.manifests))
 }
 
 /// Whether a daemon has the ledger there open. Any program could listen and name another one. One that cannot be read is

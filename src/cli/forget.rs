@@ -33,8 +33,9 @@ pub(super) struct ForgetArgs {
 }
 
 pub(super) fn run(args: &ForgetArgs) -> anyhow::Result<Exit> {
-    let mut folder = args.asks.folder.folder();
-    let (observation, _) = status::observe(&mut folder, &args.asks.state_dir()?, &Windows::default())?;
+    args.asks.ledger()?;
+    let mut folder = args.asks.folder()?;
+    let (observation, _) = status::observe(&mut folder, args.asks.state_dir()?, &Windows::default())?;
     let observed = observation.observed();
     let targets = if args.all { orphans(observed)? } else { chosen(args, observed)? };
     if targets.is_empty() {

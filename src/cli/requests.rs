@@ -1,5 +1,8 @@
 //! `truenorth retry`, `freeze` and `thaw`: what people ask of the daemon, or of the next pass, through the ledger.
 
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
 use clap::Args;
 use clap_complete::engine::ArgValueCompleter;
 use jiff::civil::{Date, DateTime};
@@ -7,13 +10,18 @@ use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp, ToSpan as _};
 
 use super::args::{FolderArgs, StateArgs};
+use super::beside::{BesideArgs, folder_beside};
 use super::exit::Exit;
-use super::{Failure, ledger_error, names, print, read_error, services, settings, status};
+use super::{
+    Failure, ledger_error, misconfigured, names, print, read_error, services, settings, status, way_to_ledger,
+};
 use crate::ledger::{PersonRequest, Reader, RequestKind, ask};
 use crate::model::{ApiPlace, ServiceKey};
 use crate::northflank::ApiUrl;
 use crate::plan::{Freeze, Windows};
+use crate::source::Folder;
 use crate::text::{listed, printable, short};
+use crate::web::Whereabouts;
 
 /// The longest freeze: what is meant for longer belongs into the manifests, as `policy.suspend`.
 const LONGEST_DAYS: i64 = 366;
@@ -82,9 +90,14 @@ pub(super) struct AskArgs {
     #[arg(long, value_name = "NAME", env = "TRUENORTH_BY", value_parser = text)]
     by: Option<String>,
     #[command(flatten)]
-    pub(super) folder: FolderArgs,
+    folder: FolderArgs,
     #[command(flatten)]
     state: StateArgs,
+    #[command(flatten)]
+    beside: BesideArgs,
+    /// The ledger's folder, and whose it is: a daemon is asked, and a note says so, only once.
+    #[arg(skip)]
+    found: OnceLock<(PathBuf, Option<Whereabouts>)>,
 }
 
 /// A short text for people.
@@ -146,9 +159,7 @@ pub(super) fn thaw(args: &ThawArgs) -> anyhow::Result<Exit> {
 
 pub(super) fn release(args: &ReleaseArgs) -> anyhow::Result<Exit> {
     let targets = args.asks.targets(&args.service)?;
-    let reader = Reader::open(&args.asks.state_dir()?).map_err(|error| ledger_error(&error))?;
-    let quarantines = reader.as_ref().map(Reader::quarantines).transpose().map_err(read_error)?.unwrap_or_default();
-    drop(reader);
+    let quarantines = args.asks.ledger()?.quarantines().map_err(read_error)?;
     for target in targets.iter().flatten() {
         let message = match quarantines.get(target) {
             Some(quarantine) if !quarantine.released => continue,
@@ -179,12 +190,11 @@ pub(super) fn named(targets: &[Option<ServiceKey>]) -> String {
 impl AskArgs {
     /// The services that are meant; one `None` for all.
     pub(super) fn targets(&self, names: &[String]) -> anyhow::Result<Vec<Option<ServiceKey>>> {
+        let called = self.ledger()?.services().map_err(read_error)?;
         if names.is_empty() {
             return Ok(vec![None]);
         }
-        let mut folder = self.folder.folder();
-        let (observation, reader) = status::observe(&mut folder, &self.state_dir()?, &Windows::default())?;
-        let called = reader.as_ref().map(Reader::services).transpose().map_err(read_error)?.unwrap_or_default();
+        let (observation, _) = status::observe(&mut self.folder()?, self.state_dir()?, &Windows::default())?;
         let observed = observation.observed();
         let known: Vec<&ServiceKey> =
             observed.snapshot.desired.keys().chain(observed.snapshot.claimed()).chain(&called).collect();
@@ -215,13 +225,12 @@ impl AskArgs {
     pub(super) fn write(&self, requests: &[PersonRequest], at: Timestamp) -> anyhow::Result<bool> {
         // Only where the ledger belongs nowhere yet; then it goes on to belong nowhere.
         let place = ApiPlace::new(&ApiUrl::default().to_string());
-        ask(&self.state_dir()?, requests, place, at).map_err(|error| ledger_error(&error))
+        ask(self.state_dir()?, requests, place, at).map_err(|error| ledger_error(&error))
     }
 
     /// What is frozen now.
     fn freezes(&self) -> anyhow::Result<Vec<Freeze>> {
-        let reader = Reader::open(&self.state_dir()?).map_err(|error| ledger_error(&error))?;
-        let freezes = reader.as_ref().map(Reader::freezes).transpose().map_err(read_error)?.unwrap_or_default();
+        let freezes = self.ledger()?.freezes().map_err(read_error)?;
         let now = Timestamp::now();
         Ok(freezes.into_iter().filter(|freeze| freeze.holds_at(now)).collect())
     }
@@ -231,8 +240,33 @@ impl AskArgs {
         self.by.clone().unwrap_or_else(user)
     }
 
-    pub(super) fn state_dir(&self) -> anyhow::Result<std::path::PathBuf> {
-        settings::state_dir(&self.state, &settings::environment)
+    /// The ledger. Where there is none nobody would heed what is asked, so none is made for it.
+    pub(super) fn ledger(&self) -> anyhow::Result<Reader> {
+        let dir = self.state_dir()?;
+        let reader = Reader::open(dir).map_err(|error| ledger_error(&error))?;
+        reader.ok_or_else(|| {
+            let message = format!("there is no ledger at {}", printable(&dir.to_string_lossy()));
+            misconfigured(message, Some(way_to_ledger(dir)))
+        })
+    }
+
+    pub(super) fn state_dir(&self) -> anyhow::Result<&Path> {
+        Ok(&self.found()?.0)
+    }
+
+    /// The folder of manifests, not read yet.
+    pub(super) fn folder(&self) -> anyhow::Result<Folder> {
+        Ok(folder_beside(&self.folder, self.found()?.1.as_ref()))
+    }
+
+    fn found(&self) -> anyhow::Result<&(PathBuf, Option<Whereabouts>)> {
+        match self.found.get() {
+            Some(found) => Ok(found),
+            None => {
+                let found = self.beside.state_dir(&self.state)?;
+                Ok(self.found.get_or_init(|| found))
+            }
+        }
     }
 }
 

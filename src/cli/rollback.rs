@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::exit::Exit;
 use super::requests::{AskArgs, text};
-use super::{Failure, ledger_error, names, print, read_error};
+use super::{Failure, names, print, read_error};
 use crate::ledger::{HistoryEntry, PersonRequest, Reader, RequestKind, WayBack};
 use crate::model::{Digest, ServiceKey};
 use crate::text::{printable, short};
@@ -46,17 +46,14 @@ struct Version {
 pub(super) fn run(args: &RollbackArgs) -> anyhow::Result<Exit> {
     let targets = args.asks.targets(std::slice::from_ref(&args.service))?;
     let Some(key) = targets.into_iter().flatten().next() else { return Ok(Exit::NotConverged) };
-    let reader = Reader::open(&args.asks.state_dir()?).map_err(|error| ledger_error(&error))?;
-    let versions = versions(reader.as_ref(), &key)?;
-    let snapshot = args.asks.folder.folder().look().map_err(|error| refused(&error.to_string(), ""))?;
+    let reader = args.asks.ledger()?;
+    let versions = versions(&reader, &key)?;
+    let snapshot = args.asks.folder()?.look().map_err(|error| refused(&error.to_string(), ""))?;
     let Some(desired) = snapshot.desired.get(&key).map(|desired| desired.digest) else {
         let hint = "a service without a valid manifest is left as it is; `truenorth validate` shows what is wrong";
         return Err(refused(&format!("no valid manifest names {key}"), hint).into());
     };
-    let good = match &reader {
-        Some(reader) => reader.last_good(&key, desired).map_err(read_error)?.map(|(digest, _)| digest),
-        None => None,
-    };
+    let good = reader.last_good(&key, desired).map_err(read_error)?.map(|(digest, _)| digest);
     drop(reader);
     let to = chosen(args.to.as_deref(), &versions, good, desired, &key)?;
     let at = Timestamp::now();
@@ -79,8 +76,7 @@ pub(super) fn run(args: &RollbackArgs) -> anyhow::Result<Exit> {
 }
 
 /// The versions of a service whose body is kept, newest first.
-fn versions(reader: Option<&Reader>, key: &ServiceKey) -> anyhow::Result<Vec<Version>> {
-    let Some(reader) = reader else { return Ok(Vec::new()) };
+fn versions(reader: &Reader, key: &ServiceKey) -> anyhow::Result<Vec<Version>> {
     let mut versions: Vec<Version> = Vec::new();
     for entry in reader.history(Some(key), CALLS).map_err(read_error)? {
         let is_new = versions.iter().all(|version| version.digest != entry.digest);

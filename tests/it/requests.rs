@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 use truenorth::sandbox::Options;
 
-use crate::support::{Api, Daemon, Workspace, eventually, manifest, outcome, tags};
+use crate::support::{Api, Daemon, Ran, Workspace, eventually, manifest, outcome, tags};
 
 fn freeze(workspace: &Workspace, more: &[&str]) {
     let arguments = ["freeze", "--reason", "black friday", "--by", "kim", "--until", "6h"];
@@ -121,6 +121,51 @@ fn who_asks_for_what_is_not_there_is_told_what_is() {
     told(&["thaw", "--all"], 1, "nothing is frozen");
     freeze(&workspace, &["--all"]);
     told(&["thaw", "checkout"], 1, "truenorth thaw --all");
+}
+
+/// What everybody can ask who knows of a service `shop/web`.
+const ASKS: [&[&str]; 8] = [
+    &["retry"],
+    &["freeze", "--all", "--reason", "x", "--until", "6h"],
+    &["thaw", "--all"],
+    &["release", "web"],
+    &["rollback", "web", "--reason", "x"],
+    &["forget", "web"],
+    &["approve", "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"],
+    &["deny", "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"],
+];
+
+#[test]
+fn beside_a_daemon_what_people_ask_goes_into_its_ledger_from_anywhere() {
+    let (api, workspace) = (Api::new(), Workspace::new());
+    workspace.service("web", "1");
+    let daemon = Daemon::start(&workspace, &api, &[]);
+    eventually("it is applied", || daemon.state("web") == "unchanged");
+    let elsewhere = Workspace::new();
+    std::fs::remove_dir(elsewhere.manifests()).unwrap();
+    let address = daemon.address().to_string();
+    let note = format!("note: the daemon at {address} has its ledger in ");
+    for arguments in ASKS {
+        let mut command = elsewhere.command(arguments);
+        let ran = Ran::of(command.env_remove("TRUENORTH_STATE_DIR").env("TRUENORTH_LISTEN", &address));
+        assert_eq!(ran.stderr.matches(&note).count(), 1, "{arguments:?}: {ran:#?}");
+        assert!(!ran.stderr.contains("there is no ledger") && !ran.stdout.contains("no truenorth runs"), "{ran:#?}");
+    }
+    let history = workspace.run(&["history", "--output", "json"]).exits(0).json();
+    let kinds: Vec<&Value> = history["requests"].as_array().unwrap().iter().map(|request| &request["kind"]).collect();
+    assert_eq!(kinds, ["thaw", "freeze", "retry"]);
+}
+
+#[test]
+fn where_no_ledger_is_nothing_can_be_asked_and_none_is_made() {
+    let workspace = Workspace::new();
+    workspace.service("web", "1");
+    for arguments in ASKS {
+        let ran = workspace.run(arguments).exits(78);
+        let words = format!("there is no ledger at {}", workspace.state().display());
+        assert!(ran.stderr.contains(&words) && ran.stderr.contains("--state-dir"), "{arguments:?}: {ran:#?}");
+    }
+    assert!(!workspace.state().exists());
 }
 
 #[test]
