@@ -536,8 +536,10 @@ impl Rollouts {
             _ => {
                 for key in &left {
                     self.change(key, |before| {
-                        let reason = "the project's list of services does not name it".to_owned();
-                        Rollout { reason: Some(reason), ..before.clone() }
+                        // Why one ended is known already.
+                        let unseen = "the project's list of services does not name it".to_owned();
+                        let reason = if before.state.is_open() { Some(unseen) } else { before.reason.clone() };
+                        Rollout { reason, ..before.clone() }
                     });
                 }
                 self.end_look(&project, now);
