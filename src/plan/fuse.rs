@@ -317,7 +317,8 @@ impl Fuse {
 
     fn held_as_a_whole(&self, changed: usize, of: usize) -> Option<HeldBy> {
         let id = self.planned.id()?;
-        let what = format!("{changed} of {of} services would change · truenorth approve {id}");
+        let more = self.limit.as_ref().map(|limit| format!(", more than --max-changes {limit}")).unwrap_or_default();
+        let what = format!("{changed} of {of} services would change{more}: `truenorth approve {id}` lets them go");
         Some(HeldBy { kind: HoldKind::Plan, what: what.into(), until: None })
     }
 

@@ -42,7 +42,8 @@ fn a_plan_over_the_limit_is_held_and_its_approval_lets_it_out() {
     assert_eq!(held.outcomes().into_iter().filter(|(name, _)| name != "shop/d").collect::<Vec<_>>(), expected);
     assert_eq!(api.world().call_count(), calls, "nothing is sent, and nothing is read");
     let id = plan_id(&workspace);
-    let what = format!("3 of 4 services would change · truenorth approve {id}");
+    let what =
+        format!("3 of 4 services would change, more than --max-changes 50%: `truenorth approve {id}` lets them go");
     assert_eq!(held.service("shop/a")["heldBy"], json!([{"kind": "plan", "what": what, "until": null}]));
     let plan = &held.report()["plan"];
     assert_eq!((&plan["state"], &plan["limit"], &plan["changes"]), (&json!("held"), &json!("50%"), &json!(4)));
@@ -135,7 +136,8 @@ fn a_running_daemon_takes_an_approval_at_once() {
     let updates = api.world().update_count();
     let mut daemon = Daemon::start(&workspace, &api, &["--max-changes", "2", "--resync", "1h"]);
     let held = daemon.told("the plan is held");
-    let id = held["message"].as_str().unwrap().rsplit(' ').next().unwrap().to_owned();
+    let (_, command) = held["message"].as_str().unwrap().split_once("`truenorth approve ").unwrap();
+    let id = command.split_once('`').unwrap().0.to_owned();
     eventually("the state is told", || daemon.state("a") == "held");
     assert_eq!(daemon.log().iter().filter(|line| line.contains("is held")).count(), 1, "one line for all");
     workspace.run(&["approve", &id, "--by", "ada"]).exits(0);

@@ -69,7 +69,9 @@ fn a_plan_over_the_limit_is_held_as_a_whole_and_says_the_way_past_it() {
     let mut fuse = limited(1);
     let ruling = rule_of(&mut fuse, &outstanding, 5);
     assert_eq!((ruling.state, ruling.held.len(), ruling.let_out.len()), (PlanState::Held, 3, 0));
-    let what = format!("2 of 5 services would change · truenorth approve {}", outstanding.id().expect("changes"));
+    let id = outstanding.id().expect("changes");
+    let what =
+        format!("2 of 5 services would change, more than --max-changes 1: `truenorth approve {id}` lets them go");
     assert_eq!(&*ruling.held[&key(3)].what, what.as_str());
     assert_eq!(rule_of(&mut limited(2), &outstanding, 5).held.len(), 0, "the first deployment does not count");
 }
