@@ -1,7 +1,6 @@
 //! Requests of people, as the daemon takes them up.
 
 use super::run::Daemon;
-use crate::engine::Phase;
 use crate::ledger::RequestRecord;
 use crate::model::ServiceKey;
 use crate::runner::{Carrier, MayForget, take_up};
@@ -17,7 +16,7 @@ impl Daemon {
                 _ if !was_read => MayForget::NotYet,
                 _ if invalid.contains_key(key) => MayForget::MAY_HAVE_ONE,
                 Some(standing) if standing.desired.is_some() => MayForget::HAS_A_MANIFEST,
-                Some(standing) if !matches!(standing.phase, Phase::Resting) => MayForget::IS_BUSY,
+                Some(_) if !carrier.engine().may_forget(key) => MayForget::IS_BUSY,
                 Some(_) | None => MayForget::Yes,
             }
         };

@@ -24,11 +24,7 @@ impl Engine {
         let foreign = service.is_foreign(work, &ending);
         // Only a wait for the outage itself ends with it.
         tries.outage = shown == Shown::Outage;
-        let had = match ending {
-            Ending::Accepted { .. } => Some((tries.digest, true)),
-            Ending::Adopted { .. } => Some((tries.digest, false)),
-            _ => None,
-        };
+        let had = matches!(ending, Ending::Accepted { .. } | Ending::Adopted { .. }).then_some(tries.digest);
         let sequel = match (ending, work) {
             (Ending::Accepted { shown, bare, at, status }, _) => {
                 service.accepted(tries.digest, work, (shown, bare), (since, now));
@@ -103,9 +99,7 @@ impl Engine {
             (Ending::Withdrawn, _) => Sequel::Next(tries.turn()),
         };
         self.events.extend(event::news(service, key, now));
-        if let Some((content, was_sent)) = had
-            && (was_sent || self.quarantine(key).is_some_and(|quarantine| quarantine.released))
-        {
+        if let Some(content) = had {
             self.sent_quarantined(key, content);
         }
         if let Some(at) = self.at(key, now) {

@@ -251,7 +251,8 @@ impl Engine {
             }
         }
         self.rule_anew(now);
-        self.open_and_close(now);
+        let _ = self.open_and_close(now);
+        self.let_dependents_go(None, now);
     }
 
     /// Takes what closes services from now on. Says whether that is another thing than before.
@@ -259,7 +260,7 @@ impl Engine {
         let is_news = self.closures != closures;
         if is_news {
             self.closures = closures;
-            self.open_and_close(now);
+            let _ = self.open_and_close(now);
         }
         is_news
     }
@@ -270,8 +271,15 @@ impl Engine {
         &self.closures
     }
 
-    /// Brings each service in line with what closes it now.
-    fn open_and_close(&mut self, now: Timestamp) {
+    /// Where the time has come: brings each service in line with what closes it now. Says whether that is another thing
+    /// for any.
+    pub fn mind_the_time(&mut self, now: Timestamp) -> bool {
+        let wall = self.context(now).wall;
+        self.closures_change.is_some_and(|at| at <= wall) && self.open_and_close(now)
+    }
+
+    /// Brings each service in line with what closes it now. Says whether that is another thing for any.
+    fn open_and_close(&mut self, now: Timestamp) -> bool {
         let wall = self.context(now).wall;
         self.closures_change = self.closures.next_change(wall);
         let mut changed = Vec::new();
@@ -283,7 +291,9 @@ impl Engine {
                 changed.push(key.clone());
             }
         }
+        let is_news = !changed.is_empty();
         self.reconsider(changed, now);
+        is_news
     }
 
     /// How many requests an update takes from now on: PATCH has to read the service first.
@@ -415,10 +425,16 @@ impl Engine {
         }
     }
 
-    /// Knows nothing of a service any more, where no manifest names it and nothing of it is under way.
-    pub fn forget(&mut self, key: &ServiceKey) {
+    /// Whether a service may be forgotten: no manifest names it, and nothing of it is under way, no read either.
+    #[must_use]
+    pub fn may_forget(&self, key: &ServiceKey) -> bool {
         let may_go = |service: &Service| service.desired.is_none() && matches!(service.state, State::Resting { .. });
-        if self.services.get(key).is_some_and(may_go) {
+        self.services.get(key).is_none_or(may_go)
+    }
+
+    /// Knows nothing of a service any more that may be forgotten.
+    pub fn forget(&mut self, key: &ServiceKey) {
+        if self.may_forget(key) {
             self.services.remove(key);
             self.rollouts.forget(key);
             self.quarantines.forget(key);

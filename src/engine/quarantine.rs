@@ -204,10 +204,10 @@ impl Engine {
         }
     }
 
-    /// Content was accepted. Who let it out meant that.
+    /// Content was accepted. Who let it out meant that; what was on its way when it was quarantined, nobody did.
     pub(super) fn sent_quarantined(&mut self, key: &ServiceKey, content: Digest) {
         // The ledger forgets it with the acceptance.
-        if self.quarantines.of.get(key).is_some_and(|quarantine| quarantine.digest == content) {
+        if self.quarantines.of.get(key).is_some_and(|quarantine| quarantine.digest == content && quarantine.released) {
             self.quarantines.forget(key);
             self.quarantine_service(key);
         }

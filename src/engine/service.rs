@@ -229,13 +229,16 @@ impl Service {
 
     fn holds(&self, step: Step, context: Context) -> Vec<HeldBy> {
         let Some(desired) = self.target() else { return Vec::new() };
-        let mut held_by = plan::held_by(step, desired, self.unnamed.as_ref(), &self.awaited);
+        // A way back is open where new things are not, unless a person closed it; also where the first try to send it is
+        // in doubt. Drift from it is corrected like any other.
+        let goes_back = self.back.is_some() && step != CORRECT;
+        let awaited = if goes_back { &[][..] } else { &self.awaited };
+        let mut held_by = plan::held_by(step, desired, self.unnamed.as_ref(), awaited);
         if context.guarded && self.content_change(context).is_some_and(|(_, content)| self.let_out != Some(content)) {
             held_by.push(self.ruled.clone().unwrap_or_else(unruled));
         }
         if plan::may_be_closed(step) {
-            // A way back is open where new things are not, unless a person closed it.
-            let closes = |held: &&HeldBy| step != RETURN || held.kind == HoldKind::Freeze;
+            let closes = |held: &&HeldBy| !goes_back || held.kind == HoldKind::Freeze;
             held_by.extend(self.closed.iter().filter(closes).cloned());
         }
         // Reads go on while its content is quarantined.

@@ -1325,3 +1325,42 @@ fn what_waits_for_a_rollout_that_failed_before_a_restart_goes_when_that_ended_we
         assert_eq!(engine.next_look_wake(at(86_401)), None, "nothing is looked at any more");
     }
 }
+
+/// While the API is unreachable, changed content is read first, and reads wait for nothing that updates wait for.
+#[test]
+fn what_waits_for_a_dependency_when_an_outage_ends_goes_after_it_and_nothing_breaks() {
+    let services = [("d", "1"), ("s", "1"), ("t", "1"), ("x", "1")];
+    let mut engine = engine(Pace::default(), services.map(|(name, tag)| applied(name, tag)));
+    let both = |d: &'static str, s: &'static str| {
+        depending([("d", d, &[][..]), ("s", s, &["d"]), ("t", s, &["d"]), ("x", d, &[])])
+    };
+    engine.observe(both("2", "1"), at(0));
+    let down = || Ending::Transient {
+        error: "503".into(),
+        delivery: Delivery::Excluded,
+        wait: Duration::ZERO,
+        scope: Scope::Network,
+    };
+    while let Some(call) = engine.next_call(at(0), 0) {
+        engine.finish(&call.key, down(), at(0), JITTER);
+    }
+    engine.observe(both("2", "2"), at(1));
+    let (mut now, mut sent) = (at(1), Vec::new());
+    for _ in 0..200 {
+        while let Some(call) = engine.next_call(now, engine.in_flight() + engine.watching) {
+            let ending = match call.work {
+                Work::Send(_) => {
+                    sent.push(call.key.service.to_string());
+                    Ending::Accepted { shown: None, bare: false, at: Some(now), status: None }
+                }
+                Work::Decide(_) | Work::Watch => differs(),
+            };
+            engine.finish(&call.key, ending, now, JITTER);
+        }
+        let Some(next) = engine.next_wake(now).filter(|_| !engine.is_settled()) else { break };
+        now = next;
+    }
+    assert!(engine.is_settled(), "{sent:?}");
+    let place = |name: &str| sent.iter().position(|sent| sent == name).unwrap();
+    assert!(place("d") < place("s") && place("d") < place("t"), "{sent:?}");
+}

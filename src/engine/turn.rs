@@ -16,9 +16,7 @@ impl Engine {
     /// these before reads. `owed` is how many requests the calls in flight have still to make or to hear of. The caller
     /// makes the call and says how it ended by [`Engine::finish`].
     pub fn next_call(&mut self, now: Timestamp, owed: usize) -> Option<Call> {
-        if self.closures_change.is_some_and(|at| at <= self.context(now).wall) {
-            self.open_and_close(now);
-        }
+        self.mind_the_time(now);
         let call = self.next_due(now, owed).or_else(|| self.next_watch(now, owed))?;
         self.gate.began();
         Some(call)
@@ -39,13 +37,18 @@ impl Engine {
             return None;
         }
         self.wake(now);
-        let permits = |lane: &Lane| self.quota.permits(class(*lane), now, self.requests(*lane), owed);
-        let lane = self.lanes().find(|lane| self.gate.is_asked() || permits(lane))?;
-        let key = self.agenda.take(lane)?;
-        let call = self.begin(&key, now);
-        debug_assert!(call.is_some(), "only services that are due are in the queue");
-        self.in_flight += usize::from(call.is_some());
-        call
+        loop {
+            let permits = |lane: &Lane| self.quota.permits(class(*lane), now, self.requests(*lane), owed);
+            let lane = self.lanes().find(|lane| self.gate.is_asked() || permits(lane))?;
+            let key = self.agenda.take(lane)?;
+            if let Some(call) = self.begin(&key, now) {
+                self.in_flight += 1;
+                return Some(call);
+            }
+            // What is due for it is another thing than when it was put there, as when an outage ended: reads first do
+            // not wait for what updates wait for. It waits by what holds now, and the next has its turn.
+            self.reconsider([key], now);
+        }
     }
 
     pub(super) fn room(&self, now: Timestamp) -> usize {

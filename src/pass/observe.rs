@@ -207,8 +207,8 @@ impl Observation {
         let of = |key: &ServiceKey| self.snapshot.desired.get(key);
         // What these depend on says whether they may go.
         let awaited = self.keys_due().filter_map(of).flat_map(|of| of.policy.awaited());
-        // What ran before may have to be sent in the place of what failed.
-        let failed = self.quarantines.keys().filter(|key| self.quarantined(key).is_some());
+        // What ran before may have to be sent in the place of what failed; and a manifest that says something else ends that.
+        let failed = self.quarantines.keys();
         let keys: BTreeSet<&ServiceKey> = self.keys_due().chain(awaited).chain(failed).collect();
         let desired = keys.iter().filter_map(|key| Some(((*key).clone(), of(key)?.clone())));
         let known = keys.iter().filter_map(|key| Some(((*key).clone(), *self.known.get(*key)?)));

@@ -266,6 +266,7 @@ pub async fn reconcile_once(
     let people = pass.carrier.ledger().reader().people().map_err(ObserveError::from)?;
     let happened = pass.carrier.heed(people);
     pass.take(happened, &mut show);
+    pass.asked = false;
     pass.carrier.observe(desired, revision.clone());
     // Calls do not wait for what is only to be shown in the end.
     let changes = tokio::task::spawn_blocking({
@@ -278,9 +279,8 @@ pub async fn reconcile_once(
         if !matches!(over, Over::Settled | Over::Deadline) {
             break over;
         }
-        match pass.follow(&mut stop, &mut show).await? {
-            Followed::Asked if over == Over::Settled => {}
-            _ => break over,
+        if pass.follow(&mut stop, &mut show, over).await? == Followed::ToTheEnd {
+            break over;
         }
     };
     let last_calls = pass.carrier.machine().on_wire();
@@ -353,14 +353,16 @@ impl Pass {
                     show(Shown::Rollout(key, rollout));
                 }
                 Happened::People(open) => self.take_up(open),
-                Happened::Began(_) | Happened::ForAll => {}
+                // Somebody decided about a plan, among others.
+                Happened::ForAll => self.asked = true,
+                Happened::Began(_) => {}
             }
         }
     }
 
     /// Takes up what people asked for since the last time.
     fn take_up(&mut self, open: Vec<RequestRecord>) {
-        self.asked = true;
+        self.asked |= open.iter().any(|record| self.taken.is_none_or(|taken| record.id > taken));
         let observation = &self.observation;
         let taken = take_up(&mut self.carrier, open, self.taken, |_, key| observation.may_forget(key));
         self.forgotten.extend(taken.iter().filter_map(|taken| taken.forgets.clone()));
@@ -433,6 +435,7 @@ impl Pass {
         &mut self,
         stop: &mut Stop,
         show: &mut impl FnMut(Shown),
+        over: Over,
     ) -> Result<Followed, tokio::task::JoinError> {
         self.carrier.close_to_calls();
         let calls_until = Instant::now() + GRACE;
@@ -456,7 +459,8 @@ impl Pass {
                 Some(done) = self.carrier.done() => {
                     let happened = self.carrier.take(done?);
                     self.take(happened, show);
-                    if std::mem::take(&mut self.asked) && !self.carrier.engine().is_settled() {
+                    let asked = std::mem::take(&mut self.asked) && over == Over::Settled;
+                    if asked && !self.carrier.engine().is_settled() {
                         self.carrier.open_to_calls();
                         self.extend();
                         return Ok(Followed::Asked);

@@ -14,9 +14,9 @@ pub fn held_by(step: Step, desired: &Desired, unnamed: Option<&UnnamedCredential
     credentials(step, desired, unnamed).into_iter().chain(awaited).collect()
 }
 
-/// Whether something new would be sent, and not what the service had already.
+/// Whether something new would be sent, and not what the service had already; also after a read.
 fn is_new(step: Step) -> bool {
-    matches!(step, Step::Update(Cause::New | Cause::Changed | Cause::InDoubt))
+    matches!(step, Step::Update(Cause::New | Cause::Changed | Cause::InDoubt) | Step::ReadLive(Cause::Changed))
 }
 
 /// What a service waits for that depends on this one.

@@ -507,7 +507,9 @@ impl Machine {
         taken: Quarantine,
         now: Timestamp,
     ) -> Result<(), ChangedSince> {
-        self.engine.take_back(key, taken, now)
+        self.engine.take_back(key, taken, now)?;
+        self.take_back(now);
+        Ok(())
     }
 
     /// Takes what closes services from now on. Updates that wait for their place are taken back.
@@ -650,6 +652,8 @@ impl Machine {
     /// Gives places on the wire to those that wait, in their order. Whoever may have something newer to send by now, or
     /// may make no request, goes back.
     fn give_places(&mut self, now: Timestamp) {
+        // A window may have closed since it was put in line.
+        self.look += u64::from(self.engine.mind_the_time(now));
         while (self.closed != Closed::No || self.on_wire < self.settings.places.max(1))
             && let Some((id, request)) = self.waiting.pop_front()
         {
@@ -806,6 +810,8 @@ impl Machine {
     /// Tells what happened in the engine, and keeps what must outlive the process.
     fn keep(&mut self, now: Timestamp) {
         for (key, content, quarantine) in self.engine.take_quarantines() {
+            // What waits for its place may be held by now.
+            self.look += u64::from(quarantine.is_some());
             self.effects.push(Effect::KeepQuarantine(key, content, quarantine));
         }
         for event in self.engine.take_events(now) {

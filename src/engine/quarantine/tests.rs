@@ -323,3 +323,28 @@ fn what_a_person_takes_back_is_replaced_by_what_they_chose_until_the_manifest_ch
     engine.observe(folder([("web", "3")]), at(101));
     assert_eq!(send(&mut engine, 101), Cause::Changed);
 }
+
+#[test]
+fn what_a_person_takes_back_while_it_is_on_its_way_is_taken_back_once_it_arrived() {
+    let mut engine = engine([applied("web", "1")]);
+    engine.observe(folder([("web", "2")]), at(0));
+    let call = engine.next_call(at(1), 0).expect("version 2 goes");
+    let (one, two) = (desired("web", "1"), desired("web", "2"));
+    let taken = Quarantine {
+        digest: two.digest,
+        since: at(2),
+        reason: None,
+        released: false,
+        back: Some(one.digest),
+        by: Some("ada".into()),
+    };
+    engine.take_back(&key("web"), taken, at(2)).expect("the manifest says that");
+    for sought in engine.take_sought() {
+        engine.found(&sought, Some((one.digest, (*one.update).clone())), at(2));
+    }
+    let accepted = Ending::Accepted { shown: None, bare: false, at: Some(at(5)), status: None };
+    engine.finish(&call.key, accepted, at(5), JITTER);
+    assert!(is_quarantined(&engine), "nobody let it out");
+    let call = engine.next_call(at(6), 0).expect("version 1 goes");
+    assert_eq!((call.work, call.digest), (Work::Send(Cause::Rollback), one.digest));
+}

@@ -39,10 +39,7 @@ const LAST_GOOD: &str = "SELECT call.digest, body.spec FROM call
     AND (rollout.state IN ('completed', 'none') OR call.ran)
     ORDER BY call.id DESC LIMIT 1";
 
-const SENT: &str = "DELETE FROM quarantine
-    WHERE name = (SELECT name FROM service WHERE id = ?1) AND digest = ?2";
-
-const FOUND: &str = concat!(
+const ARRIVED: &str = concat!(
     "DELETE FROM quarantine WHERE name = (SELECT name FROM service WHERE id = ?1) AND digest = ?2 AND ",
     released!()
 );
@@ -106,14 +103,10 @@ pub(super) fn forget(connection: &Connection, name: &str) -> rusqlite::Result<()
     connection.prepare_cached("DELETE FROM quarantine WHERE name = ?1")?.execute([name]).map(drop)
 }
 
-/// This content was accepted: how its rollout ends is a new question.
-pub(super) fn sent(connection: &Connection, service: i64, content: &[u8; 32]) -> rusqlite::Result<()> {
-    connection.prepare_cached(SENT)?.execute(params![service, content]).map(drop)
-}
-
-/// Live has this content. It was sent if a person let it out, and may be what failed if nobody did.
-pub(super) fn found(connection: &Connection, service: i64, content: &[u8; 32]) -> rusqlite::Result<()> {
-    connection.prepare_cached(FOUND)?.execute(params![service, content]).map(drop)
+/// This content was accepted, or live has it. If a person let it out, how its rollout ends is a new question; if nobody did,
+/// it was on its way when it was quarantined, or is what failed.
+pub(super) fn arrived(connection: &Connection, service: i64, content: &[u8; 32]) -> rusqlite::Result<()> {
+    connection.prepare_cached(ARRIVED)?.execute(params![service, content]).map(drop)
 }
 
 pub(in crate::ledger) fn quarantines(connection: &Connection) -> rusqlite::Result<HashMap<ServiceKey, Quarantine>> {

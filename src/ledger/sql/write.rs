@@ -167,7 +167,7 @@ pub(in crate::ledger) fn intend(connection: &Connection, call: &NewCall) -> rusq
 pub(in crate::ledger) fn adopt(connection: &Connection, call: &NewCall) -> rusqlite::Result<CallId> {
     let (service, id) = insert(connection, call, Some("adopted"))?;
     apply(connection, service, id, call.digest.as_bytes(), (call.at, call.at))?;
-    quarantine::found(connection, service, call.digest.as_bytes())?;
+    quarantine::arrived(connection, service, call.digest.as_bytes())?;
     if call.rolls {
         let (at, state) = (call.at.as_millisecond(), RolloutState::InProgress.as_str());
         let values = params![id.0, service, call.digest.as_bytes(), at, None::<i64>, state];
@@ -373,7 +373,7 @@ pub(in crate::ledger) fn record(
     match end {
         Outcome::Accepted { .. } => {
             apply(connection, service, call, &digest, (began, at))?;
-            quarantine::sent(connection, service, &digest)?;
+            quarantine::arrived(connection, service, &digest)?;
             connection.prepare_cached(SUPERSEDE)?.execute(params![service, at.as_millisecond()])?;
             let server_at = server_at.map(Timestamp::as_millisecond);
             let unseen = RolloutState::Unseen.as_str();
