@@ -38,7 +38,7 @@ pub(super) use folder::{FolderArgs, PermitArgs, StateArgs};
 pub(super) use listen::{HostArgs, Listen, listen};
 pub(super) use output::{Output, ShowArgs};
 pub(super) use rules::{FuseArgs, RuleArgs};
-pub(super) use values::{duration, id, request_timeout, seconds, state};
+pub(super) use values::{concurrency, count, duration, id, request_timeout, seconds, state};
 
 const AFTER_HELP: &str = "\
 First steps, in a folder with manifests/ in it:
@@ -48,18 +48,21 @@ First steps, in a folder with manifests/ in it:
   truenorth run                       stay, and send what changes
   truenorth status                    show every service
   truenorth doctor                    say what is missing, and what to do
-Without an account, add --sandbox to the pass or the daemon. Without manifests, begin with `truenorth init`. Options
+Without an account, add --sandbox to the pass or the daemon. Without manifests, begin with `truenorth init`. Options \
 may stand before a command or after it; an empty variable counts as not set.
 
 Exit codes:
   0   converged, or nothing to do
-  1   not converged: a problem in the folder, a failed or stalled service, a failed rollout, the deadline
+  1   not converged: a problem in the folder, a failed or stalled service,
+      a failed rollout, the deadline
   2   only `plan --exit-code`: changes are pending, or services drifted
-  3   nothing failed, but an update is held: somebody has to act, or a time has to come
+  3   nothing failed, but an update is held: somebody has to act,
+      or a time has to come
   64  the command line cannot be understood
-  78  configuration: no token, a bad URL, an unreadable folder, a ledger in use; nothing was sent
+  78  configuration: no token, a bad URL, an unreadable folder,
+      a ledger that cannot be used; nothing was sent
 
-The API token is read from --token-file, else from NORTHFLANK_API_TOKEN, else from the systemd credential
+The API token is read from --token-file, else from NORTHFLANK_API_TOKEN, else from the systemd credential \
 northflank-api-token.";
 
 /// Keeps Northflank services true to the manifests in a folder.
@@ -171,10 +174,10 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "CALL", env = "TRUENORTH_UPDATE_CALL", default_value = "auto")]
     pub(super) update_call: UpdateCallArg,
     /// Calls in flight at once
-    #[arg(long, value_name = "N", env = "TRUENORTH_CONCURRENCY", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, value_name = "N", env = "TRUENORTH_CONCURRENCY", default_value_t = 8, value_parser = concurrency, allow_negative_numbers = true)]
     pub(super) concurrency: u16,
     /// Requests an hour that are assumed to be allowed while the API's answers have no rate-limit headers
-    #[arg(long, value_name = "N", env = "TRUENORTH_RATE_LIMIT", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", env = "TRUENORTH_RATE_LIMIT", default_value_t = 1000, value_parser = count, allow_negative_numbers = true)]
     pub(super) rate_limit: u32,
     /// With --reconcile-once: when to stop retrying
     #[arg(long, value_name = "DURATION", env = "TRUENORTH_DEADLINE", default_value = "5m", value_parser = duration)]
@@ -191,7 +194,7 @@ pub(super) struct RunArgs {
     /// file that is open for writing keeps what it had until it is closed, or quiet for 3s.
     #[arg(long, value_name = "DURATION", env = "TRUENORTH_DEBOUNCE", value_parser = duration)]
     pub(super) debounce: Option<Duration>,
-    /// Daemon: address of /healthz, /readyz, /metrics and /status, or off
+    /// Daemon: address of /healthz, /readyz, /metrics, /status and /whereabouts, or off
     #[arg(long, value_name = "ADDR", env = "TRUENORTH_LISTEN", default_value = "127.0.0.1:9095", value_parser = listen)]
     pub(super) listen: Listen,
     #[command(flatten)]

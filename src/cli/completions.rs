@@ -9,7 +9,7 @@ use clap_complete::env::Shells;
 
 use super::args::Arguments;
 use super::exit::Exit;
-use super::{config, settings};
+use super::{config, print, settings};
 use crate::manifest;
 
 /// What `truenorth schema` describes.
@@ -53,7 +53,7 @@ pub(super) fn run(shell: clap_complete::Shell) -> anyhow::Result<Exit> {
         // From a folder of completions the file is run as the body of a function, which has to answer the first time too.
         script.extend_from_slice(b"[[ $funcstack[1] = _truenorth ]] && _clap_dynamic_completer_truenorth \"$@\"\n");
     }
-    std::io::Write::write_all(&mut std::io::stdout(), &script)?;
+    print::told(std::io::Write::write_all(&mut std::io::stdout(), &script))?;
     Ok(Exit::Converged)
 }
 
@@ -64,6 +64,6 @@ pub(super) fn schema(of: SchemaOf) -> anyhow::Result<Exit> {
         SchemaOf::Config => config::schema(&Arguments::command()),
     };
     let text = serde_json::to_string_pretty(&schema)?;
-    std::io::Write::write_all(&mut std::io::stdout(), format!("{text}\n").as_bytes())?;
+    print::text(&format!("{text}\n"))?;
     Ok(Exit::Converged)
 }

@@ -16,7 +16,7 @@ pub enum Exit {
     Held,
     /// 64: the command line cannot be understood (`EX_USAGE` of sysexits.h).
     Usage,
-    /// 78: no token, a bad URL, an unreadable folder, a ledger in use (`EX_CONFIG`). Nothing was sent.
+    /// 78: no token, a bad URL, an unreadable folder, a ledger that cannot be used (`EX_CONFIG`). Nothing was sent.
     Configuration,
 }
 

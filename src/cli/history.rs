@@ -1,14 +1,13 @@
 //! `truenorth history`: what was sent, when, why, from where, and how it ended; from the ledger alone.
 
 use std::cmp::Reverse;
-use std::io::Write as _;
 use std::iter;
 
 use anstyle::{AnsiColor, Style};
 use clap::Args;
 use clap_complete::engine::ArgValueCompleter;
 
-use super::args::{FolderArgs, Output, ShowArgs, StateArgs, UrlArgs};
+use super::args::{FolderArgs, Output, ShowArgs, StateArgs, UrlArgs, count};
 use super::beside::BesideArgs;
 use super::exit::Exit;
 use super::status::told;
@@ -27,7 +26,7 @@ pub(super) struct HistoryArgs {
     #[arg(add = ArgValueCompleter::new(names::services), value_name = "SERVICE")]
     service: Option<String>,
     /// Most calls to show
-    #[arg(long, short = 'n', value_name = "N", env = "TRUENORTH_HISTORY_LIMIT", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, short = 'n', value_name = "N", env = "TRUENORTH_HISTORY_LIMIT", default_value_t = 20, value_parser = count, allow_negative_numbers = true)]
     limit: u32,
     #[command(flatten)]
     folder: FolderArgs,
@@ -56,7 +55,7 @@ pub(super) fn run(args: &HistoryArgs) -> anyhow::Result<Exit> {
         Output::Json => print::json(&history)?,
         Output::Text => {
             let width = Size::of_stdout().map(|size| size.columns);
-            anstream::stdout().write_all(text(&history, width).as_bytes())?;
+            print::text(&text(&history, width))?;
         }
     }
     Ok(Exit::Converged)

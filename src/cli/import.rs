@@ -2,7 +2,6 @@
 //! to do.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anstyle::{AnsiColor, Style};
@@ -10,7 +9,7 @@ use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args};
 use clap_complete::engine::ArgValueCompleter;
 
-use super::args::{ApiArgs, Output, PermitArgs, id};
+use super::args::{ApiArgs, Output, PermitArgs, concurrency, id};
 use super::exit::Exit;
 use super::progress::ReadsLine;
 use super::target::Reading;
@@ -60,7 +59,7 @@ pub(super) struct ImportArgs {
     #[command(flatten)]
     api: ApiArgs,
     /// Calls in flight at once
-    #[arg(long, value_name = "N", env = "TRUENORTH_CONCURRENCY", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, value_name = "N", env = "TRUENORTH_CONCURRENCY", default_value_t = 8, value_parser = concurrency, allow_negative_numbers = true)]
     concurrency: u16,
     /// What to print on stdout
     #[arg(long, short, value_name = "FORMAT", env = "TRUENORTH_OUTPUT", default_value = "text")]
@@ -87,7 +86,7 @@ async fn import_project(args: &ImportArgs) -> anyhow::Result<Exit> {
     reading.end().await;
     match args.output {
         Output::Json => print::json(&report)?,
-        Output::Text => anstream::stdout().lock().write_all(rendered(&report, &args.out).as_bytes())?,
+        Output::Text => print::text(&rendered(&report, &args.out))?,
     }
     Ok(if report.empty { Exit::Converged } else { Exit::NotConverged })
 }

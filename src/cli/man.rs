@@ -8,7 +8,7 @@ use clap_mangen::Man;
 
 use super::args::Arguments;
 use super::exit::Exit;
-use super::misconfigured;
+use super::{misconfigured, print};
 
 #[derive(Args, Debug)]
 pub(super) struct ManArgs {
@@ -23,7 +23,7 @@ pub(super) fn run(args: &ManArgs) -> anyhow::Result<Exit> {
         None => {
             let mut page = Vec::new();
             page_of(command()).render(&mut page)?;
-            std::io::stdout().write_all(&page)?;
+            print::told(std::io::stdout().write_all(&page))?;
         }
     }
     Ok(Exit::Converged)

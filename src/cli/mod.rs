@@ -273,20 +273,13 @@ fn failed(error: &anyhow::Error) -> Exit {
         let exits: Vec<Exit> = errors.iter().map(failed).collect();
         return exits.first().copied().unwrap_or(Exit::NotConverged);
     }
-    // A reader that went away, as in `truenorth schema | head`, wants no words.
-    let broken_pipe = error
-        .chain()
-        .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
-        .any(|error| error.kind() == std::io::ErrorKind::BrokenPipe);
     let failure = error.downcast_ref::<Failure>();
-    if !broken_pipe {
-        let style = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
-        let mut text = format!("{style}error:{style:#} {}\n", printable(&crate::error::chain(error.as_ref())));
-        if let Some(hint) = failure.and_then(|failure| failure.hint.as_deref()) {
-            text.push_str(&format!("  hint: {}\n", printable(hint)));
-        }
-        print::note(&text);
+    let style = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
+    let mut text = format!("{style}error:{style:#} {}\n", printable(&crate::error::chain(error.as_ref())));
+    if let Some(hint) = failure.and_then(|failure| failure.hint.as_deref()) {
+        text.push_str(&format!("  hint: {}\n", printable(hint)));
     }
+    print::note(&text);
     failure.map_or(Exit::NotConverged, |failure| failure.exit)
 }
 

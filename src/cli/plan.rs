@@ -6,7 +6,7 @@ use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args, ValueEnum};
 use jiff::Timestamp;
 
-use super::args::{ApiArgs, FolderArgs, FuseArgs, RuleArgs, ShowArgs, StateArgs};
+use super::args::{ApiArgs, FolderArgs, FuseArgs, RuleArgs, ShowArgs, StateArgs, concurrency};
 use super::exit::Exit;
 use super::print::{self, Kept, Shown};
 use super::progress::ReadsLine;
@@ -18,6 +18,7 @@ use crate::pass::{self, Bounds, Observation};
 use crate::plan::{Fuse, MaxChanges, Outcome, PlanReport, Report, Rules, Windows};
 use crate::source::Folder;
 use crate::text::command::Commands;
+use crate::text::printable;
 
 #[derive(Args, Debug)]
 pub(super) struct PlanArgs {
@@ -35,7 +36,7 @@ pub(super) struct PlanArgs {
     #[command(flatten)]
     api: ApiArgs,
     /// With --live: calls in flight at once
-    #[arg(long, value_name = "N", env = "TRUENORTH_CONCURRENCY", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, value_name = "N", env = "TRUENORTH_CONCURRENCY", default_value_t = 8, value_parser = concurrency, allow_negative_numbers = true)]
     concurrency: u16,
     /// Exit with 2 where changes are pending, or with --live where services drifted
     #[arg(long, env = "TRUENORTH_EXIT_CODE", action = ArgAction::SetTrue, value_parser = FalseyValueParser::new())]
@@ -155,6 +156,8 @@ impl Asked<'_> {
         let observed = pass::observe_with(&mut folder, ledger.as_ref(), bounds);
         let mut observation = observed.map_err(observe_error)?;
         observation.commands = self.commands;
+        let idle = observation.idle_windows();
+        idle.iter().for_each(|idle| print::note(&format!("warning: {}\n", printable(idle))));
         let now = Timestamp::now();
         let fuse = match &ledger {
             Some(ledger) => ledger.fuse(self.max_changes).map_err(read_error)?,

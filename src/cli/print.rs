@@ -19,15 +19,29 @@ pub(super) fn note(text: &str) {
 
 /// One JSON object on stdout.
 pub(super) fn json(value: &impl Serialize) -> io::Result<()> {
+    told(write_json(value))
+}
+
+/// The same, for whoever has to know that the reader is gone.
+pub(super) fn write_json(value: &impl Serialize) -> io::Result<()> {
     let mut out = io::BufWriter::new(io::stdout().lock());
     text::json::write(&mut out, value)?;
     writeln!(out)?;
     out.flush()
 }
 
+/// How writing to stdout ended. A reader that has seen enough, as in `truenorth history | head -1`, is not a failure.
+pub(super) fn told(written: io::Result<()>) -> io::Result<()> {
+    match written {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.map_err(|error| io::Error::new(error.kind(), format!("cannot write to stdout: {error}"))),
+    }
+}
+
 /// A text of ours on stdout, as far as that shows colours.
 pub(super) fn text(text: &str) -> io::Result<()> {
-    anstream::stdout().write_all(text.as_bytes())
+    let mut out = anstream::stdout();
+    told(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
 }
 
 /// The report of a plan or a pass, and where that stands.
@@ -101,17 +115,18 @@ const AUTHOR: usize = 20;
 
 /// Problems with their source lines, each followed by an empty line.
 pub(super) fn problems(problems: &[Problem], folder: &Path, commands: Commands) -> io::Result<()> {
-    anstream::stdout().write_all(drawn_problems(problems, folder, commands).as_bytes())
+    text(&drawn_problems(problems, folder, commands))
 }
 
-/// Problems of a file that is named as it was typed.
-pub(super) fn problems_of(problems: &[Problem]) -> String {
-    drawn_problems(problems, Path::new(""), Commands::Hidden)
+/// Problems of a config file, which is named as it was typed.
+pub(super) fn problems_of_config(problems: &[Problem]) -> String {
+    let draw = |one: &Problem| manifest::draw_option(one, printable(&one.file).as_str(), true);
+    problems.iter().map(|one| format!("{}\n\n", draw(one).trim_end())).collect()
 }
 
 /// Warnings, drawn like problems.
 pub(super) fn warnings(warnings: &[Warning], folder: &Path, commands: Commands) -> io::Result<()> {
-    anstream::stdout().write_all(drawn_warnings(warnings, folder, commands).as_bytes())
+    text(&drawn_warnings(warnings, folder, commands))
 }
 
 fn drawn_problems(problems: &[Problem], folder: &Path, commands: Commands) -> String {

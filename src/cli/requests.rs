@@ -23,7 +23,7 @@ use crate::source::Folder;
 use crate::text::{listed, printable, short};
 use crate::web::Whereabouts;
 
-/// The longest freeze: what is meant for longer belongs into the manifests, as `policy.suspend`.
+/// The longest freeze: what is meant for longer belongs in the manifests, as `policy.suspend`.
 const LONGEST_DAYS: i64 = 366;
 
 #[derive(Args, Debug)]
@@ -125,7 +125,7 @@ pub(super) fn retry(args: &RetryArgs) -> anyhow::Result<Exit> {
 pub(super) fn freeze(args: &FreezeArgs) -> anyhow::Result<Exit> {
     let now = Timestamp::now();
     let until = until(&args.until, now).map_err(|(message, hint)| Failure {
-        message: format!("--until {}: {message}", printable(&args.until)),
+        message: format!("--until {} {message}", printable(&args.until)),
         hint: Some(hint),
         exit: Exit::Usage,
     })?;
@@ -292,13 +292,13 @@ fn until(given: &str, now: Timestamp) -> Result<Timestamp, (String, String)> {
         .or_else(|| given.parse::<DateTime>().ok().and_then(local))
         .or_else(|| given.parse::<Date>().ok().and_then(|date| local(date.at(0, 0, 0, 0))))
         .or_else(|| given.parse::<Span>().ok().and_then(lasts))
-        .ok_or_else(|| refused("not a time, and not how long"))?;
+        .ok_or_else(|| refused("is not a time, and not how long"))?;
     let last = lasts(LONGEST_DAYS.days()).unwrap_or(Timestamp::MAX);
     match until {
         past if past <= now => Err(refused("is over already")),
         late if late > last => Err((
             format!("is more than {LONGEST_DAYS} days away"),
-            "what is meant to stay belongs into the manifest: policy.suspend".to_owned(),
+            "what is meant to stay belongs in the manifest: policy.suspend".to_owned(),
         )),
         until => Ok(until),
     }

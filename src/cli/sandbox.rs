@@ -8,9 +8,9 @@ use anyhow::Context as _;
 use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args, ValueEnum};
 
-use super::args::{HostArgs, duration};
-use super::configuration;
+use super::args::{HostArgs, count, duration};
 use super::exit::Exit;
+use super::{configuration, print};
 use crate::model::ServiceKey;
 use crate::sandbox::{Ending, Fault, Options, Sandbox, Shape, TokenRule, World};
 use crate::stop::{Stop, Stopping};
@@ -24,7 +24,7 @@ pub(super) struct SandboxArgs {
     #[command(flatten)]
     hosts: HostArgs,
     /// Calls that the rate limit allows in an hour
-    #[arg(long, value_name = "N", env = "TRUENORTH_SANDBOX_LIMIT", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", env = "TRUENORTH_SANDBOX_LIMIT", default_value_t = 1000, value_parser = count, allow_negative_numbers = true)]
     limit: u32,
     /// Time that each answer takes
     #[arg(long, value_name = "DURATION", env = "TRUENORTH_SANDBOX_LATENCY", value_parser = duration)]
@@ -82,7 +82,7 @@ async fn serve(args: &SandboxArgs) -> anyhow::Result<Exit> {
     };
     let sandbox = Sandbox::start(args.listen, options).await.map_err(configuration)?;
     rehearse(&sandbox.world(), args);
-    writeln!(std::io::stdout(), "{}", sandbox.url())?;
+    print::text(&format!("{}\n", sandbox.url()))?;
     writeln!(
         anstream::stderr(),
         "a stand-in for the Northflank API; {}. Try:\n  \

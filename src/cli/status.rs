@@ -1,6 +1,5 @@
 //! `truenorth status`: every service, beside a running daemon or without one.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -18,7 +17,7 @@ use super::status_table::{self, Detail, View};
 use super::table::Size;
 use super::{Failure, ledger_error, names, observe_error, print, read_error, tell_empty, tell_other_place, watch};
 use crate::ledger::{Holder, Reader, Traces};
-use crate::model::ServiceState;
+use crate::model::{ServiceKey, ServiceState};
 use crate::pass::{self, Bounds, Observation};
 use crate::plan::Windows;
 use crate::source::{Allowed, Folder};
@@ -100,11 +99,12 @@ pub(super) fn run(args: &StatusArgs, windows: Windows) -> anyhow::Result<Exit> {
             }
             let width = Size::of_stdout().map(|size| size.columns);
             let lines = status_table::lines(&View::of(&page), Timestamp::now(), width, Detail::of(args.output));
-            anstream::stdout().write_all((lines.join("\n") + "\n").as_bytes())?;
+            print::text(&(lines.join("\n") + "\n"))?;
         }
     }
     if page.services.is_empty() && page.ledger.exists && !args.services.is_empty() && args.states.is_empty() {
-        return Err(no_service(&args.services));
+        view.selection = Selection::default();
+        return Err(no_service(&args.services, &view.look()?.0));
     }
     Ok(match args.exit_code || args.wait.is_some() {
         true if page.is_held() => Exit::Held,
@@ -113,11 +113,18 @@ pub(super) fn run(args: &StatusArgs, windows: Windows) -> anyhow::Result<Exit> {
     })
 }
 
-fn no_service(patterns: &[Allowed]) -> anyhow::Error {
-    let hint =
-        "a pattern is PROJECT, PROJECT/SERVICE, TEAM/PROJECT or TEAM/PROJECT/SERVICE; * and ? stand for any characters";
+fn no_service(patterns: &[Allowed], all: &Page) -> anyhow::Error {
+    // Other commands take a service by its last part; here that is a project.
+    let is_meant = |key: &&ServiceKey| patterns.iter().any(|pattern| pattern.to_string() == key.service.as_str());
+    let meant: Vec<&ServiceKey> = all.services.iter().map(|service| &service.status.service).filter(is_meant).collect();
+    let hint = match meant.as_slice() {
+        [] => "a pattern is PROJECT, PROJECT/SERVICE, TEAM/PROJECT or TEAM/PROJECT/SERVICE; * and ? stand for any \
+               characters"
+            .to_owned(),
+        meant => format!("did you mean {}?", listed(meant)),
+    };
     let message = format!("no service matches {}", listed(patterns));
-    Failure { message, hint: Some(hint.to_owned()), exit: Exit::NotConverged }.into()
+    Failure { message, hint: Some(hint), exit: Exit::NotConverged }.into()
 }
 
 impl Detail {

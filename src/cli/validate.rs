@@ -1,7 +1,5 @@
 //! `truenorth validate`: reads the folder and says what is wrong in it. Offline.
 
-use std::io::Write as _;
-
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
@@ -66,20 +64,20 @@ pub(super) fn run(args: &ValidateArgs) -> anyhow::Result<Exit> {
             warnings: &warnings,
         })?,
         ValidateOutput::Github => {
-            let mut out = anstream::stdout().lock();
+            let mut lines = String::new();
             for problem in &snapshot.problems {
                 let file = print::shown_file(folder.path(), &problem.file);
-                writeln!(out, "{}", annotation("error", problem, file.as_str()))?;
+                lines += &format!("{}\n", annotation("error", problem, file.as_str()));
             }
             for Warning(warning) in &warnings {
                 let file = print::shown_file(folder.path(), &warning.file);
-                writeln!(out, "{}", annotation("warning", warning, file.as_str()))?;
+                lines += &format!("{}\n", annotation("warning", warning, file.as_str()));
             }
+            print::text(&lines)?;
         }
         ValidateOutput::Text => {
             print::problems(&snapshot.problems, folder.path(), commands)?;
             print::warnings(&warnings, folder.path(), commands)?;
-            let mut out = anstream::stdout().lock();
             let count = |count, noun| (count > 0).then(|| counted(count, noun));
             let parts = [
                 count(snapshot.problems.len(), "problem"),
@@ -87,7 +85,7 @@ pub(super) fn run(args: &ValidateArgs) -> anyhow::Result<Exit> {
                 Some(counted(snapshot.desired.len(), "valid manifest")),
             ];
             let parts: Vec<_> = parts.into_iter().flatten().collect();
-            writeln!(out, "{}  {}", parts.join(", "), short::revision(&snapshot.revision.to_string()))?;
+            print::text(&format!("{}  {}\n", parts.join(", "), short::revision(&snapshot.revision.to_string())))?;
         }
     }
     // The process ends: the system takes back the memory of 10,000 manifests faster than they are taken apart.

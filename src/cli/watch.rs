@@ -95,16 +95,20 @@ async fn in_lines(mut seen: mpsc::Receiver<Seen>, output: StatusOutput) -> anyho
         if last.as_ref() == Some(&view) {
             continue;
         }
-        match output {
-            StatusOutput::Json => print::json(&page)?,
+        let written = match output {
+            StatusOutput::Json => print::write_json(&page),
             StatusOutput::Text | StatusOutput::Wide => {
                 let lines = status_table::lines(&view, Timestamp::now(), None, Detail::of(output));
                 let between = if last.is_some() { "\n" } else { "" };
                 let mut out = anstream::stdout();
-                out.write_all(format!("{between}{}\n", lines.join("\n")).as_bytes())?;
-                out.flush()?;
+                out.write_all(format!("{between}{}\n", lines.join("\n")).as_bytes()).and_then(|()| out.flush())
             }
+        };
+        // Nobody reads any more.
+        if written.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
+            return Ok(Exit::Converged);
         }
+        print::told(written)?;
         last = Some(view);
     }
 }

@@ -1,8 +1,6 @@
 //! `truenorth why SERVICE`: why a service is as it is, from the ledger and the folder, without a call.
 mod text;
 
-use std::io::Write as _;
-
 use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args};
 use clap_complete::engine::ArgValueCompleter;
@@ -73,9 +71,9 @@ pub(super) fn run(args: &WhyArgs, windows: &Windows) -> anyhow::Result<Exit> {
         Output::Json => print::json(&Explanation::of(&facts))?,
         Output::Text => {
             let text = text::text(&facts, folder.path());
-            anstream::stdout().write_all(text.as_bytes())?;
+            print::text(&text)?;
             if !facts.problems.is_empty() {
-                anstream::stdout().write_all(b"\n")?;
+                print::text("\n")?;
                 print::problems(&facts.problems, folder.path(), commands)?;
             }
         }

@@ -37,6 +37,16 @@ impl fmt::Debug for Config {
 }
 
 impl Daemon {
+    /// Tells patterns of windows that no service has, each once.
+    pub(super) fn tell_idle_windows(&mut self) {
+        let Some(snapshot) = &self.seen.snapshot else { return };
+        let engine = self.carrier.engine();
+        let services = engine.services(self.carrier.clock().now()).map(|(key, _)| key);
+        let idle = engine.closures().windows.idle(services.chain(snapshot.claimed()));
+        idle.difference(&self.told_idle).for_each(|idle| warn!("{idle}"));
+        self.told_idle = idle;
+    }
+
     /// Takes over what the config file says by now.
     pub(super) fn take_config(&mut self, read: Result<Reread, String>) {
         let Reread { windows, changed } = match read {
@@ -49,6 +59,7 @@ impl Daemon {
         if windows != self.carrier.engine().closures().windows {
             info!(windows = windows.all().len(), "the windows of the config file are taken over");
             self.carrier.set_windows(windows);
+            self.tell_idle_windows();
             self.published.touch_all(Instant::now());
         }
     }

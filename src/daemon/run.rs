@@ -117,6 +117,8 @@ pub(super) struct Daemon {
     reported: Reported,
     /// Whether it was told that uncommitted work is applied.
     told_uncommitted: bool,
+    /// Patterns of windows that no service has, as they were told.
+    pub(super) told_idle: BTreeSet<String>,
     /// The token that the present snapshot was searched for.
     searched_for: TokenNumber,
     /// When the change was noticed that the present snapshot shows.
@@ -182,6 +184,7 @@ pub async fn run(
         reload: Reload::Starting,
         reported: Reported::Nothing,
         told_uncommitted: false,
+        told_idle: BTreeSet::new(),
         searched_for: TokenNumber::default(),
         noticed: None,
         published: Published::taken_over(written),
@@ -451,6 +454,7 @@ impl Daemon {
         }
         self.carrier.observe(desired, snapshot.revision.clone());
         self.seen.snapshot = Some(snapshot);
+        self.tell_idle_windows();
         self.published.touch_all(Instant::now());
     }
 

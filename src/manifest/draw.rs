@@ -25,6 +25,15 @@ pub fn draw_with(problem: &Problem, shown_file: &str, styled: bool, commands: Co
     drawn(&Level::ERROR, problem, shown_file, styled, commands)
 }
 
+/// Draws a problem of a file of options, which has no commands. A line that may hold a secret is drawn like one of a
+/// manifest.
+#[must_use]
+pub fn draw_option(problem: &Problem, shown_file: &str, styled: bool) -> String {
+    let line = problem.excerpt.as_ref().map_or("", |excerpt| &excerpt.text);
+    let commands = if may_hold_secret(line) { Commands::Hidden } else { Commands::Shown };
+    drawn(&Level::ERROR, problem, shown_file, styled, commands)
+}
+
 /// Draws a warning in the same way.
 #[must_use]
 pub fn draw_warning(Warning(warning): &Warning, shown_file: &str, styled: bool, commands: Commands) -> String {
@@ -59,6 +68,14 @@ fn drawn(level: &Level<'_>, problem: &Problem, shown_file: &str, styled: bool, c
         group = group.element(Level::HELP.with_name("hint").message(printable(hint).to_string()));
     }
     renderer.decor_style(DecorStyle::Ascii).render(&[group])
+}
+
+/// Whether a line speaks of what may be one, as a URL with a password in it, or has a word that is as long as a token.
+fn may_hold_secret(line: &str) -> bool {
+    const LONG: usize = 24;
+    let lower = line.to_ascii_lowercase();
+    let speaks = ["token", "secret", "pass", "key", "auth", "url", "://"].iter().any(|word| lower.contains(word));
+    speaks || lower.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| word.len() >= LONG)
 }
 
 fn last_part(path: &str) -> &str {

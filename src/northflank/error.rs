@@ -71,6 +71,9 @@ pub(super) enum Wait {
     Limited { wait: Duration, told: bool },
 }
 
+/// The way out where the API does not know the token.
+pub(crate) const NEW_TOKEN: &str = "make a new API token in Northflank, and put it in the place of this one";
+
 /// What to do after a call that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Disposition {
@@ -211,7 +214,8 @@ impl CallError {
     /// fault.
     #[must_use]
     pub fn diagnostic(&self) -> Diagnostic {
-        Diagnostic { message: chain(self), hint: None, details: self.details().cloned().map(Box::new) }
+        let hint = (self.disposition() == Disposition::Denied).then(|| NEW_TOKEN.into());
+        Diagnostic { message: chain(self), hint, details: self.details().cloned().map(Box::new) }
     }
 
     /// The provider's code for the error; at most 128 bytes.

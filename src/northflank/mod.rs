@@ -33,6 +33,7 @@ pub use account::{Account, Entity, ProjectRestriction, TokenKind};
 pub use answer::{Answered, Deprecation, MAX_WAIT, Quota};
 pub use api_url::{ApiUrl, InvalidApiUrl};
 pub use client::{BuildError, Client, Settings};
+pub(crate) use error::NEW_TOKEN;
 pub use error::{CallError, Delivery, Disposition, Scope};
 pub use meaning::passes;
 pub use token::{Token, TokenError};

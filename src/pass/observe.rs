@@ -138,6 +138,11 @@ impl Observation {
         Ok(Self { snapshot, known, steps, unproven, held, closures, quarantines, moved, applied, commands })
     }
 
+    /// Patterns of windows that no service of the folder has, each in words.
+    pub(crate) fn idle_windows(&self) -> BTreeSet<String> {
+        self.closures.windows.idle(self.snapshot.desired.keys().chain(self.snapshot.claimed()))
+    }
+
     /// The same for whoever shows it.
     pub(crate) fn observed(&self) -> Observed<'_> {
         let Self { snapshot, known, steps, unproven, held, .. } = self;

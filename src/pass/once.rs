@@ -227,6 +227,7 @@ pub async fn reconcile_once(
     let revision = observation.snapshot.revision.clone();
     let place = ledger.place();
     info!(trigger = "once", api = %place, %revision, services = observation.steps.len(), updates = due, problems, "pass began");
+    observation.idle_windows().iter().for_each(|idle| warn!("{idle}"));
     if let Some(why) = &observation.snapshot.uncompared {
         warn!(why, "cannot compare the folder with its commit");
     }

@@ -263,6 +263,9 @@ impl Unreadable {
             Self::Folder { source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 Some("name the folder with --manifests, or begin with `truenorth init`".to_owned())
             }
+            Self::Folder { source, .. } if source.kind() == io::ErrorKind::NotADirectory => {
+                Some("name the folder that the manifests are in with --manifests".to_owned())
+            }
             Self::Folder { .. } | Self::TooLarge { .. } | Self::Unsteady { .. } => None,
         }
     }

@@ -100,7 +100,7 @@ fn all_mistakes_are_told_at_once_each_with_where_it_came_from() {
     command.env("TRUENORTH_DRIFT", "fix").env("TRUENORTH_ALLOW", "a b");
     let ran = Ran::of(&mut command).exits(64);
     insta::assert_snapshot!(ran.stderr, @"
-    error: invalid value '0' for '--concurrency <N>': 0 is not in 1..=1024
+    error: invalid value '0' for '--concurrency <N>': expected a whole number from 1 to 1024
     error: invalid value 'soon' for '--deadline <DURATION>': expected a number with a unit, such as 30s, 1m30s or 100ms
     error: unexpected argument '--nope' found
     error: invalid value 'a b' for 'TRUENORTH_ALLOW (--allow <PATTERN>)': expected PROJECT, PROJECT/SERVICE, TEAM/PROJECT or TEAM/PROJECT/SERVICE, of letters, digits, dashes, * and ?

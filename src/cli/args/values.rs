@@ -19,6 +19,18 @@ pub(in crate::cli) fn id(text: &str) -> Result<Id, String> {
     Id::new(text).map_err(|error| format!("the id {error}"))
 }
 
+/// Reads how many calls may be in flight at once.
+pub(in crate::cli) fn concurrency(text: &str) -> Result<u16, String> {
+    let read = text.parse().ok().filter(|number| (1..=1024).contains(number));
+    read.ok_or_else(|| "expected a whole number from 1 to 1024".to_owned())
+}
+
+/// Reads a number of things, one at least.
+pub(in crate::cli) fn count(text: &str) -> Result<u32, String> {
+    let read = text.parse().ok().filter(|number| *number > 0);
+    read.ok_or_else(|| format!("expected a whole number from 1 to {}", u32::MAX))
+}
+
 /// The longest duration that an option takes.
 const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
@@ -51,6 +63,17 @@ pub(in crate::cli) fn request_timeout(text: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_have_bounds() {
+        assert_eq!((concurrency("1024"), count("4294967295")), (Ok(1024), Ok(u32::MAX)));
+        for text in ["", "0", "-1", "1025", "x", "1.5"] {
+            assert_eq!(concurrency(text), Err("expected a whole number from 1 to 1024".to_owned()), "{text:?}");
+        }
+        for text in ["", "0", "-1", "x", "4294967296"] {
+            assert!(count(text).is_err(), "{text:?} was accepted");
+        }
+    }
 
     #[test]
     fn durations_need_a_unit_and_have_bounds() {

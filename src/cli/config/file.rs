@@ -66,7 +66,7 @@ impl ConfigFile {
             Ok(says) => return Ok(Self { path: path.to_owned(), says }),
             Err(Wrong::Unreadable(message)) => (message, "--config or TRUENORTH_CONFIG names it"),
             Err(Wrong::Problems(problems)) => {
-                print::note(&print::problems_of(&problems));
+                print::note(&print::problems_of_config(&problems));
                 let message = format!("the config file has {}", counted(problems.len(), "problem"));
                 (message, "nothing was sent; `truenorth schema config` says what may stand there")
             }
@@ -97,12 +97,12 @@ impl ConfigFile {
         let gone = before.iter().filter(|setting| lacks(after, setting));
         let come = after.iter().filter(|setting| lacks(before, setting));
         let changed: BTreeSet<&String> = gone.chain(come).map(|setting| &setting.name).collect();
-        Ok(Reread { windows: now.windows(), changed: changed.into_iter().cloned().collect() })
+        Ok(Reread { windows: now.windows(&self.path), changed: changed.into_iter().cloned().collect() })
     }
 
     /// When updates may be sent.
     pub(in crate::cli) fn windows(&self) -> Windows {
-        self.says.windows()
+        self.says.windows(&self.path)
     }
 
     /// Each of its windows, and on which line it stands.
@@ -148,9 +148,11 @@ impl ConfigFile {
 }
 
 impl Says {
-    fn windows(&self) -> Windows {
+    fn windows(&self, path: &Path) -> Windows {
         // That they can be looked at together was tried when the file was read.
-        Windows::new(self.windows.iter().map(|placed| placed.window.clone()).collect()).unwrap_or_default()
+        let windows = Windows::new(self.windows.iter().map(|placed| placed.window.clone()).collect());
+        let places = self.windows.iter().map(|placed| format!("{}:{}", path.display(), placed.line));
+        windows.unwrap_or_default().standing_at(places.collect())
     }
 }
 
@@ -371,13 +373,29 @@ mod tests {
         assert_eq!(at(3), (3, 9, "resync `5`: expected a number with a unit, such as 30s, 1m30s or 100ms", ""));
         assert_eq!(at(4), (4, 11, "no-adopt must be true or false", "write true or false, without quotes"));
         assert_eq!((at(5).0, at(5).1), (5, 14));
-        assert!(at(5).2.contains("1..=1024"), "{:?}", at(5));
+        assert!(at(5).2.contains("from 1 to 1024"), "{:?}", at(5));
         assert_eq!(at(6).2, "allow must be a single value, found a map");
         assert_eq!((at(7).2, at(7).3), ("manifests has no value", "add a value, or remove the line"));
         assert!(at(9).3.contains("token-file"), "{:?}", at(9));
         assert!(at(10).3.contains("TRUENORTH_HISTORY_LIMIT"), "{:?}", at(10));
         assert_eq!(at(11).2, "concurrency must be a single value, found a list");
         assert_eq!(told.len(), 10, "{told:#?}");
+    }
+
+    #[test]
+    fn a_line_is_drawn_as_it_is_unless_it_may_hold_a_secret() {
+        for (line, drawn) in [
+            ("windows: [{deny: Mom 09:00-17:00, reason: holiday}]", true),
+            ("concurency: 8", true),
+            ("token: hunter2", false),
+            ("api-urls: https://user:hunter2@example.com", false),
+            ("concurency: nf0123456789abcdef0123456789", false),
+        ] {
+            let problems = super::read(&Arguments::command(), &"c.yaml".into(), line.as_bytes()).err().unwrap();
+            let shown = anstream::adapter::strip_str(&print::problems_of_config(&problems)).to_string();
+            assert_eq!(shown.contains(line), drawn, "{shown}");
+            assert_eq!(shown.contains(" ::: ") || shown.contains("[hidden]"), !drawn, "{shown}");
+        }
     }
 
     #[test]
@@ -411,7 +429,7 @@ mod tests {
             told.iter().map(|(line, column, message, hint)| (*line, *column, &**message, &**hint)).collect();
         let at = |line: u32| told.iter().filter(|told| told.0 == line).copied().collect::<Vec<_>>();
         let days = "`Mom` is not a day; the days are Mon, Tue, Wed, Thu, Fri, Sat, Sun";
-        let forms = "such as \"Mon-Thu 09:00-17:00\", Sat,Sun, 22:00-06:00 or 2026-12-20..2027-01-03";
+        let forms = "such as \"Mon-Thu 09:00-17:00\", Sat,Sun, 22:00-06:00, 2026-12-20 or 2026-12-20..2027-01-03";
         assert_eq!(at(2)[0], (2, 3, "unknown field `alow` of a window", "did you mean allow?"));
         assert_eq!(at(2)[1].2, "a window needs allow or deny");
         assert_eq!(at(3)[0], (3, 11, &*format!("allow `Mom 09:00-17:00`: {days}"), forms));

@@ -134,7 +134,8 @@ impl Reading<'_> {
                 Ok(span) => spans.push(span),
                 Err(why) => {
                     let message = format!("{} `{}`: {why}", name_of(path), printable_within(text, SHOWN));
-                    let hint = "such as \"Mon-Thu 09:00-17:00\", Sat,Sun, 22:00-06:00 or 2026-12-20..2027-01-03";
+                    let hint =
+                        "such as \"Mon-Thu 09:00-17:00\", Sat,Sun, 22:00-06:00, 2026-12-20 or 2026-12-20..2027-01-03";
                     self.problem(at, path, message, Some(hint.to_owned()));
                 }
             }
@@ -212,7 +213,7 @@ pub(super) fn schema() -> serde_json::Value {
         "anyOf": [{"required": ["allow"]}, {"required": ["deny"]}],
         "properties": {
             "allow": texts("Updates are sent in these times only: \"Mon-Thu 09:00-17:00\", \"22:00-06:00\", \"Sat,Sun\""),
-            "deny": texts("No update is sent in these times: 2026-12-20..2027-01-03, \"Fri 12:00-24:00\""),
+            "deny": texts("No update is sent in these times: 2026-12-24, 2026-12-20..2027-01-03, \"Fri 12:00-24:00\""),
             "zone": {"type": "string", "default": "UTC", "description": "By whose clock, such as Europe/Berlin"},
             "services": texts("For which services, by patterns such as shop, shop/web-* or acme/shop; all if not said"),
             "reason": {"type": "string", "maxLength": LONGEST, "description": "Why, for everybody who wonders"},

@@ -13,7 +13,7 @@ use crate::cli::settings;
 use crate::error::chain;
 use crate::model::{ApiPlace, ServiceKey};
 use crate::northflank::{
-    Account, ApiUrl, BuildError, CallError, Client, Disposition, Settings, Token, TokenKind, TokenSource,
+    Account, ApiUrl, BuildError, CallError, Client, Disposition, NEW_TOKEN, Settings, Token, TokenKind, TokenSource,
 };
 use crate::runner::ends_soon;
 use crate::text::short;
@@ -21,8 +21,6 @@ use crate::text::short;
 /// How far the clocks may be apart before that is told, and before it is a fault.
 const ASKEW: SignedDuration = SignedDuration::from_secs(10);
 const WRONG: SignedDuration = SignedDuration::from_mins(5);
-
-const NEW_TOKEN: &str = "make a new API token in Northflank, and put it in the place of this one";
 
 /// Everything about the API, and the place that calls would go to, as far as that is known.
 pub(super) async fn look(args: &ConnectArgs, services: &[ServiceKey]) -> (Vec<Check>, Option<ApiPlace>) {

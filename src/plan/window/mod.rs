@@ -5,7 +5,7 @@
 
 mod span;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
@@ -159,6 +159,8 @@ struct Inner {
     /// All patterns of all windows, and whose each is.
     patterns: GlobSet,
     of_pattern: Vec<usize>,
+    /// Where each window stands, as `truenorth.yaml:3`, where that is known.
+    places: Vec<String>,
 }
 
 impl PartialEq for Windows {
@@ -181,7 +183,43 @@ impl Windows {
             }
         }
         let patterns = patterns.build().ok()?;
-        Some(Self(Arc::new(Inner { windows, patterns, of_pattern })))
+        Some(Self(Arc::new(Inner { windows, patterns, of_pattern, places: Vec::new() })))
+    }
+
+    /// The same, with where each of them stands.
+    #[must_use]
+    pub fn standing_at(self, places: Vec<String>) -> Self {
+        let Inner { windows, patterns, of_pattern, .. } = &*self.0;
+        let (windows, patterns, of_pattern) = (windows.clone(), patterns.clone(), of_pattern.clone());
+        Self(Arc::new(Inner { windows, patterns, of_pattern, places }))
+    }
+
+    /// The patterns that match none of these services, each in words: a typing mistake in one opens what it was to close.
+    /// No services at all say nothing of them.
+    #[must_use]
+    pub fn idle<'k>(&self, services: impl Iterator<Item = &'k ServiceKey>) -> BTreeSet<String> {
+        let Inner { windows, patterns, of_pattern, places } = &*self.0;
+        let mut services = services.peekable();
+        if of_pattern.is_empty() || services.peek().is_none() {
+            return BTreeSet::new();
+        }
+        let mut matched = vec![false; of_pattern.len()];
+        for key in services {
+            patterns.matches(key.to_string()).into_iter().for_each(|glob| matched[glob] = true);
+        }
+        let mut matched = matched.into_iter();
+        let mut idle = BTreeSet::new();
+        for (number, window) in windows.iter().enumerate() {
+            let place = places.get(number).map(|place| format!("{place}: ")).unwrap_or_default();
+            for pattern in &window.services {
+                // All of its globs are taken, whichever of them matched.
+                let matches = matched.by_ref().take(pattern.globs.len()).filter(|matched| *matched).count();
+                if matches == 0 {
+                    idle.insert(format!("{place}no service matches `{pattern}` of a window"));
+                }
+            }
+        }
+        idle
     }
 
     /// Each of them.
@@ -204,7 +242,7 @@ impl Windows {
 
     /// The windows that are about a service, by their numbers.
     fn of(&self, key: &ServiceKey) -> Vec<usize> {
-        let Inner { windows, patterns, of_pattern } = &*self.0;
+        let Inner { windows, patterns, of_pattern, .. } = &*self.0;
         let for_all = windows.iter().enumerate().filter(|(_, window)| window.services.is_empty());
         let mut of: Vec<usize> = for_all.map(|(number, _)| number).collect();
         if !of_pattern.is_empty() {

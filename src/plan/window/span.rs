@@ -34,7 +34,8 @@ const DAY: u16 = 24 * 60;
 const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 
 /// What a text should have been.
-const FORMS: &str = "expected days and hours such as Mon-Thu 09:00-17:00, or dates such as 2026-12-20..2027-01-03";
+const FORMS: &str =
+    "expected days and hours such as Mon-Thu 09:00-17:00, or dates such as 2026-12-20 or 2026-12-20..2027-01-03";
 
 impl FromStr for Span {
     type Err = String;
@@ -43,15 +44,25 @@ impl FromStr for Span {
         let text = text.trim();
         let times = match text.split_once("..") {
             Some((from, to)) => once(from.trim(), to.trim())?,
+            // A day alone is that one.
+            None if is_date(text) => once(text, text)?,
             None => weekly(text)?,
         };
         Ok(Self { times, text: text.into() })
     }
 }
 
+/// Whether a text is written as a date, whether there is such a day or not.
+fn is_date(text: &str) -> bool {
+    let is_written = |(at, byte): (usize, u8)| if matches!(at, 4 | 7) { byte == b'-' } else { byte.is_ascii_digit() };
+    text.len() == "2026-12-20".len() && text.bytes().enumerate().all(is_written)
+}
+
 fn once(from: &str, to: &str) -> Result<Times, String> {
     let midnight = |date: Date| date.to_datetime(Time::midnight());
-    let is_date = |text: &str| text.len() == "2026-12-20".len();
+    for day in [from, to].into_iter().filter(|text| is_date(text)) {
+        day.parse::<Date>().map_err(|_| format!("the calendar has no day {day}"))?;
+    }
     let date = |text: &str| text.parse::<Date>().ok().filter(|_| is_date(text));
     // A time with a zone of its own would be read without it.
     let time = |text: &str| text.parse::<DateTime>().ok().filter(|_| !is_date(text) && !text.contains(['Z', '+', '[']));
@@ -192,7 +203,9 @@ mod tests {
             ("2027-01-03..2026-12-20", "it ends before it begins"),
             ("2026-12-20..", "expected"),
             ("2026-12-20T00:00Z..2026-12-21", "expected"),
-            ("2026-13-20..2026-12-21", "expected"),
+            ("2026-13-20..2026-12-21", "the calendar has no day 2026-13-20"),
+            ("2026-02-30", "the calendar has no day 2026-02-30"),
+            ("2026-12-20 09:00-17:00", "`2026` is not a day"),
             ("", "expected"),
             ("always", "`always` is not a day"),
             ("Mon 09:00-17:00 UTC", "expected"),
@@ -200,6 +213,12 @@ mod tests {
             let error = text.parse::<Span>().unwrap_err();
             assert!(error.starts_with(told), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn a_date_alone_is_that_day() {
+        let times = |text: &str| text.parse::<Span>().unwrap().times;
+        assert_eq!(times("2026-12-20"), times("2026-12-20..2026-12-20"));
     }
 
     /// The days of a span one by one, each from its beginning to its end.

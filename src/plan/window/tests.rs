@@ -27,6 +27,21 @@ fn opens(windows: &[ChangeWindow], now: &str) -> Option<String> {
 }
 
 #[test]
+fn a_pattern_that_matches_no_service_is_told_once_with_its_place() {
+    let patterns = ["shop", "shopp/*", "shop/web", "acme/shop/api"];
+    let [allow, deny] =
+        [WindowEffect::Allow, WindowEffect::Deny].map(|effect| of_services(window(effect, &["Mon"], "UTC"), &patterns));
+    let for_all = window(WindowEffect::Deny, &["Sun"], "UTC");
+    let places = ["c.yaml:2", "c.yaml:3", "c.yaml:3"].map(str::to_owned).to_vec();
+    let windows = Windows::new(vec![for_all, allow, deny]).unwrap().standing_at(places);
+    let keys: Vec<ServiceKey> = ["shop/web", "blog/api"].iter().map(|key| key.parse().unwrap()).collect();
+    let told: Vec<String> = windows.idle(keys.iter()).into_iter().collect();
+    let wanted = ["acme/shop/api", "shopp/*"].map(|it| format!("c.yaml:3: no service matches `{it}` of a window"));
+    assert_eq!(told, wanted);
+    assert!(Windows::default().idle(keys.iter()).is_empty());
+}
+
+#[test]
 fn it_is_open_inside_any_window_that_allows_and_in_none_that_denies() {
     let allow = |spans: &[&str]| window(WindowEffect::Allow, spans, "Europe/Berlin");
     let deny = |spans: &[&str]| window(WindowEffect::Deny, spans, "Europe/Berlin");
