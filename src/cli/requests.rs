@@ -16,11 +16,12 @@ use super::{
     Failure, ledger_error, misconfigured, names, print, read_error, services, settings, status, way_to_ledger,
 };
 use crate::ledger::{PersonRequest, Reader, RequestKind, ask};
-use crate::model::{ApiPlace, ServiceKey};
+use crate::model::{ApiPlace, ServiceKey, Suspend};
 use crate::northflank::ApiUrl;
 use crate::plan::{Freeze, Windows};
-use crate::source::Folder;
+use crate::source::{Folder, Snapshot};
 use crate::text::{listed, printable, short};
+use crate::views::{Finding, Recorded};
 use crate::web::Whereabouts;
 
 /// The longest freeze: what is meant for longer belongs in the manifests, as `policy.suspend`.
@@ -112,6 +113,7 @@ pub(super) fn text(given: &str) -> Result<String, String> {
 
 pub(super) fn retry(args: &RetryArgs) -> anyhow::Result<Exit> {
     let targets = args.asks.targets(&args.service)?;
+    args.asks.wait_for_a_retry(&targets)?;
     let heard = args.asks.ask(RequestKind::Retry, &targets, args.reason.as_deref(), None)?;
     let of = named(&targets);
     let what = match heard {
@@ -174,7 +176,16 @@ pub(super) fn release(args: &ReleaseArgs) -> anyhow::Result<Exit> {
         true => "the running truenorth sends it once more",
         false => "no truenorth runs; the next pass sends it once more",
     };
-    print::text(&format!("{} released: {what}\n", named(&targets)))?;
+    let closed = args.asks.closed()?;
+    let (waiting, open): (Vec<_>, Vec<_>) =
+        targets.into_iter().partition(|target| target.as_ref().is_some_and(|key| closed.why(key).is_some()));
+    if !open.is_empty() {
+        print::text(&format!("{} released: {what}\n", named(&open)))?;
+    }
+    for key in waiting.iter().flatten() {
+        let why = closed.why(key).unwrap_or_default();
+        print::text(&format!("{key} released: {why}; it is sent once more after that\n"))?;
+    }
     Ok(Exit::Converged)
 }
 
@@ -235,6 +246,38 @@ impl AskArgs {
         Ok(freezes.into_iter().filter(|freeze| freeze.holds_at(now)).collect())
     }
 
+    /// What keeps services from being updated now, because people want it so.
+    pub(super) fn closed(&self) -> anyhow::Result<Closed> {
+        let now = Timestamp::now();
+        // A folder that cannot be read suspends nothing that is known here.
+        let snapshot = self.folder()?.look().ok();
+        Ok(Closed { freezes: self.freezes()?, snapshot, now })
+    }
+
+    /// Refuses a retry of services of which nothing waits for one.
+    fn wait_for_a_retry(&self, targets: &[Option<ServiceKey>]) -> anyhow::Result<()> {
+        if targets.iter().all(Option::is_none) {
+            return Ok(());
+        }
+        let (observation, reader) = status::observe(&mut self.folder()?, self.state_dir()?, &Windows::default())?;
+        let recorded = Recorded::read(reader.as_ref(), Timestamp::now()).map_err(read_error)?;
+        let quarantines = self.ledger()?.quarantines().map_err(read_error)?;
+        for key in targets.iter().flatten() {
+            if Finding::of(key, observation.observed(), &recorded).waits_for_calls() {
+                continue;
+            }
+            let hint = match quarantines.get(key) {
+                Some(quarantine) if !quarantine.released => {
+                    format!("`truenorth release {key}` sends once more what its manifest says")
+                }
+                _ => format!("`truenorth why {key}` says how it stands"),
+            };
+            let message = format!("nothing of {key} waits for a retry");
+            return Err(Failure { message, hint: Some(hint), exit: Exit::NotConverged }.into());
+        }
+        Ok(())
+    }
+
     /// Who asks.
     pub(super) fn by(&self) -> String {
         self.by.clone().unwrap_or_else(user)
@@ -267,6 +310,28 @@ impl AskArgs {
                 Ok(self.found.get_or_init(|| found))
             }
         }
+    }
+}
+
+/// What people closed.
+pub(super) struct Closed {
+    freezes: Vec<Freeze>,
+    snapshot: Option<Snapshot>,
+    now: Timestamp,
+}
+
+impl Closed {
+    /// Why a service gets no update now, where people want it so.
+    pub(super) fn why(&self, key: &ServiceKey) -> Option<String> {
+        let until = |until: Option<Timestamp>| until.map(|until| format!(" until {}", short::time(until)));
+        let desired = self.snapshot.as_ref().and_then(|snapshot| snapshot.desired.get(key));
+        if let Some(Suspend::Yes { until: ends, .. }) =
+            desired.map(|desired| &desired.policy.suspend).filter(|suspend| suspend.holds(self.now))
+        {
+            return Some(format!("its manifest suspends it{}", until(*ends).unwrap_or_default()));
+        }
+        let freeze = self.freezes.iter().find(|freeze| freeze.service.as_ref().is_none_or(|service| service == key))?;
+        Some(format!("it is frozen{}", until(freeze.until).unwrap_or_default()))
     }
 }
 

@@ -11,7 +11,7 @@ use super::exit::Exit;
 use super::requests::{AskArgs, text};
 use super::{Failure, names, print, read_error};
 use crate::ledger::{HistoryEntry, PersonRequest, Reader, RequestKind, WayBack};
-use crate::model::{Digest, ServiceKey};
+use crate::model::{Digest, Known, ServiceKey};
 use crate::text::{printable, short};
 
 /// Most calls of a service that are looked through.
@@ -54,6 +54,7 @@ pub(super) fn run(args: &RollbackArgs) -> anyhow::Result<Exit> {
         return Err(refused(&format!("no valid manifest names {key}"), hint).into());
     };
     let good = reader.last_good(&key, desired).map_err(read_error)?.map(|(digest, _)| digest);
+    let runs = reader.known().map_err(read_error)?.remove(&key);
     drop(reader);
     let to = chosen(args.to.as_deref(), &versions, good, desired, &key)?;
     let at = Timestamp::now();
@@ -66,12 +67,18 @@ pub(super) fn run(args: &RollbackArgs) -> anyhow::Result<Exit> {
         until: None,
         way_back: Some(WayBack { from: desired, to }),
     };
-    let what = match args.asks.write(&[request], at)? {
-        true => "the running truenorth sends it",
-        false => "no truenorth runs; the next pass sends it",
+    let heard = args.asks.write(&[request], at)?;
+    let (told, version) = (listed(&versions, to), short::digest(to));
+    if matches!(runs, Some(Known::Applied(applied)) if applied.digest == to) {
+        print::text(&format!("{told}{key} has {version} already; it stays until its manifest changes\n"))?;
+        return Ok(Exit::Converged);
+    }
+    let what = match (args.asks.closed()?.why(&key), heard) {
+        (Some(why), _) => format!("{why}; it is sent after that"),
+        (None, true) => "the running truenorth sends it".to_owned(),
+        (None, false) => "no truenorth runs; the next pass sends it".to_owned(),
     };
-    let told = listed(&versions, to);
-    print::text(&format!("{told}{key} goes back to {}, until its manifest changes: {what}\n", short::digest(to)))?;
+    print::text(&format!("{told}{key} goes back to {version}, until its manifest changes: {what}\n"))?;
     Ok(Exit::Converged)
 }
 

@@ -38,6 +38,8 @@ pub struct Sought {
     pub failed: Digest,
     /// Which content it is, where that was decided before; else the last one whose rollout completed.
     pub back: Option<Digest>,
+    /// Whether a person chose that.
+    pub is_chosen: bool,
 }
 
 /// The manifest of a service says something else than when a person took it back.
@@ -257,8 +259,12 @@ impl Engine {
         });
         let sought = held_back.filter(|_| back.is_none() && !quarantines.asked.contains(key));
         let sought = sought.filter(|(desired, quarantine)| quarantine.back.is_some() || self.returns(key, desired));
-        let sought =
-            sought.map(|(_, quarantine)| Sought { key: key.clone(), failed: quarantine.digest, back: quarantine.back });
+        let sought = sought.map(|(_, quarantine)| Sought {
+            key: key.clone(),
+            failed: quarantine.digest,
+            back: quarantine.back,
+            is_chosen: quarantine.by.is_some(),
+        });
         if let Some(sought) = sought {
             self.quarantines.asked.insert(key.clone());
             self.quarantines.sought.push(sought);

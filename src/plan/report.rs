@@ -118,7 +118,7 @@ impl ServiceReport {
     #[must_use]
     pub fn is_converged(&self) -> bool {
         let undeployed = self.rollout_failed() || self.awaited && self.is_rolling();
-        self.outcome.is_converged() && self.drift.is_empty() && !undeployed
+        self.outcome.is_converged() && self.held_by.is_empty() && self.drift.is_empty() && !undeployed
     }
 
     /// Whether what it has does not run.
@@ -292,7 +292,7 @@ impl Report {
     /// Whether nothing is wrong: some updates are held, and a person or a time is awaited.
     #[must_use]
     pub fn is_only_held(&self) -> bool {
-        let is_held = |service: &ServiceReport| service.outcome == Outcome::Held && service.error.is_none();
+        let is_held = |service: &ServiceReport| !service.held_by.is_empty() && service.error.is_none();
         !self.converged
             && self.problems.is_empty()
             && self.services.iter().all(|service| service.is_converged() || is_held(service))

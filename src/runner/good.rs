@@ -1,4 +1,5 @@
-//! What ran before, from the ledger: it is sent in the place of content whose rollout failed.
+//! What ran before, from the ledger: it is sent in the place of content whose rollout failed, or that a person
+//! took back.
 
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use crate::text::short;
 
 /// Finds what can be sent instead; nothing where no such thing is known, or its body had to go.
 pub(super) fn find(reader: &Reader, sought: &Sought) -> Option<(Digest, DeploymentUpdate)> {
-    let Sought { key, failed, back } = sought;
+    let Sought { key, failed, back, is_chosen } = sought;
     let kept = match back {
         Some(back) => reader.body(key, *back),
         None => reader.last_good(key, *failed),
@@ -27,6 +28,12 @@ pub(super) fn find(reader: &Reader, sought: &Sought) -> Option<(Digest, Deployme
         }
     };
     match &found {
+        Some((digest, _)) if *is_chosen => {
+            info!(service = %key, %digest, "a person took back what its manifest says: what they chose is sent in its place");
+        }
+        None if *is_chosen => {
+            warn!(service = %key, "the version that a person chose is not kept any more: the service is left as it is");
+        }
         Some((digest, _)) => info!(service = %key, %digest, "its rollout failed: what ran before is sent in its place"),
         None => warn!(
             service = %key,

@@ -25,6 +25,7 @@ pub(crate) use calls::{Attempt, Word};
 pub(crate) use history::{Asked, Decided, History};
 pub(crate) use recorded::{Recorded, who};
 pub use service::{Drift, Look, Paused, Quota, ServiceStatus};
+pub(crate) use state::Finding;
 pub(crate) use status::{IMAGE, LedgerPlace, Page, Selection, Service, Versions};
 pub(crate) use why::{Explanation, Facts, LiveNow, UNDO, next, not_sent, sentence, suspension, waits_for};
 

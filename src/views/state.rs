@@ -42,6 +42,11 @@ impl Finding {
         found.while_called(step.cause(), recorded, key)
     }
 
+    /// Whether a call for it is due, under way or put off, and nothing holds it on purpose.
+    pub(crate) fn waits_for_calls(&self) -> bool {
+        is_pending(self.state) && !matches!(self.state, ServiceState::Held | ServiceState::RolledBack)
+    }
+
     /// Until when its drift is left alone, because it came back after each correction.
     pub(super) fn left_alone_until(&self) -> Option<Timestamp> {
         self.until.filter(|_| self.state == ServiceState::Flapping)

@@ -201,7 +201,9 @@ fn a_person_goes_back_to_a_version_and_it_stays_until_the_manifest_changes() {
     assert_eq!(plan["services"][0]["cause"], "rollback", "{plan}");
     let back = workspace.once(&api, &[]).exits(3);
     assert_eq!(tags(&api, "web"), ["1", "2", "3", "1"]);
-    let what = back.service("shop/web")["heldBy"][0]["what"].as_str().unwrap().to_owned();
+    let web = back.service("shop/web");
+    assert_eq!((&web["outcome"], &web["cause"]), (&"updated".into(), &"rollback".into()), "{web}");
+    let what = web["heldBy"][0]["what"].as_str().unwrap().to_owned();
     assert!(what.contains("rolled back by kim: wrong prices"), "{what}");
     workspace.once(&api, &[]).exits(3);
     assert_eq!(tags(&api, "web"), ["1", "2", "3", "1"]);
@@ -215,4 +217,35 @@ fn a_person_goes_back_to_a_version_and_it_stays_until_the_manifest_changes() {
     workspace.run(&["rollback", "web", "--reason", "again"]).exits(0);
     eventually("it goes back", || daemon.state("web") == "rolled-back");
     assert_eq!(tags(&api, "web").last().map(String::as_str), Some("1"));
+}
+
+#[test]
+fn a_person_who_goes_back_from_what_failed_hears_of_the_update_and_not_of_the_failure() {
+    let api = quick();
+    let workspace = failed(&api);
+    workspace.run(&["rollback", "web", "--reason", "it crashes"]).exits(0);
+    let back = workspace.once(&api, &[]).exits(3);
+    let web = back.service("shop/web");
+    assert_eq!((&web["outcome"], &web["cause"]), (&"updated".into(), &"rollback".into()), "{web}");
+    assert_eq!(tags(&api, "web"), ["1", "2", "1"]);
+    workspace.once(&api, &[]).exits(3);
+    let again = workspace.run(&["rollback", "web", "--reason", "it crashes"]).exits(0).stdout;
+    assert!(again.contains("already; it stays until its manifest changes"), "{again}");
+    let told = workspace.run(&["retry", "web"]).exits(1).stderr;
+    assert!(told.contains("nothing of shop/web waits for a retry") && told.contains("truenorth release"), "{told}");
+    let why = workspace.run(&["why", "web"]).exits(0).stdout;
+    assert!(why.contains("a release, or a new version"), "{why}");
+}
+
+#[test]
+fn a_release_or_a_rollback_of_what_is_frozen_or_suspended_says_what_it_waits_for() {
+    let api = quick();
+    let workspace = failed(&api);
+    workspace.run(&["freeze", "web", "--reason", "x", "--until", "6h"]).exits(0);
+    let told = workspace.run(&["rollback", "web", "--reason", "x"]).exits(0).stdout;
+    assert!(told.contains("it is frozen until ") && told.contains("; it is sent after that"), "{told}");
+    workspace.run(&["thaw", "web"]).exits(0);
+    workspace.write("web.yaml", manifest("web", "2") + "policy: {suspend: true}\n");
+    let told = workspace.run(&["release", "web"]).exits(0).stdout;
+    assert!(told.contains("its manifest suspends it; it is sent once more after that"), "{told}");
 }

@@ -1,5 +1,6 @@
 //! The explanation as somebody reads it at night: the answer first, then what it rests on.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -9,9 +10,9 @@ use jiff::Timestamp;
 use super::super::print;
 use super::super::status::told;
 use crate::ledger::AppliedRecord;
-use crate::model::{Diagnostic, Headline, Place};
+use crate::model::{Diagnostic, Headline, HoldKind, Place, ServiceState};
 use crate::plan::Change;
-use crate::text::{Printable, counted, printable, short};
+use crate::text::{Printable, counted, listed, printable, short};
 use crate::views::{Attempt, Facts, UNDO, next, not_sent, sentence, waits_for};
 
 const PLAIN: Style = Style::new();
@@ -29,7 +30,7 @@ pub(super) fn text(facts: &Facts, folder: &Path) -> String {
     text.line("next", &next(facts));
     if let Some(waiting) = waits_for(facts) {
         let until = waiting.until.map(|until| format!(", by {}", short::time(until)));
-        text.line("waits for", &format!("{}{}", words_of(waiting.what), until.unwrap_or_default()));
+        text.line("waits for", &format!("{}{}", words_of(waiting.what, facts), until.unwrap_or_default()));
     }
     if let Some(desired) = &facts.desired {
         text.line("manifest", &shown_place(folder, &desired.place));
@@ -186,18 +187,42 @@ fn shown_place(folder: &Path, place: &Place) -> String {
     format!("{}:{}", print::shown_file(folder, &place.file), place.line)
 }
 
-fn words_of(what: &str) -> &str {
-    match what {
+fn words_of<'a>(what: &'a str, facts: &Facts) -> Cow<'a, str> {
+    Cow::Borrowed(match what {
         "answer" => "the API's answer",
         "rate-limit" => "the rate limit",
         "retry" => "its next try",
         "suspension" => "the end of its suspension",
         "left-alone" => "the end of the pause after three corrections",
         "settling" => "the time after which the last call can no longer arrive",
-        "release" => "its release",
+        "release" => return Cow::Owned(release(facts)),
         "new-content" => "other content, or its next try",
         "fix" => "its manifest to be fixed",
         "run" => "a daemon or a pass that runs",
         other => other,
+    })
+}
+
+/// What lets go what is held.
+fn release(facts: &Facts) -> String {
+    const OF_A_QUARANTINE: &str = "a release, or a new version";
+    if facts.found.state == ServiceState::RolledBack {
+        return OF_A_QUARANTINE.to_owned();
     }
+    let mut words: Vec<String> = Vec::new();
+    for held in &facts.held_by {
+        let word = match held.kind {
+            HoldKind::Credentials => "credentials in its manifest",
+            HoldKind::Dependency => "the service that it depends on",
+            HoldKind::Freeze => "the end of the freeze",
+            HoldKind::Window => "its window",
+            HoldKind::Plan | HoldKind::Approval => "an approval",
+            HoldKind::Quarantine => OF_A_QUARANTINE,
+        };
+        if words.iter().all(|known| known != word) {
+            words.push(word.to_owned());
+        }
+    }
+    // Whoever decided that it is held knows windows that are not known here.
+    if words.is_empty() { "the end of what holds it".to_owned() } else { listed(&words) }
 }

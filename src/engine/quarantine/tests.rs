@@ -190,7 +190,7 @@ fn returned() -> Engine {
     engine.set_on_failure(OnFailure::LastGood);
     let mut engine = fails(engine);
     let (failed, key) = (desired("web", "2").digest, key("web"));
-    assert_eq!(finds(&mut engine, "1", 11), [Sought { key, failed, back: None }]);
+    assert_eq!(finds(&mut engine, "1", 11), [Sought { key, failed, back: None, is_chosen: false }]);
     assert_eq!(send(&mut engine, 12), Cause::Rollback);
     engine
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::super::observe::Observation;
 use super::{Over, Pass, Sent, Settled};
 use crate::engine::{Block, Phase};
-use crate::model::{Diagnostic, Digest, ServiceKey, ServiceState};
+use crate::model::{Cause, Diagnostic, Digest, ServiceKey, ServiceState};
 use crate::plan::{Change, Outcome, PlanReport, Report};
 
 impl Pass {
@@ -23,7 +23,13 @@ impl Pass {
         let now = self.carrier.clock().now();
         for service in &mut services {
             if let Some(standing) = self.carrier.engine().standing(&service.service, now) {
-                service.held_by = if service.outcome == Outcome::Held { standing.held_by } else { Vec::new() };
+                // A person had another version sent, and what the manifest says is held.
+                let is_taken_back = service.outcome == Outcome::Updated && standing.state == ServiceState::RolledBack;
+                if is_taken_back {
+                    service.cause = Some(Cause::Rollback);
+                }
+                let is_held = service.outcome == Outcome::Held || is_taken_back;
+                service.held_by = if is_held { standing.held_by } else { Vec::new() };
             }
             let rollout = self.carrier.engine().rollout(&service.service);
             service.rollout = rollout.filter(|rollout| Some(rollout.digest) == service.digest).cloned();
@@ -59,6 +65,30 @@ impl Pass {
         has_it || self.tally.get(key).is_some_and(|tally| tally.sent == Sent::Yes)
     }
 
+    /// How a service ended that has what ran before.
+    fn returned(&self, key: &ServiceKey, desired: Option<Digest>) -> (Outcome, u32, Option<Diagnostic>) {
+        let tally = self.tally.get(key);
+        let attempts = tally.map_or(0, |tally| tally.attempts);
+        let quarantine = self.carrier.engine().quarantine(key);
+        // How content fared that a person took back says nothing of what they chose.
+        let (content, then) = match quarantine.filter(|quarantine| quarantine.by.is_some()) {
+            Some(taken) => (taken.back, ""),
+            None => (desired, "; what ran before was sent in its place"),
+        };
+        let failed = tally.and_then(|tally| tally.failed.as_ref()).filter(|(digest, _)| Some(*digest) == content);
+        // That something failed is told once: by the pass that saw it.
+        match failed {
+            Some((_, words)) => {
+                let error = format!("its rollout did not go well: {words}{then}");
+                (Outcome::Failed, attempts, Some(error.into()))
+            }
+            None if then.is_empty() && tally.is_some_and(|tally| tally.sent == Sent::Yes) => {
+                (Outcome::Updated, attempts, None)
+            }
+            None => (Outcome::Held, attempts, None),
+        }
+    }
+
     /// How a service ended for which an update was due.
     fn ended(&self, key: &ServiceKey, over: Over) -> (Outcome, u32, Option<Diagnostic>) {
         let tally = self.tally.get(key);
@@ -68,18 +98,7 @@ impl Pass {
         let standing = self.carrier.engine().standing(key, now);
         match standing.map(|standing| (standing.state, standing.desired.map(|desired| desired.digest))) {
             Some((ServiceState::Held, _)) => return (Outcome::Held, attempts, None),
-            // That something failed is told once: by the pass that saw it.
-            Some((ServiceState::RolledBack, desired)) => {
-                let failed = tally.and_then(|tally| tally.failed.as_ref());
-                let failed = failed.filter(|(digest, _)| Some(*digest) == desired);
-                let words = |(_, words): &(Digest, String)| {
-                    format!("its rollout did not go well: {words}; what ran before was sent in its place")
-                };
-                return match failed.map(words) {
-                    Some(error) => (Outcome::Failed, attempts, Some(error.into())),
-                    None => (Outcome::Held, attempts, None),
-                };
-            }
+            Some((ServiceState::RolledBack, desired)) => return self.returned(key, desired),
             _ => {}
         }
         match self.carrier.engine().phase(key) {

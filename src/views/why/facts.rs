@@ -10,7 +10,9 @@ use super::super::state::Finding;
 use super::super::{Attempt, Drift, LedgerPlace, Observed, Recorded};
 use crate::ledger::{AppliedRecord, Holder, ReadError, Reader, Turned};
 use crate::manifest::Problem;
-use crate::model::{Desired, Diagnostic, Digest, DriftMode, Known, Place, Rollout, ServiceKey, ServiceState, as_error};
+use crate::model::{
+    Desired, Diagnostic, Digest, DriftMode, HeldBy, Known, Place, Rollout, ServiceKey, ServiceState, as_error,
+};
 use crate::plan::{self, Change, Rules, Step, Suspension};
 use crate::text::command::Commands;
 
@@ -38,6 +40,8 @@ pub(crate) struct Facts {
     pub(crate) last: Option<Attempt>,
     /// What a pass would do; nothing where a problem hides that.
     pub(crate) step: Option<Step>,
+    /// What holds the update that is due, as far as the folder and the ledger tell.
+    pub(crate) held_by: Vec<HeldBy>,
     /// In which state it is.
     pub(crate) found: Finding,
     /// By which rules that was decided; nothing where nobody decided yet.
@@ -116,6 +120,7 @@ impl Facts {
             last: newest.map(|entry| Attempt::new(entry, recorded.holder.is_some(), commands)),
             applied,
             step,
+            held_by: observed.held.get(&service).cloned().unwrap_or_default(),
             found,
             rules: recorded.decider().map(|decider| decider.rules),
             unsettled_until: recorded.unsettled(&service).map(|unsettled| unsettled.until).max(),
