@@ -29,7 +29,7 @@ pub(super) fn find(reader: &Reader, sought: &Sought) -> Option<(Digest, Deployme
     };
     match &found {
         Some((digest, _)) if *is_chosen => {
-            info!(service = %key, %digest, "a person took back what its manifest says: what they chose is sent in its place");
+            info!(service = %key, %digest, "a person took back what its manifest says: what they chose takes its place");
         }
         None if *is_chosen => {
             warn!(service = %key, "the version that a person chose is not kept any more: the service is left as it is");
