@@ -213,7 +213,13 @@ fn leave_out(command: Command, words: &[OsString], error: &mut Error) -> Option<
         let mut words = words.to_vec();
         let word = words.remove(at);
         let has_value = Dashed::of(&word).is_none_or(|option| option.has_value());
-        if !has_value && words.get(at).is_some_and(|next| Dashed::of(next).is_none()) {
+        // A negative number is a value of an option that says so itself.
+        let takes_negative = arg.as_ref().is_some_and(clap::Arg::is_allow_negative_numbers_set);
+        let is_value = |next: &OsString| {
+            let is_number = next.to_str().is_some_and(|next| next.parse::<f64>().is_ok());
+            Dashed::of(next).is_none() || takes_negative && is_number
+        };
+        if !has_value && words.get(at).is_some_and(is_value) {
             words.remove(at);
         }
         return Some((command, words));
