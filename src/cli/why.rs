@@ -66,7 +66,9 @@ pub(super) fn run(args: &WhyArgs, windows: &Windows) -> anyhow::Result<Exit> {
     };
     let ledger = (&*state_dir, reader.as_ref());
     let mut facts = Facts::gather(service, observed, ledger, commands, Timestamp::now()).map_err(read_error)?;
-    facts.live = live;
+    if let Some(live) = live {
+        facts.see(live);
+    }
     match args.output {
         Output::Json => print::json(&Explanation::of(&facts))?,
         Output::Text => {

@@ -195,7 +195,8 @@ impl Views {
             });
             let first = observation.steps.get(&service.service);
             let held_by = step.map(|step| {
-                let mut held_by = plan::held_by(step, desired, unnamed.as_ref(), &[]);
+                let awaited = observation.awaited(desired);
+                let mut held_by = plan::held_by(step, desired, unnamed.as_ref(), &awaited);
                 held_by.extend(closures.held_by(&service.service, step));
                 held_by.extend(observation.quarantined(&service.service));
                 held_by

@@ -201,6 +201,11 @@ impl Observation {
         PlanReport::of(&plan, &fuse, ruling.state)
     }
 
+    /// What a service waits for that is not to come, as far as that is known.
+    pub(super) fn awaited(&self, of: &Desired) -> Vec<HeldBy> {
+        awaited(of, &self.snapshot.desired, &self.steps, &self.quarantines)
+    }
+
     /// In which order, where some wait for others.
     pub(super) fn waves(&self) -> Vec<Vec<ServiceKey>> {
         plan::waves(&self.snapshot.desired, &self.steps)
@@ -303,11 +308,7 @@ fn hold(
     let ordered: Vec<&ServiceKey> = in_order(desired).into_iter().flatten().collect();
     for key in unnamed.keys().chain(closed).chain(quarantines.keys()).chain(ordered) {
         let (Some(of), Some(step)) = (desired.get(key), steps.get(key).copied()) else { continue };
-        let fails = |on: &ServiceKey| {
-            of.policy.gate == DependencyGate::Deployed && quarantined(desired, quarantines, on).is_some()
-        };
-        let is_awaited = |on: &&ServiceKey| never_comes(steps, on) || fails(on);
-        let awaited: Vec<HeldBy> = of.policy.awaited().filter(is_awaited).map(plan::awaits).collect();
+        let awaited = awaited(of, desired, steps, quarantines);
         let mut held_by = plan::held_by(step, of, unnamed.get(key), &awaited);
         held_by.extend(closures.held_by(key, step));
         // What is sent in its place is not what is quarantined.
@@ -320,6 +321,19 @@ fn hold(
         }
     }
     Ok(held)
+}
+
+/// What a service waits for that is not to come, as far as that is known.
+fn awaited(
+    of: &Desired,
+    desired: &BTreeMap<ServiceKey, Desired>,
+    steps: &BTreeMap<ServiceKey, Step>,
+    quarantines: &HashMap<ServiceKey, Quarantine>,
+) -> Vec<HeldBy> {
+    let fails =
+        |on: &ServiceKey| of.policy.gate == DependencyGate::Deployed && quarantined(desired, quarantines, on).is_some();
+    let is_awaited = |on: &&ServiceKey| never_comes(steps, on) || fails(on);
+    of.policy.awaited().filter(is_awaited).map(plan::awaits).collect()
 }
 
 fn quarantined(

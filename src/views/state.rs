@@ -55,8 +55,11 @@ impl Finding {
     /// A service of which only a problem is known.
     fn invalid(key: &ServiceKey, observed: Observed<'_>) -> Self {
         let last = observed.unproven.get(key).map(|file| &**file);
-        let reason = observed.snapshot.problems_of(key, last).next().map(told).map(Into::into);
-        Self { reason, ..Self::from(ServiceState::Invalid) }
+        match observed.snapshot.problems_of(key, last).next() {
+            Some(problem) => Self { reason: Some(told(problem).into()), ..Self::from(ServiceState::Invalid) },
+            // Only its history is there: it was forgotten, or never accepted anything.
+            None => Self::from(ServiceState::Orphaned),
+        }
     }
 
     /// What the plan says.

@@ -537,3 +537,26 @@ fn without_a_ledger_no_state_is_made_up() {
     // What the manifest alone says needs no ledger.
     assert_eq!(workspace.run(&["why", "off", "-o", "json"]).exits(0).json()["state"], "suspended");
 }
+
+#[test]
+fn what_is_read_now_decides_what_is_said_first() {
+    let (api, workspace) = (Api::new(), Workspace::new());
+    workspace.service("web", "1");
+    workspace.once(&api, &[]).exits(0);
+    api.world().edit("shop/web", |live| *live = Live::deployment("ghcr.io/acme/web:hand"));
+    let arguments = ["why", "web", "--live", "--api-url", &api.url()];
+    let text = workspace.run(&arguments).exits(0).stdout;
+    assert!(text.starts_with("shop/web runs something else than was applied"), "{text}");
+    let json = workspace.run(&[&arguments[..], &["--output", "json"]].concat()).exits(0).json();
+    assert_eq!((&json["state"], json["drift"]["differences"].as_array().map(Vec::len)), (&json!("drifted"), Some(1)));
+}
+
+#[test]
+fn a_service_of_which_only_history_is_left_has_no_problem() {
+    let (api, workspace) = (Api::of_services(&["shop/web"]), Workspace::sending());
+    workspace.service("mail", "1");
+    workspace.once(&api, &[]).exits(1);
+    workspace.remove("mail.yaml");
+    let text = workspace.run(&["why", "shop/mail"]).exits(0).stdout;
+    assert!(text.starts_with("shop/mail is left as it is: no manifest names it any more."), "{text}");
+}

@@ -63,7 +63,9 @@ pub(super) fn text(facts: &Facts, folder: &Path) -> String {
             text.below(FAINT, &printable(&format!("cannot tell {undecided}")));
         }
     }
-    if let Some(live) = &facts.live {
+    // What was told as drift is not told twice.
+    let told_at = facts.drift.as_ref().and_then(|drift| drift.read_at);
+    if let Some(live) = facts.live.as_ref().filter(|live| told_at != Some(live.read_at)) {
         match (&live.error, live.differences.len()) {
             (Some(error), _) => {
                 text.line("live now", &format!("could not be read: {error}"));

@@ -85,6 +85,21 @@ pub(crate) struct Wanted {
 }
 
 impl Facts {
+    /// Takes what was read of live just now. What is known of the past yields to it.
+    pub(crate) fn see(&mut self, live: LiveNow) {
+        if live.error.is_none() && !live.differences.is_empty() && self.found.state == ServiceState::Unchanged {
+            self.found = Finding::from(ServiceState::Drifted);
+            self.drift = Some(Drift {
+                read_at: Some(live.read_at),
+                differences: live.differences.clone(),
+                undecided: live.undecided.clone(),
+                left_alone_until: None,
+                error: None,
+            });
+        }
+        self.live = Some(live);
+    }
+
     pub(crate) fn gather(
         service: ServiceKey,
         observed: Observed<'_>,
