@@ -81,7 +81,8 @@ impl From<&CallError> for Refusal {
 impl Refusal {
     /// How a request that failed ends its call. `delivery` is that of the call: a read has no effect.
     pub(super) fn ending(&self, delivery: engine::Delivery, hint: Option<&str>) -> Ending {
-        let error = Diagnostic { hint: hint.map(Into::into), ..self.error.clone() };
+        let hint = hint.map(Into::into).or_else(|| self.error.hint.clone());
+        let error = Diagnostic { hint, ..self.error.clone() };
         match self.disposition {
             Disposition::Transient { scope } => {
                 Ending::Transient { error, delivery, wait: self.wait, scope: self.scope(scope) }
