@@ -99,7 +99,7 @@ impl BuildError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Timeout { .. } => None,
-            Self::Proxy(_) => Some("write http://proxy.example:3128, or unset it; SOCKS proxies are not supported"),
+            Self::Proxy(_) => Some("write http://HOST:PORT, or unset it; SOCKS proxies are not supported"),
             Self::Tls { .. } => Some(
                 "install the system's CA certificates (package ca-certificates), or name a file of them in `SSL_CERT_FILE`",
             ),

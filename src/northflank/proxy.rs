@@ -22,7 +22,7 @@ pub struct BadProxy {
     pub variable: &'static str,
 }
 
-/// The proxy that calls go through, as `http://proxy.example:3128`, without the user and the password.
+/// The proxy that calls go through, as `http://HOST:PORT`, without the user and the password.
 pub(super) fn of(api_url: &ApiUrl, environment: impl Fn(&str) -> Option<OsString>) -> Result<Option<String>, BadProxy> {
     // A proxy would see the token, and could not reach our loopback anyway.
     if api_url.is_loopback() {
