@@ -10,11 +10,12 @@ use jiff::Timestamp;
 use super::args::duration;
 use super::exit::Exit;
 use super::requests::{AskArgs, text};
-use super::{Failure, ledger_error, print, read_error, status};
-use crate::ledger::{DecideError, Word, decide, shown};
+use super::{ledger_error, print, refused};
+use crate::ledger::{Word, decide, shown};
 use crate::model::{Answer, ApiPlace, PlanId, PlanName};
 use crate::northflank::ApiUrl;
-use crate::plan::{Plan, Windows};
+use crate::pass::Observation;
+use crate::plan::Plan;
 use crate::text::{counted, short};
 
 #[derive(Args, Debug)]
@@ -57,19 +58,14 @@ pub(super) fn deny(args: &DecideArgs) -> anyhow::Result<Exit> {
 /// Writes the decision down, and gives the plan that it is about.
 fn write(args: &DecideArgs, answer: Answer, until: Option<Timestamp>, at: Timestamp) -> anyhow::Result<PlanId> {
     let state_dir = args.asks.state_dir()?;
-    let place = args.asks.ledger()?.place().map_err(read_error)?;
+    args.asks.ledger()?;
     // A ledger that was never used with an API belongs to none after this either.
-    let place = place.unwrap_or_else(|| ApiPlace::new(&ApiUrl::default().to_string()));
+    let place = ApiPlace::new(&ApiUrl::default().to_string());
     let (plan, meant) = args.meant(state_dir)?;
     let content = meant.iter().flat_map(Plan::changes).map(|change| (change.service.clone(), change.to)).collect();
     let (by, reason) = (Some(args.asks.by().into()), args.reason.as_deref().map(Into::into));
     let word = Word { plan, content, answer, by, reason, at, until };
-    super::on_runtime(async {
-        decide(state_dir, place, word).await.map_err(|error| match error {
-            DecideError::Open(error) => ledger_error(&error),
-            error @ DecideError::Write(_) => error.into(),
-        })
-    })?;
+    decide(state_dir, place, word).map_err(|error| ledger_error(&error))?;
     Ok(plan)
 }
 
@@ -77,25 +73,24 @@ impl DecideArgs {
     /// The plan that is meant, and what it changes if that is known here. Digits that are not all of an id have to be
     /// those of one plan that somebody was shown, or that the folder has now.
     fn meant(&self, state_dir: &Path) -> anyhow::Result<(PlanId, Option<Plan>)> {
-        let present = status::observe(&mut self.asks.folder()?, state_dir, &Windows::default()).ok();
-        let present = present.map(|(observation, _)| observation.plan());
+        let present = self.asks.observation().ok().map(Observation::plan);
         let known = shown(state_dir).into_iter().chain(present);
         let of = |plan: Plan| plan.singles().chain([plan]).collect::<Vec<_>>();
         let named = known.flat_map(of).filter_map(|plan| Some((plan.id()?, plan)));
         let mut named: BTreeMap<PlanId, Plan> = named.filter(|(id, _)| self.plan.begins(*id)).collect();
-        let failure = |message, hint: &str| Failure { message, hint: Some(hint.to_owned()), exit: Exit::NotConverged };
         let meant = match (self.plan.whole(), named.len()) {
             (Some(id), _) => Ok((id, named.remove(&id))),
-            (None, 1) => named.pop_first().map(|(id, plan)| (id, Some(plan))).ok_or_else(|| failure(String::new(), "")),
-            (None, 0) => Err(failure(
-                format!("no plan whose id begins with {} was shown here", self.plan),
-                "`truenorth plan` shows the plan of this folder; for one of elsewhere give all 64 digits, which `truenorth \
-                 plan --output json` prints",
-            )),
-            (None, several) => Err(failure(
+            (None, several @ 2..) => Err(refused(
                 format!("{} begin with {}", counted(several, "plan id"), self.plan),
                 "give all 64 digits of the one that you looked at: `truenorth plan --output json` prints them",
             )),
+            (None, _) => named.pop_first().map(|(id, plan)| (id, Some(plan))).ok_or_else(|| {
+                refused(
+                    format!("no plan whose id begins with {} was shown here", self.plan),
+                    "`truenorth plan` shows the plan of this folder; for one of elsewhere give all 64 digits, which \
+                     `truenorth plan --output json` prints",
+                )
+            }),
         };
         Ok(meant?)
     }

@@ -5,10 +5,9 @@ use clap_complete::engine::ArgValueCompleter;
 
 use super::exit::Exit;
 use super::requests::{AskArgs, named, text};
-use super::{Failure, names, print, services, status};
+use super::{Failure, names, print, refused, services};
 use crate::ledger::RequestKind;
 use crate::model::ServiceKey;
-use crate::plan::Windows;
 use crate::views::Observed;
 
 /// What `truenorth forget --help` says after the options.
@@ -34,9 +33,7 @@ pub(super) struct ForgetArgs {
 
 pub(super) fn run(args: &ForgetArgs) -> anyhow::Result<Exit> {
     args.asks.ledger()?;
-    let mut folder = args.asks.folder()?;
-    let (observation, _) = status::observe(&mut folder, args.asks.state_dir()?, &Windows::default())?;
-    let observed = observation.observed();
+    let observed = args.asks.observation()?.observed();
     let targets = if args.all { orphans(observed)? } else { chosen(args, observed)? };
     if targets.is_empty() {
         print::text("no service is orphaned: there is nothing to forget\n")?;
@@ -54,7 +51,7 @@ fn orphans(observed: Observed<'_>) -> Result<Vec<ServiceKey>, Failure> {
     let snapshot = observed.snapshot;
     if snapshot.desired.is_empty() {
         return Err(refused(
-            "the folder has no manifests, so that every service seems to be orphaned".to_owned(),
+            "the folder has no manifests, so that every service seems to be orphaned",
             "name the folder of manifests with --manifests, or the services that are meant",
         ));
     }
@@ -85,8 +82,4 @@ fn chosen(args: &ForgetArgs, observed: Observed<'_>) -> Result<Vec<ServiceKey>, 
         chosen.push(key);
     }
     Ok(chosen)
-}
-
-fn refused(message: String, hint: &str) -> Failure {
-    Failure { message, hint: Some(hint.to_owned()), exit: Exit::NotConverged }
 }

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::args::{Listen, listen};
 use super::exit::Exit;
-use super::{Failure, misconfigured};
+use super::{misconfigured, refused};
 
 /// How long the daemon may take; one that takes longer is not well.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -82,7 +82,7 @@ fn verdict(address: SocketAddr, answer: &str) -> anyhow::Result<Exit> {
 fn unwell(address: SocketAddr, why: &str) -> anyhow::Error {
     let message = format!("the daemon at {address} is not healthy: {why}");
     let hint = "look at its log; --listen has to be the same for both";
-    Failure { message, hint: Some(hint.to_owned()), exit: Exit::NotConverged }.into()
+    refused(message, hint).into()
 }
 
 #[cfg(test)]

@@ -267,6 +267,11 @@ fn misconfigured(message: impl Into<String>, hint: Option<&str>) -> anyhow::Erro
     Failure { message: message.into(), hint: hint.map(str::to_owned), exit: Exit::Configuration }.into()
 }
 
+/// Something that cannot be done as things stand, with the way out: exit 1.
+fn refused(message: impl Into<String>, hint: impl Into<String>) -> Failure {
+    Failure { message: message.into(), hint: Some(hint.into()), exit: Exit::NotConverged }
+}
+
 /// Tells an error on stderr and picks the exit code.
 fn failed(error: &anyhow::Error) -> Exit {
     if let Some(Several(errors)) = error.downcast_ref() {

@@ -1,5 +1,6 @@
 //! `truenorth retry`, `freeze` and `thaw`: what people ask of the daemon, or of the next pass, through the ledger.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -13,13 +14,13 @@ use super::args::{FolderArgs, StateArgs};
 use super::beside::{BesideArgs, folder_beside};
 use super::exit::Exit;
 use super::{
-    Failure, ledger_error, misconfigured, names, print, read_error, services, settings, status, way_to_ledger,
+    Failure, ledger_error, misconfigured, names, print, read_error, refused, services, settings, status, way_to_ledger,
 };
 use crate::ledger::{PersonRequest, Reader, RequestKind, ask};
-use crate::model::{ApiPlace, ServiceKey, Suspend};
+use crate::model::{ApiPlace, Desired, ServiceKey, Suspend};
 use crate::northflank::ApiUrl;
+use crate::pass::Observation;
 use crate::plan::{Freeze, Windows};
-use crate::source::{Folder, Snapshot};
 use crate::text::{listed, printable, short};
 use crate::views::{Finding, Recorded};
 use crate::web::Whereabouts;
@@ -99,6 +100,9 @@ pub(super) struct AskArgs {
     /// The ledger's folder, and whose it is: a daemon is asked, and a note says so, only once.
     #[arg(skip)]
     found: OnceLock<(PathBuf, Option<Whereabouts>)>,
+    /// What the folder and the ledger say, read once.
+    #[arg(skip)]
+    observation: OnceLock<Observation>,
 }
 
 /// A short text for people.
@@ -116,11 +120,7 @@ pub(super) fn retry(args: &RetryArgs) -> anyhow::Result<Exit> {
     args.asks.wait_for_a_retry(&targets)?;
     let heard = args.asks.ask(RequestKind::Retry, &targets, args.reason.as_deref(), None)?;
     let of = named(&targets);
-    let what = match heard {
-        true => "the running truenorth tries it again",
-        false => "no truenorth runs; the next pass tries it again",
-    };
-    print::text(&format!("retry of {of}: {what}\n"))?;
+    print::text(&format!("retry of {of}: {}\n", who_does(heard, "tries it again")))?;
     Ok(Exit::Converged)
 }
 
@@ -140,8 +140,6 @@ pub(super) fn freeze(args: &FreezeArgs) -> anyhow::Result<Exit> {
 pub(super) fn thaw(args: &ThawArgs) -> anyhow::Result<Exit> {
     let targets = args.asks.targets(&args.service)?;
     let frozen = args.asks.freezes()?;
-    let nothing =
-        |message: String, hint: &str| Failure { message, hint: Some(hint.to_owned()), exit: Exit::NotConverged };
     for target in &targets {
         let is_meant = |freeze: &Freeze| target.is_none() || freeze.service == *target;
         if !frozen.iter().any(is_meant) {
@@ -151,7 +149,7 @@ pub(super) fn thaw(args: &ThawArgs) -> anyhow::Result<Exit> {
             };
             let of = target.as_ref().map_or_else(|| "nothing".to_owned(), ToString::to_string);
             let not = if target.is_some() { " not" } else { "" };
-            return Err(nothing(format!("{of} is{not} frozen"), hint).into());
+            return Err(refused(format!("{of} is{not} frozen"), hint).into());
         }
     }
     let heard = args.asks.ask(RequestKind::Thaw, &targets, args.reason.as_deref(), None)?;
@@ -169,18 +167,14 @@ pub(super) fn release(args: &ReleaseArgs) -> anyhow::Result<Exit> {
             None => format!("{target} is not quarantined"),
         };
         let hint = format!("`truenorth why {target}` says what it waits for");
-        return Err(Failure { message, hint: Some(hint), exit: Exit::NotConverged }.into());
+        return Err(refused(message, hint).into());
     }
     let heard = args.asks.ask(RequestKind::Release, &targets, args.reason.as_deref(), None)?;
-    let what = match heard {
-        true => "the running truenorth sends it once more",
-        false => "no truenorth runs; the next pass sends it once more",
-    };
     let closed = args.asks.closed()?;
     let (waiting, open): (Vec<_>, Vec<_>) =
         targets.into_iter().partition(|target| target.as_ref().is_some_and(|key| closed.why(key).is_some()));
     if !open.is_empty() {
-        print::text(&format!("{} released: {what}\n", named(&open)))?;
+        print::text(&format!("{} released: {}\n", named(&open), who_does(heard, "sends it once more")))?;
     }
     for key in waiting.iter().flatten() {
         let why = closed.why(key).unwrap_or_default();
@@ -191,6 +185,11 @@ pub(super) fn release(args: &ReleaseArgs) -> anyhow::Result<Exit> {
 
 fn taken(heard: bool) -> &'static str {
     if heard { "the running truenorth knows" } else { "no truenorth runs; the next pass heeds it" }
+}
+
+/// Who does what was asked for.
+pub(super) fn who_does(heard: bool, does: &str) -> String {
+    if heard { format!("the running truenorth {does}") } else { format!("no truenorth runs; the next pass {does}") }
 }
 
 pub(super) fn named(targets: &[Option<ServiceKey>]) -> String {
@@ -205,8 +204,7 @@ impl AskArgs {
         if names.is_empty() {
             return Ok(vec![None]);
         }
-        let (observation, _) = status::observe(&mut self.folder()?, self.state_dir()?, &Windows::default())?;
-        let observed = observation.observed();
+        let observed = self.observation()?.observed();
         let known: Vec<&ServiceKey> =
             observed.snapshot.desired.keys().chain(observed.snapshot.claimed()).chain(&called).collect();
         let meant = |name: &String| {
@@ -247,11 +245,9 @@ impl AskArgs {
     }
 
     /// What keeps services from being updated now, because people want it so.
-    pub(super) fn closed(&self) -> anyhow::Result<Closed> {
-        let now = Timestamp::now();
-        // A folder that cannot be read suspends nothing that is known here.
-        let snapshot = self.folder()?.look().ok();
-        Ok(Closed { freezes: self.freezes()?, snapshot, now })
+    pub(super) fn closed(&self) -> anyhow::Result<Closed<'_>> {
+        let desired = &self.observation()?.snapshot.desired;
+        Ok(Closed { freezes: self.freezes()?, desired, now: Timestamp::now() })
     }
 
     /// Refuses a retry of services of which nothing waits for one.
@@ -259,11 +255,11 @@ impl AskArgs {
         if targets.iter().all(Option::is_none) {
             return Ok(());
         }
-        let (observation, reader) = status::observe(&mut self.folder()?, self.state_dir()?, &Windows::default())?;
-        let recorded = Recorded::read(reader.as_ref(), Timestamp::now()).map_err(read_error)?;
-        let quarantines = self.ledger()?.quarantines().map_err(read_error)?;
+        let (observed, reader) = (self.observation()?.observed(), self.ledger()?);
+        let recorded = Recorded::read(Some(&reader), Timestamp::now()).map_err(read_error)?;
+        let quarantines = reader.quarantines().map_err(read_error)?;
         for key in targets.iter().flatten() {
-            if Finding::of(key, observation.observed(), &recorded).waits_for_calls() {
+            if Finding::of(key, observed, &recorded).waits_for_calls() {
                 continue;
             }
             let hint = match quarantines.get(key) {
@@ -273,7 +269,7 @@ impl AskArgs {
                 _ => format!("`truenorth why {key}` says how it stands"),
             };
             let message = format!("nothing of {key} waits for a retry");
-            return Err(Failure { message, hint: Some(hint), exit: Exit::NotConverged }.into());
+            return Err(refused(message, hint).into());
         }
         Ok(())
     }
@@ -297,9 +293,16 @@ impl AskArgs {
         Ok(&self.found()?.0)
     }
 
-    /// The folder of manifests, not read yet.
-    pub(super) fn folder(&self) -> anyhow::Result<Folder> {
-        Ok(folder_beside(&self.folder, self.found()?.1.as_ref()))
+    /// What the folder and the ledger say. Read once, however often it is asked for.
+    pub(super) fn observation(&self) -> anyhow::Result<&Observation> {
+        match self.observation.get() {
+            Some(observation) => Ok(observation),
+            None => {
+                let mut folder = folder_beside(&self.folder, self.found()?.1.as_ref());
+                let (observation, _) = status::observe(&mut folder, self.state_dir()?, &Windows::default())?;
+                Ok(self.observation.get_or_init(|| observation))
+            }
+        }
     }
 
     fn found(&self) -> anyhow::Result<&(PathBuf, Option<Whereabouts>)> {
@@ -314,17 +317,17 @@ impl AskArgs {
 }
 
 /// What people closed.
-pub(super) struct Closed {
+pub(super) struct Closed<'a> {
     freezes: Vec<Freeze>,
-    snapshot: Option<Snapshot>,
+    desired: &'a BTreeMap<ServiceKey, Desired>,
     now: Timestamp,
 }
 
-impl Closed {
+impl Closed<'_> {
     /// Why a service gets no update now, where people want it so.
     pub(super) fn why(&self, key: &ServiceKey) -> Option<String> {
         let until = |until: Option<Timestamp>| until.map(|until| format!(" until {}", short::time(until)));
-        let desired = self.snapshot.as_ref().and_then(|snapshot| snapshot.desired.get(key));
+        let desired = self.desired.get(key);
         if let Some(Suspend::Yes { until: ends, .. }) =
             desired.map(|desired| &desired.policy.suspend).filter(|suspend| suspend.holds(self.now))
         {

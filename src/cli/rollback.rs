@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::exit::Exit;
-use super::requests::{AskArgs, text};
-use super::{Failure, names, print, read_error};
+use super::requests::{AskArgs, text, who_does};
+use super::{Failure, names, print, read_error, refused};
 use crate::ledger::{HistoryEntry, PersonRequest, Reader, RequestKind, WayBack};
 use crate::model::{Digest, Known, ServiceKey};
 use crate::text::{printable, short};
@@ -48,10 +48,9 @@ pub(super) fn run(args: &RollbackArgs) -> anyhow::Result<Exit> {
     let Some(key) = targets.into_iter().flatten().next() else { return Ok(Exit::NotConverged) };
     let reader = args.asks.ledger()?;
     let versions = versions(&reader, &key)?;
-    let snapshot = args.asks.folder()?.look().map_err(|error| refused(&error.to_string(), ""))?;
-    let Some(desired) = snapshot.desired.get(&key).map(|desired| desired.digest) else {
+    let Some(desired) = args.asks.observation()?.snapshot.desired.get(&key).map(|desired| desired.digest) else {
         let hint = "a service without a valid manifest is left as it is; `truenorth validate` shows what is wrong";
-        return Err(refused(&format!("no valid manifest names {key}"), hint).into());
+        return Err(refused(format!("no valid manifest names {key}"), hint).into());
     };
     let good = reader.last_good(&key, desired).map_err(read_error)?.map(|(digest, _)| digest);
     let runs = reader.known().map_err(read_error)?.remove(&key);
@@ -73,10 +72,9 @@ pub(super) fn run(args: &RollbackArgs) -> anyhow::Result<Exit> {
         print::text(&format!("{told}{key} has {version} already; it stays until its manifest changes\n"))?;
         return Ok(Exit::Converged);
     }
-    let what = match (args.asks.closed()?.why(&key), heard) {
-        (Some(why), _) => format!("{why}; it is sent after that"),
-        (None, true) => "the running truenorth sends it".to_owned(),
-        (None, false) => "no truenorth runs; the next pass sends it".to_owned(),
+    let what = match args.asks.closed()?.why(&key) {
+        Some(why) => format!("{why}; it is sent after that"),
+        None => who_does(heard, "sends it"),
     };
     print::text(&format!("{told}{key} goes back to {version}, until its manifest changes: {what}\n"))?;
     Ok(Exit::Converged)
@@ -118,7 +116,7 @@ fn chosen(
     let shown: Vec<String> =
         versions.iter().map(|version| format!("{} ({})", short::digest(version.digest), version.what)).collect();
     let shown = if shown.is_empty() { "none is known".to_owned() } else { shown.join(", ") };
-    let refused = |message: String, hint: &str| refused(&message, &format!("{hint}: {shown}"));
+    let refused = |message: String, hint: &str| refused(message, format!("{hint}: {shown}"));
     let Some(to) = to else {
         let hint = "choose one with --to DIGEST";
         return good.ok_or_else(|| refused(format!("no other version of {key} is known to have run"), hint));
@@ -149,9 +147,4 @@ fn listed(versions: &[Version], chosen: Digest) -> String {
         let _ = writeln!(text, "{mark} {digest}  {what:<width$}  {at}  {became}");
     }
     text
-}
-
-fn refused(message: &str, hint: &str) -> Failure {
-    let hint = Some(hint.trim_end().to_owned()).filter(|hint| !hint.is_empty());
-    Failure { message: message.to_owned(), hint, exit: Exit::NotConverged }
 }

@@ -1,7 +1,6 @@
 //! Which service somebody means: by its full name, or by its last part where only one has it.
 
-use super::Failure;
-use super::exit::Exit;
+use super::{Failure, refused};
 use crate::model::ServiceKey;
 use crate::text::{listed, near};
 
@@ -28,16 +27,12 @@ pub(super) fn meant<'k>(
     let shared: Vec<&ServiceKey> = known.iter().copied().filter(|key| key.service.as_str() == name).collect();
     match shared.as_slice() {
         [only] => Ok((*only).clone()),
-        [] => Err(unclear(format!("{nobody} service `{name}`"), hint(name, &known))),
+        [] => Err(refused(format!("{nobody} service `{name}`"), hint(name, &known))),
         several => {
             let message = format!("{} services are named `{name}`", several.len());
-            Err(unclear(message, format!("say which one: {}", listed(several))))
+            Err(refused(message, format!("say which one: {}", listed(several))))
         }
     }
-}
-
-fn unclear(message: String, hint: String) -> Failure {
-    Failure { message, hint: Some(hint), exit: Exit::NotConverged }
 }
 
 fn hint(name: &str, known: &[&ServiceKey]) -> String {

@@ -15,7 +15,7 @@ use super::exit::Exit;
 use super::progress::WaitLine;
 use super::status_table::{self, Detail, View};
 use super::table::Size;
-use super::{Failure, ledger_error, names, observe_error, print, read_error, tell_empty, tell_other_place, watch};
+use super::{ledger_error, names, observe_error, print, read_error, refused, tell_empty, tell_other_place, watch};
 use crate::ledger::{Holder, Reader, Traces};
 use crate::model::{ServiceKey, ServiceState};
 use crate::pass::{self, Bounds, Observation};
@@ -124,7 +124,7 @@ fn no_service(patterns: &[Allowed], all: &Page) -> anyhow::Error {
         meant => format!("did you mean {}?", listed(meant)),
     };
     let message = format!("no service matches {}", listed(patterns));
-    Failure { message, hint: Some(hint), exit: Exit::NotConverged }.into()
+    refused(message, hint).into()
 }
 
 impl Detail {

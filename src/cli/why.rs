@@ -10,7 +10,7 @@ use super::args::{ApiArgs, FolderArgs, Output, ShowArgs, StateArgs};
 use super::beside::BesideArgs;
 use super::exit::Exit;
 use super::target;
-use super::{Failure, names, on_runtime, print, read_error, services, status, tell_missing, tell_other_place};
+use super::{names, on_runtime, print, read_error, refused, services, status, tell_missing, tell_other_place};
 use crate::model::{DeploymentUpdate, ServiceKey};
 use crate::pass::compare_live;
 use crate::plan::{Reading, Windows};
@@ -61,7 +61,7 @@ pub(super) fn run(args: &WhyArgs, windows: &Windows) -> anyhow::Result<Exit> {
         (true, None) => {
             let hint = "a manifest that is valid says what it is compared with; `truenorth import` shows what runs";
             let message = format!("no manifest says what {service} should run");
-            return Err(Failure { message, hint: Some(hint.to_owned()), exit: Exit::NotConverged }.into());
+            return Err(refused(message, hint).into());
         }
     };
     let ledger = (&*state_dir, reader.as_ref());

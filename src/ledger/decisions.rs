@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::requests::Bell;
-use super::{Ledger, OpenError, WriteError, folder, open, sql};
+use super::requests::tell;
+use super::{OpenError, sql};
 use crate::model::{Answer, ApiPlace, Digest, PlanId, ServiceKey};
 
 /// A yes or a no to a plan, as somebody says it.
@@ -28,45 +28,12 @@ pub struct Word {
     pub until: Option<Timestamp>,
 }
 
-/// Why a decision was not written down.
-#[derive(Debug, thiserror::Error)]
-pub enum DecideError {
-    /// The ledger cannot be opened, or not be written beside its holder.
-    #[error(transparent)]
-    Open(#[from] OpenError),
-    /// It cannot be written.
-    #[error("cannot write the decision to the ledger")]
-    Write(#[from] WriteError),
-}
-
 /// Writes down what somebody decided. A daemon that has the ledger open takes it at once; without one it is there for the
-/// next pass.
+/// next pass. Blocks on the disk.
 ///
 /// # Errors
 /// The ledger cannot be opened or written.
-pub async fn decide(dir: &Path, place: ApiPlace, word: Word) -> Result<(), DecideError> {
-    match Ledger::open(dir, place, word.at) {
-        Ok(ledger) => Ok(ledger.write(move |connection| Ok(sql::decide(connection, &word)?)).await?),
-        Err(OpenError::InUse { .. }) => {
-            beside(dir, |connection| sql::decide(connection, &word))?;
-            Bell::ring(dir);
-            Ok(())
-        }
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// Writes beside the holder, all of it or nothing.
-pub(super) fn beside(
-    dir: &Path,
-    write: impl FnOnce(&rusqlite::Connection) -> rusqlite::Result<()>,
-) -> Result<(), OpenError> {
-    let store = folder::store(dir);
-    folder::refuse_links(dir)?;
-    let mut connection = open::beside_writer(&store)?;
-    let writing = |source| open::failed(&store, "write to", source);
-    let transaction =
-        connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(writing)?;
-    write(&transaction).map_err(writing)?;
-    transaction.commit().map_err(writing)
+pub fn decide(dir: &Path, place: ApiPlace, word: Word) -> Result<(), OpenError> {
+    let at = word.at;
+    tell(dir, place, at, move |connection, _| sql::decide(connection, &word)).map(drop)
 }

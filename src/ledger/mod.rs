@@ -53,7 +53,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::engine::{Findings, Window};
 use crate::model::{ApiPlace, Digest, Quarantine, Rollout, ServiceKey};
 
-pub use decisions::{DecideError, Word, decide};
+pub use decisions::{Word, decide};
 pub use error::{OpenError, ReadError, StoreError, WriteError};
 pub use lock::Holder;
 pub use reader::Reader;
@@ -338,10 +338,11 @@ impl Ledger {
         Bell::listen(self.reader().dir())
     }
 
-    /// Puts requests of people on disk, for a caller without a runtime.
-    fn add_requests(&self, requests: &[PersonRequest]) -> Result<(), WriteError> {
-        let requests = requests.to_vec();
-        let act = move |connection: &Connection| Ok(sql::add_requests_alone(connection, &requests)?);
+    /// Puts something on disk, for a caller without a runtime.
+    fn write_blocking(
+        &self,
+        act: impl FnMut(&Connection) -> Result<(), WriteError> + Send + 'static,
+    ) -> Result<(), WriteError> {
         let (request, answer) = writer::write(act, None);
         let queue = self.shared.queue.as_ref().ok_or(WriteError::Stopped)?;
         queue.blocking_send(request).map_err(|_| WriteError::Stopped)?;

@@ -15,11 +15,11 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use notify::{Config, Event, EventKind, INotifyWatcher, RecursiveMode, Watcher as _};
+use rusqlite::Connection;
 use tokio::sync::Notify;
 
-use super::decisions::beside;
-use super::folder::NO_LINK;
-use super::{Ledger, OpenError, Reader, sql};
+use super::folder::{self, NO_LINK};
+use super::{Ledger, OpenError, Reader, open, sql};
 use crate::model::{ApiPlace, Decision, Digest, Quarantine, ServiceKey};
 use crate::plan::Freeze;
 
@@ -151,21 +151,57 @@ pub struct TakenRequest {
 /// # Errors
 /// The ledger cannot be opened or written.
 pub fn ask(dir: &Path, requests: &[PersonRequest], place: ApiPlace, now: Timestamp) -> Result<bool, OpenError> {
-    // A ledger that belongs somewhere goes on to belong there: a request has nothing to do with an API.
+    let requests = requests.to_vec();
+    tell(dir, place, now, move |connection, writer| match writer {
+        Writer::Holder => sql::add_requests_alone(connection, &requests),
+        Writer::Beside => sql::add_requests(connection, &requests).map(drop),
+    })
+}
+
+/// Who writes what people say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Writer {
+    /// This process, which has the ledger.
+    Holder,
+    /// This process, beside another one that has it.
+    Beside,
+}
+
+/// Writes what people say into the ledger of a folder: where nobody has it as its holder, else beside that, which is
+/// rung for. Says whether somebody has it. A ledger that belongs to no API yet takes `place` for as long as it is open.
+pub(super) fn tell(
+    dir: &Path,
+    place: ApiPlace,
+    now: Timestamp,
+    mut write: impl FnMut(&Connection, Writer) -> rusqlite::Result<()> + Send + 'static,
+) -> Result<bool, OpenError> {
+    // A ledger that belongs somewhere goes on to belong there: what people say has nothing to do with an API.
     let place = Reader::open(dir)?.and_then(|reader| reader.place().ok().flatten()).unwrap_or(place);
     match Ledger::open(dir, place, now) {
         Ok(ledger) => {
-            ledger.add_requests(requests)?;
+            ledger.write_blocking(move |connection| Ok(write(connection, Writer::Holder)?))?;
             Ok(false)
         }
         Err(OpenError::InUse { .. }) => {
             let real = fs::canonicalize(dir).unwrap_or_else(|_| dir.to_owned());
-            beside(&real, |connection| sql::add_requests(connection, requests).map(drop))?;
+            beside(&real, |connection| write(connection, Writer::Beside))?;
             Bell::ring(dir);
             Ok(true)
         }
         Err(error) => Err(error),
     }
+}
+
+/// Writes beside the holder, all of it or nothing.
+fn beside(dir: &Path, write: impl FnOnce(&Connection) -> rusqlite::Result<()>) -> Result<(), OpenError> {
+    let store = folder::store(dir);
+    folder::refuse_links(dir)?;
+    let mut connection = open::beside_writer(&store)?;
+    let writing = |source| open::failed(&store, "write to", source);
+    let transaction =
+        connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(writing)?;
+    write(&transaction).map_err(writing)?;
+    transaction.commit().map_err(writing)
 }
 
 /// A file beside the ledger that is written to after a request was. Who holds the ledger watches that one file: its own

@@ -20,7 +20,12 @@ fn word(plan: &Plan, answer: Answer, second: i64) -> Word {
 }
 
 async fn say(dir: &Path, plan: &Plan, answer: Answer, second: i64) {
-    decide(dir, here(), word(plan, answer, second)).await.unwrap();
+    say_word(dir, word(plan, answer, second)).await;
+}
+
+async fn say_word(dir: &Path, word: Word) {
+    let dir = dir.to_owned();
+    tokio::task::spawn_blocking(move || decide(&dir, here(), word).unwrap()).await.unwrap();
 }
 
 /// How a plan stands by what the ledger has.
@@ -67,7 +72,7 @@ async fn what_a_process_found_out_of_a_denial_is_kept() {
     let dir = folder();
     let (one, both) = (plan(&["shop/web"]), plan(&["shop/web", "shop/api"]));
     let unknown = Word { content: Vec::new(), ..word(&one, Answer::Deny, 1) };
-    decide(dir.path(), here(), unknown).await.unwrap();
+    say_word(dir.path(), unknown).await;
     let met = ruling(dir.path(), &one);
     let ledger = open(dir.path());
     ledger.find(Findings { denied: met.denied, ..Findings::default() }).await.unwrap();
@@ -115,9 +120,7 @@ async fn the_history_of_a_service_has_the_decisions_about_it() {
     let dir = folder();
     say(dir.path(), &plan(&["shop/web"]), Answer::Deny, 1).await;
     say(dir.path(), &plan(&["shop/web", "shop/api"]), Answer::Approve, 2).await;
-    decide(dir.path(), here(), Word { content: Vec::new(), ..word(&plan(&["shop/db"]), Answer::Deny, 3) })
-        .await
-        .unwrap();
+    say_word(dir.path(), Word { content: Vec::new(), ..word(&plan(&["shop/db"]), Answer::Deny, 3) }).await;
     let reader = Reader::open(dir.path()).unwrap().unwrap();
     let plans = |service: Option<&str>, limit| -> Vec<PlanId> {
         let decisions = reader.newest_decisions(service.map(key).as_ref(), limit).unwrap();
