@@ -180,8 +180,12 @@ fn next(wanted: &Wanted) -> String {
 /// A path as a word of a shell.
 fn word(path: &Path) -> String {
     let text = printable(&path.to_string_lossy()).to_string();
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@:".contains(c);
-    if !text.is_empty() && text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
+    if !text.is_empty() && is_plain(&text) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
+}
+
+/// Whether neither a shell nor systemd reads anything else than its characters in a text.
+fn is_plain(text: &str) -> bool {
+    text.chars().all(|c| c.is_ascii_alphanumeric() || "/._-+@:".contains(c))
 }
 
 /// A mistake in how the command was called: exit 64.

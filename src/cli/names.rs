@@ -10,7 +10,7 @@ use clap_complete::CompletionCandidate;
 use super::args::{FolderArgs, StateArgs};
 use super::settings;
 use crate::ledger::Reader;
-use crate::model::ServiceKey;
+use crate::model::{ServiceKey, project_path};
 use crate::source::Folder;
 
 /// Somebody waits for the answer with a finger on the key.
@@ -30,11 +30,8 @@ pub(super) fn services(typed: &OsStr) -> Vec<CompletionCandidate> {
 /// Projects and services, as `status` takes them.
 pub(super) fn patterns(typed: &OsStr) -> Vec<CompletionCandidate> {
     let known = known();
-    let project = |key: &ServiceKey| match &key.team {
-        Some(team) => format!("{team}/{}", key.project),
-        None => key.project.to_string(),
-    };
-    let names: BTreeSet<String> = known.iter().flat_map(|key| [project(key), key.to_string()]).collect();
+    let both = |key: &ServiceKey| [project_path(key.team.as_ref(), &key.project), key.to_string()];
+    let names: BTreeSet<String> = known.iter().flat_map(both).collect();
     beginning(typed, names)
 }
 

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use super::event::Event;
 use super::later;
 use super::rollout::{self, Paused};
-use crate::model::{DeploymentStatus, Digest, Evidence, Id, Rollout, RolloutState, ServiceKey};
+use crate::model::{DeploymentStatus, Digest, Evidence, Id, Rollout, RolloutState, ServiceKey, project_path};
 
 /// How rollouts are followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -648,10 +648,7 @@ impl Rollouts {
 
 impl fmt::Display for Project {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.team {
-            Some(team) => write!(f, "{}/{}", team.as_str(), self.project.as_str()),
-            None => f.write_str(self.project.as_str()),
-        }
+        f.write_str(&project_path(self.team.as_ref(), &self.project))
     }
 }
 

@@ -113,6 +113,12 @@ impl fmt::Display for ServiceKey {
     }
 }
 
+/// A project by its name: `project`, or `team/project`.
+#[must_use]
+pub fn project_path(team: Option<&Id>, project: &Id) -> String {
+    team.map_or_else(|| project.to_string(), |team| format!("{team}/{project}"))
+}
+
 impl FromStr for ServiceKey {
     type Err = InvalidId;
 

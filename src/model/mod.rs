@@ -34,7 +34,7 @@ pub use digest::{Digest, InvalidDigest};
 pub use headline::Headline;
 pub use hold::{HeldBy, HoldKind, held_reason, held_until};
 pub use image::{ImagePath, InvalidImage, Version};
-pub use key::{Id, InvalidId, ServiceKey};
+pub use key::{Id, InvalidId, ServiceKey, project_path};
 pub use live::{DeploymentStatus, Live, LiveExternal, LiveInternal, LiveRuntime, RolloutStage, ServiceKind};
 pub use order::in_order;
 pub use plan_id::PlanId;

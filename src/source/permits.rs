@@ -9,7 +9,7 @@ use globset::{GlobBuilder, GlobMatcher};
 use thiserror::Error;
 
 use crate::manifest::Problem;
-use crate::model::{Id, Place, ServiceKey};
+use crate::model::{Id, Place, ServiceKey, project_path};
 use crate::text::listed;
 
 /// What manifests of a folder may do.
@@ -108,10 +108,7 @@ impl Permits {
 
 /// Where the manifests of a service's project stand under [`Layout::Project`].
 fn folder(key: &ServiceKey) -> String {
-    match &key.team {
-        Some(team) => format!("{team}/{}/", key.project),
-        None => format!("{}/", key.project),
-    }
+    format!("{}/", project_path(key.team.as_ref(), &key.project))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::cli::checks::Check;
-use crate::model::{Id, ServiceKey, ServiceKind};
+use crate::model::{Id, ServiceKey, ServiceKind, project_path};
 use crate::northflank::{Account, CallError, Client, Disposition, Listed};
 use crate::text::{counted, listed};
 
@@ -129,7 +129,7 @@ async fn list(client: &Client, (team, project): Project<'_>) -> Result<Option<Ve
 }
 
 fn named((team, project): Project<'_>) -> String {
-    team.map_or_else(|| project.to_string(), |team| format!("{team}/{project}"))
+    project_path(team, project)
 }
 
 /// Whether the role lets updates through. How the API writes a permission is not documented, so that a list in which

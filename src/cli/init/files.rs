@@ -4,8 +4,9 @@ use std::fs::OpenOptions;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use super::{Runs, Wanted, unwritable};
+use super::{Runs, Wanted, is_plain, unwritable};
 use crate::manifest;
+use crate::model::project_path;
 use crate::text::printable;
 
 /// The JSON Schema of the manifests, at the top of their folder; hidden, so that it is not read as a manifest.
@@ -75,8 +76,7 @@ fn systemd(wanted: &Wanted) -> String {
     let folder = &wanted.folder.manifests;
     let whole = std::path::absolute(folder).unwrap_or_else(|_| folder.clone());
     let token = wanted.api.connect.token.token_file.as_deref().unwrap_or(Path::new("<the file with the token>"));
-    let project = &wanted.project;
-    let project = wanted.team.as_ref().map_or_else(|| project.to_string(), |team| format!("{team}/{project}"));
+    let project = project_path(wanted.team.as_ref(), &wanted.project);
     format!(
         "# Options of truenorth.service, each as its variable; `truenorth --help` names them all.\n\
          #   sudo install -m 0644 {SYSTEMD} /etc/truenorth/truenorth.env\n\
@@ -92,8 +92,7 @@ fn systemd(wanted: &Wanted) -> String {
 
 /// A value as systemd reads it in a file of variables.
 fn quoted(value: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@:".contains(c);
-    if value.chars().all(is_plain) {
+    if is_plain(value) {
         return value.to_owned();
     }
     let escaped: String =
