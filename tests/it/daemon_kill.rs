@@ -14,7 +14,7 @@ use rustix::process::Signal;
 use truenorth::ledger::{CallId, End, Reader};
 use truenorth::sandbox::Options;
 
-use crate::support::{Api, Daemon, Workspace, eventually, number, pass, seed, tags};
+use crate::support::{Api, Daemon, SETTLING, Workspace, eventually, number, pass, seed, tags};
 
 const ROUNDS: u64 = 240;
 /// After so many kills one life goes on until everything is right.
@@ -23,8 +23,6 @@ const SERVICES: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
 const CONCURRENCY: usize = 3;
 /// From the moment when the API took an update to its answer: who is killed then never hears of it.
 const LATENCY: Duration = Duration::from_millis(10);
-/// A call that a kill left without an answer is settled after as long.
-const SETTLING: &str = "2s";
 
 /// One life of the daemon.
 struct Life(Child);

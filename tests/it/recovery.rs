@@ -13,7 +13,7 @@ use fastrand::Rng;
 use truenorth::ledger::{CallId, End, Reader};
 use truenorth::sandbox::Options;
 
-use crate::support::{Api, Workspace, number, pass, seed, tags};
+use crate::support::{Api, SETTLING, Workspace, number, pass, seed, tags};
 
 const ROUNDS: u64 = 60;
 /// After so many kills a pass is left alone, and must put everything right.
@@ -21,8 +21,6 @@ const KILLS: u64 = 6;
 const SERVICES: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
 /// From the moment when the API took an update to its answer: whoever is killed then never hears of it.
 const LATENCY: Duration = Duration::from_millis(15);
-/// A call that a kill left without an answer is settled after as long: the passes between wait for it.
-const SETTLING: &str = "2s";
 /// No run takes as long.
 const TOO_LONG: Duration = Duration::from_secs(60);
 

@@ -34,6 +34,9 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// the default would make every test of that take half a minute.
 const REQUEST_TIMEOUT: &str = "5s";
 
+/// The same where calls are left without an answer again and again, so that each is settled soon.
+pub(crate) const SETTLING: &str = "2s";
+
 /// How the names of test folders begin.
 const PREFIX: &str = "truenorth-test-";
 
