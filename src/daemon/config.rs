@@ -41,8 +41,7 @@ impl Daemon {
     pub(super) fn tell_idle_windows(&mut self) {
         let Some(snapshot) = &self.seen.snapshot else { return };
         let engine = self.carrier.engine();
-        let services = engine.services(self.carrier.clock().now()).map(|(key, _)| key);
-        let idle = engine.closures().windows.idle(services.chain(snapshot.claimed()));
+        let idle = engine.closures().windows.idle(engine.keys().chain(snapshot.claimed()));
         idle.difference(&self.told_idle).for_each(|idle| warn!("{idle}"));
         self.told_idle = idle;
     }

@@ -150,7 +150,7 @@ impl Published {
         let keys: BTreeSet<ServiceKey> = match std::mem::take(&mut self.stale) {
             Stale::These(keys) => keys,
             Stale::All => {
-                let engines = engine.services(now).map(|(key, _)| key.clone());
+                let engines = engine.keys().cloned();
                 engines.chain(invalid.keys().cloned()).chain(self.written.keys().cloned()).collect()
             }
         };

@@ -8,6 +8,9 @@ use crate::runner::{Carrier, MayForget, take_up};
 impl Daemon {
     /// Takes up what people asked for since the last time.
     pub(super) fn take_requests(&mut self, open: Vec<RequestRecord>) {
+        if open.is_empty() {
+            return;
+        }
         let invalid = self.invalid(self.carrier.clock().now());
         let was_read = self.seen.snapshot.is_some();
         let may_forget = |carrier: &Carrier, key: &ServiceKey| {

@@ -474,7 +474,6 @@ impl Daemon {
         }
     }
 
-    /// Takes what people decided about plans.
     fn take_request(&mut self, request: Request) {
         let now = Instant::now();
         let again = self.asked.replace((request, now));

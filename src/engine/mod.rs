@@ -251,7 +251,7 @@ impl Engine {
             }
         }
         self.rule_anew(now);
-        let _ = self.open_and_close(now);
+        self.open_and_close(now);
         self.let_dependents_go(None, now);
     }
 
@@ -260,7 +260,7 @@ impl Engine {
         let is_news = self.closures != closures;
         if is_news {
             self.closures = closures;
-            let _ = self.open_and_close(now);
+            self.open_and_close(now);
         }
         is_news
     }

@@ -55,6 +55,11 @@ impl<'a> Standing<'a> {
 type Condition<'a> = (ServiceState, Option<Timestamp>, Option<Cow<'a, Diagnostic>>);
 
 impl Engine {
+    /// The services that it knows, in order.
+    pub fn keys(&self) -> impl Iterator<Item = &ServiceKey> {
+        self.services.keys()
+    }
+
     /// How each service stands, by name.
     pub fn services(&self, now: Timestamp) -> impl Iterator<Item = (&ServiceKey, Standing<'_>)> {
         self.services.iter().map(move |(key, service)| (key, self.stands(key, service, now)))
