@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::source::Writing;
+use crate::text::words;
 
 /// Under constant change, a look comes after this many quiet times at the latest.
 const AT_MOST: u32 = 20;
@@ -53,33 +54,21 @@ struct Noticed {
     writing: Writing,
 }
 
-/// Why a look begins. It reaches logs and metrics, and decides nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Trigger {
-    /// The daemon began.
-    Start,
-    /// Something changed in the folder, as an event says.
-    Event,
-    /// It is time.
-    Resync,
-    /// SIGHUP.
-    Reload,
-    /// SIGUSR1.
-    Asked,
-    /// Another token is in place, which a manifest may contain.
-    Token,
-}
-
-impl Trigger {
-    pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Self::Start => "start",
-            Self::Event => "event",
-            Self::Resync => "resync",
-            Self::Reload => "hup",
-            Self::Asked => "usr1",
-            Self::Token => "token",
-        }
+words! {
+    /// Why a look begins. It reaches logs and metrics, and decides nothing.
+    pub(super) enum Trigger {
+        /// The daemon began.
+        Start = "start",
+        /// Something changed in the folder, as an event says.
+        Event = "event",
+        /// It is time.
+        Resync = "resync",
+        /// SIGHUP.
+        Reload = "hup",
+        /// SIGUSR1.
+        Asked = "usr1",
+        /// Another token is in place, which a manifest may contain.
+        Token = "token",
     }
 }
 

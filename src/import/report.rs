@@ -1,6 +1,6 @@
 //! The report of an import: what became of each service, and whether a first pass would find anything to do.
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use super::describe::Untold;
 use super::place::Place;
@@ -8,6 +8,7 @@ use super::{Fate, Request};
 use crate::model::{DeploymentUpdate, ServiceKey, Unnamed};
 use crate::plan::{ApiUse, CREDENTIALS, Change, FieldVerdict, compare};
 use crate::source::Snapshot;
+use crate::text::words;
 
 /// What an import did.
 #[derive(Clone, Debug, Serialize)]
@@ -39,35 +40,17 @@ pub struct Imported {
     pub message: Option<String>,
 }
 
-/// What became of a service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// A manifest was written.
-    Written,
-    /// The folder had one already, which stays.
-    Kept,
-    /// It deploys nothing that a manifest could be about.
-    Skipped,
-    /// It has no manifest; the message says why.
-    Failed,
-}
-
-impl Outcome {
-    /// The word in reports.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Written => "written",
-            Self::Kept => "kept",
-            Self::Skipped => "skipped",
-            Self::Failed => "failed",
-        }
-    }
-}
-
-impl Serialize for Outcome {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
+words! {
+    /// What became of a service.
+    pub enum Outcome {
+        /// A manifest was written.
+        Written = "written",
+        /// The folder had one already, which stays.
+        Kept = "kept",
+        /// It deploys nothing that a manifest could be about.
+        Skipped = "skipped",
+        /// It has no manifest; the message says why.
+        Failed = "failed",
     }
 }
 

@@ -1,8 +1,8 @@
 //! Applied: what the ledger knows of a service's last update.
 
-use serde::{Deserialize, Serialize};
-
 use super::Digest;
+
+use crate::text::words;
 
 /// The last update that the API accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,38 +62,23 @@ impl Known {
     }
 }
 
-/// Why an update is sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Cause {
-    /// Nothing was ever accepted for this service.
-    New,
-    /// The manifest asks for something else than what was accepted last.
-    Changed,
-    /// An earlier call's end is not known.
-    InDoubt,
-    /// What runs is not what was accepted last: somebody changed it by hand.
-    Drifted,
-    /// A part of what was accepted last is not in effect: that part is sent alone.
-    NotInEffect,
-    /// Its rollout failed, and a person let it out of quarantine.
-    Released,
-    /// The rollout of what the manifest says failed: what ran before is sent in its place.
-    Rollback,
-}
-
-impl Cause {
-    /// The word in reports, logs and the ledger.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::New => "new",
-            Self::Changed => "changed",
-            Self::InDoubt => "in-doubt",
-            Self::Drifted => "drifted",
-            Self::NotInEffect => "not-in-effect",
-            Self::Released => "released",
-            Self::Rollback => "rollback",
-        }
+words! {
+    /// Why an update is sent.
+    #[derive(Hash)]
+    pub enum Cause {
+        /// Nothing was ever accepted for this service.
+        New = "new",
+        /// The manifest asks for something else than what was accepted last.
+        Changed = "changed",
+        /// An earlier call's end is not known.
+        InDoubt = "in-doubt",
+        /// What runs is not what was accepted last: somebody changed it by hand.
+        Drifted = "drifted",
+        /// A part of what was accepted last is not in effect: that part is sent alone.
+        NotInEffect = "not-in-effect",
+        /// Its rollout failed, and a person let it out of quarantine.
+        Released = "released",
+        /// The rollout of what the manifest says failed: what ran before is sent in its place.
+        Rollback = "rollback",
     }
 }

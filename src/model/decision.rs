@@ -11,6 +11,8 @@ use thiserror::Error;
 
 use super::{Digest, PlanId, ServiceKey};
 
+use crate::text::words;
+
 /// Which decision: the greater, the later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DecisionId(pub i64);
@@ -56,24 +58,13 @@ pub enum About {
     Unknown,
 }
 
-/// Yes or no.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Answer {
-    /// All of it may be sent.
-    Approve,
-    /// Nothing of it may be sent.
-    Deny,
-}
-
-impl Answer {
-    /// The word in the ledger.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Approve => "approve",
-            Self::Deny => "deny",
-        }
+words! {
+    /// Yes or no.
+    pub enum Answer {
+        /// All of it may be sent.
+        Approve = "approve",
+        /// Nothing of it may be sent.
+        Deny = "deny",
     }
 }
 

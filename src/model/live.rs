@@ -6,6 +6,8 @@
 
 use jiff::Timestamp;
 
+use crate::text::words;
+
 /// What runs, by the API's answer. Every part may be absent from an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Live {
@@ -31,15 +33,17 @@ pub struct Live {
     pub updated_at: Option<Timestamp>,
 }
 
-/// The type of a service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ServiceKind {
-    /// Deploys an image of a registry or another service's build.
-    Deployment,
-    /// Builds what it deploys.
-    Combined,
-    /// Builds only; it has no deployment.
-    Build,
+words! {
+    /// The type of a service.
+    #[derive(Hash)]
+    pub enum ServiceKind {
+        /// Deploys an image of a registry or another service's build.
+        Deployment = "deployment",
+        /// Builds what it deploys.
+        Combined = "combined",
+        /// Builds only; it has no deployment.
+        Build = "build",
+    }
 }
 
 /// An image of a registry as live shows it.
@@ -109,17 +113,19 @@ pub struct DeploymentStatus {
     pub since: Option<Timestamp>,
 }
 
-/// How far a rollout is, in the API's words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum RolloutStage {
-    /// Waits for its turn.
-    Pending,
-    /// Containers are being replaced.
-    InProgress,
-    /// Everything runs.
-    Completed,
-    /// It did not work.
-    Failed,
+words! {
+    /// How far a rollout is, in the API's words.
+    #[derive(Hash)]
+    pub enum RolloutStage {
+        /// Waits for its turn.
+        Pending = "PENDING",
+        /// Containers are being replaced.
+        InProgress = "IN_PROGRESS",
+        /// Everything runs.
+        Completed = "COMPLETED",
+        /// It did not work.
+        Failed = "FAILED",
+    }
 }
 
 impl Live {
@@ -179,48 +185,5 @@ impl Live {
             || image_url.is_some()
             || docker.is_some()
             || buildpack.is_some()
-    }
-}
-
-impl ServiceKind {
-    /// Every type.
-    pub const ALL: [Self; 3] = [Self::Deployment, Self::Combined, Self::Build];
-
-    /// The API's word.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Deployment => "deployment",
-            Self::Combined => "combined",
-            Self::Build => "build",
-        }
-    }
-
-    /// From the API's word.
-    #[must_use]
-    pub fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == word)
-    }
-}
-
-impl RolloutStage {
-    /// Every stage, in its order.
-    pub const ALL: [Self; 4] = [Self::Pending, Self::InProgress, Self::Completed, Self::Failed];
-
-    /// The API's word.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "PENDING",
-            Self::InProgress => "IN_PROGRESS",
-            Self::Completed => "COMPLETED",
-            Self::Failed => "FAILED",
-        }
-    }
-
-    /// From the API's word.
-    #[must_use]
-    pub fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|stage| stage.as_str() == word)
     }
 }

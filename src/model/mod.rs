@@ -21,6 +21,7 @@ mod policy;
 mod quarantine;
 mod revision;
 mod rollout;
+mod runtime;
 mod state;
 mod update;
 
@@ -42,8 +43,8 @@ pub use policy::{Approval, DependencyGate, DriftMode, OnFailure, Policy, Suspend
 pub use quarantine::Quarantine;
 pub use revision::{InvalidRevision, Revision};
 pub use rollout::{Evidence, Rollout, RolloutState};
+pub use runtime::{Buildpack, BuildpackConfig, Docker, DockerConfig, MissingCommand};
 pub use state::ServiceState;
 pub use update::{
-    BuildServiceId, BuildSha, Buildpack, BuildpackConfig, CredentialsId, DeploymentUpdate, Docker, DockerConfig,
-    External, Internal, InvalidField, MissingCommand, RuntimeUpdate,
+    BuildServiceId, BuildSha, CredentialsId, DeploymentUpdate, External, Internal, InvalidField, RuntimeUpdate,
 };

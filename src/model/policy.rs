@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use serde::Serialize;
 
 use super::ServiceKey;
+
+use crate::text::words;
 
 /// How truenorth treats a service; no part of the digest.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,78 +27,41 @@ pub struct Policy {
     pub on_failure: Option<OnFailure>,
 }
 
-/// What follows where the rollout of content fails.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum OnFailure {
-    /// Nothing: it stays as it is, and is not sent again by itself.
-    #[default]
-    Hold,
-    /// The content whose rollout completed last is sent in its place, once.
-    LastGood,
-}
-
-impl OnFailure {
-    /// Both, in the order in which they are shown.
-    pub const ALL: [Self; 2] = [Self::Hold, Self::LastGood];
-
-    /// The word in a manifest.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Hold => "hold",
-            Self::LastGood => "last-good",
-        }
+words! {
+    /// What follows where the rollout of content fails.
+    #[derive(Default, Hash)]
+    pub enum OnFailure {
+        /// Nothing: it stays as it is, and is not sent again by itself.
+        #[default]
+        Hold = "hold",
+        /// The content whose rollout completed last is sent in its place, once.
+        LastGood = "last-good",
     }
 }
 
-/// What a service must have reached before one that depends on it is sent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum DependencyGate {
-    /// The API accepted its update, and the rollout completed.
-    #[default]
-    Deployed,
-    /// The API accepted its update.
-    Accepted,
-    /// Nothing: the order is kept in mind and not enforced.
-    Ignore,
-}
-
-impl DependencyGate {
-    /// Every gate, in the order in which they are shown.
-    pub const ALL: [Self; 3] = [Self::Deployed, Self::Accepted, Self::Ignore];
-
-    /// The word in a manifest.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Deployed => "deployed",
-            Self::Accepted => "accepted",
-            Self::Ignore => "ignore",
-        }
+words! {
+    /// What a service must have reached before one that depends on it is sent.
+    #[derive(Default, Hash)]
+    pub enum DependencyGate {
+        /// The API accepted its update, and the rollout completed.
+        #[default]
+        Deployed = "deployed",
+        /// The API accepted its update.
+        Accepted = "accepted",
+        /// Nothing: the order is kept in mind and not enforced.
+        Ignore = "ignore",
     }
 }
 
-/// Whether each change of a service waits for an approval.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Approval {
-    /// Only where the plan that it is part of does.
-    #[default]
-    None,
-    /// Each does.
-    Required,
-}
-
-impl Approval {
-    /// Both, in the order in which they are shown.
-    pub const ALL: [Self; 2] = [Self::None, Self::Required];
-
-    /// The word in a manifest.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Required => "required",
-        }
+words! {
+    /// Whether each change of a service waits for an approval.
+    #[derive(Default, Hash)]
+    pub enum Approval {
+        /// Only where the plan that it is part of does.
+        #[default]
+        None = "none",
+        /// Each does.
+        Required = "required",
     }
 }
 
@@ -161,36 +125,16 @@ impl Suspend {
     }
 }
 
-/// What is done about a service that runs something else than what was applied.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum DriftMode {
-    /// It is told.
-    Report,
-    /// It is told, and what is desired is sent again.
-    Correct,
-    /// It is not looked for.
-    Off,
-}
-
-impl DriftMode {
-    /// Every mode, in the order in which they are shown.
-    pub const ALL: [Self; 3] = [Self::Report, Self::Correct, Self::Off];
-
-    /// The word in a manifest and on the command line.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Report => "report",
-            Self::Correct => "correct",
-            Self::Off => "off",
-        }
-    }
-
-    /// From the word.
-    #[must_use]
-    pub fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|mode| mode.as_str() == word)
+words! {
+    /// What is done about a service that runs something else than what was applied.
+    #[derive(Hash)]
+    pub enum DriftMode {
+        /// It is told.
+        Report = "report",
+        /// It is told, and what is desired is sent again.
+        Correct = "correct",
+        /// It is not looked for.
+        Off = "off",
     }
 }
 
@@ -207,12 +151,5 @@ mod tests {
         assert!(until(10).holds(at(9)));
         assert!(!until(10).holds(at(10)));
         assert!(!until(10).holds(at(11)));
-    }
-
-    #[test]
-    fn the_words_of_a_mode_are_those_of_its_serialisation() {
-        for mode in DriftMode::ALL {
-            assert_eq!(serde_json::to_value(mode).ok(), Some(mode.as_str().into()));
-        }
     }
 }

@@ -1,68 +1,35 @@
 //! A rollout: the platform replacing what runs after an accepted update, as far as the API has shown it.
 
-use std::fmt;
-
 use jiff::{SignedDuration, Timestamp};
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use super::Digest;
-use crate::text::short;
+use crate::text::{short, words};
 
-/// How far a rollout is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum RolloutState {
-    /// Accepted, and the API shows nothing newer than the acceptance yet.
-    Unseen,
-    /// It waits for its turn.
-    Pending,
-    /// Containers are being replaced.
-    InProgress,
-    /// Everything runs.
-    Completed,
-    /// It did not work.
-    Failed,
-    /// It did not end in time.
-    TimedOut,
-    /// A newer update was accepted before it ended.
-    Superseded,
-    /// Nothing had to be replaced.
-    None,
+words! {
+    /// How far a rollout is.
+    #[derive(PartialOrd, Ord, Hash)]
+    pub enum RolloutState {
+        /// Accepted, and the API shows nothing newer than the acceptance yet.
+        Unseen = "unseen",
+        /// It waits for its turn.
+        Pending = "pending",
+        /// Containers are being replaced.
+        InProgress = "in-progress",
+        /// Everything runs.
+        Completed = "completed",
+        /// It did not work.
+        Failed = "failed",
+        /// It did not end in time.
+        TimedOut = "timed-out",
+        /// A newer update was accepted before it ended.
+        Superseded = "superseded",
+        /// Nothing had to be replaced.
+        None = "none",
+    }
 }
 
 impl RolloutState {
-    /// Every state, in the order of a rollout.
-    pub const ALL: [Self; 8] = [
-        Self::Unseen,
-        Self::Pending,
-        Self::InProgress,
-        Self::Completed,
-        Self::Failed,
-        Self::TimedOut,
-        Self::Superseded,
-        Self::None,
-    ];
-
-    /// The word in every output.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Unseen => "unseen",
-            Self::Pending => "pending",
-            Self::InProgress => "in-progress",
-            Self::Completed => "completed",
-            Self::Failed => "failed",
-            Self::TimedOut => "timed-out",
-            Self::Superseded => "superseded",
-            Self::None => "none",
-        }
-    }
-
-    /// From the word.
-    #[must_use]
-    pub fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|state| state.as_str() == word)
-    }
-
     /// Whether it has not ended.
     #[must_use]
     pub fn is_open(self) -> bool {
@@ -82,45 +49,16 @@ impl RolloutState {
     }
 }
 
-impl fmt::Display for RolloutState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-impl Serialize for RolloutState {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
-    }
-}
-
-/// What shows that a status speaks of this rollout and of no other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Evidence {
-    /// The deployment's id.
-    DeploymentId,
-    /// The server's clock: the status was reached after the update was accepted.
-    Time,
-    /// Nothing yet; or the API gave no times, and the status was seen to move on.
-    None,
-}
-
-impl Evidence {
-    /// The word in every output.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::DeploymentId => "deployment-id",
-            Self::Time => "time",
-            Self::None => "none",
-        }
-    }
-
-    /// From the word.
-    #[must_use]
-    pub fn from_word(word: &str) -> Option<Self> {
-        [Self::DeploymentId, Self::Time, Self::None].into_iter().find(|evidence| evidence.as_str() == word)
+words! {
+    /// What shows that a status speaks of this rollout and of no other.
+    #[derive(Hash)]
+    pub enum Evidence {
+        /// The deployment's id.
+        DeploymentId = "deployment-id",
+        /// The server's clock: the status was reached after the update was accepted.
+        Time = "time",
+        /// Nothing yet; or the API gave no times, and the status was seen to move on.
+        None = "none",
     }
 }
 

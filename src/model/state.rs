@@ -1,108 +1,53 @@
 //! The state of a service: one word for what it is doing, decided by the engine, and read by everybody else.
 
-use std::fmt;
+use crate::text::words;
 
-use serde::Serialize;
-
-/// What a service is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum ServiceState {
-    /// The API refused its update; it waits for new content, or a slow retry.
-    Stalled,
-    /// It has what its manifest says, and that does not run: its rollout failed.
-    RolloutFailed,
-    /// It has what ran before, on purpose: the rollout of what its manifest says failed.
-    RolledBack,
-    /// The API refuses the token.
-    Denied,
-    /// Its manifest cannot be used.
-    Invalid,
-    /// A part of what the API accepted is not in effect.
-    NotInEffect,
-    /// Its drift came back after each correction.
-    Flapping,
-    /// It runs something else than what was applied.
-    Drifted,
-    /// The ledger cannot be written, so nothing is sent.
-    LedgerUnwritable,
-    /// The API cannot be reached.
-    Unreachable,
-    /// It waits for the rate limit.
-    RateLimited,
-    /// Its call failed for a reason that passes; it is tried again.
-    BackingOff,
-    /// A request of it is lost, and may still take effect.
-    InDoubt,
-    /// A call for it is being made.
-    InFlight,
-    /// A call for it is due.
-    Queued,
-    /// It is due, and kept back on purpose.
-    Held,
-    /// No manifest names it any more.
-    Orphaned,
-    /// Its manifest says to leave it alone.
-    Suspended,
-    /// It has what its manifest says.
-    Unchanged,
+words! {
+    /// What a service is doing: what needs a look before what needs none.
+    #[derive(PartialOrd, Ord, Hash)]
+    pub enum ServiceState {
+        /// The API refused its update; it waits for new content, or a slow retry.
+        Stalled = "stalled",
+        /// It has what its manifest says, and that does not run: its rollout failed.
+        RolloutFailed = "rollout-failed",
+        /// It has what ran before, on purpose: the rollout of what its manifest says failed.
+        RolledBack = "rolled-back",
+        /// The API refuses the token.
+        Denied = "denied",
+        /// Its manifest cannot be used.
+        Invalid = "invalid",
+        /// A part of what the API accepted is not in effect.
+        NotInEffect = "not-in-effect",
+        /// Its drift came back after each correction.
+        Flapping = "flapping",
+        /// It runs something else than what was applied.
+        Drifted = "drifted",
+        /// The ledger cannot be written, so nothing is sent.
+        LedgerUnwritable = "ledger-unwritable",
+        /// The API cannot be reached.
+        Unreachable = "unreachable",
+        /// It waits for the rate limit.
+        RateLimited = "rate-limited",
+        /// Its call failed for a reason that passes; it is tried again.
+        BackingOff = "backing-off",
+        /// A request of it is lost, and may still take effect.
+        InDoubt = "in-doubt",
+        /// A call for it is being made.
+        InFlight = "in-flight",
+        /// A call for it is due.
+        Queued = "queued",
+        /// It is due, and kept back on purpose.
+        Held = "held",
+        /// No manifest names it any more.
+        Orphaned = "orphaned",
+        /// Its manifest says to leave it alone.
+        Suspended = "suspended",
+        /// It has what its manifest says.
+        Unchanged = "unchanged",
+    }
 }
 
 impl ServiceState {
-    /// Every state, what needs a look first before what needs none.
-    pub const ALL: [Self; 19] = [
-        Self::Stalled,
-        Self::RolloutFailed,
-        Self::RolledBack,
-        Self::Denied,
-        Self::Invalid,
-        Self::NotInEffect,
-        Self::Flapping,
-        Self::Drifted,
-        Self::LedgerUnwritable,
-        Self::Unreachable,
-        Self::RateLimited,
-        Self::BackingOff,
-        Self::InDoubt,
-        Self::InFlight,
-        Self::Queued,
-        Self::Held,
-        Self::Orphaned,
-        Self::Suspended,
-        Self::Unchanged,
-    ];
-
-    /// The word in every output.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Stalled => "stalled",
-            Self::RolloutFailed => "rollout-failed",
-            Self::RolledBack => "rolled-back",
-            Self::Denied => "denied",
-            Self::Invalid => "invalid",
-            Self::NotInEffect => "not-in-effect",
-            Self::Flapping => "flapping",
-            Self::Drifted => "drifted",
-            Self::LedgerUnwritable => "ledger-unwritable",
-            Self::Unreachable => "unreachable",
-            Self::RateLimited => "rate-limited",
-            Self::BackingOff => "backing-off",
-            Self::InDoubt => "in-doubt",
-            Self::InFlight => "in-flight",
-            Self::Queued => "queued",
-            Self::Held => "held",
-            Self::Orphaned => "orphaned",
-            Self::Suspended => "suspended",
-            Self::Unchanged => "unchanged",
-        }
-    }
-
-    /// From the word.
-    #[must_use]
-    pub fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|state| state.as_str() == word)
-    }
-
     /// Its place in a list: what needs a look has a lower one.
     #[must_use]
     pub fn rank(self) -> usize {
@@ -113,18 +58,6 @@ impl ServiceState {
     #[must_use]
     pub fn is_converged(self) -> bool {
         matches!(self, Self::Unchanged | Self::Suspended | Self::Orphaned)
-    }
-}
-
-impl fmt::Display for ServiceState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-impl Serialize for ServiceState {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
     }
 }
 

@@ -2,19 +2,20 @@
 //!
 //! The rules are those of `DeploymentUpdate` in the API's contract (`src/sandbox/openapi.yaml`), which follows the
 //! provider's page "Update service deployment". Serialising a value gives the body of the call; its keys are declared
-//! in alphabetical order, because the digest is taken over the same text. Moving a field changes every digest.
+//! in alphabetical order, because the digest is taken over the same text. Moving a field changes every digest. A body
+//! that was written down reads back as the same value, and through the same checks.
 
 use std::sync::LazyLock;
 
 use regex::Regex;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::ImagePath;
+use super::{Buildpack, Docker, ImagePath};
 
 /// The body of the update call: exactly one of three forms.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(untagged)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged, deny_unknown_fields)]
 pub enum DeploymentUpdate {
     /// Deploy an image from a registry.
     External {
@@ -120,8 +121,8 @@ impl DeploymentUpdate {
 }
 
 /// An update of the runtime alone: at least one of the two settings.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(untagged)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged, deny_unknown_fields)]
 pub enum RuntimeUpdate {
     /// Only the buildpack's settings.
     Buildpack {
@@ -143,7 +144,8 @@ pub enum RuntimeUpdate {
 }
 
 /// An image in a registry.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct External {
     /// Id of saved registry credentials.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -154,7 +156,8 @@ pub struct External {
 }
 
 /// A build of a build service.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Internal {
     /// Branch to deploy.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -289,234 +292,17 @@ impl Serialize for BuildSha {
     }
 }
 
-/// A runtime setting whose type asks for a text that is not there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("configType {config_type} requires {field}")]
-pub struct MissingCommand {
-    /// The type as the manifest writes it.
-    pub config_type: &'static str,
-    /// The field that it requires.
-    pub field: &'static str,
-}
-
-/// What of a docker image is overridden.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub enum DockerConfig {
-    /// Nothing: the image's own entrypoint and command.
-    Default,
-    /// The entrypoint.
-    CustomEntrypoint,
-    /// The command.
-    CustomCommand,
-    /// Both.
-    CustomEntrypointCustomCommand,
-}
-
-impl DockerConfig {
-    /// Every value, in the order of the contract.
-    pub const ALL: [Self; 4] =
-        [Self::Default, Self::CustomEntrypoint, Self::CustomCommand, Self::CustomEntrypointCustomCommand];
-
-    /// The word in a manifest.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Default => "default",
-            Self::CustomEntrypoint => "customEntrypoint",
-            Self::CustomCommand => "customCommand",
-            Self::CustomEntrypointCustomCommand => "customEntrypointCustomCommand",
+/// A text that was written down reads back through the checks of its constructor.
+macro_rules! read_back {
+    ($($checked:ident),+) => {$(
+        impl<'de> Deserialize<'de> for $checked {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                Self::new(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+            }
         }
-    }
-
-    /// From the word in a manifest.
-    #[must_use]
-    pub fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|config| config.as_str() == word)
-    }
-
-    /// The fields that it requires.
-    #[must_use]
-    pub fn requires(self) -> &'static [&'static str] {
-        match self {
-            Self::Default => &[],
-            Self::CustomEntrypoint => &["customEntrypoint"],
-            Self::CustomCommand => &["customCommand"],
-            Self::CustomEntrypointCustomCommand => &["customEntrypoint", "customCommand"],
-        }
-    }
+    )+};
 }
-
-/// How a docker image starts. What the type requires is there; a text that it does not use may be there too, as the
-/// contract allows, and is sent as written.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Docker {
-    config_type: DockerConfig,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    custom_command: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    custom_entrypoint: Option<String>,
-}
-
-impl Docker {
-    /// Puts a setting together.
-    ///
-    /// # Errors
-    /// Names the first field that the type requires and that is missing.
-    pub fn new(
-        config_type: DockerConfig,
-        custom_entrypoint: Option<String>,
-        custom_command: Option<String>,
-    ) -> Result<Self, MissingCommand> {
-        let given = [("customEntrypoint", custom_entrypoint.is_some()), ("customCommand", custom_command.is_some())];
-        require(config_type.as_str(), config_type.requires(), &given)?;
-        Ok(Self { config_type, custom_command, custom_entrypoint })
-    }
-
-    /// What is overridden.
-    #[must_use]
-    pub fn config_type(&self) -> DockerConfig {
-        self.config_type
-    }
-
-    /// The entrypoint, where one is written.
-    #[must_use]
-    pub fn custom_entrypoint(&self) -> Option<&str> {
-        self.custom_entrypoint.as_deref()
-    }
-
-    /// The command, where one is written.
-    #[must_use]
-    pub fn custom_command(&self) -> Option<&str> {
-        self.custom_command.as_deref()
-    }
-}
-
-/// How the process of a buildpack image is chosen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub enum BuildpackConfig {
-    /// The image's default process.
-    Default,
-    /// Another process that the image names.
-    CustomProcess,
-    /// A command of its own.
-    CustomCommand,
-    /// An entrypoint and a command of its own.
-    CustomEntrypointCustomCommand,
-    /// The image's entrypoint with a command of its own.
-    OriginalEntrypointCustomCommand,
-}
-
-impl BuildpackConfig {
-    /// Every value, in the order of the contract.
-    pub const ALL: [Self; 5] = [
-        Self::Default,
-        Self::CustomProcess,
-        Self::CustomCommand,
-        Self::CustomEntrypointCustomCommand,
-        Self::OriginalEntrypointCustomCommand,
-    ];
-
-    /// The word in a manifest.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Default => "default",
-            Self::CustomProcess => "customProcess",
-            Self::CustomCommand => "customCommand",
-            Self::CustomEntrypointCustomCommand => "customEntrypointCustomCommand",
-            Self::OriginalEntrypointCustomCommand => "originalEntrypointCustomCommand",
-        }
-    }
-
-    /// From the word in a manifest.
-    #[must_use]
-    pub fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|config| config.as_str() == word)
-    }
-
-    /// The fields that it requires.
-    #[must_use]
-    pub fn requires(self) -> &'static [&'static str] {
-        match self {
-            Self::Default => &[],
-            Self::CustomProcess => &["customProcess"],
-            Self::CustomCommand | Self::OriginalEntrypointCustomCommand => &["customCommand"],
-            Self::CustomEntrypointCustomCommand => &["customEntrypoint", "customCommand"],
-        }
-    }
-}
-
-/// How a buildpack image starts. What the type requires is there; see [`Docker`] for what else may be.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Buildpack {
-    config_type: BuildpackConfig,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    custom_command: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    custom_entrypoint: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    custom_process: Option<String>,
-}
-
-impl Buildpack {
-    /// Puts a setting together.
-    ///
-    /// # Errors
-    /// Names the first field that the type requires and that is missing.
-    pub fn new(
-        config_type: BuildpackConfig,
-        custom_process: Option<String>,
-        custom_entrypoint: Option<String>,
-        custom_command: Option<String>,
-    ) -> Result<Self, MissingCommand> {
-        let given = [
-            ("customProcess", custom_process.is_some()),
-            ("customEntrypoint", custom_entrypoint.is_some()),
-            ("customCommand", custom_command.is_some()),
-        ];
-        require(config_type.as_str(), config_type.requires(), &given)?;
-        Ok(Self { config_type, custom_command, custom_entrypoint, custom_process })
-    }
-
-    /// How the process is chosen.
-    #[must_use]
-    pub fn config_type(&self) -> BuildpackConfig {
-        self.config_type
-    }
-
-    /// The process, where one is written.
-    #[must_use]
-    pub fn custom_process(&self) -> Option<&str> {
-        self.custom_process.as_deref()
-    }
-
-    /// The entrypoint, where one is written.
-    #[must_use]
-    pub fn custom_entrypoint(&self) -> Option<&str> {
-        self.custom_entrypoint.as_deref()
-    }
-
-    /// The command, where one is written.
-    #[must_use]
-    pub fn custom_command(&self) -> Option<&str> {
-        self.custom_command.as_deref()
-    }
-}
-
-fn require(
-    config_type: &'static str,
-    required: &[&'static str],
-    given: &[(&'static str, bool)],
-) -> Result<(), MissingCommand> {
-    match required.iter().find(|field| !given.contains(&(**field, true))) {
-        Some(field) => Err(MissingCommand { config_type, field }),
-        None => Ok(()),
-    }
-}
+read_back!(BuildServiceId, BuildSha, CredentialsId, ImagePath);
 
 #[allow(clippy::expect_used, reason = "the patterns are constants, and each is used by a test")]
 fn pattern(text: &str) -> Regex {
@@ -525,7 +311,11 @@ fn pattern(text: &str) -> Regex {
 
 #[cfg(test)]
 mod tests {
+    use proptest::option;
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::model::{BuildpackConfig, Digest, DockerConfig, ServiceKey};
 
     #[test]
     fn ids_and_commits_follow_the_contract() {
@@ -541,26 +331,78 @@ mod tests {
         assert!(BuildSha::new(&"a".repeat(40)).is_ok() && BuildSha::new(&"a".repeat(39)).is_err());
     }
 
-    #[test]
-    fn a_runtime_holds_what_its_type_requires() {
-        assert_eq!(
-            Docker::new(DockerConfig::CustomCommand, None, None),
-            Err(MissingCommand { config_type: "customCommand", field: "customCommand" })
-        );
-        for config in BuildpackConfig::ALL {
-            let all = Buildpack::new(config, Some("p".into()), Some("e".into()), Some("c".into()));
-            assert!(all.is_ok());
-            assert_eq!(Buildpack::new(config, None, None, None).is_ok(), config.requires().is_empty());
+    fn image() -> impl Strategy<Value = ImagePath> {
+        "[a-z0-9]{1,9}(/[a-z0-9]{1,9})?(:[A-Za-z0-9._]{1,9}|@sha256:[0-9a-f]{64})"
+            .prop_filter_map("not an image", |text| ImagePath::new(&text).ok())
+    }
+
+    fn external() -> impl Strategy<Value = External> {
+        let credentials = option::of("[A-Za-z0-9-]{1,20}".prop_map(|text| CredentialsId::new(&text).unwrap()));
+        (credentials, image()).prop_map(|(credentials, image_path)| External { credentials, image_path })
+    }
+
+    fn internal() -> impl Strategy<Value = Internal> {
+        let sha = option::of("latest|.{40}".prop_map(|text| BuildSha::new(&text).unwrap()));
+        let id = "[a-zA-Z][a-zA-Z0-9]{2,53}".prop_map(|text| BuildServiceId::new(&text).unwrap());
+        (option::of(".*"), option::of(".*"), sha, id).prop_map(|(branch, build_id, build_sha, id)| Internal {
+            branch,
+            build_id,
+            build_sha,
+            id,
+        })
+    }
+
+    fn docker() -> impl Strategy<Value = Docker> {
+        let config = prop::sample::select(&DockerConfig::ALL[..]);
+        (config, option::of(".*"), option::of(".*"))
+            .prop_filter_map("a text is missing", |(config, one, other)| Docker::new(config, one, other).ok())
+    }
+
+    fn buildpack() -> impl Strategy<Value = Buildpack> {
+        let config = prop::sample::select(&BuildpackConfig::ALL[..]);
+        let texts = (option::of(".*"), option::of(".*"), option::of(".*"));
+        (config, texts).prop_filter_map("a text is missing", |(config, (process, entrypoint, command))| {
+            Buildpack::new(config, process, entrypoint, command).ok()
+        })
+    }
+
+    fn updates() -> impl Strategy<Value = DeploymentUpdate> {
+        prop_oneof![
+            (option::of(docker()), external())
+                .prop_map(|(docker, external)| DeploymentUpdate::External { docker, external }),
+            (option::of(buildpack()), option::of(docker()), internal())
+                .prop_map(|(buildpack, docker, internal)| DeploymentUpdate::Internal { buildpack, docker, internal }),
+            docker().prop_map(|docker| DeploymentUpdate::Runtime(RuntimeUpdate::Docker { docker })),
+            buildpack().prop_map(|buildpack| DeploymentUpdate::Runtime(RuntimeUpdate::Buildpack { buildpack })),
+            (buildpack(), docker())
+                .prop_map(|(buildpack, docker)| DeploymentUpdate::Runtime(RuntimeUpdate::Both { buildpack, docker })),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_written_down_reads_back_as_the_same_update(update in updates()) {
+            let key: ServiceKey = "acme/shop/web".parse().unwrap();
+            let read: DeploymentUpdate = serde_json::from_str(&serde_json::to_string(&update).unwrap()).unwrap();
+            prop_assert_eq!(Digest::of_update(&key, &read), Digest::of_update(&key, &update));
+            prop_assert_eq!(read, update);
         }
     }
 
     #[test]
-    fn the_words_of_a_type_are_those_of_its_serialisation() {
-        for config in DockerConfig::ALL {
-            assert_eq!(serde_json::to_value(config).ok(), Some(config.as_str().into()));
-        }
-        for config in BuildpackConfig::ALL {
-            assert_eq!(serde_json::to_value(config).ok(), Some(config.as_str().into()));
+    fn a_body_that_no_manifest_could_give_does_not_read_back() {
+        for body in [
+            "{}",
+            r#"{"external": {"imagePath": "nginx"}}"#,
+            r#"{"external": {"imagePath": "nginx:1", "more": 1}}"#,
+            r#"{"external": {"imagePath": "nginx:1"}, "internal": {"id": "api"}}"#,
+            r#"{"external": {"imagePath": "nginx:1"}, "buildpack": {"configType": "default"}}"#,
+            r#"{"internal": {"id": "a_b"}}"#,
+            r#"{"docker": {"configType": "customCommand"}}"#,
+            r#"{"docker": {"configType": "default", "customProcess": "web"}}"#,
+            r#"{"buildpack": {"configType": "new"}}"#,
+        ] {
+            assert!(serde_json::from_str::<DeploymentUpdate>(body).is_err(), "{body} was accepted");
         }
     }
 }

@@ -35,6 +35,7 @@ pub use waves::waves;
 pub use window::{ChangeWindow, ServicePattern, Span, WindowEffect, Windows, WindowsAt};
 
 use crate::model::{Applied, Cause, Desired, DriftMode, Known, ServiceKey};
+use crate::text::words;
 
 /// What is to be done for one service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,29 +74,13 @@ pub struct Rules {
     pub drift: DriftMode,
 }
 
-/// How a service begins of which nothing is known: no record of it is in the ledger.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Adopt {
-    /// It is read, and recorded as applied where it runs what is desired.
-    ReadFirst,
-    /// The update is sent without reading.
-    SendFirst,
-}
-
-impl Adopt {
-    /// The word in the ledger.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::ReadFirst => "read-first",
-            Self::SendFirst => "send-first",
-        }
-    }
-
-    /// From the word.
-    #[must_use]
-    pub fn from_word(word: &str) -> Option<Self> {
-        [Self::ReadFirst, Self::SendFirst].into_iter().find(|adopt| adopt.as_str() == word)
+words! {
+    /// How a service begins of which nothing is known: no record of it is in the ledger.
+    pub enum Adopt {
+        /// It is read, and recorded as applied where it runs what is desired.
+        ReadFirst = "read-first",
+        /// The update is sent without reading.
+        SendFirst = "send-first",
     }
 }
 

@@ -11,6 +11,7 @@ use crate::model::{
     ApiPlace, Cause, Desired, Diagnostic, Digest, Headline, HeldBy, Place, PlanId, Revision, Rollout, ServiceKey,
     Suspend, as_error,
 };
+use crate::text::words;
 
 /// What one pass did, or what a plan would do.
 #[derive(Clone, Debug, Serialize)]
@@ -156,52 +157,35 @@ impl Suspension {
     }
 }
 
-/// How a service ended in a pass; the last two are what a plan says instead.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// The API accepted the update.
-    Updated,
-    /// Live had it already: recorded as applied, without an update.
-    Adopted,
-    /// Nothing was due.
-    Unchanged,
-    /// Its manifest says to leave it alone.
-    Suspended,
-    /// It was applied once, and no manifest names it now.
-    Orphaned,
-    /// The update could not be delivered before the deadline.
-    Failed,
-    /// The API refused the update; it waits for other content.
-    Stalled,
-    /// The pass ended before its turn came.
-    Pending,
-    /// An update is due, and kept back on purpose.
-    Held,
-    /// Plan: the update would be sent.
-    Update,
-    /// Plan: live would be read, and the update sent unless live has it.
-    ReadLive,
+words! {
+    /// How a service ended in a pass; the last two are what a plan says instead.
+    pub enum Outcome {
+        /// The API accepted the update.
+        Updated = "updated",
+        /// Live had it already: recorded as applied, without an update.
+        Adopted = "adopted",
+        /// Nothing was due.
+        Unchanged = "unchanged",
+        /// Its manifest says to leave it alone.
+        Suspended = "suspended",
+        /// It was applied once, and no manifest names it now.
+        Orphaned = "orphaned",
+        /// The update could not be delivered before the deadline.
+        Failed = "failed",
+        /// The API refused the update; it waits for other content.
+        Stalled = "stalled",
+        /// The pass ended before its turn came.
+        Pending = "pending",
+        /// An update is due, and kept back on purpose.
+        Held = "held",
+        /// Plan: the update would be sent.
+        Update = "update",
+        /// Plan: live would be read, and the update sent unless live has it.
+        ReadLive = "read-live",
+    }
 }
 
 impl Outcome {
-    /// The word in reports.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Updated => "updated",
-            Self::Adopted => "adopted",
-            Self::Unchanged => "unchanged",
-            Self::Suspended => "suspended",
-            Self::Orphaned => "orphaned",
-            Self::Failed => "failed",
-            Self::Stalled => "stalled",
-            Self::Pending => "pending",
-            Self::Held => "held",
-            Self::Update => "update",
-            Self::ReadLive => "read-live",
-        }
-    }
-
     /// Whether a service that ended so has what its manifest says.
     #[must_use]
     pub fn is_converged(self) -> bool {
@@ -222,12 +206,6 @@ impl From<Step> for Outcome {
             Step::Suspended => Self::Suspended,
             Step::Orphaned => Self::Orphaned,
         }
-    }
-}
-
-impl Serialize for Outcome {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
     }
 }
 

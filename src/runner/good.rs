@@ -1,15 +1,11 @@
 //! What ran before, from the ledger: it is sent in the place of content whose rollout failed, or that a person
 //! took back.
 
-use std::sync::Arc;
-
-use serde_json::{Value, json};
 use tracing::{info, warn};
 
 use crate::engine::Sought;
 use crate::error::chain;
 use crate::ledger::Reader;
-use crate::manifest::{self, Format};
 use crate::model::{DeploymentUpdate, Digest, ServiceKey};
 use crate::text::short;
 
@@ -44,18 +40,10 @@ pub(super) fn find(reader: &Reader, sought: &Sought) -> Option<(Digest, Deployme
     found
 }
 
-/// An update as the ledger keeps it. It was a manifest's once, and has to be a valid one still.
+/// An update as the ledger keeps it: what its digest speaks of, and nothing else.
 fn update(key: &ServiceKey, digest: Digest, spec: &str) -> Option<DeploymentUpdate> {
-    let spec: Value = serde_json::from_str(spec).ok()?;
-    let mut metadata = json!({"projectId": key.project.as_str(), "serviceId": key.service.as_str()});
-    if let Some(team) = &key.team {
-        metadata["teamId"] = team.as_str().into();
-    }
-    let document =
-        json!({"apiVersion": "truenorth/v1", "kind": "ServiceDeployment", "metadata": metadata, "spec": spec});
-    let parsed = manifest::parse(&Arc::from("the ledger"), Format::Json, document.to_string().as_bytes());
-    let (_, desired) = parsed.manifests.into_iter().next()?;
-    (desired.digest == digest).then(|| Arc::unwrap_or_clone(desired.update))
+    let update = serde_json::from_str(spec).ok()?;
+    (Digest::of_update(key, &update) == digest).then_some(update)
 }
 
 #[cfg(test)]

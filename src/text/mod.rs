@@ -10,12 +10,14 @@ pub mod json;
 mod near;
 mod printable;
 pub mod short;
+mod word;
 
 use std::fmt;
 
 pub use character::{look_alike, named};
 pub use near::near;
 pub use printable::{Printable, is_invisible, is_steering, printable, printable_with_tabs, printable_within};
+pub(crate) use word::words;
 
 /// Most names that a sentence lists.
 const LISTED: usize = 5;

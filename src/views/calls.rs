@@ -8,6 +8,7 @@ use crate::ledger::{Before, End, HistoryEntry, Outcome};
 use crate::model::{Diagnostic, Digest, Headline, Place, Rollout, ServiceKey, as_message};
 use crate::plan::{self, Change};
 use crate::text::command::Commands;
+use crate::text::words;
 
 /// One call, or the adoption of what was live.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -39,37 +40,23 @@ pub(crate) struct Attempt {
     pub(crate) rollout: Option<Rollout>,
 }
 
-/// How a call ended, in a word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Word {
-    /// The API took it.
-    Accepted,
-    /// The API refused it.
-    Rejected,
-    /// It never left this machine.
-    Unsent,
-    /// Nobody knows whether it arrived.
-    Unknown,
-    /// Its process went away before the answer came.
-    Interrupted,
-    /// There was no call: live had it already.
-    Adopted,
-    /// It is being made.
-    InFlight,
-}
-
-impl Word {
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Accepted => "accepted",
-            Self::Rejected => "rejected",
-            Self::Unsent => "unsent",
-            Self::Unknown => "unknown",
-            Self::Interrupted => "interrupted",
-            Self::Adopted => "adopted",
-            Self::InFlight => "in-flight",
-        }
+words! {
+    /// How a call ended, in a word.
+    pub(crate) enum Word {
+        /// The API took it.
+        Accepted = "accepted",
+        /// The API refused it.
+        Rejected = "rejected",
+        /// It never left this machine.
+        Unsent = "unsent",
+        /// Nobody knows whether it arrived.
+        Unknown = "unknown",
+        /// Its process went away before the answer came.
+        Interrupted = "interrupted",
+        /// There was no call: live had it already.
+        Adopted = "adopted",
+        /// It is being made.
+        InFlight = "in-flight",
     }
 }
 

@@ -16,6 +16,7 @@ use serde::ser::SerializeStruct as _;
 use serde::{Serialize, Serializer};
 
 use crate::model::{HeldBy, HoldKind, ServiceKey};
+use crate::text::words;
 
 pub use span::Span;
 
@@ -34,24 +35,13 @@ pub struct ChangeWindow {
     pub reason: Option<Arc<str>>,
 }
 
-/// What a window is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum WindowEffect {
-    /// Updates are sent in these times, and in no others.
-    Allow,
-    /// No update is sent in these times.
-    Deny,
-}
-
-impl WindowEffect {
-    /// The word in the config file.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Allow => "allow",
-            Self::Deny => "deny",
-        }
+words! {
+    /// What a window is about.
+    pub enum WindowEffect {
+        /// Updates are sent in these times, and in no others.
+        Allow = "allow",
+        /// No update is sent in these times.
+        Deny = "deny",
     }
 }
 
