@@ -1,71 +1,69 @@
 //! What can go wrong with the ledger, and the way out.
 
-use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rusqlite::ErrorCode;
 use rustix::io::Errno;
 use thiserror::Error;
 
 use super::CallId;
 use crate::model::ApiPlace;
 
-/// What the store said. Its kind is asked by question, so that nobody outside learns which store it is.
-#[derive(Clone, Debug)]
-pub struct StoreError(Arc<rusqlite::Error>);
+/// What the store said, and what follows from it; the same whatever the store is.
+#[derive(Clone, Debug, Error)]
+#[error("{said}")]
+pub struct StoreError {
+    fault: Fault,
+    said: Box<str>,
+}
+
+/// What kind of trouble a store is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// The disk is full.
+    Full,
+    /// The disk fails; a limit that is reached looks the same.
+    Disk,
+    /// Another program holds on to it.
+    Busy,
+    /// The system is short of something.
+    Short,
+    /// It may not be written, or not even opened.
+    Closed,
+    Other,
+}
 
 impl StoreError {
+    pub(super) fn new(fault: Fault, said: impl Into<Box<str>>) -> Self {
+        Self { fault, said: said.into() }
+    }
+
     /// Whether only room on the disk is missing.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.code() == Some(ErrorCode::DiskFull)
+        self.fault == Fault::Full
     }
 
     /// Whether it may pass by itself.
     #[must_use]
     pub fn is_passing(&self) -> bool {
-        use ErrorCode::{DatabaseBusy, DatabaseLocked, FileLockingProtocolFailed, OutOfMemory, SystemIoFailure};
-        let passing = [DatabaseBusy, DatabaseLocked, FileLockingProtocolFailed, OutOfMemory, SystemIoFailure];
-        self.is_full() || self.code().is_some_and(|code| passing.contains(&code))
+        matches!(self.fault, Fault::Full | Fault::Disk | Fault::Busy | Fault::Short)
     }
 
-    /// Whether another program holds on to the file.
+    /// Whether another program holds on to it.
     pub(super) fn is_busy(&self) -> bool {
-        matches!(self.code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
+        self.fault == Fault::Busy
     }
 
-    /// Whether the disk took no more: it is full, or a limit is reached, which SQLite takes for an I/O error.
+    /// Whether the disk took no more: it is full, or a limit is reached.
     pub(super) fn lacks_room(&self) -> bool {
-        matches!(self.code(), Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure))
+        matches!(self.fault, Fault::Full | Fault::Disk)
     }
 
-    /// Whether the store was kept from a file: it may not write, or not even open it.
+    /// Whether the store was kept from a file.
     pub(super) fn needs_writing(&self) -> bool {
-        matches!(self.code(), Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied))
-    }
-
-    fn code(&self) -> Option<ErrorCode> {
-        self.0.sqlite_error_code()
-    }
-}
-
-impl From<rusqlite::Error> for StoreError {
-    fn from(source: rusqlite::Error) -> Self {
-        Self(Arc::new(source))
-    }
-}
-
-impl fmt::Display for StoreError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl std::error::Error for StoreError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.0.source()
+        self.fault == Fault::Closed
     }
 }
 
@@ -337,36 +335,4 @@ pub enum WriteError {
     /// The ledger's thread is gone.
     #[error("the ledger has stopped")]
     Stopped,
-}
-
-impl From<rusqlite::Error> for WriteError {
-    fn from(source: rusqlite::Error) -> Self {
-        Self::Store(source.into())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::error::chain;
-
-    fn refused(code: i32, words: &str) -> OpenError {
-        let source = rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), Some(words.to_owned()));
-        OpenError::Store { action: "open", path: "/state/ledger.sqlite".into(), source: source.into() }
-    }
-
-    #[test]
-    fn a_store_that_may_not_be_written_is_told_once_with_the_way_out() {
-        for (code, words) in [
-            (rusqlite::ffi::SQLITE_READONLY, "attempt to write a readonly database"),
-            (rusqlite::ffi::SQLITE_READONLY_DIRECTORY, "attempt to write a readonly database"),
-            (rusqlite::ffi::SQLITE_CANTOPEN, "unable to open database file"),
-        ] {
-            let error = refused(code, words);
-            assert!(error.hint().is_some_and(|hint| hint.contains("must be writable")), "{code}");
-            assert_eq!(chain(&error), format!("cannot open the ledger `/state/ledger.sqlite`: {words}"), "{code}");
-        }
-        let odd = refused(rusqlite::ffi::SQLITE_MISMATCH, "odd");
-        assert!(odd.hint().is_none() && chain(&odd).contains(": odd: Error code 20: "), "{}", chain(&odd));
-    }
 }

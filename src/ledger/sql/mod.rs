@@ -2,6 +2,7 @@
 
 mod bodies;
 mod decisions;
+mod fault;
 mod quarantine;
 mod read;
 mod requests;
