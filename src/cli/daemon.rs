@@ -10,7 +10,7 @@ use super::config::ConfigFile;
 use super::exit::Exit;
 use super::logging::{self, LogLevel};
 use super::target::Target;
-use super::{ledger_error, misconfigured};
+use super::{ledger_error, misconfigured, origin};
 use crate::daemon::{Config, DaemonSettings, Debounce, RunError, run as run_daemon};
 use crate::engine::Pace;
 use crate::error::chain;
@@ -65,7 +65,8 @@ async fn daemon(args: &RunArgs, config: Option<ConfigFile>) -> anyhow::Result<Ex
             let started =
                 Server::start(address, args.hosts.hosts(), desk.clone(), meters.clone(), target.whereabouts(args))
                     .await;
-            let server = started.map_err(|error| misconfigured(chain(&error), Some(error.hint())))?;
+            let server = started
+                .map_err(|error| misconfigured(chain(&error) + &origin::behind("listen"), Some(error.hint())))?;
             let address = server.address();
             tracing::info!(%address, "status server listens");
             if !address.ip().to_canonical().is_loopback() {

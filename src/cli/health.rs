@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::args::{Listen, listen};
 use super::exit::Exit;
-use super::{misconfigured, refused};
+use super::{misconfigured, origin, refused};
 
 /// How long the daemon may take; one that takes longer is not well.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -28,12 +28,14 @@ pub(super) struct HealthArgs {
 
 pub(super) fn run(args: &HealthArgs) -> anyhow::Result<Exit> {
     let address = match args.listen {
-        Listen::Off => return Err(misconfigured("the daemon does not listen: --listen is off", Some(WAY_OUT))),
+        Listen::Off => {
+            let message = format!("the daemon does not listen: {} is off", origin::named(LISTEN));
+            return Err(misconfigured(message, Some(WAY_OUT)));
+        }
         Listen::At(address) if address.port() == 0 => {
-            return Err(misconfigured(
-                "the daemon listens on a port that nobody knows: --listen has port 0",
-                Some(WAY_OUT),
-            ));
+            let message =
+                format!("the daemon listens on a port that nobody knows: {} has port 0", origin::named(LISTEN));
+            return Err(misconfigured(message, Some(WAY_OUT)));
         }
         Listen::At(address) => reachable(address),
     };
@@ -47,6 +49,7 @@ pub(super) fn run(args: &HealthArgs) -> anyhow::Result<Exit> {
     })
 }
 
+const LISTEN: &str = "listen";
 const WAY_OUT: &str = "name the address of the daemon with --listen, such as --listen 127.0.0.1:9095";
 
 /// Where a listener on every address is reached from its own machine.
@@ -80,7 +83,7 @@ fn verdict(address: SocketAddr, answer: &str) -> anyhow::Result<Exit> {
 }
 
 fn unwell(address: SocketAddr, why: &str) -> anyhow::Error {
-    let message = format!("the daemon at {address} is not healthy: {why}");
+    let message = format!("the daemon at {address}{} is not healthy: {why}", origin::behind(LISTEN));
     let hint = "look at its log; --listen has to be the same for both";
     refused(message, hint).into()
 }

@@ -13,7 +13,7 @@ use super::args::{ApiArgs, Output, PermitArgs, concurrency, id};
 use super::exit::Exit;
 use super::progress::ReadsLine;
 use super::target::Reading;
-use super::{Failure, names, print};
+use super::{Failure, names, origin, print};
 use crate::error::chain;
 use crate::import::{Existing, Heard, ImportError, Imported, Outcome, Report, Request, import};
 use crate::model::Id;
@@ -82,7 +82,7 @@ async fn import_project(args: &ImportArgs) -> anyhow::Result<Exit> {
         concurrency: args.concurrency.into(),
         schema: None,
     };
-    let report = imported(reading.client(), &request).await?;
+    let report = imported(reading.client(), &request, "out").await?;
     reading.end().await;
     match args.output {
         Output::Json => print::json(&report)?,
@@ -91,8 +91,8 @@ async fn import_project(args: &ImportArgs) -> anyhow::Result<Exit> {
     Ok(if report.empty { Exit::Converged } else { Exit::NotConverged })
 }
 
-/// Imports, and says on a terminal how far it is.
-pub(super) async fn imported(client: &Client, request: &Request) -> anyhow::Result<Report> {
+/// Imports, and says on a terminal how far it is. The folder was named by the option `out`.
+pub(super) async fn imported(client: &Client, request: &Request, out: &str) -> anyhow::Result<Report> {
     let line = ReadsLine::new();
     let hear = |heard| match heard {
         Heard::Progress { ended, of } => line.show(ended, of),
@@ -100,10 +100,13 @@ pub(super) async fn imported(client: &Client, request: &Request) -> anyhow::Resu
     };
     let report = import(client, request, hear).await;
     line.clear();
-    let failed = |error: ImportError| Failure {
-        exit: if error.is_configuration() { Exit::Configuration } else { Exit::NotConverged },
-        hint: error.hint(),
-        message: chain(&error),
+    let failed = |error: ImportError| {
+        let option = if error.is_configuration() { out } else { "project" };
+        Failure {
+            exit: if error.is_configuration() { Exit::Configuration } else { Exit::NotConverged },
+            hint: error.hint(),
+            message: chain(&error) + &origin::behind(option),
+        }
     };
     Ok(report.map_err(failed)?)
 }

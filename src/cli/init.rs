@@ -134,7 +134,7 @@ async fn imported(wanted: &mut Wanted) -> anyhow::Result<Report> {
         concurrency: CONCURRENCY,
         schema: Some(files::SCHEMA.to_owned()),
     };
-    let report = import::imported(reading.client(), &request).await?;
+    let report = import::imported(reading.client(), &request, "manifests").await?;
     reading.end().await;
     Ok(report)
 }

@@ -79,7 +79,8 @@ pub(super) fn start(args: &LogArgs, default: LogLevel) -> anyhow::Result<()> {
             .boxed(),
         LogFormat::Journald => {
             let journal = tracing_journald::layer().map_err(|error| {
-                super::misconfigured(format!("cannot reach systemd's journal: {error}"), Some("use --log-format text"))
+                let message = format!("cannot reach systemd's journal{}: {error}", super::origin::behind("log-format"));
+                super::misconfigured(message, Some("use --log-format text"))
             })?;
             journal::Whole(journal).boxed()
         }

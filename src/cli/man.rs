@@ -8,7 +8,7 @@ use clap_mangen::Man;
 
 use super::args::Arguments;
 use super::exit::Exit;
-use super::{misconfigured, print};
+use super::{misconfigured, origin, print};
 
 #[derive(Args, Debug)]
 pub(super) struct ManArgs {
@@ -41,7 +41,10 @@ fn page_of(command: Command) -> Man {
 /// Writes a page for truenorth and one for each command.
 fn write_all(folder: &Path) -> anyhow::Result<()> {
     let cannot = |error: std::io::Error| {
-        misconfigured(format!("cannot write the manual pages to `{}`: {error}", folder.display()), None)
+        misconfigured(
+            format!("cannot write the manual pages to `{}`{}: {error}", folder.display(), origin::behind("out")),
+            None,
+        )
     };
     std::fs::create_dir_all(folder).map_err(cannot)?;
     let mut command = command();

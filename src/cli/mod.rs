@@ -20,6 +20,7 @@ mod man;
 mod markdown;
 mod names;
 mod once;
+mod origin;
 mod plan;
 mod print;
 mod progress;
@@ -51,7 +52,7 @@ use rustix::process::{DumpableBehavior, Resource, Rlimit};
 use crate::model::ApiPlace;
 use crate::source::Unreadable;
 use crate::text::printable;
-use args::{Arguments, Command, RunArgs, UrlArgs};
+use args::{Command, RunArgs, UrlArgs};
 use config::ConfigFile;
 pub use exit::Exit;
 use typed::{Typed, Understood};
@@ -70,12 +71,10 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
             let _ = help.print();
             return Exit::Converged;
         }
-        Typed::Mistaken(mistakes, rest) => return mistaken(mistakes, rest.as_deref()),
+        Typed::Mistaken(mistakes, rest) => return mistaken(mistakes, rest.map(|rest| *rest)),
         Typed::Misconfigured(error) => return failed(&error),
     };
-    if let Some(config) = &config {
-        settings::configure(config.configured());
-    }
+    origin::keep(matches.clone(), config.as_ref().map(ConfigFile::configured).unwrap_or_default());
     if arguments.command.as_ref().is_some_and(Command::reads_settings) {
         variables::tell();
     }
@@ -121,7 +120,7 @@ fn run(args: &RunArgs, config: Option<ConfigFile>) -> anyhow::Result<Exit> {
 }
 
 /// Tells all mistakes of a command line; where one is about a value, those of the settings in the rest of it too.
-fn mistaken(mut mistakes: Vec<clap::Error>, rest: Option<&Arguments>) -> Exit {
+fn mistaken(mut mistakes: Vec<clap::Error>, rest: Option<Understood>) -> Exit {
     if let [only] = mistakes.as_slice() {
         // Nothing can be done where printing fails.
         let _ = only.print();
@@ -136,10 +135,13 @@ fn mistaken(mut mistakes: Vec<clap::Error>, rest: Option<&Arguments>) -> Exit {
     }
     let is_value =
         |mistake: &clap::Error| matches!(mistake.kind(), ErrorKind::InvalidValue | ErrorKind::ValueValidation);
-    let run = rest.and_then(|rest| match &rest.command {
-        Some(Command::Run(run)) => Some(&**run),
-        None => Some(&rest.run),
-        Some(_) => None,
+    let run = rest.and_then(|Understood { arguments, matches, config }| {
+        origin::keep(matches, config.as_ref().map(ConfigFile::configured).unwrap_or_default());
+        match arguments.command {
+            Some(Command::Run(run)) => Some(*run),
+            None => Some(arguments.run),
+            Some(_) => None,
+        }
     });
     if let Some(run) = run.filter(|run| !run.api.sandbox && mistakes.iter().any(is_value))
         && let Err(error) = settings::access(&run.api.connect, &run.state, &settings::environment)
@@ -190,7 +192,7 @@ fn configuration(error: impl std::error::Error + Send + Sync + 'static) -> anyho
 fn ledger_error(error: &crate::ledger::OpenError) -> anyhow::Error {
     let exit = if error.is_passing() { Exit::NotConverged } else { Exit::Configuration };
     let hint = error.hint().map(str::to_owned);
-    Failure { message: crate::error::chain(error), hint, exit }.into()
+    Failure { message: crate::error::chain(error) + &settings::state_dir_origin(), hint, exit }.into()
 }
 
 /// A folder that cannot be read: exit 78. Where git has not finished there it is exit 1, as nothing is wrong with the
@@ -198,9 +200,8 @@ fn ledger_error(error: &crate::ledger::OpenError) -> anyhow::Error {
 fn unreadable(error: &Unreadable) -> anyhow::Error {
     let exit = if error.is_busy() { Exit::NotConverged } else { Exit::Configuration };
     let message = match error {
-        Unreadable::Folder { path, source } => {
-            let from = settings::named_by(path.as_ref(), "--manifests", "TRUENORTH_MANIFESTS", &settings::environment);
-            format!("{error} ({from}): {}", crate::error::chain(source))
+        Unreadable::Folder { source, .. } => {
+            format!("{error} ({}): {}", origin::named("manifests"), crate::error::chain(source))
         }
         error => crate::error::chain(error),
     };
@@ -237,7 +238,7 @@ fn way_to_ledger(state_dir: &std::path::Path) -> &'static str {
 fn tell_other_place(reader: Option<&crate::ledger::Reader>, args: &UrlArgs, sandbox: bool) -> anyhow::Result<()> {
     let meant = match (sandbox, &args.api_url) {
         (true, _) => ApiPlace::new(ApiPlace::SANDBOX),
-        (false, Some(_)) => ApiPlace::new(&settings::api_url(args, &settings::environment)?.to_string()),
+        (false, Some(_)) => ApiPlace::new(&settings::api_url(args)?.to_string()),
         (false, None) => return Ok(()),
     };
     let of_ledger = reader.map(crate::ledger::Reader::place).transpose().map_err(read_error)?.flatten();
@@ -251,7 +252,10 @@ fn tell_other_place(reader: Option<&crate::ledger::Reader>, args: &UrlArgs, sand
 
 /// A ledger that cannot be read: exit 78, or 1 where that may pass by itself.
 fn read_error(error: crate::ledger::ReadError) -> anyhow::Error {
-    if error.is_passing() { error.into() } else { configuration(error) }
+    match error.is_passing() {
+        true => error.into(),
+        false => misconfigured(crate::error::chain(&error) + &settings::state_dir_origin(), None),
+    }
 }
 
 /// A pass that cannot begin.

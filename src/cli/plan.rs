@@ -182,7 +182,7 @@ impl Asked<'_> {
         let url = &self.api.connect.url;
         let meant = match self.api.sandbox {
             true => ApiPlace::new(ApiPlace::SANDBOX),
-            false => ApiPlace::new(&settings::api_url(url, &settings::environment)?.to_string()),
+            false => ApiPlace::new(&settings::api_url(url)?.to_string()),
         };
         let is_said = self.api.sandbox || url.api_url.is_some() || self.reads.is_some();
         let of_ledger = ledger.map(Reader::place).transpose().map_err(read_error)?.flatten();

@@ -14,7 +14,8 @@ use super::args::{FolderArgs, StateArgs};
 use super::beside::{BesideArgs, folder_beside};
 use super::exit::Exit;
 use super::{
-    Failure, ledger_error, misconfigured, names, print, read_error, refused, services, settings, status, way_to_ledger,
+    Failure, ledger_error, misconfigured, names, origin, print, read_error, refused, services, settings, status,
+    way_to_ledger,
 };
 use crate::ledger::{PersonRequest, Reader, RequestKind, ask};
 use crate::model::{ApiPlace, Desired, ServiceKey, Suspend};
@@ -127,7 +128,7 @@ pub(super) fn retry(args: &RetryArgs) -> anyhow::Result<Exit> {
 pub(super) fn freeze(args: &FreezeArgs) -> anyhow::Result<Exit> {
     let now = Timestamp::now();
     let until = until(&args.until, now).map_err(|(message, hint)| Failure {
-        message: format!("--until {} {message}", printable(&args.until)),
+        message: format!("{} {} {message}", origin::named("until"), printable(&args.until)),
         hint: Some(hint),
         exit: Exit::Usage,
     })?;

@@ -10,7 +10,8 @@ use clap::{ArgAction, Args, ValueEnum};
 
 use super::args::{HostArgs, count, duration};
 use super::exit::Exit;
-use super::{configuration, print};
+use super::{misconfigured, origin, print};
+use crate::error::chain;
 use crate::model::ServiceKey;
 use crate::sandbox::{Ending, Fault, Options, Sandbox, Shape, TokenRule, World};
 use crate::stop::{Stop, Stopping};
@@ -80,7 +81,8 @@ async fn serve(args: &SandboxArgs) -> anyhow::Result<Exit> {
         token: if args.refuse_token { TokenRule::None } else { TokenRule::Any },
         ..Options::default()
     };
-    let sandbox = Sandbox::start(args.listen, options).await.map_err(configuration)?;
+    let sandbox = Sandbox::start(args.listen, options).await;
+    let sandbox = sandbox.map_err(|error| misconfigured(chain(&error) + &origin::behind("listen"), None))?;
     rehearse(&sandbox.world(), args);
     print::text(&format!("{}\n", sandbox.url()))?;
     writeln!(

@@ -101,7 +101,7 @@ impl Target {
 
     /// The client with its token, and the ledger, opened to write.
     pub(super) fn open(&self) -> anyhow::Result<(Api, Ledger)> {
-        let read = self.tokens.read().map_err(|error| settings::token_error(&error, None))?;
+        let read = self.tokens.read().map_err(|error| settings::token_error(&error))?;
         if let Some(warning) = read.warning {
             tracing::warn!("{warning}");
         }

@@ -18,7 +18,7 @@ pub(super) enum Typed {
     /// It asks for help or the version.
     Asked(Error),
     /// It cannot be understood: one mistake or more, and what can be understood without them.
-    Mistaken(Vec<Error>, Option<Box<Arguments>>),
+    Mistaken(Vec<Error>, Option<Box<Understood>>),
     /// The config file cannot be used.
     Misconfigured(anyhow::Error),
 }
@@ -67,7 +67,9 @@ pub(super) fn read(words: impl IntoIterator<Item = OsString>, variable: Variable
             Ok((arguments, matches)) if mistakes.is_empty() => {
                 return Typed::Understood(Box::new(Understood { arguments, matches, config }));
             }
-            Ok((arguments, _)) => return Typed::Mistaken(mistakes, Some(Box::new(arguments))),
+            Ok((arguments, matches)) => {
+                return Typed::Mistaken(mistakes, Some(Box::new(Understood { arguments, matches, config })));
+            }
             Err(error) if mistakes.is_empty() && !error.use_stderr() => return Typed::Asked(error),
             Err(error) => error,
         };

@@ -119,3 +119,45 @@ fn health_asks_where_the_file_says_that_the_daemon_listens() {
     std::fs::write(workspace.path().join("c.yaml"), "listen: 127.0.0.1:1\n").unwrap();
     workspace.run(&["health", "--config", "c.yaml"]).exits(1);
 }
+
+#[test]
+fn an_error_about_a_value_names_what_set_it_whichever_option_it_is_of() {
+    let workspace = Workspace::new();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    let blocked = workspace.path().join("a-file");
+    std::fs::write(&blocked, "").unwrap();
+    let blocked = blocked.to_str().unwrap().to_owned();
+    for (option, variable, value, command) in [
+        ("state-dir", "TRUENORTH_STATE_DIR", &blocked, &["plan"][..]),
+        ("state-dir", "TRUENORTH_STATE_DIR", &blocked, &["status"]),
+        ("state-dir", "TRUENORTH_STATE_DIR", &blocked, &["doctor"]),
+        ("manifests", "TRUENORTH_MANIFESTS", &blocked, &["doctor"]),
+        ("listen", "TRUENORTH_LISTEN", &taken, &["run", "--sandbox"]),
+        ("listen", "TRUENORTH_LISTEN", &"off".to_owned(), &["health"]),
+        ("manifests", "TRUENORTH_MANIFESTS", &blocked, &["init", "--sandbox", "--project", "shop"]),
+    ] {
+        let told = |ran: Ran, place: &str| {
+            let told = ran.stdout.clone() + &ran.stderr;
+            assert!(told.contains(place), "{command:?} does not name {place}: {told}");
+        };
+        told(Ran::of(workspace.command(command).env(variable, value)).exits(78), variable);
+        std::fs::write(workspace.path().join("c.yaml"), format!("# Ours.\n{option}: \"{value}\"\n")).unwrap();
+        let mut configured = workspace.command(command);
+        let configured = configured.args(["--config", "c.yaml"]).env_remove(variable);
+        told(Ran::of(configured).exits(78), &format!("c.yaml:2: {option}"));
+    }
+}
+
+#[test]
+fn a_ledger_folder_that_follows_from_a_variable_names_it() {
+    let workspace = Workspace::new();
+    std::fs::write(workspace.path().join("a-file"), "").unwrap();
+    let mut command = workspace.command(&["plan"]);
+    command.env_remove("TRUENORTH_STATE_DIR").env("STATE_DIRECTORY", "a-file");
+    let ran = Ran::of(&mut command).exits(78);
+    assert!(ran.stderr.contains("(STATE_DIRECTORY)"), "{}", ran.stderr);
+    // What was typed needs no name.
+    let ran = workspace.run(&["plan", "--state-dir", "a-file"]).exits(78);
+    assert!(!ran.stderr.contains("DIRECTORY") && !ran.stderr.contains("HOME"), "{}", ran.stderr);
+}

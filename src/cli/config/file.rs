@@ -12,7 +12,7 @@ use clap::{Arg, Command, CommandFactory as _};
 use super::options::{self, Named};
 use super::windows::{Placed, WINDOWS};
 use crate::cli::args::Arguments;
-use crate::cli::settings::Configured;
+use crate::cli::origin::Configured;
 use crate::cli::{Failure, exit::Exit, print};
 use crate::daemon::Reread;
 use crate::error::chain;
@@ -122,16 +122,14 @@ impl ConfigFile {
         command.mut_subcommands(|below| self.as_defaults(below))
     }
 
-    /// Each value with its place, for messages about it.
+    /// Each option with its place, for messages about its value.
     pub(in crate::cli) fn configured(&self) -> Vec<Configured> {
-        let path = self.path.display();
-        let of = |setting: &Setting| {
-            let (option, place) = (setting.name.clone(), format!("{path}:{}", setting.line));
-            let value =
-                |value: &String| Configured { option: option.clone(), value: value.clone(), place: place.clone() };
-            setting.values.iter().map(value).collect::<Vec<_>>()
+        let of = |Setting { name, variable, line, .. }: &Setting| Configured {
+            option: name.clone(),
+            variable: variable.clone(),
+            place: format!("{}:{line}", self.path.display()),
         };
-        self.says.settings.iter().flat_map(of).collect()
+        self.says.settings.iter().map(of).collect()
     }
 
     pub(super) fn path(&self) -> &Path {

@@ -25,7 +25,7 @@ const WRONG: SignedDuration = SignedDuration::from_mins(5);
 /// Everything about the API, and the place that calls would go to, as far as that is known.
 pub(super) async fn look(args: &ConnectArgs, services: &[ServiceKey]) -> (Vec<Check>, Option<ApiPlace>) {
     let mut checks = Vec::new();
-    let url = settings::api_url(&args.url, &settings::environment);
+    let url = settings::api_url(&args.url);
     let token = token(args, &mut checks);
     let url = match url {
         Ok(url) => url,
@@ -86,7 +86,7 @@ fn token(args: &ConnectArgs, checks: &mut Vec<Check>) -> Option<(Token, String)>
             Some((read.token, from))
         }
         Err(error) => {
-            let error = settings::token_error(&error, Some((&args.token, &settings::environment)));
+            let error = settings::token_error(&error);
             checks.push(Check::of_error("token", &error));
             None
         }

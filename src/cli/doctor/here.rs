@@ -6,7 +6,7 @@ use rustix::fs::{Access, access};
 
 use crate::cli::args::{FolderArgs, StateArgs};
 use crate::cli::checks::Check;
-use crate::cli::settings;
+use crate::cli::{ledger_error, read_error, settings, unreadable};
 use crate::error::chain;
 use crate::ledger::Reader;
 use crate::model::{ApiPlace, Revision, ServiceKey};
@@ -31,7 +31,7 @@ pub(super) fn folder(args: &FolderArgs) -> (Vec<Check>, Vec<ServiceKey>) {
         Err(error) => {
             let check = match error.hint() {
                 Some(hint) if error.is_busy() => Check::warning("folder", chain(&error), hint),
-                hint => Check::fault("folder", chain(&error), hint),
+                _ => Check::of_error("folder", &unreadable(&error)),
             };
             (vec![check], Vec::new())
         }
@@ -77,11 +77,11 @@ pub(super) fn ledger(args: &StateArgs, place: Option<&ApiPlace>) -> Check {
     let reader = match Reader::open(&dir) {
         Ok(Some(reader)) => reader,
         Ok(None) => return not_yet(&dir),
-        Err(error) => return Check::fault("ledger", chain(&error), error.hint().map(str::to_owned)),
+        Err(error) => return Check::of_error("ledger", &ledger_error(&error)),
     };
     let (theirs, holder) = match (reader.place(), reader.holder()) {
         (Ok(place), Ok(holder)) => (place, holder),
-        (Err(error), _) | (_, Err(error)) => return Check::fault("ledger", chain(&error), None),
+        (Err(error), _) | (_, Err(error)) => return Check::of_error("ledger", &read_error(error)),
     };
     if let Some((theirs, ours)) = theirs.as_ref().zip(place).filter(|(theirs, ours)| !theirs.agrees_with(ours)) {
         let hint = "name another folder with --state-dir, one for each API and account".to_owned();
