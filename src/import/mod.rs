@@ -44,6 +44,9 @@ const MAX_SERVICES: usize = 100_000;
 /// Most pages of a project's services, which may be less than full.
 const MAX_PAGES: usize = 2 * MAX_SERVICES / Page::SIZE as usize;
 
+/// Most pages in a row that bring no new service. One may be empty where its services went meanwhile.
+const EMPTY_PAGES: u32 = 5;
+
 /// What is to be imported, and where to.
 #[derive(Clone, Debug)]
 pub struct Request {
@@ -140,6 +143,8 @@ enum Unlisted {
     Call(GivenUp),
     #[error("a page leads back to one that was read already")]
     Circle,
+    #[error("{EMPTY_PAGES} pages in a row have no new service, and there are said to be more")]
+    NothingNew,
     #[error("there are more than {MAX_SERVICES}, or more pages than those take")]
     TooMany,
 }
@@ -175,8 +180,10 @@ pub async fn import(client: &Client, request: &Request, hear: impl Fn(Heard)) ->
             Unlisted::Call(call) if call.status == Some(404) => {
                 Some("is it the project's id, and does the token need --team?")
             }
-            Unlisted::TooMany => Some("name services with --service"),
-            Unlisted::Call(_) | Unlisted::Circle => None,
+            Unlisted::TooMany | Unlisted::Circle | Unlisted::NothingNew => {
+                Some("name the services that are meant: `truenorth import --service NAME`")
+            }
+            Unlisted::Call(_) => None,
         },
         why: error.to_string(),
     })?;
@@ -225,9 +232,12 @@ impl<H: Fn(Heard)> Job<'_, H> {
         }
         let (mut found, mut followed) = (BTreeMap::new(), BTreeSet::new());
         let mut cursor: Option<String> = None;
+        // Pages in a row that had nothing new.
+        let mut without = 0;
         for _ in 0..MAX_PAGES {
             let list = async || self.client.list_services(team.as_ref(), project, cursor.as_deref()).await;
             let page = self.calls.make(list).await.map_err(Unlisted::Call)?;
+            let known = found.len();
             // A service that is made meanwhile can move others to the next page; each counts once.
             found.extend(page.services.into_iter().map(|listed| (listed.id.clone(), listed)));
             if found.len() > MAX_SERVICES {
@@ -236,6 +246,10 @@ impl<H: Fn(Heard)> Job<'_, H> {
             let Some(next) = page.next else { return Ok(found.into_values().collect()) };
             if !followed.insert(Sha256::digest(&next)) {
                 return Err(Unlisted::Circle);
+            }
+            without = if found.len() > known { 0 } else { without + 1 };
+            if without == EMPTY_PAGES {
+                return Err(Unlisted::NothingNew);
             }
             cursor = Some(next);
         }

@@ -102,6 +102,32 @@ fn a_doctor_goes_through_everything_and_sends_nothing() {
 }
 
 #[test]
+fn a_doctor_can_be_rehearsed_with_the_sandbox() {
+    let workspace = Workspace::new();
+    workspace.service("web", "1");
+    let before = workspace.contents();
+    let mut command = workspace.command(&["doctor", "--sandbox"]);
+    let ran = Ran::of(command.env_remove("NORTHFLANK_API_TOKEN").env_remove("TRUENORTH_STATE_DIR")).exits(0);
+    let shown = Regex::new(r"`http\S+` answers \(\d+ ms\)").unwrap().replace_all(&ran.stdout, "`URL` answers (TIME)");
+    insta::assert_snapshot!(shown, @r"
+    ok       api          `URL` answers (TIME)
+    ok       token        of team/sandbox, from the sandbox; it does not end
+    ok       clock        agrees with the API's
+    ok       read         may read shop, and its services exist
+    ok       folder       manifests has 1 manifest
+    ok       git          the folder is not in a checkout; its content is its revision
+    ok       ledger       the sandbox has one of its own, which is thrown away
+    everything is in place
+    ");
+    assert!(workspace.contents() == before, "the doctor wrote something");
+    // A ledger that is named is looked at, and may not be that of another API.
+    let api = Api::new();
+    workspace.once(&api, &[]).exits(0);
+    let ledger = said(&workspace.run(&["doctor", "--sandbox", "-o", "json"]).exits(78), "ledger");
+    assert!(ledger.contains("and not to sandbox"), "{ledger}");
+}
+
+#[test]
 fn a_doctor_tells_what_is_wrong_with_a_token_and_what_it_may_not_do() {
     let workspace = Workspace::new();
     workspace.service("web", "1");

@@ -403,6 +403,32 @@ fn half_of_a_project_is_not_taken_for_the_whole() {
 }
 
 #[test]
+fn pages_without_a_new_service_end_soon_however_many_are_said_to_follow() {
+    let page = |services: &[&str], next: Option<u32>| {
+        let services: Vec<_> = services.iter().map(|id| json!({"id": id, "serviceType": "deployment"})).collect();
+        let cursor = next.map(|next| format!("c{next}"));
+        let pagination = json!({"hasNextPage": cursor.is_some(), "cursor": cursor, "count": services.len()});
+        Fault::json(200, json!({"data": {"services": services}, "pagination": pagination})).on(Operation::ListServices)
+    };
+    for services in [&[][..], &["web"]] {
+        let (api, workspace) = (shop(), Workspace::new());
+        api.world().script(page(&["web"], Some(0)));
+        (1..50).for_each(|next| api.world().script(page(services, Some(next))));
+        let ran = import(&workspace, &api, &[]).exits(1);
+        assert!(ran.stderr.contains("5 pages in a row have no new service"), "{}", ran.stderr);
+        assert!(ran.stderr.contains("hint: name the services that are meant"), "{}", ran.stderr);
+        assert_eq!(api.world().call_count(), 6);
+        assert!(!workspace.path().join("out/shop").exists());
+    }
+    // One that is empty among others is not the end.
+    let (api, workspace) = (shop(), Workspace::new());
+    (0..4).for_each(|next| api.world().script(page(&[], Some(next))));
+    api.world().script(page(&["web"], None));
+    let ran = import(&workspace, &api, &[]).exits(0);
+    assert_eq!((outcomes(&ran).len(), api.world().call_count()), (1, 6));
+}
+
+#[test]
 fn what_cannot_begin_says_why() {
     let (api, workspace) = (shop(), Workspace::new());
     let gone = workspace.run(&["import", "--project", "nosuch", "--out", "out", "--api-url", &api.url()]).exits(1);

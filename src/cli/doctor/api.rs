@@ -7,9 +7,10 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::rights;
-use crate::cli::args::ConnectArgs;
+use crate::cli::args::{ApiArgs, ConnectArgs};
 use crate::cli::checks::Check;
 use crate::cli::settings;
+use crate::cli::target::Reading;
 use crate::error::chain;
 use crate::model::{ApiPlace, ServiceKey};
 use crate::northflank::{
@@ -22,8 +23,23 @@ use crate::text::short;
 const ASKEW: SignedDuration = SignedDuration::from_secs(10);
 const WRONG: SignedDuration = SignedDuration::from_mins(5);
 
-/// Everything about the API, and the place that calls would go to, as far as that is known.
-pub(super) async fn look(args: &ConnectArgs, services: &[ServiceKey]) -> (Vec<Check>, Option<ApiPlace>) {
+/// What was found, and the place that calls would go to, as far as that is known.
+type Seen = (Vec<Check>, Option<ApiPlace>);
+
+/// Everything about the API.
+pub(super) async fn look(args: &ApiArgs, services: &[ServiceKey]) -> anyhow::Result<Seen> {
+    if args.sandbox { in_sandbox(args, services).await } else { Ok(connected(&args.connect, services).await) }
+}
+
+/// A rehearsal: the sandbox in this process, which takes any token and has every service.
+async fn in_sandbox(args: &ApiArgs, services: &[ServiceKey]) -> anyhow::Result<Seen> {
+    let reading = Reading::of(args, None).await?;
+    let (checks, _) = ask(reading.client(), "the sandbox", services).await;
+    reading.end().await;
+    Ok((checks, Some(ApiPlace::new(ApiPlace::SANDBOX))))
+}
+
+async fn connected(args: &ConnectArgs, services: &[ServiceKey]) -> Seen {
     let mut checks = Vec::new();
     let url = settings::api_url(&args.url);
     let token = token(args, &mut checks);
@@ -50,20 +66,26 @@ pub(super) async fn look(args: &ConnectArgs, services: &[ServiceKey]) -> (Vec<Ch
             return (checks, Some(place));
         }
     };
+    let (mut found, account) = ask(&client, &from, services).await;
+    found.append(&mut checks);
+    let account = account.map(|account| account.name().into());
+    (found, Some(ApiPlace { account, ..place }))
+}
+
+/// Asks the API whose the token is, and what it opens.
+async fn ask(client: &Client, from: &str, services: &[ServiceKey]) -> (Vec<Check>, Option<Account>) {
     let asked = client.account().await;
     let (server_time, elapsed) = match &asked {
         Ok(answered) => (answered.server_time, answered.elapsed),
         Err(error) => (error.server_time(), error.elapsed()),
     };
-    let (mut found, account) = answered(&client, asked, elapsed, &from);
+    let (mut found, account) = answered(client, asked, elapsed, from);
     found.extend(server_time.map(|theirs| clock(theirs, Timestamp::now(), elapsed)));
     let is_open = found.iter().all(|check| check.verdict != super::Verdict::Fault);
     if is_open {
-        found.extend(rights::look(&client, services, account.as_ref()).await);
+        found.extend(rights::look(client, services, account.as_ref()).await);
     }
-    found.append(&mut checks);
-    let account = account.map(|account| account.name().into());
-    (found, Some(ApiPlace { account, ..place }))
+    (found, account)
 }
 
 /// The token and where it is from; nothing where none can be read, which is told.
