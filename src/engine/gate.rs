@@ -254,6 +254,11 @@ impl Gate {
         }
     }
 
+    /// The ledger takes no records.
+    pub(super) fn refuse(&mut self, until: Timestamp, reason: Diagnostic) {
+        self.unwritable = Some(Pause { until, reason });
+    }
+
     /// The ledger takes records again.
     pub(super) fn written(&mut self) {
         self.unwritable = None;

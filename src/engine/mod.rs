@@ -392,6 +392,13 @@ impl Engine {
         self.gate.written();
     }
 
+    /// The ledger took no record of what was decided: all calls wait until it does. Gives when that is tried again.
+    pub fn ledger_refused(&mut self, error: Diagnostic, now: Timestamp) -> Timestamp {
+        let again_at = later(now, self.pace.unwritable_retry);
+        self.gate.refuse(again_at, error);
+        again_at
+    }
+
     /// Lets one call through, whatever closes the gate.
     pub fn ask(&mut self, now: Timestamp) {
         self.gate.ask(now);

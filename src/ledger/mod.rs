@@ -18,7 +18,7 @@
 //! ```
 //!
 //! Reading order: `records` (the nouns), this file, `writer` (the thread), `sql` (every statement), `schema` and `steps`
-//! (migration and tables), `requests` (what people ask for), `open` (what a file must be before it is touched), `mark` (whether it is the last one), `folder`
+//! (migration and tables), `keep` (what was decided), `requests` (what people ask for), `open` (what a file must be before it is touched), `mark` (whether it is the last one), `folder`
 //! and `lock`.
 //!
 //! No token ever comes here, and no body of an answer beyond a bounded message.
@@ -26,6 +26,7 @@
 mod decisions;
 mod error;
 mod folder;
+mod keep;
 mod lock;
 mod mark;
 mod open;
@@ -50,11 +51,12 @@ use jiff::Timestamp;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::engine::{Findings, Window};
-use crate::model::{ApiPlace, Digest, Quarantine, Rollout, ServiceKey};
+use crate::engine::Window;
+use crate::model::{ApiPlace, ServiceKey};
 
 pub use decisions::{Word, decide};
 pub use error::{OpenError, ReadError, StoreError, WriteError};
+pub use keep::Keep;
 pub use lock::Holder;
 pub use reader::Reader;
 pub use records::{
@@ -255,30 +257,6 @@ impl Ledger {
         .await
     }
 
-    /// Puts on disk how far the rollout of a service is, where that is of what was accepted last; durable when it returns.
-    ///
-    /// # Errors
-    /// The store could not take it. What was there stays.
-    pub async fn set_rollout(&self, key: ServiceKey, rollout: Rollout) -> Result<(), WriteError> {
-        self.write(move |connection| Ok(sql::set_rollout(connection, &key, &rollout)?)).await
-    }
-
-    /// Puts on disk that the rollout of content failed; durable when it returns.
-    ///
-    /// # Errors
-    /// The store could not take it. What was there stays.
-    pub async fn quarantine(&self, key: ServiceKey, quarantine: Quarantine) -> Result<(), WriteError> {
-        self.write(move |connection| Ok(sql::quarantine(connection, &key, &quarantine)?)).await
-    }
-
-    /// Puts on disk that content may be sent again; durable when it returns.
-    ///
-    /// # Errors
-    /// The store could not take it. What was there stays.
-    pub async fn lift(&self, key: ServiceKey, content: Digest) -> Result<(), WriteError> {
-        self.write(move |connection| Ok(sql::lift(connection, &key, content)?)).await
-    }
-
     /// Puts on disk whether updates go out as PATCH; durable when it returns.
     ///
     /// # Errors
@@ -299,20 +277,6 @@ impl Ledger {
         at: Timestamp,
     ) -> Result<(), WriteError> {
         self.write(move |connection| Ok(sql::set_states(connection, &states, &decider, at)?)).await
-    }
-
-    /// Puts on disk what rulings found out, and where people look it up the plan that is held; durable when it returns.
-    ///
-    /// # Errors
-    /// The store could not take it. What was there stays.
-    pub async fn find(&self, findings: Findings) -> Result<(), WriteError> {
-        let dir = self.reader().dir().to_owned();
-        self.write(move |connection| {
-            findings.held.iter().for_each(|plan| keep_shown(&dir, plan));
-            sql::let_out(connection, &findings.let_out)?;
-            Ok(sql::add_denied(connection, &findings.denied)?)
-        })
-        .await
     }
 
     /// Puts the rate limit's window on disk, for whoever reads beside this process; durable when it returns.
@@ -347,14 +311,6 @@ impl Ledger {
         let queue = self.shared.queue.as_ref().ok_or(WriteError::Stopped)?;
         queue.blocking_send(request).map_err(|_| WriteError::Stopped)?;
         answer.blocking_recv().map_err(|_| WriteError::Stopped)?
-    }
-
-    /// Puts on disk that requests were taken up, what came of each, and what they let be forgotten; durable when it returns.
-    ///
-    /// # Errors
-    /// The store could not take it: they are taken up again.
-    pub async fn take_requests(&self, taken: Vec<TakenRequest>, at: Timestamp) -> Result<(), WriteError> {
-        self.write(move |connection| Ok(sql::take_requests(connection, &taken, at)?)).await
     }
 
     /// Why the store took nothing the last time that something was to be written; `None` where it did.

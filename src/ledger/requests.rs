@@ -143,6 +143,8 @@ pub struct TakenRequest {
     pub result: String,
     /// The service that is forgotten with it.
     pub forgets: Option<ServiceKey>,
+    /// When.
+    pub at: Timestamp,
 }
 
 /// Writes requests into the ledger of a folder, and rings. What is to be forgotten is at once, where nobody has the ledger.

@@ -400,9 +400,7 @@ impl Pass {
                 return Ok(Over::Settled);
             }
             let wake = self.carrier.next_wake().unwrap_or(self.deadline);
-            // A look at rollouts is no call, and is answered all the same.
-            let is_idle = self.carrier.machine().in_flight() == 0 && self.carrier.machine().on_wire() == 0;
-            if is_idle && wake >= self.deadline {
+            if self.carrier.machine().is_idle() && wake >= self.deadline {
                 // Nothing can happen any more: waiting would change no more than the time.
                 return Ok(Over::Deadline);
             }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{error, info, warn};
 
 use super::clock::Clock;
@@ -16,11 +16,14 @@ use super::kept::Kept;
 use super::machine::{Effect, ExchangeId, Finished, Machine, Settings, TokenRead};
 use super::patch::UpdateCall;
 use super::reply::{Heard, Refusal, Reply};
+use super::tell::Told;
 use crate::engine::{
-    Call, ChangedSince, Effect as InEffect, Engine, FLAPPING, Look, Looked, Memory, Pace, accepted_at,
+    Call, ChangedSince, Effect as InEffect, Engine, Event, FLAPPING, Look, Looked, Memory, Pace, accepted_at,
 };
 use crate::error::chain;
-use crate::ledger::{CallId, Ledger, OpenError, Pause, People, ReadError, RequestRecord, TakenRequest, WriteError};
+use crate::ledger::{
+    CallId, Keep, Ledger, OpenError, Pause, People, ReadError, RequestRecord, TakenRequest, WriteError,
+};
 use crate::model::{About, Decision, Desired, Known, OnFailure, Quarantine, Revision, Rollout, ServiceKey};
 use crate::northflank::{AcceptedBody, Answered, CallError, Client, ReadToken, TokenSource};
 use crate::plan::{ApiUse, Closures, Freeze, MaxChanges, Rules, Windows};
@@ -75,8 +78,9 @@ enum Brought {
     Looked(Result<Reply, Refusal>, Heard),
     Token(Result<ReadToken, String>, Why),
     People(Result<People, ReadError>),
-    /// Something was kept that nobody waits for.
-    Kept,
+    Kept(Result<(), String>),
+    /// A hint was written down, or was not.
+    Noted,
 }
 
 /// Whether what people ask for is being read.
@@ -105,8 +109,8 @@ pub struct Carrier {
     client: Client,
     tokens: TokenSource,
     tasks: JoinSet<Done>,
-    /// Writes of what must outlive the process that nobody waits for.
-    keeping: usize,
+    /// Writes of hints for the next process, on which nothing depends.
+    noting: usize,
     people: Listening,
     api: ApiUse,
     /// The account that the token opens, where it is not the one of the ledger.
@@ -141,9 +145,9 @@ impl Carrier {
             Settings { asks_account, ..Settings::new(pace.concurrency, api.request_timeout, api.update_call) };
         let machine = kept.begin(pace, rules, settings, now);
         let (client, tokens, tasks) = (api.client, api.tokens, JoinSet::new());
-        let (keeping, people, api) = (0, Listening::No, ApiUse::default());
+        let (noting, people, api) = (0, Listening::No, ApiUse::default());
         let another_account = None;
-        let mut carrier = Self { machine, clock, ledger, client, tokens, tasks, keeping, people, api, another_account };
+        let mut carrier = Self { machine, clock, ledger, client, tokens, tasks, noting, people, api, another_account };
         carrier.freeze(carrier.ledger.reader().freezes()?);
         Ok(carrier)
     }
@@ -178,10 +182,9 @@ impl Carrier {
         news.into_iter().chain([Happened::People(people.requests)]).collect()
     }
 
-    /// Keeps what came of requests. What cannot be written down was done all the same.
+    /// Keeps what came of requests, with what followed from each.
     pub fn keep_taken(&mut self, taken: Vec<TakenRequest>) {
-        let (ledger, now) = (self.ledger.clone(), self.clock.now());
-        self.keep("that requests were taken up", async move { ledger.take_requests(taken, now).await });
+        self.machine.keep_taken(taken, self.clock.now());
     }
 
     /// Takes what people decided about plans, and says whether that is anything new.
@@ -368,7 +371,8 @@ impl Carrier {
             }
             Brought::Token(read, why) => self.take_token(read, why, now, jitter),
             Brought::People(read) => happened.extend(self.take_people(read)),
-            Brought::Kept => self.keeping = self.keeping.saturating_sub(1),
+            Brought::Kept(kept) => self.machine.kept(kept, now),
+            Brought::Noted => self.noting = self.noting.saturating_sub(1),
         }
         happened.extend(self.carry_out());
         happened
@@ -405,7 +409,7 @@ impl Carrier {
         mut took: impl FnMut(Finished),
     ) -> Result<(), JoinError> {
         self.machine.close(self.clock.now());
-        let mut happened = self.carry_out();
+        let mut happened = self.turn();
         tokio::pin!(stopped);
         loop {
             for ended in happened.drain(..) {
@@ -413,17 +417,26 @@ impl Carrier {
                     took(finished);
                 }
             }
-            if self.machine.in_flight() == 0 && self.keeping == 0 {
+            if self.machine.in_flight() == 0 && self.noting == 0 && self.machine.is_kept() {
                 break;
             }
+            let wake = self.next_wake().map_or(until, |wake| wake.min(until));
             tokio::select! {
                 biased;
                 () = &mut stopped => break,
-                done = timeout_at(until, self.tasks.join_next()) => match done {
-                    Ok(Some(done)) => happened = self.take(done?),
-                    Ok(None) | Err(_) => break,
-                },
+                Some(done) = self.tasks.join_next() => happened = self.take(done?),
+                () = sleep_until(wake) => {
+                    if Instant::now() >= until {
+                        break;
+                    }
+                }
             }
+            happened.extend(self.turn());
+        }
+        if !self.machine.is_kept() {
+            error!(
+                "cannot write the ledger: what was decided last is not in it, and is decided again by the next start"
+            );
         }
         self.tasks.abort_all();
         Ok(())
@@ -445,20 +458,7 @@ impl Carrier {
                     Effect::Write(id, write) => self.write(id, write),
                     Effect::Ask(id, key, request) => self.ask(id, key, request),
                     Effect::Look(look) => self.look(look),
-                    Effect::KeepRollout(key, rollout) => {
-                        let ledger = self.ledger.clone();
-                        happened.push(Happened::Rollout(key.clone(), rollout.clone()));
-                        self.keep("how far a rollout is", async move { ledger.set_rollout(key, rollout).await });
-                    }
-                    Effect::KeepQuarantine(key, content, quarantine) => {
-                        let ledger = self.ledger.clone();
-                        self.keep("what is quarantined", async move {
-                            match quarantine {
-                                Some(quarantine) => ledger.quarantine(key, quarantine).await,
-                                None => ledger.lift(key, content).await,
-                            }
-                        });
-                    }
+                    Effect::Keep(all) => self.keep(all),
                     Effect::Seek(sought) => {
                         let found = good::find(self.ledger.reader(), &sought);
                         self.machine.found(&sought, found, self.clock.now());
@@ -467,23 +467,22 @@ impl Carrier {
                     Effect::KeepQuota(window) => self.ledger.keep_quota(window, self.clock.now()),
                     Effect::ShowQuota(window) => {
                         let (ledger, now) = (self.ledger.clone(), self.clock.now());
-                        self.keep("the rate limit's window", async move { ledger.set_quota(window, now).await });
+                        self.note("the rate limit's window", async move { ledger.set_quota(window, now).await });
                     }
                     Effect::KeepPause(pause) => self.keep_pause(pause),
                     Effect::KeepTurned(turned) => {
                         let ledger = self.ledger.clone();
-                        self.keep("which call carries updates", async move { ledger.set_turned(turned).await });
+                        self.note("which call carries updates", async move { ledger.set_turned(turned).await });
                     }
                     Effect::KeepAccount(account) => self.ledger.set_account(account.name().into()),
                     Effect::AnotherAccount(account) => self.another_account = Some(account.name().into()),
-                    Effect::KeepFindings(findings) => {
-                        let ledger = self.ledger.clone();
-                        self.keep("what is let out and denied", async move { ledger.find(findings).await });
-                    }
                     Effect::Tell(told) => {
                         told.log();
                         if told.is_for_all() {
                             happened.push(Happened::ForAll);
+                        }
+                        if let Told::Engine(Event::Rollout { key, rollout, .. }) = told {
+                            happened.push(Happened::Rollout(key, rollout));
                         }
                     }
                 }
@@ -493,16 +492,21 @@ impl Carrier {
 
     fn keep_pause(&mut self, pause: Pause) {
         let ledger = self.ledger.clone();
-        self.keep("the pause", async move { ledger.set_pause(Some(pause)).await });
+        self.note("the pause", async move { ledger.set_pause(Some(pause)).await });
     }
 
-    fn keep(&mut self, what: &'static str, write: impl Future<Output = Result<(), WriteError>> + Send + 'static) {
-        self.keeping += 1;
+    fn keep(&mut self, all: Arc<[Keep]>) {
+        let ledger = self.ledger.clone();
+        self.tasks.spawn(async move { Done(Brought::Kept(ledger.keep(all).await.map_err(|error| chain(&error)))) });
+    }
+
+    fn note(&mut self, what: &'static str, write: impl Future<Output = Result<(), WriteError>> + Send + 'static) {
+        self.noting += 1;
         self.tasks.spawn(async move {
             if let Err(error) = write.await {
                 warn!(error = chain(&error), "cannot record {what}; a restart would forget it");
             }
-            Done(Brought::Kept)
+            Done(Brought::Noted)
         });
     }
 

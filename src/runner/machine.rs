@@ -7,17 +7,17 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::exchange::{Beginning, End, Exchange, Next, Read, Recalled, Request, Showed, Spent, Write};
+use super::keeping::Keeping;
 use super::patch::{UpdateCall, UpdateCalls, Verdict};
 use super::reply::{Heard, Refusal, Reply};
 use super::tell::Told;
 use super::token_end::TokenEnd;
 use super::whose::{Answered, Whose};
 use crate::engine::{
-    Block, Call, ChangedSince, Delivery, Ending, Engine, Event, Findings, Look, Looked, SAME_WINDOW, Scope, Sought,
-    Window, Work,
+    Block, Call, ChangedSince, Delivery, Ending, Engine, Event, Look, Looked, SAME_WINDOW, Scope, Sought, Window, Work,
 };
-use crate::ledger::{CallId, Pause, Turned};
-use crate::model::{Decision, DeploymentUpdate, Desired, Digest, OnFailure, Quarantine, Revision, Rollout, ServiceKey};
+use crate::ledger::{CallId, Keep, Pause, TakenRequest, Turned};
+use crate::model::{Decision, DeploymentUpdate, Desired, Digest, OnFailure, Quarantine, Revision, ServiceKey};
 use crate::northflank::{Account, Deprecation};
 use crate::plan::{Closures, Fuse};
 
@@ -45,10 +45,8 @@ pub enum Effect {
     Ask(ExchangeId, ServiceKey, Request),
     /// Look how far rollouts are, with the token that is in place: [`Machine::looked`].
     Look(Look),
-    /// Keep how far a rollout is.
-    KeepRollout(ServiceKey, Rollout),
-    /// Keep that content is not sent again by itself, or may be.
-    KeepQuarantine(ServiceKey, Digest, Option<Quarantine>),
+    /// Put all of this on disk, or nothing: [`Machine::kept`].
+    Keep(Arc<[Keep]>),
     /// Look in the ledger for content that can be sent in the place of some that failed: [`Machine::found`].
     Seek(Sought),
     /// Read the token anew: [`Machine::token_read`].
@@ -67,8 +65,6 @@ pub enum Effect {
     KeepAccount(Account),
     /// The token opens another account than the one of the ledger: no more calls are made.
     AnotherAccount(Account),
-    /// Keep what rulings on plans found out over a restart.
-    KeepFindings(Findings),
     /// Tell people.
     Tell(Told),
 }
@@ -169,6 +165,7 @@ pub struct Machine {
     closed: Closed,
     /// The look at rollouts that is out, or waits for the answer whose the token is.
     looking: Option<Look>,
+    keeping: Keeping,
     kept_pause: Option<Timestamp>,
     kept_quota: Option<Window>,
     told_deprecation: Option<Deprecation>,
@@ -209,6 +206,7 @@ impl Machine {
             read: BTreeMap::new(),
             closed: Closed::No,
             looking: None,
+            keeping: Keeping::default(),
             kept_pause: None,
             kept_quota: None,
             told_deprecation: None,
@@ -253,10 +251,6 @@ impl Machine {
 
     /// What is to be done, in this order.
     pub fn take_effects(&mut self) -> Vec<Effect> {
-        let findings = self.engine.take_findings();
-        if !findings.is_empty() {
-            self.effects.push(Effect::KeepFindings(findings));
-        }
         self.effects.extend(self.engine.take_sought().into_iter().map(Effect::Seek));
         std::mem::take(&mut self.effects)
     }
@@ -305,8 +299,9 @@ impl Machine {
         if self.closed == Closed::No {
             self.engine.set_update_requests(if self.updates.are_patches(now) { 2 } else { 1 });
         }
+        self.keep(now);
         loop {
-            while self.closed == Closed::No && !self.whose.holds() {
+            while self.closed == Closed::No && !self.whose.holds() && !self.keeping.holds_calls() {
                 let asked = self.engine.gate().is_asked();
                 let Some(call) = self.engine.next_call(now, self.owed()) else { break };
                 self.begin(call, asked, now);
@@ -320,18 +315,55 @@ impl Machine {
         }
         self.begin_look(now);
         self.keep(now);
+        self.effects.extend(self.keeping.begin(now).map(Effect::Keep));
     }
 
     /// When there may be something to do that is not there now.
     #[must_use]
     pub fn next_wake(&self, now: Timestamp) -> Option<Timestamp> {
-        match self.closed {
+        let begins = match self.closed {
             // Only the answer lets anything go on.
             Closed::No | Closed::ToCalls if self.whose.holds() => None,
+            // Calls go on once that is on disk.
+            Closed::No if self.keeping.holds_calls() => self.next_look_wake(now),
             Closed::No => [self.engine.next_wake(now), self.next_look_wake(now)].into_iter().flatten().min(),
             Closed::ToCalls => self.next_look_wake(now),
             Closed::Yes => None,
+        };
+        [begins, self.keeping.again_at()].into_iter().flatten().min()
+    }
+
+    /// Whether nothing is out that turns the machine when it comes back. Then only time does.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.exchanges.is_empty() && self.on_wire == 0 && !self.keeping.is_out()
+    }
+
+    /// Whether all that was decided is on disk.
+    #[must_use]
+    pub fn is_kept(&self) -> bool {
+        self.keeping.is_done()
+    }
+
+    /// What was decided is on disk, or the ledger did not take it: then it is offered again, and all calls wait for it.
+    pub fn kept(&mut self, kept: Result<(), String>, now: Timestamp) {
+        match kept {
+            Ok(()) => {
+                if self.keeping.written() {
+                    self.engine.ledger_was_written();
+                }
+            }
+            Err(error) => {
+                let again_at = self.engine.ledger_refused(error.into(), now);
+                self.keeping.refused(again_at);
+            }
         }
+    }
+
+    /// Keeps what came of requests of people, with what followed from each.
+    pub fn keep_taken(&mut self, taken: Vec<TakenRequest>, now: Timestamp) {
+        self.keep(now);
+        taken.into_iter().for_each(|taken| self.keeping.push(Keep::Taken(taken)));
     }
 
     /// When a look may be made that may not now. One that is due and waits for something that is out has no time: the end
@@ -354,7 +386,7 @@ impl Machine {
         let Some(exchange) = self.exchanges.get_mut(&id) else { return };
         let waited = Duration::try_from(now.duration_since(exchange.writes_since)).unwrap_or_default();
         if written.is_ok() && waited <= self.settings.patience {
-            self.engine.ledger_was_written();
+            self.ledger_was_written();
         }
         if let Some(next) = self.exchanges.get_mut(&id).map(|exchange| exchange.written(written, now)) {
             self.follow(id, next, now, jitter);
@@ -445,7 +477,9 @@ impl Machine {
 
     /// Something else than a call's records was written to the ledger, without delay.
     pub fn ledger_was_written(&mut self) {
-        self.engine.ledger_was_written();
+        if !self.keeping.is_refused() {
+            self.engine.ledger_was_written();
+        }
     }
 
     /// Somebody put another token in place, or says that the one in place may be good by now.
@@ -478,11 +512,13 @@ impl Machine {
 
     /// Ends every wait of a service now, and lets one call through whatever closes the gate.
     pub fn retry_all(&mut self, now: Timestamp) {
+        self.keeping.hurry(now);
         self.engine.retry_all(now);
     }
 
     /// Ends every wait of one service now, and lets one call through whatever closes the gate.
     pub fn retry(&mut self, key: &ServiceKey, now: Timestamp) {
+        self.keeping.hurry(now);
         self.engine.ask(now);
         self.engine.retry(key, now);
     }
@@ -812,7 +848,14 @@ impl Machine {
         for (key, content, quarantine) in self.engine.take_quarantines() {
             // What waits for its place may be held by now.
             self.look += u64::from(quarantine.is_some());
-            self.effects.push(Effect::KeepQuarantine(key, content, quarantine));
+            self.keeping.push(match quarantine {
+                Some(quarantine) => Keep::Quarantine(key, quarantine),
+                None => Keep::Lifted(key, content),
+            });
+        }
+        let findings = self.engine.take_findings();
+        if !findings.is_empty() {
+            self.keeping.push(Keep::Findings(findings));
         }
         for event in self.engine.take_events(now) {
             // `status` and `why` go by the ledger, and nothing else may be written soon.
@@ -820,7 +863,7 @@ impl Machine {
             let window = self.engine.quota().window().filter(|_| waits);
             self.effects.extend(window.map(Effect::ShowQuota));
             if let Event::Rollout { key, rollout, .. } = &event {
-                self.effects.push(Effect::KeepRollout(key.clone(), rollout.clone()));
+                self.keeping.push(Keep::Rollout(key.clone(), rollout.clone()));
             }
             self.effects.push(Effect::Tell(Told::Engine(event)));
         }

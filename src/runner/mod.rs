@@ -13,12 +13,13 @@
 //! the same effects of the same machine in no time at all.
 //!
 //! Reading order: `reply` (what an answer says), `exchange` (one call), `whose` (whom the token belongs to), `machine` (all
-//! of them), `kept`, `carry`, `requests` (what people ask for), `states` (what the ledger is told of services), `tell`.
+//! of them), `keeping` (what they decide, on its way to the disk), `kept`, `carry`, `requests` (what people ask for), `states` (what the ledger is told of services), `tell`.
 
 mod carry;
 mod clock;
 mod exchange;
 mod good;
+mod keeping;
 mod kept;
 mod machine;
 mod patch;

@@ -39,7 +39,7 @@ pub(crate) fn take_up(
             Some(MayForget::No(why)) => (why.to_owned(), None),
             Some(MayForget::Yes) | None => (answer(carrier, &request), target),
         };
-        Some(TakenRequest { id, result, forgets })
+        Some(TakenRequest { id, result, forgets, at: carrier.clock().now() })
     });
     taken.collect()
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 mod account;
+mod keeping;
 
 use super::*;
 use crate::engine::{Block, Delivery, Ending, Engine, Event, Pace, Work};

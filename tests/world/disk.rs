@@ -3,10 +3,11 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::mem;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use truenorth::engine::{Effect, Memory, Unsettled, Window};
-use truenorth::ledger::{CallId, Outcome, Pause, Turned};
+use truenorth::ledger::{CallId, Keep, Outcome, Pause, Turned};
 use truenorth::model::{Applied, Cause, Known, ServiceKey, ServiceKind};
 use truenorth::plan::{Seen, UnnamedCredentials};
 use truenorth::runner::{Recalled, Write};
@@ -29,6 +30,7 @@ pub(crate) enum What {
     Quota(Window, Timestamp),
     Pause(Pause),
     Turned(Option<Turned>),
+    Kept(Arc<[Keep]>),
 }
 
 /// What is durable of a service.
@@ -69,6 +71,8 @@ pub(crate) struct Disk<W> {
     pause: Option<Pause>,
     quota: Option<(Window, Timestamp)>,
     turned: Option<Turned>,
+    /// What was decided.
+    kept: Vec<Keep>,
     queue: VecDeque<Queued<W>>,
     committing: Vec<Queued<W>>,
     pub(crate) space: Space,
@@ -91,6 +95,7 @@ impl<W: Copy> Disk<W> {
             pause: None,
             quota: None,
             turned: None,
+            kept: Vec::new(),
             queue: VecDeque::new(),
             committing: Vec::new(),
             space: Space::There,
@@ -223,8 +228,14 @@ impl<W: Copy> Disk<W> {
                 self.pause = Some(Pause { until, set_at, reason: pause.reason.clone() });
             }
             What::Turned(turned) => self.turned.clone_from(turned),
+            What::Kept(all) => self.kept.extend(all.iter().cloned()),
         }
         None
+    }
+
+    /// What was decided, and is on disk since the last time that this was asked.
+    pub(crate) fn take_kept(&mut self) -> Vec<Keep> {
+        mem::take(&mut self.kept)
     }
 
     /// What the ledger knows of a service.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use truenorth::engine::{Call, Ending, Window, Work};
-use truenorth::ledger::{CallId, Outcome};
+use truenorth::ledger::{CallId, Keep, Outcome};
 use truenorth::model::{Answer as Verdict, Cause, Digest, Revision, ServiceKind};
 use truenorth::northflank::{Delivery, Quota};
 use truenorth::plan::{PlanState, Step};
@@ -118,6 +118,7 @@ impl Simulation {
         let (pace, rules) = (self.settings.pace, self.settings.rules);
         let clock = skew.timestamp(self.now);
         self.disk.open(clock);
+        self.remember_decisions();
         let settings = runner::Settings::new(pace.concurrency, REQUEST_TIMEOUT, self.settings.update_call);
         let kept = Kept {
             known: self.disk.all_known().collect(),
@@ -366,7 +367,7 @@ impl Simulation {
             Effect::Ended(finished) => return self.ended(finished),
             Effect::KeepQuota(window) | Effect::ShowQuota(window) => self.keep_quota(window),
             Effect::KeepPause(pause) => self.write(None, What::Pause(pause), None),
-            Effect::KeepFindings(findings) => self.people.keep(findings),
+            Effect::Keep(all) => self.write(None, What::Kept(all), None),
             Effect::KeepTurned(turned) => {
                 if turned.is_some() {
                     process.checks.turned();
@@ -378,11 +379,7 @@ impl Simulation {
                 return Err(Broken("an account is told, and nobody asked".to_owned()));
             }
             // Rollouts are followed in a simulation of their own.
-            Effect::Look(_)
-            | Effect::KeepRollout(..)
-            | Effect::KeepQuarantine(..)
-            | Effect::Seek(_)
-            | Effect::Tell(_) => {}
+            Effect::Look(_) | Effect::Seek(_) | Effect::Tell(_) => {}
         }
         Ok(())
     }
@@ -522,7 +519,11 @@ impl Simulation {
         if done.iter().any(|committed| committed.done.is_err()) {
             self.count("commits that failed");
         }
+        self.remember_decisions();
         for committed in done {
+            if let What::Kept(_) = committed.queued.what {
+                self.kept(committed.done.is_ok());
+            }
             let (Some((life, id)), What::Call(write)) = (committed.queued.waits, &committed.queued.what) else {
                 continue;
             };
@@ -542,6 +543,24 @@ impl Simulation {
         }
         self.commit_what_waits();
         self.turn()
+    }
+
+    /// What is on disk of what people decided, the next process knows.
+    fn remember_decisions(&mut self) {
+        for keep in self.disk.take_kept() {
+            if let Keep::Findings(findings) = keep {
+                self.people.keep(findings);
+            }
+        }
+    }
+
+    fn kept(&mut self, done: bool) {
+        if !done {
+            self.count("decisions that were not written");
+        }
+        let Some(process) = &mut self.process else { return };
+        let kept = if done { Ok(()) } else { Err("disk full".to_owned()) };
+        process.machine.kept(kept, process.skew.timestamp(self.now));
     }
 
     /// Hands a record to the ledger again that it did not take.

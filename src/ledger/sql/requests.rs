@@ -40,7 +40,7 @@ pub(in crate::ledger) fn add_requests_alone(
     let added = add_requests(connection, requests)?;
     for (id, request) in added.into_iter().zip(requests).filter(|(_, request)| request.kind == RequestKind::Forget) {
         let (forgets, result) = (request.target.clone(), "forgotten".to_owned());
-        take_requests(connection, &[TakenRequest { id, result, forgets }], request.at)?;
+        take_request(connection, &TakenRequest { id, result, forgets, at: request.at })?;
     }
     Ok(())
 }
@@ -67,16 +67,10 @@ pub(in crate::ledger) fn add_requests(
     Ok(added)
 }
 
-pub(in crate::ledger) fn take_requests(
-    connection: &Connection,
-    taken: &[TakenRequest],
-    at: Timestamp,
-) -> rusqlite::Result<()> {
-    for TakenRequest { id, result, forgets } in taken {
-        connection.prepare_cached(TAKE)?.execute(params![id.0, at.as_millisecond(), result])?;
-        forgets.iter().try_for_each(|key| forget(connection, key, at))?;
-    }
-    Ok(())
+pub(in crate::ledger) fn take_request(connection: &Connection, taken: &TakenRequest) -> rusqlite::Result<()> {
+    let TakenRequest { id, result, forgets, at } = taken;
+    connection.prepare_cached(TAKE)?.execute(params![id.0, at.as_millisecond(), result])?;
+    forgets.iter().try_for_each(|key| forget(connection, key, *at))
 }
 
 pub(in crate::ledger) fn freezes(connection: &Connection) -> rusqlite::Result<Vec<Freeze>> {

@@ -142,12 +142,12 @@ async fn a_rollout_begins_with_its_acceptance_and_ends_with_a_newer_one(store: i
     assert_eq!(ledger.reader().rollouts().unwrap(), [(key("shop/web"), first.clone())].into());
     (first.state, first.since, first.evidence) = (RolloutState::Failed, at(2), Evidence::Time);
     (first.reason, first.deployment_id) = (Some("2 of 3".into()), Some("d-1".into()));
-    ledger.set_rollout(key("shop/web"), first.clone()).await.unwrap();
+    keep(&ledger, Keep::Rollout(key("shop/web"), first.clone())).await;
     assert_eq!(ledger.reader().rollouts().unwrap()[&key("shop/web")], first);
     accepted(&ledger, "2", 3).await;
     accepted(&ledger, "3", 4).await;
     // What is known late of an older one changes nothing.
-    ledger.set_rollout(key("shop/web"), first).await.unwrap();
+    keep(&ledger, Keep::Rollout(key("shop/web"), first)).await;
     drop(ledger);
     let ledger = store.open();
     let history = ledger.reader().history(None, 9).unwrap();

@@ -57,12 +57,12 @@ async fn a_denial_holds_what_it_was_about_in_a_plan_of_another_process() {
     let ledger = open(dir.path());
     let content = LetOut { content: Digest::of_bytes(b"new"), by: None };
     let findings = |let_out| Findings { let_out: vec![(key("shop/web"), let_out)], ..Findings::default() };
-    ledger.find(findings(content)).await.unwrap();
+    keep(&ledger, Keep::Findings(findings(content))).await;
     assert_eq!(held(ruling(dir.path(), &both)), ["shop/web"]);
     say(dir.path(), &both, Answer::Approve, 2).await;
     let approved = ruling(dir.path(), &both);
     assert_eq!(approved.state, PlanState::Approved);
-    ledger.find(Findings { let_out: approved.let_out, ..Findings::default() }).await.unwrap();
+    keep(&ledger, Keep::Findings(Findings { let_out: approved.let_out, ..Findings::default() })).await;
     damage(dir.path(), "UPDATE decision SET until = 0 WHERE answer = 'approve'");
     assert_eq!(held(ruling(dir.path(), &both)), [""; 0], "what it let out stays so when it is over");
 }
@@ -75,7 +75,7 @@ async fn what_a_process_found_out_of_a_denial_is_kept() {
     say_word(dir.path(), unknown).await;
     let met = ruling(dir.path(), &one);
     let ledger = open(dir.path());
-    ledger.find(Findings { denied: met.denied, ..Findings::default() }).await.unwrap();
+    keep(&ledger, Keep::Findings(Findings { denied: met.denied, ..Findings::default() })).await;
     assert_eq!(ruling(dir.path(), &both).held.len(), 1);
 }
 

@@ -20,7 +20,7 @@ use jiff::Timestamp;
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-use super::{Adoption, Intent, Ledger, Outcome, WriteError};
+use super::{Adoption, Intent, Keep, Ledger, Outcome, WriteError};
 use crate::model::{
     ApiPlace, Cause, CredentialsId, DeploymentUpdate, Digest, Docker, DockerConfig, External, ImagePath, Known, Place,
     Revision, RuntimeUpdate, ServiceKey,
@@ -46,6 +46,10 @@ fn folder() -> TempDir {
 
 fn open(dir: &Path) -> Ledger {
     Ledger::open(dir, here(), at(0)).unwrap()
+}
+
+async fn keep(ledger: &Ledger, one: Keep) {
+    ledger.keep([one].into()).await.unwrap();
 }
 
 fn here() -> ApiPlace {

@@ -26,20 +26,20 @@ async fn a_release_is_of_the_failure_before_it_and_used_up_by_an_acceptance() {
     let dir = folder();
     let ledger = open(dir.path());
     send(&ledger, "shop/web", "2", ACCEPTED).await;
-    ledger.quarantine(key("shop/web"), failed("2", 5, None)).await.unwrap();
+    keep(&ledger, Keep::Quarantine(key("shop/web"), failed("2", 5, None))).await;
     assert_eq!(of(ledger.reader()), Some(failed("2", 5, None)));
     drop(ledger);
     release(dir.path(), 6).await;
     let ledger = open(dir.path());
     // A reason that is found later is of the same failure.
-    ledger.quarantine(key("shop/web"), failed("2", 5, Some("TASK_FAILED"))).await.unwrap();
+    keep(&ledger, Keep::Quarantine(key("shop/web"), failed("2", 5, Some("TASK_FAILED")))).await;
     let released = Quarantine { released: true, ..failed("2", 5, Some("TASK_FAILED")) };
     assert_eq!(of(ledger.reader()), Some(released));
     send(&ledger, "shop/web", "2", rejected()).await;
     assert!(of(ledger.reader()).is_some_and(|quarantine| quarantine.released), "nothing was sent");
     send(&ledger, "shop/web", "2", ACCEPTED).await;
     assert_eq!(of(ledger.reader()), None);
-    ledger.quarantine(key("shop/web"), failed("2", 9, None)).await.unwrap();
+    keep(&ledger, Keep::Quarantine(key("shop/web"), failed("2", 9, None))).await;
     assert_eq!(of(ledger.reader()), Some(failed("2", 9, None)), "the release was of another failure");
 }
 
@@ -47,14 +47,14 @@ async fn a_release_is_of_the_failure_before_it_and_used_up_by_an_acceptance() {
 async fn what_is_found_live_is_released_only_by_a_person_and_what_is_lifted_is_gone() {
     let dir = folder();
     let ledger = open(dir.path());
-    ledger.quarantine(key("shop/web"), failed("2", 5, None)).await.unwrap();
+    keep(&ledger, Keep::Quarantine(key("shop/web"), failed("2", 5, None))).await;
     ledger.adopt(adoption("shop/web", "2")).await.unwrap();
     assert!(of(ledger.reader()).is_some());
-    ledger.lift(key("shop/web"), digest("shop/web", "1")).await.unwrap();
+    keep(&ledger, Keep::Lifted(key("shop/web"), digest("shop/web", "1"))).await;
     assert!(of(ledger.reader()).is_some(), "that is other content");
-    ledger.lift(key("shop/web"), digest("shop/web", "2")).await.unwrap();
+    keep(&ledger, Keep::Lifted(key("shop/web"), digest("shop/web", "2"))).await;
     assert_eq!(of(ledger.reader()), None);
-    ledger.quarantine(key("shop/web"), failed("2", 5, None)).await.unwrap();
+    keep(&ledger, Keep::Quarantine(key("shop/web"), failed("2", 5, None))).await;
     drop(ledger);
     release(dir.path(), 6).await;
     let ledger = open(dir.path());
@@ -88,7 +88,7 @@ fn a_ledger_of_the_format_before_is_read_as_it_is_and_quarantines_once_it_is_ope
 async fn deploy(ledger: &Ledger, version: &str, state: RolloutState) {
     send(ledger, "shop/web", version, ACCEPTED).await;
     let rollout = Rollout { state, ..Rollout::accepted(digest("shop/web", version), at(1), None) };
-    ledger.set_rollout(key("shop/web"), rollout).await.unwrap();
+    keep(ledger, Keep::Rollout(key("shop/web"), rollout)).await;
 }
 
 #[tokio::test]
@@ -115,7 +115,7 @@ async fn the_last_version_that_ran_is_kept_and_found_however_many_failed_since()
 async fn what_is_sent_back_is_on_disk_with_its_intent() {
     let dir = folder();
     let ledger = open(dir.path());
-    ledger.quarantine(key("shop/web"), failed("2", 5, None)).await.unwrap();
+    keep(&ledger, Keep::Quarantine(key("shop/web"), failed("2", 5, None))).await;
     ledger.intend(Intent { cause: Cause::Rollback, ..intent("shop/web", "1") }).await.unwrap();
     assert_eq!(of(ledger.reader()).unwrap().back, Some(digest("shop/web", "1")));
 }

@@ -53,8 +53,8 @@ async fn requests_are_written_beside_the_holder_and_its_ledger_stays_the_last_on
     let open_requests = ledger.reader().open_requests().unwrap();
     assert_eq!(open_requests.len(), 1);
     assert_eq!(open_requests[0].request, request(RequestKind::Retry, Some("shop/web"), 1));
-    let taken = TakenRequest { id: open_requests[0].id, result: "tried again".to_owned(), forgets: None };
-    ledger.take_requests(vec![taken], at(3)).await.unwrap();
+    let taken = TakenRequest { id: open_requests[0].id, result: "tried again".to_owned(), forgets: None, at: at(3) };
+    keep(&ledger, Keep::Taken(taken)).await;
     assert!(ledger.reader().open_requests().unwrap().is_empty());
     drop(ledger);
 

@@ -1,0 +1,92 @@
+//! What was decided is on disk before anything goes by it, however often the ledger refuses it.
+
+use super::*;
+use crate::ledger::{Keep, RequestId, TakenRequest};
+use crate::model::Quarantine;
+
+fn taken_back(name: &str) -> Quarantine {
+    let (digest, back) = (desired(name, "1").digest, Some(desired(name, "0").digest));
+    Quarantine { digest, since: at(0), reason: None, by: Some("kim".into()), released: false, back }
+}
+
+fn taken(id: i64) -> TakenRequest {
+    TakenRequest { id: RequestId(id), result: "rolled back".to_owned(), forgets: None, at: at(1) }
+}
+
+impl World {
+    /// What is to be put on disk together now, in its order.
+    fn offered(&mut self) -> Vec<Vec<String>> {
+        let mut offered = Vec::new();
+        self.effects.retain(|effect| match effect {
+            Effect::Keep(all) => {
+                offered.push(all.iter().map(word).collect());
+                false
+            }
+            _ => true,
+        });
+        offered
+    }
+
+    fn kept(&mut self, kept: Result<(), String>, now: Timestamp) {
+        self.machine.kept(kept, now);
+        self.turn(now);
+    }
+
+    fn begun(&self) -> usize {
+        self.effects.iter().filter(|effect| matches!(effect, Effect::Began(_))).count()
+    }
+}
+
+fn word(keep: &Keep) -> String {
+    match keep {
+        Keep::Quarantine(key, _) => format!("{key} held"),
+        Keep::Taken(taken) => format!("request {}", taken.id.0),
+        other => format!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_was_decided_is_offered_until_the_ledger_takes_it_and_calls_wait_for_that() {
+    let mut world = World::post(&["web", "api"]);
+    world.want(&["web", "api"], "1", at(0));
+    world.machine.take_content_back(&key("web"), taken_back("web"), at(1)).unwrap();
+    world.machine.keep_taken(vec![taken(1)], at(1));
+    world.turn(at(1));
+    assert_eq!(world.offered(), [["shop/web held", "request 1"]], "what came of it, and what follows, together");
+
+    // A change comes meanwhile, and another request.
+    let folder = [(key("web"), desired("web", "1")), (key("api"), desired("api", "2"))].into();
+    world.machine.observe(folder, Revision::Tree(Digest::of_bytes(b"2")), at(2));
+    world.machine.keep_taken(vec![taken(2)], at(2));
+    world.turn(at(2));
+    assert_eq!((world.begun(), world.offered().len()), (0, 0));
+    assert_eq!(world.machine.next_wake(at(2)), None, "the disk turns it when it comes back");
+    assert!(!world.machine.is_idle());
+
+    world.kept(Err("disk full".to_owned()), at(3));
+    assert!(matches!(world.machine.engine().gate().blocked(), Some((Block::Unwritable, _))));
+    let again_at = world.machine.next_wake(at(3)).unwrap();
+    assert!(again_at > at(3) && world.offered().is_empty());
+    world.machine.ledger_was_written();
+    world.turn(at(4));
+    assert_eq!((world.begun(), world.offered().len()), (0, 0), "that something else was written proves nothing of it");
+
+    world.turn(again_at);
+    assert_eq!(world.offered(), [["shop/web held", "request 1", "request 2"]], "in the order of people");
+    world.kept(Ok(()), again_at);
+    assert!(world.machine.is_kept() && world.machine.engine().gate().blocked().is_none());
+    assert_eq!(world.begun(), 1);
+}
+
+#[test]
+fn somebody_who_made_room_on_the_disk_need_not_wait() {
+    let mut world = World::post(&["web"]);
+    world.want(&["web"], "1", at(0));
+    world.machine.keep_taken(vec![taken(1)], at(1));
+    world.turn(at(1));
+    assert_eq!(world.offered().len(), 1);
+    world.kept(Err("disk full".to_owned()), at(2));
+    world.machine.retry_all(at(3));
+    world.turn(at(3));
+    assert_eq!(world.offered(), [["request 1"]]);
+}
