@@ -18,7 +18,7 @@ use super::{
     way_to_ledger,
 };
 use crate::ledger::{PersonRequest, Reader, RequestKind, ask};
-use crate::model::{ApiPlace, Desired, ServiceKey, Suspend};
+use crate::model::{ApiPlace, Desired, Known, ServiceKey, Suspend};
 use crate::northflank::ApiUrl;
 use crate::pass::Observation;
 use crate::plan::{Freeze, Windows};
@@ -160,10 +160,23 @@ pub(super) fn thaw(args: &ThawArgs) -> anyhow::Result<Exit> {
 
 pub(super) fn release(args: &ReleaseArgs) -> anyhow::Result<Exit> {
     let targets = args.asks.targets(&args.service)?;
-    let quarantines = args.asks.ledger()?.quarantines().map_err(read_error)?;
+    let reader = args.asks.ledger()?;
+    let mut quarantines = reader.quarantines_as_asked().map_err(read_error)?;
+    let (rollouts, known) = (reader.rollouts().map_err(read_error)?, reader.known().map_err(read_error)?);
+    drop(reader);
+    let mut follows = BTreeMap::new();
     for target in targets.iter().flatten() {
-        let message = match quarantines.get(target) {
-            Some(quarantine) if !quarantine.released => continue,
+        let message = match quarantines.remove(target) {
+            Some(quarantine) if !quarantine.released => {
+                let has_it = known.get(target).and_then(Known::digest) == Some(quarantine.digest);
+                let then = match quarantine.let_out(rollouts.get(target)) {
+                    Some(_) => Then::SentOnceMore,
+                    None if has_it => Then::Kept,
+                    None => Then::Sent,
+                };
+                follows.insert(target.clone(), then);
+                continue;
+            }
             Some(_) => format!("{target} is released already"),
             None => format!("{target} is not quarantined"),
         };
@@ -172,16 +185,27 @@ pub(super) fn release(args: &ReleaseArgs) -> anyhow::Result<Exit> {
     }
     let heard = args.asks.ask(RequestKind::Release, &targets, args.reason.as_deref(), None)?;
     let closed = args.asks.closed()?;
-    let (waiting, open): (Vec<_>, Vec<_>) =
-        targets.into_iter().partition(|target| target.as_ref().is_some_and(|key| closed.why(key).is_some()));
-    if !open.is_empty() {
-        print::text(&format!("{} released: {}\n", named(&open), who_does(heard, "sends it once more")))?;
-    }
-    for key in waiting.iter().flatten() {
-        let why = closed.why(key).unwrap_or_default();
-        print::text(&format!("{key} released: {why}; it is sent once more after that\n"))?;
+    for (key, then) in follows {
+        let what = match (then, closed.why(&key)) {
+            (Then::Kept, _) => "it has what its manifest says, and nothing is sent".to_owned(),
+            (Then::SentOnceMore, None) => who_does(heard, "sends it once more"),
+            (Then::SentOnceMore, Some(why)) => format!("{why}; it is sent once more after that"),
+            (Then::Sent, None) => who_does(heard, "sends what its manifest says"),
+            (Then::Sent, Some(why)) => format!("{why}; what its manifest says is sent after that"),
+        };
+        print::text(&format!("{key} released: {what}\n"))?;
     }
     Ok(Exit::Converged)
+}
+
+/// What follows from a release.
+enum Then {
+    /// Its rollout failed.
+    SentOnceMore,
+    /// A person took it back, and it has something else.
+    Sent,
+    /// A person took it back, and nothing else was sent yet.
+    Kept,
 }
 
 fn taken(heard: bool) -> &'static str {
@@ -258,7 +282,7 @@ impl AskArgs {
         }
         let (observed, reader) = (self.observation()?.observed(), self.ledger()?);
         let recorded = Recorded::read(Some(&reader), Timestamp::now()).map_err(read_error)?;
-        let quarantines = reader.quarantines().map_err(read_error)?;
+        let quarantines = reader.quarantines_as_asked().map_err(read_error)?;
         for key in targets.iter().flatten() {
             if Finding::of(key, observed, &recorded).waits_for_calls() {
                 continue;

@@ -26,7 +26,7 @@ use super::publish::Published;
 use super::systemd::{Busy, Systemd};
 use crate::engine::{Block, Ending, Pace, Work};
 use crate::error::chain;
-use crate::ledger::{Ledger, OpenError, ReadError, RequestId};
+use crate::ledger::{Ledger, OpenError, ReadError, RequestId, RequestRecord};
 use crate::manifest::Problem;
 use crate::model::{Diagnostic, OnFailure, Revision, RolloutState};
 use crate::plan::{MaxChanges, Rules, Windows};
@@ -127,6 +127,8 @@ pub(super) struct Daemon {
     pub(super) published: Published,
     /// The request of a person that was taken up last.
     pub(super) taken: Option<RequestId>,
+    /// What people asked for before the folder was read.
+    pub(super) asked_early: Vec<RequestRecord>,
     /// Which request was taken last, and when.
     asked: Option<(Request, Instant)>,
     /// How the config file is read again, and the reading that is under way.
@@ -189,12 +191,16 @@ pub async fn run(
         noticed: None,
         published: Published::taken_over(written),
         taken: None,
+        asked_early: Vec::new(),
         asked: None,
         config: settings.config,
         rereading: None,
     };
     let bell = daemon.carrier.ledger().bell();
-    daemon.carrier.read_people();
+    // No call is made before what they say is known.
+    let people = daemon.carrier.ledger().reader().people()?;
+    let happened = daemon.carrier.heed(people);
+    daemon.hear(happened);
     folder.heed(watch.writers());
     let mut eyes = Some(Eyes { folder, watch });
     let mut looking: Option<JoinHandle<Looked>> = None;
@@ -454,6 +460,8 @@ impl Daemon {
         }
         self.carrier.observe(desired, snapshot.revision.clone());
         self.seen.snapshot = Some(snapshot);
+        let asked = std::mem::take(&mut self.asked_early);
+        self.take_requests(asked);
         self.tell_idle_windows();
         self.published.touch_all(Instant::now());
     }

@@ -477,13 +477,14 @@ impl Engine {
         self.in_flight
     }
 
-    /// Whether nothing is in the queue, being sent or read, or waiting after a failure that passes. Stalled services
-    /// may be.
+    /// Whether nothing is in the queue, being sent, read or looked for, or waiting after a failure that passes. Stalled
+    /// services may be.
     #[must_use]
     pub fn is_settled(&self) -> bool {
         let waits =
             |service: &Service| matches!(service.state, State::Waiting { why: Wait::BackOff | Wait::Settling, .. });
         self.in_flight == 0
+            && !self.is_seeking()
             && self.agenda.first_lane().is_none()
             && (self.pace.watch_period.is_some() || (self.watching == 0 && self.agenda.next_check().is_none()))
             && !self.services.values().any(waits)

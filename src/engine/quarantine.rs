@@ -22,6 +22,8 @@ pub(super) struct Quarantines {
     good: BTreeMap<ServiceKey, (Digest, Arc<DeploymentUpdate>)>,
     /// Services for which that was asked for, whatever the answer.
     asked: BTreeSet<ServiceKey>,
+    /// What was asked for and has no answer.
+    seeking: BTreeMap<ServiceKey, Sought>,
     sought: Vec<Sought>,
     /// Where what was sent in its place failed as well.
     back_failed: BTreeSet<ServiceKey>,
@@ -60,6 +62,7 @@ impl Quarantines {
         self.of.remove(key);
         self.good.remove(key);
         self.asked.remove(key);
+        self.seeking.remove(key);
         self.back_failed.remove(key);
     }
 
@@ -93,11 +96,14 @@ impl Engine {
         self.quarantines.of.get(key)
     }
 
-    /// A person lets the content of a service out: it is sent once more. `false` where none is quarantined.
+    /// A person lets the content of a service out: what failed is sent once more. `false` where none is quarantined.
     pub fn release(&mut self, key: &ServiceKey, now: Timestamp) -> bool {
-        let Some(quarantine) = self.quarantines.of.get_mut(key) else { return false };
-        // That is in the ledger already, with who asked for it.
-        quarantine.released = true;
+        let Some(quarantine) = self.quarantines.of.get(key).cloned() else { return false };
+        let content = quarantine.digest;
+        match quarantine.let_out(self.rollouts.of(key)) {
+            Some(left) => self.quarantines.put(key, left),
+            None => drop(self.quarantines.lift(key, content)),
+        }
         self.quarantine_anew([key.clone()], now);
         true
     }
@@ -132,17 +138,30 @@ impl Engine {
         std::mem::take(&mut self.quarantines.sought)
     }
 
-    /// What can be sent in the place of content that failed; nothing where no such thing is known.
-    pub fn found(&mut self, sought: &Sought, found: Option<(Digest, DeploymentUpdate)>, now: Timestamp) {
+    /// Whether content is being looked for.
+    #[must_use]
+    pub fn is_seeking(&self) -> bool {
+        !self.quarantines.seeking.is_empty()
+    }
+
+    /// What can be sent in the place of content that failed; nothing where no such thing is known. `false` where it is not
+    /// looked for any more, and counts for nothing.
+    pub fn found(&mut self, sought: &Sought, found: Option<(Digest, DeploymentUpdate)>, now: Timestamp) -> bool {
         let Sought { key, failed, .. } = sought;
-        let Quarantines { of, good, changed, .. } = &mut self.quarantines;
+        let Quarantines { of, good, changed, seeking, .. } = &mut self.quarantines;
+        // Something else may have been decided since.
+        if seeking.get(key) != Some(sought) {
+            return false;
+        }
+        seeking.remove(key);
         let quarantine = of.get_mut(key).filter(|quarantine| quarantine.digest == *failed);
-        let (Some(quarantine), Some((back, update))) = (quarantine, found) else { return };
+        let (Some(quarantine), Some((back, update))) = (quarantine, found) else { return true };
         if quarantine.back.replace(back) != Some(back) {
             changed.insert((key.clone(), *failed));
         }
         good.insert(key.clone(), (back, Arc::new(update)));
         self.quarantine_anew([key.clone()], now);
+        true
     }
 
     /// Whether something rolls out that is followed by something else if it fails.
@@ -208,9 +227,9 @@ impl Engine {
 
     /// Content was accepted. Who let it out meant that; what was on its way when it was quarantined, nobody did.
     pub(super) fn sent_quarantined(&mut self, key: &ServiceKey, content: Digest) {
-        // The ledger forgets it with the acceptance.
+        // The ledger forgets it with the acceptance, and once more after whatever was on its way there of it.
         if self.quarantines.of.get(key).is_some_and(|quarantine| quarantine.digest == content && quarantine.released) {
-            self.quarantines.forget(key);
+            self.quarantines.lift(key, content);
             self.quarantine_service(key);
         }
     }
@@ -267,6 +286,7 @@ impl Engine {
         });
         if let Some(sought) = sought {
             self.quarantines.asked.insert(key.clone());
+            self.quarantines.seeking.insert(key.clone(), sought.clone());
             self.quarantines.sought.push(sought);
         }
         if let Some(service) = self.services.get_mut(key) {

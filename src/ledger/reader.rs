@@ -253,12 +253,20 @@ impl Reader {
         self.read(|connection| sql::body(connection, key, content))
     }
 
-    /// Content whose rollout failed, with whether a person let it out since.
+    /// Content whose rollout failed, or that a person took back, for whoever takes up what people ask for.
     ///
     /// # Errors
     /// The file cannot be read.
     pub fn quarantines(&self) -> Result<HashMap<ServiceKey, Quarantine>, ReadError> {
         self.read(sql::quarantines)
+    }
+
+    /// The same as it is once everything was taken up that people asked for, for whoever shows or plans by it.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn quarantines_as_asked(&self) -> Result<HashMap<ServiceKey, Quarantine>, ReadError> {
+        self.read(sql::quarantines_as_asked)
     }
 
     /// The state of each service as an engine decided it last; nothing where none wrote any.

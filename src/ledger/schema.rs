@@ -26,6 +26,7 @@ pub(super) const STEPS: &[&str] = &[
     include_str!("steps/11-quarantine.sql"),
     include_str!("steps/12-rollback.sql"),
     include_str!("steps/13-taken-back.sql"),
+    include_str!("steps/14-released.sql"),
 ];
 
 /// The application id and the format of a store.
@@ -49,6 +50,7 @@ pub(super) fn read_as_newest(connection: &Connection, format: i64) -> rusqlite::
         (11, include_str!("steps/read-before-11.sql")),
         (12, include_str!("steps/read-before-12.sql")),
         (13, include_str!("steps/read-before-13.sql")),
+        (14, include_str!("steps/read-before-14.sql")),
     ];
     lacking.into_iter().filter(|(since, _)| format < *since).try_for_each(|(_, views)| connection.execute_batch(views))
 }

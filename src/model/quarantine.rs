@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::Digest;
+use super::{Digest, Rollout, RolloutState};
 
 /// The content of a service whose rollout failed, or that a person took back.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +28,15 @@ impl Quarantine {
     #[must_use]
     pub fn holds(&self, content: Digest) -> bool {
         !self.released && self.digest == content
+    }
+
+    /// What is left of it once a person lets the content out. What failed is sent once more. What a person only took back
+    /// is as if they had not: where it still runs nothing is sent. `rollout` is the newest of the service.
+    #[must_use]
+    pub fn let_out(self, rollout: Option<&Rollout>) -> Option<Self> {
+        let is_of_this = |rollout: &Rollout| rollout.digest == self.digest && rollout.state == RolloutState::Failed;
+        let has_failed = self.by.is_none() || rollout.is_some_and(is_of_this);
+        has_failed.then_some(Self { released: true, ..self })
     }
 
     /// Whether this content is to be sent once more.

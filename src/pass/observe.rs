@@ -95,7 +95,7 @@ impl Observation {
         Bounds { rules, windows, .. }: Bounds<'_>,
     ) -> Result<Self, ObserveError> {
         // What the daemon saw of drift is the daemon's to act on.
-        let quarantines = ledger.map_or_else(|| Ok(HashMap::new()), Reader::quarantines)?;
+        let quarantines = ledger.map_or_else(|| Ok(HashMap::new()), Reader::quarantines_as_asked)?;
         let mut steps = plan::plan(&snapshot.desired, &known, &HashMap::new(), rules, Timestamp::now());
         for (key, quarantine) in &quarantines {
             if let (Some(step), Some(desired)) = (steps.get_mut(key), snapshot.desired.get(key)) {

@@ -266,9 +266,9 @@ pub async fn reconcile_once(
     pass.carrier.set_on_failure(settings.on_failure);
     let people = pass.carrier.ledger().reader().people().map_err(ObserveError::from)?;
     let happened = pass.carrier.heed(people);
+    pass.carrier.observe(desired, revision.clone());
     pass.take(happened, &mut show);
     pass.asked = false;
-    pass.carrier.observe(desired, revision.clone());
     // Calls do not wait for what is only to be shown in the end.
     let changes = tokio::task::spawn_blocking({
         let observation = Arc::clone(&observation);
@@ -367,10 +367,7 @@ impl Pass {
         let observation = &self.observation;
         let taken = take_up(&mut self.carrier, open, self.taken, |_, key| observation.may_forget(key));
         self.forgotten.extend(taken.iter().filter_map(|taken| taken.forgets.clone()));
-        if let Some(last) = taken.last() {
-            self.taken = Some(last.id);
-            self.carrier.keep_taken(taken);
-        }
+        self.taken = taken.last().map(|last| last.id).max(self.taken);
     }
 
     /// Sends what is due, until nothing is any more.

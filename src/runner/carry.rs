@@ -1,35 +1,36 @@
 //! Carries out what the machine decides: requests by the client, writes by the ledger, waits by tokio.
 
 use std::collections::{BTreeMap, HashMap};
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::{JoinError, JoinSet, spawn_blocking};
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{error, info, warn};
 
 use super::clock::Clock;
 use super::exchange::{Recalled, Request, Write};
-use super::good;
+use super::good::{self, Found};
 use super::kept::Kept;
 use super::machine::{Effect, ExchangeId, Finished, Machine, Settings, TokenRead};
 use super::patch::UpdateCall;
 use super::reply::{Heard, Refusal, Reply};
 use super::tell::Told;
 use crate::engine::{
-    Call, ChangedSince, Effect as InEffect, Engine, Event, FLAPPING, Look, Looked, Memory, Pace, accepted_at,
+    Call, ChangedSince, Effect as InEffect, Engine, Event, FLAPPING, Look, Looked, Memory, Pace, Sought, accepted_at,
 };
 use crate::error::chain;
 use crate::ledger::{
-    CallId, Keep, Ledger, OpenError, Pause, People, ReadError, RequestRecord, TakenRequest, WriteError,
+    CallId, Keep, Ledger, OpenError, Pause, People, ReadError, Reader, RequestRecord, TakenRequest, WriteError,
 };
 use crate::model::{About, Decision, Desired, Known, OnFailure, Quarantine, Revision, Rollout, ServiceKey};
 use crate::northflank::{AcceptedBody, Answered, CallError, Client, ReadToken, TokenSource};
 use crate::plan::{ApiUse, Closures, Freeze, MaxChanges, Rules, Windows};
 
-/// How long to wait before a record that the disk did not take is tried again.
-const RECORD_AGAIN: Duration = Duration::from_secs(1);
+/// How long to wait before a record that the disk did not take is tried again, or a read that it did not answer.
+const LEDGER_AGAIN: Duration = Duration::from_secs(1);
 
 /// The API, as one token sees it.
 #[derive(Debug)]
@@ -77,7 +78,8 @@ enum Brought {
     },
     Looked(Result<Reply, Refusal>, Heard),
     Token(Result<ReadToken, String>, Why),
-    People(Result<People, ReadError>),
+    People(People),
+    Found(Sought, Found),
     Kept(Result<(), String>),
     /// A hint was written down, or was not.
     Noted,
@@ -171,7 +173,17 @@ impl Carrier {
         }
         self.people = Listening::Yes;
         let ledger = self.ledger.clone();
-        self.tasks.spawn_blocking(move || Done(Brought::People(ledger.reader().people())));
+        self.tasks.spawn(async move {
+            Done(Brought::People(read(&ledger, "what people ask for", |reader| reader.people()).await))
+        });
+    }
+
+    fn seek(&mut self, sought: Sought) {
+        let (ledger, wanted) = (self.ledger.clone(), sought.clone());
+        self.tasks.spawn(async move {
+            let found = read(&ledger, "what ran before", move |reader| good::find(reader, &wanted)).await;
+            Done(Brought::Found(sought, found))
+        });
     }
 
     /// Takes what people decided and froze. What they ask for besides is for whoever drives the machine.
@@ -370,7 +382,12 @@ impl Carrier {
                 }
             }
             Brought::Token(read, why) => self.take_token(read, why, now, jitter),
-            Brought::People(read) => happened.extend(self.take_people(read)),
+            Brought::People(people) => happened.extend(self.take_people(people)),
+            Brought::Found(sought, found) => {
+                if self.machine.found(&sought, found.clone(), now) {
+                    good::tell(&sought, &found);
+                }
+            }
             Brought::Kept(kept) => self.machine.kept(kept, now),
             Brought::Noted => self.noting = self.noting.saturating_sub(1),
         }
@@ -378,17 +395,11 @@ impl Carrier {
         happened
     }
 
-    fn take_people(&mut self, read: Result<People, ReadError>) -> Vec<Happened> {
+    fn take_people(&mut self, people: People) -> Vec<Happened> {
         if std::mem::replace(&mut self.people, Listening::No) == Listening::Again {
             self.read_people();
         }
-        match read {
-            Ok(people) => self.heed(people),
-            Err(error) => {
-                warn!(error = chain(&error), "cannot read what people ask for");
-                Vec::new()
-            }
-        }
+        self.heed(people)
     }
 
     /// When there may be something to do that is not there now.
@@ -459,10 +470,7 @@ impl Carrier {
                     Effect::Ask(id, key, request) => self.ask(id, key, request),
                     Effect::Look(look) => self.look(look),
                     Effect::Keep(all) => self.keep(all),
-                    Effect::Seek(sought) => {
-                        let found = good::find(self.ledger.reader(), &sought);
-                        self.machine.found(&sought, found, self.clock.now());
-                    }
+                    Effect::Seek(sought) => self.seek(sought),
                     Effect::ReadToken => self.read_token(Why::Refused),
                     Effect::KeepQuota(window) => self.ledger.keep_quota(window, self.clock.now()),
                     Effect::ShowQuota(window) => {
@@ -607,6 +615,31 @@ fn recalled(ledger: &Ledger, key: &ServiceKey) -> Recalled {
     Recalled { kind: reader.kind(key).unwrap_or_default(), others: others.into_iter().map(parsed).collect() }
 }
 
+/// Reads from the ledger beside the loop, until it can be read: something waits for the answer.
+async fn read<T: Send + 'static>(
+    ledger: &Ledger,
+    what: &'static str,
+    read: impl Fn(&Reader) -> Result<T, ReadError> + Send + Sync + 'static,
+) -> T {
+    let read = Arc::new(read);
+    let mut tries = 1_u64;
+    loop {
+        let (ledger, read) = (ledger.clone(), Arc::clone(&read));
+        match spawn_blocking(move || read(ledger.reader())).await {
+            Ok(Ok(found)) => return found,
+            Ok(Err(error)) if tries.is_power_of_two() => {
+                error!(error = chain(&error), tries, "cannot read {what} from the ledger yet");
+            }
+            Ok(Err(_)) => {}
+            Err(error) if error.is_panic() => resume_unwind(error.into_panic()),
+            // The runtime ends.
+            Err(_) => return std::future::pending().await,
+        }
+        sleep(LEDGER_AGAIN).await;
+        tries += 1;
+    }
+}
+
 /// Offers a write to the ledger; where it insists, until the ledger takes it.
 async fn written(ledger: &Ledger, write: Write) -> Result<Option<CallId>, String> {
     for tries in 1_u64.. {
@@ -633,7 +666,7 @@ async fn written(ledger: &Ledger, write: Write) -> Result<Option<CallId>, String
         if tries.is_power_of_two() {
             error!(error, tries, "cannot record how a call ended yet");
         }
-        sleep(RECORD_AGAIN).await;
+        sleep(LEDGER_AGAIN).await;
     }
     Ok(None)
 }

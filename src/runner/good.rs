@@ -4,26 +4,26 @@
 use tracing::{info, warn};
 
 use crate::engine::Sought;
-use crate::error::chain;
-use crate::ledger::Reader;
+use crate::ledger::{ReadError, Reader};
 use crate::model::{DeploymentUpdate, Digest, ServiceKey};
 use crate::text::short;
 
+/// What can be sent instead.
+pub(super) type Found = Option<(Digest, DeploymentUpdate)>;
+
 /// Finds what can be sent instead; nothing where no such thing is known, or its body had to go.
-pub(super) fn find(reader: &Reader, sought: &Sought) -> Option<(Digest, DeploymentUpdate)> {
-    let Sought { key, failed, back, is_chosen } = sought;
+pub(super) fn find(reader: &Reader, sought: &Sought) -> Result<Found, ReadError> {
+    let Sought { key, failed, back, .. } = sought;
     let kept = match back {
-        Some(back) => reader.body(key, *back),
-        None => reader.last_good(key, *failed),
+        Some(back) => reader.body(key, *back)?,
+        None => reader.last_good(key, *failed)?,
     };
-    let found = match kept {
-        Ok(kept) => kept.and_then(|(digest, spec)| Some((digest, update(key, digest, &spec)?))),
-        Err(error) => {
-            warn!(service = %key, error = chain(&error), "cannot read what ran before");
-            None
-        }
-    };
-    match &found {
+    Ok(kept.and_then(|(digest, spec)| Some((digest, update(key, digest, &spec)?))))
+}
+
+/// Says what follows from what was found.
+pub(super) fn tell(Sought { key, failed, is_chosen, .. }: &Sought, found: &Found) {
+    match found {
         Some((digest, _)) if *is_chosen => {
             info!(service = %key, %digest, "a person took back what its manifest says: what they chose takes its place");
         }
@@ -37,7 +37,6 @@ pub(super) fn find(reader: &Reader, sought: &Sought) -> Option<(Digest, Deployme
             short::digest(*failed)
         ),
     }
-    found
 }
 
 /// An update as the ledger keeps it: what its digest speaks of, and nothing else.

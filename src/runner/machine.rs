@@ -260,10 +260,10 @@ impl Machine {
         self.engine.set_on_failure(on_failure);
     }
 
-    /// What can be sent in the place of content that failed; nothing where no such thing is known.
-    pub fn found(&mut self, sought: &Sought, found: Option<(Digest, DeploymentUpdate)>, now: Timestamp) {
-        self.engine.found(sought, found, now);
-        self.turn(now);
+    /// What can be sent in the place of content that failed; nothing where no such thing is known. `false` where it is not
+    /// looked for any more.
+    pub fn found(&mut self, sought: &Sought, found: Option<(Digest, DeploymentUpdate)>, now: Timestamp) -> bool {
+        self.engine.found(sought, found, now)
     }
 
     /// Takes what a look at the folder showed. Calls that wait for a place begin anew where it has something new.
@@ -336,7 +336,7 @@ impl Machine {
     /// Whether nothing is out that turns the machine when it comes back. Then only time does.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.exchanges.is_empty() && self.on_wire == 0 && !self.keeping.is_out()
+        self.exchanges.is_empty() && self.on_wire == 0 && !self.keeping.is_out() && !self.engine.is_seeking()
     }
 
     /// Whether all that was decided is on disk.

@@ -13,8 +13,6 @@ use crate::text::printable;
 pub(crate) enum MayForget {
     Yes,
     No(&'static str),
-    /// The folder was not read yet.
-    NotYet,
 }
 
 impl MayForget {
@@ -23,8 +21,8 @@ impl MayForget {
     pub(crate) const IS_BUSY: Self = Self::No("not forgotten: its last call has not come to its end");
 }
 
-/// Does what people asked for, and says what came of each request. A request that cannot be decided yet waits, and those
-/// behind it.
+/// Does what people asked for, in the order in which they did, once the folder was read; what came of each goes to the
+/// ledger together with what follows from it. Gives what was taken up.
 pub(crate) fn take_up(
     carrier: &mut Carrier,
     open: Vec<RequestRecord>,
@@ -32,16 +30,17 @@ pub(crate) fn take_up(
     may_forget: impl Fn(&Carrier, &ServiceKey) -> MayForget,
 ) -> Vec<TakenRequest> {
     let new = open.into_iter().filter(|record| after.is_none_or(|after| record.id > after));
-    let taken = new.map_while(|RequestRecord { id, request, .. }| {
+    let taken = new.map(|RequestRecord { id, request, .. }| {
         let target = request.target.clone().filter(|_| request.kind == RequestKind::Forget);
         let (result, forgets) = match target.as_ref().map(|key| may_forget(carrier, key)) {
-            Some(MayForget::NotYet) => return None,
             Some(MayForget::No(why)) => (why.to_owned(), None),
             Some(MayForget::Yes) | None => (answer(carrier, &request), target),
         };
-        Some(TakenRequest { id, result, forgets, at: carrier.clock().now() })
+        TakenRequest { id, result, forgets, at: carrier.clock().now() }
     });
-    taken.collect()
+    let taken: Vec<TakenRequest> = taken.collect();
+    carrier.keep_taken(taken.clone());
+    taken
 }
 
 fn answer(carrier: &mut Carrier, request: &PersonRequest) -> String {

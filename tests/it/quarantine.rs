@@ -219,6 +219,59 @@ fn a_person_goes_back_to_a_version_and_it_stays_until_the_manifest_changes() {
     assert_eq!(tags(&api, "web").last().map(String::as_str), Some("1"));
 }
 
+/// The results of what people asked for, oldest first.
+fn results(workspace: &Workspace) -> Vec<String> {
+    let history = workspace.run(&["history", "web", "--output", "json"]).exits(0).json();
+    let requests = history["requests"].as_array().unwrap().iter().rev();
+    requests.map(|asked| asked["result"].as_str().unwrap_or("waits").to_owned()).collect()
+}
+
+#[test]
+fn a_rollback_that_is_released_before_anybody_took_it_up_sends_nothing() {
+    let api = quick();
+    let workspace = Workspace::waiting();
+    for tag in ["1", "2"] {
+        workspace.service("web", tag);
+        workspace.once(&api, &[]).exits(0);
+    }
+    workspace.run(&["rollback", "web", "--reason", "wrong prices"]).exits(0);
+    let released = workspace.run(&["release", "web"]).exits(0);
+    assert!(released.stdout.contains("it has what its manifest says, and nothing is sent"), "{}", released.stdout);
+    assert_eq!(results(&workspace), ["waits", "waits"]);
+    workspace.run(&["plan", "--exit-code"]).exits(0);
+    let pass = workspace.once(&api, &[]).exits(0);
+    assert_eq!(pass.service("shop/web")["outcome"], "unchanged");
+    assert_eq!(tags(&api, "web"), ["1", "2"]);
+    assert_eq!(results(&workspace), ["rolled back", "released"]);
+
+    // The other way round it goes back.
+    workspace.run(&["rollback", "web", "--reason", "again"]).exits(0);
+    workspace.run(&["release", "web"]).exits(0);
+    workspace.run(&["rollback", "web", "--reason", "wrong prices after all"]).exits(0);
+    workspace.once(&api, &[]).exits(3);
+    assert_eq!(tags(&api, "web"), ["1", "2", "1"]);
+    let released = workspace.run(&["release", "web"]).exits(0);
+    assert!(released.stdout.contains("the next pass sends what its manifest says"), "{}", released.stdout);
+    workspace.once(&api, &[]).exits(0);
+    assert_eq!(tags(&api, "web"), ["1", "2", "1", "2"]);
+}
+
+#[test]
+fn a_daemon_that_begins_takes_up_what_people_asked_for_before_it_sends_anything() {
+    let api = quick();
+    let workspace = Workspace::waiting();
+    for tag in ["1", "2"] {
+        workspace.service("web", tag);
+        workspace.once(&api, &[]).exits(0);
+    }
+    workspace.run(&["rollback", "web", "--reason", "wrong prices"]).exits(0);
+    workspace.service("web", "3");
+    let daemon = Daemon::start(&workspace, &api, &[]);
+    eventually("the manifest says something else by now", || tags(&api, "web") == ["1", "2", "3"]);
+    eventually("that is told", || results(&workspace) == ["not rolled back: the manifest changed"]);
+    drop(daemon);
+}
+
 #[test]
 fn a_person_who_goes_back_from_what_failed_hears_of_the_update_and_not_of_the_failure() {
     let api = quick();

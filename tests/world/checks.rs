@@ -50,6 +50,14 @@ enum Rank {
     Correction,
 }
 
+/// Whether something that was decided is not on disk yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Deciding {
+    No,
+    Written,
+    Refused,
+}
+
 /// What happened to the content that is to be sent.
 #[derive(Clone, Copy, Debug)]
 struct Tries {
@@ -136,6 +144,7 @@ pub(crate) struct Checks {
     foreign: Option<Moment>,
     /// What the engine holds. Whether it may is another check.
     held: BTreeSet<Name>,
+    deciding: Deciding,
 }
 
 impl Service {
@@ -222,6 +231,7 @@ impl Checks {
             observed: false,
             foreign: None,
             held: BTreeSet::new(),
+            deciding: Deciding::No,
         }
     }
 
@@ -259,7 +269,24 @@ impl Checks {
 
     /// The disk took a record.
     pub(crate) fn wrote(&mut self) {
-        self.gate.written();
+        if self.deciding != Deciding::Refused {
+            self.gate.written();
+        }
+    }
+
+    /// Something was decided, and is on its way to the disk: no call begins before it is there.
+    pub(crate) fn decided(&mut self) {
+        self.deciding = self.deciding.max(Deciding::Written);
+    }
+
+    /// What was decided is on disk, or the disk did not take it.
+    pub(crate) fn kept(&mut self, done: bool, now: Moment) {
+        if !done {
+            self.gate.refused(now, &self.pace);
+        } else if self.deciding == Deciding::Refused {
+            self.gate.written();
+        }
+        self.deciding = if done { Deciding::No } else { Deciding::Refused };
     }
 
     /// Calls that leave less room for another: also a read for drift, where it is the one that probes a block.
@@ -461,6 +488,7 @@ impl Checks {
         let version = name.version(call.digest);
         let service = &self.services[name.0];
         let asked = std::mem::replace(&mut self.gate.asked, false);
+        hold!(self.deciding == Deciding::No, "decided: a call for {name} begins before that is on disk");
         hold!(service.flight.is_none(), "one in flight: a second call for {name} begins");
         hold!(asked || self.gate.opens() <= now, "gate: a call for {name} begins before {}", self.gate.opens());
         let Some(wanted) = service.wanted else {
@@ -783,8 +811,10 @@ impl Checks {
         let in_flight = self.in_flight();
         hold!(engine.in_flight() == in_flight, "the engine counts {} in flight, not {in_flight}", engine.in_flight());
         let wake = engine.next_wake(self.skew.timestamp(now)).map(|at| self.skew.reaching(at));
-        hold!(wake.is_none_or(|wake| wake > now), "busy loop: the engine has no call and wants to be asked at once");
-        let has_room = self.busy() < self.gate.room(&self.pace);
+        let decides = self.deciding != Deciding::No;
+        let is_busy = wake.is_some_and(|wake| wake <= now) && !decides;
+        hold!(!is_busy, "busy loop: the engine has no call and wants to be asked at once");
+        let has_room = self.busy() < self.gate.room(&self.pace) && !decides;
         for name in (0..self.services.len()).map(Name) {
             let Some(waits) = self.waits(name, disk, now, wall).filter(|_| has_room && !self.gate.asked) else {
                 continue;

@@ -68,6 +68,11 @@ impl Gate {
         self.denied.is_some() || self.unwritable.is_some() || self.outage.is_some()
     }
 
+    /// What was decided did not reach the disk.
+    pub(crate) fn refused(&mut self, now: Moment, pace: &Pace) {
+        self.unwritable = Some(now.after(pace.unwritable_retry));
+    }
+
     /// A write reached the disk without delay.
     pub(crate) fn written(&mut self) {
         self.unwritable = None;

@@ -317,6 +317,10 @@ impl Simulation {
         let Some(process) = &mut self.process else { return Ok(()) };
         process.checks.rest(process.machine.engine(), &self.disk, now, wall)?;
         let wake = process.machine.next_wake(clock).map(|at| process.skew.reaching(at));
+        hold!(
+            wake.is_none_or(|wake| wake > now),
+            "busy loop: the machine has nothing to do and wants to be woken at once"
+        );
         if process.wake != wake {
             process.wake = wake;
             if let Some(at) = wake {
@@ -367,7 +371,12 @@ impl Simulation {
             Effect::Ended(finished) => return self.ended(finished),
             Effect::KeepQuota(window) | Effect::ShowQuota(window) => self.keep_quota(window),
             Effect::KeepPause(pause) => self.write(None, What::Pause(pause), None),
-            Effect::Keep(all) => self.write(None, What::Kept(all), None),
+            Effect::Keep(all) => {
+                if all.iter().any(Keep::is_decision) {
+                    process.checks.decided();
+                }
+                self.write(None, What::Kept(all), None);
+            }
             Effect::KeepTurned(turned) => {
                 if turned.is_some() {
                     process.checks.turned();
@@ -559,6 +568,7 @@ impl Simulation {
             self.count("decisions that were not written");
         }
         let Some(process) = &mut self.process else { return };
+        process.checks.kept(done, self.now);
         let kept = if done { Ok(()) } else { Err("disk full".to_owned()) };
         process.machine.kept(kept, process.skew.timestamp(self.now));
     }

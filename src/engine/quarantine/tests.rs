@@ -348,3 +348,48 @@ fn what_a_person_takes_back_while_it_is_on_its_way_is_taken_back_once_it_arrived
     let call = engine.next_call(at(6), 0).expect("version 1 goes");
     assert_eq!((call.work, call.digest), (Work::Send(Cause::Rollback), one.digest));
 }
+
+/// A service with version 2, of which a person took that back before anything was sent in its place.
+fn taken_back(ending: RolloutStage) -> Engine {
+    let mut engine = engine([applied("web", "1")]);
+    engine.observe(folder([("web", "2")]), at(0));
+    send(&mut engine, 1);
+    ends(&mut engine, ending, 10);
+    let (digest, back) = (desired("web", "2").digest, Some(desired("web", "1").digest));
+    let taken = Quarantine { digest, since: at(20), reason: None, by: Some("kim".into()), released: false, back };
+    engine.take_back(&key("web"), taken, at(20)).expect("the manifest says that");
+    engine
+}
+
+#[test]
+fn what_was_only_taken_back_runs_still_where_it_is_released_at_once_and_what_failed_is_sent_once_more() {
+    let mut engine = taken_back(RolloutStage::Completed);
+    let sought = engine.take_sought();
+    assert!(!engine.is_settled(), "what they chose is looked for");
+    assert!(engine.release(&key("web"), at(21)));
+    let one = desired("web", "1");
+    let late = engine.found(&sought[0], Some((one.digest, (*one.update).clone())), at(22));
+    assert!(!late, "it is not looked for any more");
+    assert_eq!(calls(&mut engine, at(23)), [""; 0]);
+    assert!(engine.is_settled() && engine.quarantine(&key("web")).is_none());
+    assert_eq!(state(&engine, 23), ServiceState::Unchanged);
+
+    let mut engine = taken_back(RolloutStage::Failed);
+    assert!(engine.release(&key("web"), at(21)));
+    assert_eq!(send(&mut engine, 22), Cause::Released);
+}
+
+#[test]
+fn of_two_choices_in_a_row_the_later_one_counts_whichever_is_found_first() {
+    let mut engine = taken_back(RolloutStage::Completed);
+    let first = engine.take_sought();
+    let quarantine = engine.quarantine(&key("web")).cloned().unwrap();
+    let later = Quarantine { back: Some(desired("web", "0").digest), since: at(21), ..quarantine };
+    engine.take_back(&key("web"), later, at(21)).expect("the manifest says that");
+    let one = desired("web", "1");
+    engine.found(&first[0], Some((one.digest, (*one.update).clone())), at(22));
+    assert_eq!(calls(&mut engine, at(22)), [""; 0]);
+    finds(&mut engine, "0", 23);
+    let call = engine.next_call(at(24), 0).expect("version 0 goes");
+    assert_eq!(call.digest, desired("web", "0").digest);
+}

@@ -24,7 +24,7 @@ use crate::plan::UnnamedCredentials;
 #[cfg(test)]
 pub(super) use bodies::{KEEP as KEEP_BODIES, MAX as MAX_BODIES};
 pub(super) use decisions::*;
-pub(super) use quarantine::{body, last_good, lift, quarantine, quarantines};
+pub(super) use quarantine::{body, last_good, lift, quarantine, quarantines, quarantines_as_asked};
 pub(super) use read::*;
 pub(super) use requests::*;
 pub(super) use write::*;

@@ -4,32 +4,18 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::read::{all, key};
+use super::read::{all, key, rollouts};
 use super::requests::open_requests;
 use super::{bounded, time};
-use crate::ledger::RequestRecord;
+use crate::ledger::{RequestKind, RequestRecord};
 use crate::model::{Digest, Quarantine, ServiceKey};
 
-/// A reason that comes later is of the same failure: who released the content meanwhile meant that one.
-const PUT: &str = "INSERT INTO quarantine (name, digest, since, reason, back, taken_by, requests)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, (SELECT coalesce(max(id), 0) FROM request))
-    ON CONFLICT (name) DO UPDATE SET
-    requests = iif(digest = excluded.digest AND since = excluded.since, requests, excluded.requests),
-    digest = excluded.digest, since = excluded.since, reason = excluded.reason, back = excluded.back,
-    taken_by = excluded.taken_by";
+const PUT: &str = "INSERT OR REPLACE INTO quarantine (name, digest, since, reason, back, taken_by, released)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
 
 const LIFT: &str = "DELETE FROM quarantine WHERE name = ?1 AND digest = ?2";
 
-/// Whether a person let it out since.
-macro_rules! released {
-    () => {
-        "EXISTS (SELECT 1 FROM request
-            WHERE kind = 'release' AND target = quarantine.name AND id > quarantine.requests)"
-    };
-}
-
-const ALL: &str =
-    concat!("SELECT name, digest, since, reason, back, taken_by, ", released!(), " AS released FROM quarantine");
+const ALL: &str = "SELECT name, digest, since, reason, back, taken_by, released FROM quarantine";
 
 /// An adoption counts where live showed that it ran.
 const LAST_GOOD: &str = "SELECT call.digest, body.spec FROM call
@@ -39,17 +25,15 @@ const LAST_GOOD: &str = "SELECT call.digest, body.spec FROM call
     AND (rollout.state IN ('completed', 'none') OR call.ran)
     ORDER BY call.id DESC LIMIT 1";
 
-const ARRIVED: &str = concat!(
-    "DELETE FROM quarantine WHERE name = (SELECT name FROM service WHERE id = ?1) AND digest = ?2 AND ",
-    released!()
-);
+const ARRIVED: &str =
+    "DELETE FROM quarantine WHERE name = (SELECT name FROM service WHERE id = ?1) AND digest = ?2 AND released";
 
 pub(in crate::ledger) fn quarantine(
     connection: &Connection,
     key: &ServiceKey,
     quarantine: &Quarantine,
 ) -> rusqlite::Result<()> {
-    let Quarantine { digest, since, reason, back, by, .. } = quarantine;
+    let Quarantine { digest, since, reason, back, by, released } = quarantine;
     let reason = reason.as_deref().map(bounded);
     let values = params![
         key.to_string(),
@@ -57,7 +41,8 @@ pub(in crate::ledger) fn quarantine(
         since.as_millisecond(),
         reason,
         back.as_ref().map(Digest::as_bytes),
-        by.as_deref()
+        by.as_deref(),
+        released
     ];
     connection.prepare_cached(PUT)?.execute(values).map(drop)
 }
@@ -110,23 +95,36 @@ pub(super) fn arrived(connection: &Connection, service: i64, content: &[u8; 32])
 }
 
 pub(in crate::ledger) fn quarantines(connection: &Connection) -> rusqlite::Result<HashMap<ServiceKey, Quarantine>> {
-    let mut quarantines: HashMap<ServiceKey, Quarantine> =
-        all("content whose rollout failed", connection.prepare_cached(ALL)?, [], |row| {
-            let reason: Option<String> = row.get("reason")?;
-            let quarantine = Quarantine {
-                digest: Digest::from_bytes(row.get("digest")?),
-                since: time(row, "since")?,
-                reason: reason.map(Into::into),
-                released: row.get("released")?,
-                back: row.get::<_, Option<[u8; 32]>>("back")?.map(Digest::from_bytes),
-                by: row.get::<_, Option<String>>("taken_by")?.map(Into::into),
-            };
-            Ok((key(row, "name")?, quarantine))
-        })?;
-    // What a person asked for holds from then on, whoever takes it up.
-    for RequestRecord { request, .. } in open_requests(connection)? {
-        if let (Some(key), Some(taken)) = (request.target.clone(), request.taken_back()) {
-            quarantines.insert(key, taken);
+    all("content whose rollout failed", connection.prepare_cached(ALL)?, [], |row| {
+        let reason: Option<String> = row.get("reason")?;
+        let quarantine = Quarantine {
+            digest: Digest::from_bytes(row.get("digest")?),
+            since: time(row, "since")?,
+            reason: reason.map(Into::into),
+            released: row.get("released")?,
+            back: row.get::<_, Option<[u8; 32]>>("back")?.map(Digest::from_bytes),
+            by: row.get::<_, Option<String>>("taken_by")?.map(Into::into),
+        };
+        Ok((key(row, "name")?, quarantine))
+    })
+}
+
+/// The same once everything was taken up that people asked for: for whoever shows it, that holds from then on.
+pub(in crate::ledger) fn quarantines_as_asked(
+    connection: &Connection,
+) -> rusqlite::Result<HashMap<ServiceKey, Quarantine>> {
+    let mut quarantines = quarantines(connection)?;
+    let open = open_requests(connection)?;
+    let rollouts = if open.is_empty() { HashMap::new() } else { rollouts(connection)? };
+    for RequestRecord { request, .. } in open {
+        let Some(key) = request.target.clone() else { continue };
+        match request.kind {
+            RequestKind::Rollback => quarantines.extend(request.taken_back().map(|taken| (key, taken))),
+            RequestKind::Release => {
+                let left = quarantines.remove(&key).and_then(|before| before.let_out(rollouts.get(&key)));
+                quarantines.extend(left.map(|left| (key, left)));
+            }
+            RequestKind::Retry | RequestKind::Freeze | RequestKind::Thaw | RequestKind::Forget => {}
         }
     }
     Ok(quarantines)

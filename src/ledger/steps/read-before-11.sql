@@ -1,2 +1,2 @@
-CREATE TEMP VIEW quarantine AS SELECT '' AS name, x'' AS digest, 0 AS since, '' AS reason, 0 AS requests, x'' AS back,
-  NULL AS taken_by WHERE false;
+CREATE TEMP VIEW quarantine AS SELECT '' AS name, x'' AS digest, 0 AS since, '' AS reason, x'' AS back, NULL AS taken_by,
+  0 AS released WHERE false;

@@ -1,2 +1,3 @@
-CREATE TEMP VIEW IF NOT EXISTS quarantine AS SELECT *, NULL AS taken_by FROM main.quarantine;
+CREATE TEMP VIEW IF NOT EXISTS quarantine AS SELECT *, NULL AS taken_by, EXISTS (SELECT 1 FROM main.request WHERE kind = 'release'
+  AND target = name AND id > requests AND taken_at IS NOT NULL) AS released FROM main.quarantine;
 CREATE TEMP VIEW IF NOT EXISTS request AS SELECT *, NULL AS content, NULL AS back FROM main.request;
