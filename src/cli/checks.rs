@@ -10,7 +10,7 @@ use super::args::Output;
 use super::table::Size;
 use super::{Failure, print};
 use crate::error::chain;
-use crate::text::printable;
+use crate::text::{folded_at, printable};
 
 /// One thing that was looked at.
 #[derive(Debug, Serialize)]
@@ -85,47 +85,12 @@ fn line(check: &Check, width: Option<usize>) -> String {
     };
     let strong = Style::new().bold();
     let mut text = format!("{style}{word:<8}{style:#} {strong}{:<12}{strong:#} ", check.name);
-    let _ = writeln!(text, "{}", folded(printable(&check.message).as_str(), COLUMN, width));
+    let _ = writeln!(text, "{}", folded_at(printable(&check.message).as_str(), COLUMN, width));
     if let Some(hint) = &check.hint {
-        let _ = writeln!(text, "  hint: {}", folded(printable(hint).as_str(), "  hint: ".len(), width));
+        let _ = writeln!(text, "  hint: {}", folded_at(printable(hint).as_str(), "  hint: ".len(), width));
     }
     text
 }
 
 /// Where messages begin.
 const COLUMN: usize = 22;
-
-/// A text that begins at a column, on lines of at most so many: broken at blanks, where it has them.
-fn folded(text: &str, column: usize, width: Option<usize>) -> String {
-    let Some(room) = width.map(|width| width.saturating_sub(column)).filter(|room| *room > 0) else {
-        return text.to_owned();
-    };
-    let (mut folded, mut used) = (String::new(), 0);
-    for word in text.split(' ') {
-        let length = word.chars().count();
-        if used > 0 && used + 1 + length > room {
-            let _ = write!(folded, "\n{:column$}", "");
-            used = 0;
-        } else if used > 0 {
-            folded.push(' ');
-            used += 1;
-        }
-        folded.push_str(word);
-        used += length;
-    }
-    folded
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_long_message_goes_on_below_its_beginning_where_there_is_a_terminal() {
-        assert_eq!(folded("one two three", 4, None), "one two three");
-        assert_eq!(folded("one two three", 4, Some(11)), "one two\n    three");
-        assert_eq!(folded("one  two", 2, Some(80)), "one  two");
-        assert_eq!(folded("unbreakable a", 1, Some(6)), "unbreakable\n a");
-        assert_eq!(folded("one two", 9, Some(5)), "one two");
-    }
-}

@@ -64,6 +64,6 @@ pub(super) fn schema(of: SchemaOf) -> anyhow::Result<Exit> {
         SchemaOf::Config => config::schema(&Arguments::command()),
     };
     let text = serde_json::to_string_pretty(&schema)?;
-    print::text(&format!("{text}\n"))?;
+    print::verbatim(&format!("{text}\n"))?;
     Ok(Exit::Converged)
 }

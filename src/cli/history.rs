@@ -17,7 +17,7 @@ use super::{ledger_error, names, print, read_error, services, tell_missing, tell
 use crate::ledger::Reader;
 use crate::model::{Diagnostic, Headline, RolloutState, ServiceKey};
 use crate::plan::Change;
-use crate::text::{printable, short};
+use crate::text::{folded, printable, short};
 use crate::views::{Asked, Attempt, Decided, History, Word};
 
 #[derive(Args, Debug)]
@@ -55,7 +55,7 @@ pub(super) fn run(args: &HistoryArgs) -> anyhow::Result<Exit> {
         Output::Json => print::json(&history)?,
         Output::Text => {
             let width = Size::of_stdout().map(|size| size.columns);
-            print::text(&text(&history, width))?;
+            print::verbatim(&text(&history, width))?;
         }
     }
     Ok(Exit::Converged)
@@ -109,7 +109,7 @@ fn text(history: &History, width: Option<usize>) -> String {
     if !people.is_empty() {
         people.sort_by_key(|(at, _)| Reverse(*at));
         lines.push("asked and decided by people:".to_owned());
-        lines.extend(people.into_iter().map(|(_, line)| line));
+        lines.extend(people.into_iter().map(|(_, line)| folded(&line, width)));
     } else if history.calls.is_empty() {
         return "nothing was sent yet\n".to_owned();
     }
@@ -192,7 +192,7 @@ fn faint(text: &str) -> Cell {
 fn message(error: &Diagnostic) -> Vec<Cell> {
     let hint = error.hint.as_ref().map(|hint| format!("hint: {hint}"));
     let details = error.lines().into_iter().map(|line| format!("  {line}"));
-    iter::once(error.message.clone()).chain(details).chain(hint).map(|line| faint(&line)).collect()
+    iter::once(error.message.clone()).chain(details).chain(hint).map(|line| faint(&line).sentence()).collect()
 }
 
 /// The colour of an outcome.

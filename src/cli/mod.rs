@@ -244,8 +244,7 @@ fn tell_other_place(reader: Option<&crate::ledger::Reader>, args: &UrlArgs, sand
     let of_ledger = reader.map(crate::ledger::Reader::place).transpose().map_err(read_error)?.flatten();
     if let Some(theirs) = of_ledger.filter(|theirs| !theirs.agrees_with(&meant)) {
         let note = format!("note: this ledger is of {theirs}, not of {meant}");
-        // Where stderr is gone, there is nobody to tell.
-        let _ = writeln!(anstream::stderr(), "{}", printable(&note));
+        print::note(&format!("{}\n", printable(&note)));
     }
     Ok(())
 }

@@ -57,7 +57,7 @@ async fn pass(args: &RunArgs, windows: Windows) -> anyhow::Result<Exit> {
     let shown = print::Shown { folder: folder.path(), ledger, report: &report, commands };
     match args.output {
         Output::Json => print::json(&shown)?,
-        Output::Text => print::text(&shown.text())?,
+        Output::Text => shown.print()?,
     }
     target.end().await;
     let exit = match report.converged {

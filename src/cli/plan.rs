@@ -134,8 +134,8 @@ impl Planned {
         let shown = Shown { folder: folder.path(), ledger, report, commands: *commands };
         match output {
             PlanOutput::Json => print::json(&shown)?,
-            PlanOutput::Text => print::text(&shown.text())?,
-            PlanOutput::Markdown => print::text(&markdown::comment(report, &shown.text()))?,
+            PlanOutput::Text => shown.print()?,
+            PlanOutput::Markdown => print::verbatim(&markdown::comment(report, &shown.text(None)))?,
         }
         Ok(())
     }

@@ -6,15 +6,22 @@ use std::path::Path;
 
 use serde::{Serialize, Serializer};
 
-use crate::manifest::{self, Problem, Warning};
+use super::table::Size;
+use crate::manifest::{Drawing, Problem, Warning};
 use crate::model::Headline;
 use crate::plan::{self, Report};
 use crate::text::command::Commands;
-use crate::text::{self, Printable, printable, printable_within};
+use crate::text::{self, Printable, folded, printable, printable_within};
 
-/// A text on stderr, with its line breaks. Where stderr is gone, there is nobody to tell.
+/// A text on stderr, with its line breaks; on a terminal long lines are folded. Where stderr is gone, there is nobody
+/// to tell.
 pub(super) fn note(text: &str) {
-    let _ = anstream::stderr().write_all(text.as_bytes());
+    let _ = anstream::stderr().write_all(folded(text, columns(Size::of_stderr())).as_bytes());
+}
+
+/// How wide a terminal is, where there is one.
+fn columns(size: Option<Size>) -> Option<usize> {
+    size.map(|size| size.columns)
 }
 
 /// One JSON object on stdout.
@@ -38,8 +45,13 @@ pub(super) fn told(written: io::Result<()>) -> io::Result<()> {
     }
 }
 
-/// A text of ours on stdout, as far as that shows colours.
+/// A text of ours on stdout, as far as that shows colours; on a terminal long lines are folded.
 pub(super) fn text(text: &str) -> io::Result<()> {
+    verbatim(&folded(text, columns(Size::of_stdout())))
+}
+
+/// The same where a line is a line, however long: what is copied as a whole, or read by a program.
+pub(super) fn verbatim(text: &str) -> io::Result<()> {
     let mut out = anstream::stdout();
     told(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
 }
@@ -86,12 +98,17 @@ fn path<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
 }
 
 impl Shown<'_> {
-    /// What people read on stdout.
-    pub(super) fn text(&self) -> String {
+    /// Prints what people read on stdout.
+    pub(super) fn print(&self) -> io::Result<()> {
+        text(&self.text(columns(Size::of_stdout())))
+    }
+
+    /// The same, for lines of so many columns.
+    pub(super) fn text(&self, width: Option<usize>) -> String {
         let Self { folder, report, commands, .. } = *self;
         let mut text = self.standpoint();
-        text += &drawn_problems(&report.problems, folder, commands);
-        text += &drawn_warnings(&report.warnings, folder, commands);
+        text += &drawn_problems(&report.problems, folder, commands, width);
+        text += &drawn_warnings(&report.warnings, folder, commands, width);
         text + &plan::render(report)
     }
 
@@ -115,27 +132,30 @@ const AUTHOR: usize = 20;
 
 /// Problems with their source lines, each followed by an empty line.
 pub(super) fn problems(problems: &[Problem], folder: &Path, commands: Commands) -> io::Result<()> {
-    text(&drawn_problems(problems, folder, commands))
+    text(&drawn_problems(problems, folder, commands, columns(Size::of_stdout())))
 }
 
 /// Problems of a config file, which is named as it was typed.
 pub(super) fn problems_of_config(problems: &[Problem]) -> String {
-    let draw = |one: &Problem| manifest::draw_option(one, printable(&one.file).as_str(), true);
+    let drawing = Drawing { styled: true, width: columns(Size::of_stderr()), ..Drawing::default() };
+    let draw = |one: &Problem| drawing.of_option(one, printable(&one.file).as_str());
     problems.iter().map(|one| format!("{}\n\n", draw(one).trim_end())).collect()
 }
 
 /// Warnings, drawn like problems.
 pub(super) fn warnings(warnings: &[Warning], folder: &Path, commands: Commands) -> io::Result<()> {
-    text(&drawn_warnings(warnings, folder, commands))
+    text(&drawn_warnings(warnings, folder, commands, columns(Size::of_stdout())))
 }
 
-fn drawn_problems(problems: &[Problem], folder: &Path, commands: Commands) -> String {
-    let draw = |one: &Problem| manifest::draw_with(one, shown_file(folder, &one.file).as_str(), true, commands);
+fn drawn_problems(problems: &[Problem], folder: &Path, commands: Commands, width: Option<usize>) -> String {
+    let drawing = Drawing { styled: true, commands, width };
+    let draw = |one: &Problem| drawing.of(one, shown_file(folder, &one.file).as_str());
     problems.iter().map(|one| format!("{}\n\n", draw(one).trim_end())).collect()
 }
 
-fn drawn_warnings(warnings: &[Warning], folder: &Path, commands: Commands) -> String {
-    let draw = |one: &Warning| manifest::draw_warning(one, shown_file(folder, &one.0.file).as_str(), true, commands);
+fn drawn_warnings(warnings: &[Warning], folder: &Path, commands: Commands, width: Option<usize>) -> String {
+    let drawing = Drawing { styled: true, commands, width };
+    let draw = |one: &Warning| drawing.of_warning(one, shown_file(folder, &one.0.file).as_str());
     warnings.iter().map(|one| format!("{}\n\n", draw(one).trim_end())).collect()
 }
 

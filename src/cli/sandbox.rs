@@ -84,7 +84,7 @@ async fn serve(args: &SandboxArgs) -> anyhow::Result<Exit> {
     let sandbox = Sandbox::start(args.listen, options).await;
     let sandbox = sandbox.map_err(|error| misconfigured(chain(&error) + &origin::behind("listen"), None))?;
     rehearse(&sandbox.world(), args);
-    print::text(&format!("{}\n", sandbox.url()))?;
+    print::verbatim(&format!("{}\n", sandbox.url()))?;
     writeln!(
         anstream::stderr(),
         "a stand-in for the Northflank API; {}. Try:\n  \

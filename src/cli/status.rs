@@ -99,7 +99,7 @@ pub(super) fn run(args: &StatusArgs, windows: Windows) -> anyhow::Result<Exit> {
             }
             let width = Size::of_stdout().map(|size| size.columns);
             let lines = status_table::lines(&View::of(&page), Timestamp::now(), width, Detail::of(args.output));
-            print::text(&(lines.join("\n") + "\n"))?;
+            print::verbatim(&(lines.join("\n") + "\n"))?;
         }
     }
     if page.services.is_empty() && page.ledger.exists && !args.services.is_empty() && args.states.is_empty() {

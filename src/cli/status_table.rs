@@ -10,7 +10,7 @@ use super::table::{self, Cell, Column, Row, Size};
 use super::way_to_ledger;
 use crate::model::{Diagnostic, Headline, RolloutState, ServiceState};
 use crate::plan::Freeze;
-use crate::text::{Printable, counted, printable, short};
+use crate::text::{Printable, counted, folded, measured, printable, short};
 use crate::views::{FLAPS, IMAGE, Page, Service, Versions, suspension};
 
 const FAINT: Style = Style::new().dimmed();
@@ -206,13 +206,14 @@ fn style(state: ServiceState) -> Style {
 /// people copy from here.
 pub(super) fn lines(view: &View, now: Timestamp, width: Option<usize>, detail: Detail) -> Vec<String> {
     if let Some(path) = &view.missing {
-        return missing(path, view, None);
+        return folded(&missing(path, view, None).join("\n"), width).lines().map(str::to_owned).collect();
     }
     let mut lines = match detail {
         Detail::Short => whole(&view.rows, now, width),
         Detail::Wide => wide(&view.rows, now),
     };
-    lines.extend(foot(view, now, width));
+    let foot = foot(view, now, None).join("\n");
+    lines.extend(folded(&foot, width).lines().map(str::to_owned));
     lines
 }
 
@@ -266,7 +267,7 @@ fn cells(row: &Shown, now: Timestamp) -> [Cell; 6] {
 
 /// A message that has no room in its line, and the way out, below it.
 fn below(texts: impl IntoIterator<Item = Cell>) -> Vec<Cell> {
-    texts.into_iter().map(Cell::whole).collect()
+    texts.into_iter().map(Cell::sentence).collect()
 }
 
 fn whole(rows: &[Shown], now: Timestamp, width: Option<usize>) -> Vec<String> {
@@ -279,12 +280,12 @@ fn whole(rows: &[Shown], now: Timestamp, width: Option<usize>) -> Vec<String> {
         Column::Spare("ROLLOUT"),
         Column::Firm("MESSAGE"),
     ];
-    let widest = |text: fn(&Shown) -> &str| rows.iter().map(|row| table::measured(text(row))).max().unwrap_or_default();
+    let widest = |text: fn(&Shown) -> &str| rows.iter().map(|row| measured(text(row))).max().unwrap_or_default();
     let before =
         [widest(|row| row.service.as_str()), widest(|row| row.state.as_str()), widest(|row| row.image.as_str())];
     // As far as the columns before it leave room, without those that are left out for it.
     let room = width.map(|width| width.saturating_sub(before.into_iter().map(|width| width + table::GAP).sum()));
-    let fits = |row: &Shown| room.is_none_or(|room| table::measured(row.message.as_str()) <= room);
+    let fits = |row: &Shown| room.is_none_or(|room| measured(row.message.as_str()) <= room);
     let row = |row: &Shown| {
         let [service, state, image, revision, age, rollout] = cells(row, now);
         let message = Cell::new(row.message.clone());

@@ -1,15 +1,15 @@
 //! Tables: aligned columns that fit the width of a terminal, where there is one.
 //!
-//! What does not fit is cut with `…` and never wrapped; without a terminal nothing is cut. Cells hold printable text, so
+//! What does not fit is cut with `…`, and rows are never wrapped; without a terminal nothing is cut. Cells hold printable text, so
 //! that what is measured is what is seen.
 
 use std::fmt::Write as _;
-use std::io::IsTerminal as _;
+use std::io::IsTerminal;
+use std::os::fd::AsFd;
 
 use anstyle::Style;
-use unicode_width::UnicodeWidthChar as _;
 
-use crate::text::Printable;
+use crate::text::{Printable, folded, measured, width_of};
 
 /// What stands between two columns.
 pub(super) const GAP: usize = 2;
@@ -28,11 +28,19 @@ pub(super) struct Size {
 impl Size {
     /// That of the terminal that stdout is, if it is one.
     pub(super) fn of_stdout() -> Option<Self> {
-        let stdout = std::io::stdout();
-        if !stdout.is_terminal() {
+        Self::of(std::io::stdout())
+    }
+
+    /// That of the terminal that stderr is, if it is one.
+    pub(super) fn of_stderr() -> Option<Self> {
+        Self::of(std::io::stderr())
+    }
+
+    fn of(stream: impl IsTerminal + AsFd) -> Option<Self> {
+        if !stream.is_terminal() {
             return None;
         }
-        let size = rustix::termios::tcgetwinsize(&stdout).ok();
+        let size = rustix::termios::tcgetwinsize(&stream).ok();
         // A serial line does not know its size.
         let known = |number: Option<u16>, default| number.filter(|number| *number > 0).map_or(default, usize::from);
         Some(Self { columns: known(size.map(|size| size.ws_col), 80), rows: known(size.map(|size| size.ws_row), 24) })
@@ -65,8 +73,19 @@ impl Column {
 pub(super) struct Cell {
     text: Printable,
     style: Style,
-    /// It runs over the edge where there is no room for it.
-    whole: bool,
+    room: Room,
+}
+
+/// What becomes of a text that has no room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Room {
+    /// It is cut.
+    #[default]
+    Cut,
+    /// It runs over the edge.
+    Over,
+    /// Below a row it goes on in the next line.
+    Folded,
 }
 
 impl Cell {
@@ -75,12 +94,17 @@ impl Cell {
     }
 
     pub(super) fn styled(text: impl Into<Printable>, style: Style) -> Self {
-        Self { text: text.into(), style, whole: false }
+        Self { text: text.into(), style, room: Room::Cut }
     }
 
     /// The same, never cut: what people copy from here into a command or a manifest.
     pub(super) fn whole(self) -> Self {
-        Self { whole: true, ..self }
+        Self { room: Room::Over, ..self }
+    }
+
+    /// The same where it stands below a row: sentences for people, on as many lines as they take.
+    pub(super) fn sentence(self) -> Self {
+        Self { room: Room::Folded, ..self }
     }
 }
 
@@ -109,9 +133,13 @@ pub(super) fn lines<const N: usize>(columns: [Column; N], rows: &[Row<N>], width
     for row in rows {
         lines.push(line(&columns, &row.cells, &widths, width));
         for below in &row.below {
-            let room = width.filter(|_| !below.whole).unwrap_or(usize::MAX);
-            let text = cut(&format!("    {}", below.text), room).0;
-            lines.push(format!("{style}{text}{style:#}", style = below.style));
+            let text = format!("    {}", below.text);
+            let text = match below.room {
+                Room::Cut => cut(&text, width.unwrap_or(usize::MAX)).0,
+                Room::Over => text,
+                Room::Folded => folded(&text, width),
+            };
+            lines.extend(text.lines().map(|line| format!("{style}{line}{style:#}", style = below.style)));
         }
     }
     lines
@@ -157,7 +185,7 @@ fn line(columns: &[Column], cells: &[Cell], widths: &[Option<usize>], room: Opti
     let mut line = String::new();
     let mut room = room.unwrap_or(usize::MAX);
     let mut owed = 0;
-    for ((column, Cell { text, style, whole }), width) in columns.iter().zip(cells).zip(widths) {
+    for ((column, Cell { text, style, room: wanted }), width) in columns.iter().zip(cells).zip(widths) {
         let Some(width) = *width else { continue };
         if !text.is_empty() {
             if room <= owed {
@@ -165,7 +193,7 @@ fn line(columns: &[Column], cells: &[Cell], widths: &[Option<usize>], room: Opti
             }
             room -= owed;
             let (cut, taken) = match column {
-                _ if *whole => (text.to_string(), measured(text.as_str())),
+                _ if *wanted == Room::Over => (text.to_string(), measured(text.as_str())),
                 Column::Name(_) => cut_middle(text.as_str(), width.min(room)),
                 Column::Firm(_) | Column::Soft(_) | Column::Spare(_) => cut(text.as_str(), width.min(room)),
             };
@@ -222,15 +250,6 @@ pub(super) fn cut(text: &str, width: usize) -> (String, usize) {
         taken += 1;
     }
     (kept, taken)
-}
-
-pub(super) fn measured(text: &str) -> usize {
-    text.chars().map(width_of).sum()
-}
-
-/// A variation selector makes some characters before it as wide as two; it is counted for any.
-fn width_of(c: char) -> usize {
-    if c == '\u{fe0f}' { 1 } else { c.width().unwrap_or(0) }
 }
 
 #[cfg(test)]

@@ -73,7 +73,7 @@ pub(super) fn run(args: &ValidateArgs) -> anyhow::Result<Exit> {
                 let file = print::shown_file(folder.path(), &warning.file);
                 lines += &format!("{}\n", annotation("warning", warning, file.as_str()));
             }
-            print::text(&lines)?;
+            print::verbatim(&lines)?;
         }
         ValidateOutput::Text => {
             print::problems(&snapshot.problems, folder.path(), commands)?;

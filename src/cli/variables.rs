@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::io::Write as _;
 
 use clap::{Command, CommandFactory as _};
 
@@ -12,8 +11,7 @@ use crate::text::{near, printable};
 /// Tells of the process's own variables on stderr; the log has them where there is one.
 pub(super) fn tell() {
     for warning in unread_here() {
-        // Where stderr is gone, there is nobody to tell.
-        let _ = writeln!(anstream::stderr(), "warning: {}", printable(&warning));
+        super::print::note(&format!("warning: {}\n", printable(&warning)));
     }
 }
 

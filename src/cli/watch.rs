@@ -151,7 +151,7 @@ async fn on_screen(mut seen: mpsc::Receiver<Seen>, detail: Detail) -> anyhow::Re
     screen.leave()?;
     // What was seen last stays, between the shell's lines.
     let lines = status_table::lines(&view, Timestamp::now(), Size::of_stdout().map(|size| size.columns), detail);
-    anstream::stdout().write_all((lines.join("\n") + "\n").as_bytes())?;
+    print::verbatim(&(lines.join("\n") + "\n"))?;
     Ok(Exit::Converged)
 }
 

@@ -9,65 +9,80 @@ use regex::Regex;
 use super::problem::Excerpt;
 use super::{Problem, Warning, suggest};
 use crate::text::command::{self, Commands};
-use crate::text::{printable, printable_with_tabs};
+use crate::text::{folded_at, printable, printable_with_tabs};
 
-/// Draws a problem over several lines, without a final line break. `shown_file` is the file's name as the user knows
-/// it; `styled` asks for ANSI colours. Of a line that may hold a command, or what is no field of a manifest, only the
-/// harmless words are drawn.
-#[must_use]
-pub fn draw(problem: &Problem, shown_file: &str, styled: bool) -> String {
-    draw_with(problem, shown_file, styled, Commands::Hidden)
+/// How problems are drawn.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Drawing {
+    /// Whether with ANSI colours.
+    pub styled: bool,
+    /// How much is drawn of a line that may hold a command, or is no field of a manifest: its harmless words, as a rule.
+    pub commands: Commands,
+    /// How many columns a line has, where that is known; long sentences go on below.
+    pub width: Option<usize>,
 }
 
-/// The same, with commands as somebody asked for them.
-#[must_use]
-pub fn draw_with(problem: &Problem, shown_file: &str, styled: bool, commands: Commands) -> String {
-    drawn(&Level::ERROR, problem, shown_file, styled, commands)
-}
-
-/// Draws a problem of a file of options, which has no commands. A line that may hold a secret is drawn like one of a
-/// manifest.
-#[must_use]
-pub fn draw_option(problem: &Problem, shown_file: &str, styled: bool) -> String {
-    let line = problem.excerpt.as_ref().map_or("", |excerpt| &excerpt.text);
-    let commands = if may_hold_secret(line) { Commands::Hidden } else { Commands::Shown };
-    drawn(&Level::ERROR, problem, shown_file, styled, commands)
-}
-
-/// Draws a warning in the same way.
-#[must_use]
-pub fn draw_warning(Warning(warning): &Warning, shown_file: &str, styled: bool, commands: Commands) -> String {
-    drawn(&Level::WARNING, warning, shown_file, styled, commands)
-}
-
-fn drawn(level: &Level<'_>, problem: &Problem, shown_file: &str, styled: bool, commands: Commands) -> String {
-    let renderer = if styled { Renderer::styled() } else { Renderer::plain() };
-    let (line, column) = (problem.line as usize, problem.column as usize);
-    let title = if problem.path.is_empty() || problem.message.contains(last_part(&problem.path)) {
-        problem.message.clone()
-    } else {
-        format!("{}: {}", problem.path, problem.message)
-    };
-    let mut group = Group::with_title(level.clone().primary_title(printable(&title).to_string()));
-    let origin = Origin::path(shown_file).line(line).char_column(column);
-    group = match problem.excerpt.as_ref().map(|excerpt| shown(excerpt, commands)) {
-        None => group.element(origin),
-        Some(excerpt) => {
-            let caret = AnnotationKind::Primary.span(excerpt.start..excerpt.end);
-            // The renderer counts the column in the excerpt, which of a long line holds only a piece.
-            let counted = excerpt.text.get(..excerpt.start).map_or(0, |before| before.chars().count() + 1);
-            let snippet = Snippet::source(excerpt.text).line_start(line).annotation(caret);
-            if counted == column {
-                group.element(snippet.path(shown_file))
-            } else {
-                group.element(origin).element(snippet)
-            }
-        }
-    };
-    if let Some(hint) = &problem.hint {
-        group = group.element(Level::HELP.with_name("hint").message(printable(hint).to_string()));
+impl Drawing {
+    /// Draws a problem over several lines, without a final line break. `shown_file` is the file's name as the user knows
+    /// it.
+    #[must_use]
+    pub fn of(&self, problem: &Problem, shown_file: &str) -> String {
+        self.drawn(&Level::ERROR, problem, shown_file)
     }
-    renderer.decor_style(DecorStyle::Ascii).render(&[group])
+
+    /// Draws a problem of a file of options, which has no commands. A line that may hold a secret is drawn like one of a
+    /// manifest.
+    #[must_use]
+    pub fn of_option(&self, problem: &Problem, shown_file: &str) -> String {
+        let line = problem.excerpt.as_ref().map_or("", |excerpt| &excerpt.text);
+        let commands = if may_hold_secret(line) { Commands::Hidden } else { Commands::Shown };
+        Self { commands, ..*self }.of(problem, shown_file)
+    }
+
+    /// Draws a warning in the same way.
+    #[must_use]
+    pub fn of_warning(&self, Warning(warning): &Warning, shown_file: &str) -> String {
+        self.drawn(&Level::WARNING, warning, shown_file)
+    }
+
+    fn drawn(&self, level: &Level<'_>, problem: &Problem, shown_file: &str) -> String {
+        let renderer = if self.styled { Renderer::styled() } else { Renderer::plain() };
+        let (line, column) = (problem.line as usize, problem.column as usize);
+        let title = if problem.path.is_empty() || problem.message.contains(last_part(&problem.path)) {
+            problem.message.clone()
+        } else {
+            format!("{}: {}", problem.path, problem.message)
+        };
+        let title = self.beside("warning: ".len(), printable(&title).as_str());
+        let mut group = Group::with_title(level.clone().primary_title(title));
+        let origin = Origin::path(shown_file).line(line).char_column(column);
+        group = match problem.excerpt.as_ref().map(|excerpt| shown(excerpt, self.commands)) {
+            None => group.element(origin),
+            Some(excerpt) => {
+                let caret = AnnotationKind::Primary.span(excerpt.start..excerpt.end);
+                // The renderer counts the column in the excerpt, which of a long line holds only a piece.
+                let counted = excerpt.text.get(..excerpt.start).map_or(0, |before| before.chars().count() + 1);
+                let snippet = Snippet::source(excerpt.text).line_start(line).annotation(caret);
+                if counted == column {
+                    group.element(snippet.path(shown_file))
+                } else {
+                    group.element(origin).element(snippet)
+                }
+            }
+        };
+        if let Some(hint) = &problem.hint {
+            let column = line.to_string().len() + " = hint: ".len();
+            let hint = self.beside(column, printable(hint).as_str());
+            group = group.element(Level::HELP.with_name("hint").message(hint));
+        }
+        let renderer = self.width.map_or(renderer.clone(), |width| renderer.term_width(width));
+        renderer.decor_style(DecorStyle::Ascii).render(&[group])
+    }
+
+    /// A sentence that begins at a column. The renderer puts its further lines there too.
+    fn beside(&self, column: usize, sentence: &str) -> String {
+        folded_at(sentence, 0, self.width.map(|width| width.saturating_sub(column)))
+    }
 }
 
 /// Whether a line speaks of what may be one, as a URL with a password in it, or has a word that is as long as a token.

@@ -42,7 +42,7 @@ use node::{Budget, Excess, MAX_DEPTH, MAX_NODES, Node};
 use outline::{NoOutline, Outline};
 use text::shown;
 
-pub use draw::{draw, draw_option, draw_warning, draw_with};
+pub use draw::Drawing;
 pub use problem::{Problem, Warning};
 pub use schema::schema;
 pub(crate) use text::Source;

@@ -6,6 +6,7 @@
 
 mod character;
 pub mod command;
+mod fold;
 pub mod json;
 mod near;
 mod printable;
@@ -15,6 +16,7 @@ mod word;
 use std::fmt;
 
 pub use character::{look_alike, named};
+pub use fold::{folded, folded_at, measured, width_of};
 pub use near::near;
 pub use printable::{Printable, is_invisible, is_steering, printable, printable_with_tabs, printable_within};
 pub(crate) use word::words;

@@ -35,7 +35,7 @@ fn any_ignore_file_leaves_the_manifests_beside_its_folder_alone() {
         assert!(kept, "round {round}: {:?}", snapshot.problems);
         assert!(snapshot.desired.len() <= 4 && snapshot.problems.len() <= 10, "round {round}");
         for problem in &snapshot.problems {
-            assert_shown(&truenorth::manifest::draw(problem, "a/.truenorthignore", false));
+            assert_shown(&truenorth::manifest::Drawing::default().of(problem, "a/.truenorthignore"));
         }
     });
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use truenorth::manifest::{Format, draw, parse};
+use truenorth::manifest::{Drawing, Format, parse};
 
 use super::{CANARY, assert_shown, rounds};
 
@@ -35,7 +35,7 @@ fn any_file_is_read_to_an_end_and_what_is_said_of_it_can_be_shown() {
             valid += parsed.manifests.len();
             problems += parsed.problems.len();
             for problem in parsed.problems.iter().take(20) {
-                let drawn = draw(problem, "shop/web.yaml", false);
+                let drawn = Drawing::default().of(problem, "shop/web.yaml");
                 assert!(drawn.len() < 20_000, "round {round}: {} bytes", drawn.len());
                 assert_shown(&drawn);
                 assert!(is_torn(&bytes) || !drawn.contains(CANARY), "round {round}: {drawn}");

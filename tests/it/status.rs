@@ -110,8 +110,10 @@ fn on_a_terminal_of_80_columns_names_and_images_are_whole_and_what_has_no_room_s
     let lines: Vec<&str> = shown.lines().map(str::trim_end).collect();
     let at = lines.iter().position(|line| line.starts_with("SERVICE")).unwrap();
     assert_eq!(lines[at + 1], format!("shop/{name}  stalled  ghcr.io/acme/{name}:1"), "{shown}");
-    assert!(lines[at + 2].starts_with("    the API answered 404 Not Found"), "{shown}");
-    assert!(lines[at + 3].starts_with("    hint: the service must exist"), "{shown}");
+    assert_eq!(lines[at + 2], "    the API answered 404 Not Found: service", "{shown}");
+    assert_eq!(lines[at + 3], format!("      `shop/{name}` does not exist (NOT-FOUND)"), "{shown}");
+    assert!(lines[at + 4].starts_with("    hint: the service must exist"), "{shown}");
+    assert!(lines[at + 5].starts_with("          serviceId and teamId"), "{shown}");
     assert!(!shown.contains('…'), "{shown}");
 }
 

@@ -1,8 +1,9 @@
 //! What people type in the first hour: options in any place, words of other tools, values with mistakes in them.
 
 use std::fmt::Write as _;
+use std::process::Command;
 
-use crate::support::{Api, Ran, Terminal, Workspace, eventually, outcome};
+use crate::support::{Api, Ran, Terminal, Workspace, eventually, manifest, outcome, plain};
 
 #[test]
 fn options_may_stand_before_the_command() {
@@ -200,4 +201,39 @@ fn reading_commands_take_what_names_folder_and_api() {
     }
     assert_eq!(workspace.run(&["history", "new", "-m", "manifests"]).exits(0).stdout, "nothing was sent yet\n");
     workspace.run(&["history", "absent"]).exits(1);
+}
+
+/// What a command prints on a terminal of 80 columns.
+fn on_a_terminal(command: &mut Command, code: i32) -> Vec<String> {
+    let mut terminal = Terminal::attended(command);
+    terminal.ends_with(code);
+    eventually("all of it is shown", || terminal.shown().ends_with('\n'));
+    terminal.shown().lines().map(plain).collect()
+}
+
+#[test]
+fn what_is_longer_than_a_terminal_is_wide_goes_on_below_and_a_pipe_gets_whole_lines() {
+    let workspace = Workspace::new();
+    workspace.write("web.yaml", "<<<<<<< HEAD\n");
+    workspace.write("api.yaml", manifest("api", "latest"));
+    for (arguments, code) in [
+        (&["validate"][..], 1),
+        (&["plan"], 1),
+        (&["plan", "--live"], 1),
+        (&["status"], 0),
+        (&["why", "web"], 1),
+        (&["why", "api"], 0),
+        (&["doctor"], 78),
+        (&["plan", "--state-dir", "manifests/web.yaml"], 78),
+        (&["--reconcile-once", "--sandbox"], 1),
+        (&["history", "web"], 1),
+    ] {
+        let mut command = workspace.command(arguments);
+        command.env("NORTHFLANK_API_URL", "http://127.0.0.1:1").env("TRUENORTH_DEADLINE", "10ms");
+        for line in on_a_terminal(&mut command, code) {
+            assert!(line.chars().count() <= 80, "{arguments:?}: {line}");
+        }
+    }
+    let piped = workspace.run(&["validate"]).exits(1);
+    assert!(piped.stdout.lines().any(|line| line.contains("hint: ") && line.chars().count() > 80), "{}", piped.stdout);
 }

@@ -65,7 +65,7 @@ pub(in crate::cli) fn run(args: &RunArgs, matches: &ArgMatches, config: Option<&
             "options": all,
             "windows": windows,
         }))?,
-        Output::Text => print::text(&text(&all, &windows))?,
+        Output::Text => print::verbatim(&text(&all, &windows))?,
     }
     Ok(Exit::Converged)
 }

@@ -227,7 +227,7 @@ fn is_valid(document: &Value) -> bool {
     let block = yaml(serde_yaml::to_string(document).expect("is YAML"));
     assert_eq!(block.problems.is_empty(), parsed.problems.is_empty(), "{document}");
     for problem in block.problems.iter().chain(&parsed.problems) {
-        assert!(!draw(problem, "file", false).is_empty());
+        assert!(!Drawing::default().of(problem, "file").is_empty());
     }
     parsed.problems.is_empty()
 }

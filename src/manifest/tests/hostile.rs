@@ -15,7 +15,7 @@ fn messages(parsed: &Parsed) -> Vec<&str> {
         assert!(problem.message.chars().count() < 300 && problem.path.len() < 1000, "{problem:?}");
         assert!(problem.hint.as_ref().is_none_or(|hint| hint.chars().count() < 300), "{problem:?}");
         let size = problem.excerpt.as_ref().map_or(0, |excerpt| excerpt.text.len());
-        assert!(size < 1000 && draw(problem, "file", false).len() < 10_000);
+        assert!(size < 1000 && Drawing::default().of(problem, "file").len() < 10_000);
     }
     parsed.problems.iter().map(|problem| problem.message.as_str()).collect()
 }

@@ -1,7 +1,6 @@
 //! What people and their tools get wrong, and what they read then.
 
 use super::*;
-use crate::text::command::Commands;
 
 /// A good manifest, in which each mistake is made.
 const GOOD: &str = "apiVersion: truenorth/v1
@@ -109,9 +108,9 @@ fn each_mistake_is_told_with_the_way_out() {
     let mut told = String::new();
     for (mistake, text) in mistakes() {
         let parsed = yaml(&text);
-        let problems = parsed.problems.iter().map(|problem| draw(problem, "shop/checkout.yaml", false));
+        let problems = parsed.problems.iter().map(|problem| Drawing::default().of(problem, "shop/checkout.yaml"));
         let warnings =
-            parsed.warnings.iter().map(|warning| draw_warning(warning, "shop/checkout.yaml", false, Commands::Hidden));
+            parsed.warnings.iter().map(|warning| Drawing::default().of_warning(warning, "shop/checkout.yaml"));
         let drawn: Vec<String> = problems.chain(warnings).collect();
         assert!(!drawn.is_empty(), "{mistake}");
         assert_eq!(parsed.problems.is_empty(), parsed.manifests.len() == 1, "{mistake}");

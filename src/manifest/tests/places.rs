@@ -3,7 +3,6 @@
 use crate::model::{Approval, DependencyGate, DriftMode, Policy, Suspend};
 
 use super::*;
-use crate::manifest::draw_with;
 use crate::manifest::text::Source;
 use crate::text::command::Commands;
 
@@ -485,7 +484,7 @@ fn a_tag_is_refused_where_it_stands() {
 
 /// The first problem of a text, drawn.
 fn drawn(parsed: &Parsed) -> String {
-    format!("\n{}\n", draw(&parsed.problems[0], "manifests/a.yaml", false))
+    format!("\n{}\n", Drawing::default().of(&parsed.problems[0], "manifests/a.yaml"))
 }
 
 #[test]
@@ -510,7 +509,7 @@ error: imagePath `nginx` names no tag or digest
         "5:55 spec.docker.customCommand: customCommand must be text, found a number (quote it: write '8080')"
     );
     assert_eq!(
-        format!("\n{}\n", draw(&parsed.problems[1], "a.yaml", false)),
+        format!("\n{}\n", Drawing::default().of(&parsed.problems[1], "a.yaml")),
         "
 error: customCommand must be text, found a number
  --> a.yaml:5:55
@@ -547,7 +546,7 @@ fn a_problem_of_a_file_or_document_is_drawn_without_a_line() {
     let problem = Problem::of_file(&file, "the file is a pipe", Some("remove it".into()));
     let place = Place { file, line: 7 };
     assert_eq!(
-        format!("\n{}\n", draw(&problem, "m/shop/a.yaml", false)),
+        format!("\n{}\n", Drawing::default().of(&problem, "m/shop/a.yaml")),
         "
 error: the file is a pipe
 --> m/shop/a.yaml:1:1
@@ -555,7 +554,7 @@ error: the file is a pipe
 "
     );
     assert_eq!(Problem::of_document(&place, "twice", None).line, 7);
-    assert!(draw(&problem, "a", true).contains("\u{1b}["));
+    assert!(Drawing { styled: true, ..Drawing::default() }.of(&problem, "a").contains("\u{1b}["));
 }
 
 #[test]
@@ -567,7 +566,7 @@ fn of_a_long_line_the_piece_at_fault_is_drawn() {
     );
     let parsed = yaml(text);
     let [_, number, unknown] = parsed.problems.as_slice() else { panic!("{:?}", lines(&parsed)) };
-    let drawing = draw(number, "a.yaml", false);
+    let drawing = Drawing::default().of(number, "a.yaml");
     assert!(drawing.contains("a.yaml:5:4066"), "{drawing}");
     assert!(drawing.lines().all(|line| line.chars().count() < 400), "{drawing}");
     assert!(drawing.contains("customEntrypoint: [hidden] [hidden]"), "{drawing}");
@@ -628,11 +627,11 @@ fn a_drawing_shows_only_harmless_words_of_a_command() {
         let source = Source::decode(&file, text.as_bytes()).unwrap();
         for at in 0..text.len() {
             let problem = source.problem(at..at + 1, String::new(), "x".into(), None);
-            let drawing = draw(&problem, "a.yaml", false);
+            let drawing = Drawing::default().of(&problem, "a.yaml");
             let has =
                 |drawing: &str, line: &str| drawing.lines().any(|drawn| drawn.trim_end() == format!("1 |   {line}"));
             assert!(has(&drawing, shown), "{line} at {at}: {drawing}");
-            let whole = draw_with(&problem, "a.yaml", false, Commands::Shown);
+            let whole = Drawing { commands: Commands::Shown, ..Drawing::default() }.of(&problem, "a.yaml");
             assert!(has(&whole, line), "{whole}");
         }
     }
