@@ -295,6 +295,9 @@ pub enum ReadError {
     /// The file could not be opened again, after it had changed.
     #[error("cannot open the ledger again")]
     Reopen(#[source] Box<OpenError>),
+    /// The program ends.
+    #[error("the ledger is not read any more: the program ends")]
+    Stopped,
     /// The lock file could not be looked at.
     #[error("cannot look at `{}`", path.display())]
     Lock {
@@ -314,6 +317,7 @@ impl ReadError {
             Self::Store { source, .. } => source.is_passing(),
             Self::Unsteady { .. } => true,
             Self::Reopen(error) => error.is_passing(),
+            Self::Stopped => false,
             Self::Lock { source, .. } => is_passing(source),
         }
     }

@@ -54,6 +54,6 @@ impl Ledger {
     /// The store could not take it. What was there stays.
     pub async fn keep(&self, all: Arc<[Keep]>) -> Result<(), WriteError> {
         let dir = self.reader().dir().to_owned();
-        self.write(move |connection| Ok(all.iter().try_for_each(|one| one.write(connection, &dir))?)).await
+        self.shared.write(move |connection| Ok(all.iter().try_for_each(|one| one.write(connection, &dir))?)).await
     }
 }

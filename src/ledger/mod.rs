@@ -17,9 +17,10 @@
 //!  other programs ── Reader ───▶ the same file, beside a running daemon
 //! ```
 //!
-//! Reading order: `records` (the nouns), this file, `writer` (the thread), `sql` (every statement), `schema` and `steps`
-//! (migration and tables), `keep` (what was decided), `requests` (what people ask for), `open` (what a file must be before it is touched), `mark` (whether it is the last one), `folder`
-//! and `lock`.
+//! Reading order: `records` (the nouns), this file and `reader` (the face, which names no database), `shared` (the one way
+//! to write), `writer` (the thread), `sql` (every statement), `view` (the file as a reader finds it), `schema` and `steps`
+//! (migration and tables), `keep` (what was decided), `requests` (what people ask for), `open` (what a file must be before it is touched), `mark`
+//! (whether it is the last one), `folder` and `lock`.
 //!
 //! No token ever comes here, and no body of an answer beyond a bounded message.
 
@@ -34,22 +35,20 @@ mod reader;
 mod records;
 mod requests;
 mod schema;
+mod shared;
 mod shown;
 mod sql;
 #[cfg(test)]
 mod tests;
 mod traces;
+mod view;
 mod writer;
 
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
-use std::time::Duration;
+use std::panic::resume_unwind;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use jiff::Timestamp;
-use rusqlite::Connection;
-use tokio::sync::{mpsc, oneshot};
 
 use crate::engine::Window;
 use crate::model::{ApiPlace, ServiceKey};
@@ -68,7 +67,7 @@ pub use shown::{keep_shown, shown};
 pub use traces::Traces;
 
 use lock::Lock;
-use writer::{Failing, Request, Undo, Writer};
+use shared::Shared;
 
 /// The ledger, opened to write. Cheap to clone; all clones share one queue, one thread and one lock. When the last one
 /// is dropped, what is queued is finished, the store is tidied and the lock is let go; that blocks for as long as the
@@ -78,27 +77,7 @@ pub struct Ledger {
     shared: Arc<Shared>,
 }
 
-/// How long the last handle waits for the thread: an end of the process must not hang on a disk or on another program
-/// that holds on to the file. What is not finished by then is as after a crash.
-const CLOSING: Duration = Duration::from_secs(3);
-
-/// What the clones share. Taken apart in order: nothing reads, nothing can be queued, the thread ends, and with it the
-/// lock.
-#[derive(Debug)]
-struct Shared {
-    reader: Option<Reader>,
-    queue: Option<mpsc::Sender<Request>>,
-    ended: Mutex<std::sync::mpsc::Receiver<()>>,
-    closing: Arc<AtomicBool>,
-    failing: Failing,
-    place: Mutex<ApiPlace>,
-    store: PathBuf,
-}
-
 impl Ledger {
-    /// How many operations may wait for the disk before the next one waits for a place.
-    const QUEUE: usize = 1024;
-
     /// Opens the ledger in the folder `dir` for calls at a place, and makes both where there is nothing yet. A folder that is ours and holds
     /// nothing but the ledger is closed to everybody else. Calls that an earlier process left open are marked as
     /// interrupted at `now`.
@@ -115,29 +94,28 @@ impl Ledger {
         let (connection, mark) = open::for_writing(&store, &mut lock, &place, now)?;
         let known = sql::api_place(&connection).ok().flatten();
         let place = Mutex::new(known.filter(|_| place.account.is_none()).unwrap_or(place));
-        let reader = Reader::beside_writer(store.clone())?;
-        let (queue, requests) = mpsc::channel(Self::QUEUE);
-        let (failing, closing) = (Failing::default(), Arc::new(AtomicBool::new(false)));
-        let writer = Writer { connection, mark, lock, failing: Arc::clone(&failing), closing: Arc::clone(&closing) };
-        let (ending, ended) = std::sync::mpsc::channel();
-        thread::Builder::new()
-            .name("ledger".to_owned())
-            .spawn(move || {
-                writer.run(requests);
-                // Nobody waits for it where that took too long.
-                let _ = ending.send(());
-            })
-            .map_err(OpenError::Thread)?;
-        let ended = Mutex::new(ended);
-        let shared = Shared { reader: Some(reader), queue: Some(queue), ended, closing, failing, place, store };
-        Ok(Self { shared: Arc::new(shared) })
+        Ok(Self { shared: Arc::new(Shared::start(connection, mark, lock, place, store)?) })
     }
 
     /// The reading side. It sees everything that was answered, and waits for no write.
     #[must_use]
-    #[allow(clippy::expect_used, reason = "taken only by Drop")]
     pub fn reader(&self) -> &Reader {
-        self.shared.reader.as_ref().expect("the reader is there until the last handle is dropped")
+        self.shared.reader()
+    }
+
+    /// Reads beside the runtime's threads: a disk that does not answer holds up nobody but who waits for this.
+    ///
+    /// # Errors
+    /// What was to be read cannot be.
+    pub async fn read<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&Reader) -> Result<T, ReadError> + Send + 'static,
+    ) -> Result<T, ReadError> {
+        let ledger = self.clone();
+        let read = tokio::task::spawn_blocking(move || query(ledger.reader())).await;
+        read.unwrap_or_else(|ended| {
+            ended.try_into_panic().map_or(Err(ReadError::Stopped), |panic| resume_unwind(panic))
+        })
     }
 
     /// The API and the account that calls are recorded of; the account once it is known.
@@ -156,12 +134,11 @@ impl Ledger {
     pub fn is_not_of(&self, account: Arc<str>) -> OpenError {
         let theirs = self.place();
         let ours = ApiPlace { account: Some(account), ..theirs.clone() };
-        OpenError::OtherPlace { path: self.shared.store.clone(), theirs, ours }
+        OpenError::OtherPlace { path: self.shared.path.clone(), theirs, ours }
     }
 
     fn place_now(&self) -> MutexGuard<'_, ApiPlace> {
-        // Whoever panicked left a whole value.
-        self.shared.place.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared.place()
     }
 
     /// Puts on disk that a call is about to be made; durable when it returns. An earlier call of this service that is
@@ -174,8 +151,8 @@ impl Ledger {
     /// The store could not take it (a full disk, say). Nothing was written, and the next try may work.
     pub async fn intend(&self, intent: Intent) -> Result<CallId, WriteError> {
         let row = sql::NewCall::from_intent(&intent)?;
-        let undo: Undo<CallId> = |connection, call| sql::withdraw(connection, *call);
-        self.ask(writer::write(move |connection| Ok(sql::intend(connection, &row)?), Some(undo))).await
+        let act = move |connection: &_| Ok(sql::intend(connection, &row)?);
+        self.shared.write_or_undo(act, |connection, call| sql::withdraw(connection, *call)).await
     }
 
     /// Puts on disk how a call ended; durable when it returns. Once it was handed over it is carried out, even if the
@@ -203,11 +180,12 @@ impl Ledger {
         // An address that nobody answers at is no place, and may be a mistake that is put right next.
         let answered = matches!(outcome, Outcome::Accepted { .. } | Outcome::Rejected { .. });
         let place = answered.then(|| self.place());
-        self.write(move |connection| {
-            sql::record(connection, call, &outcome, (at, server_at))?;
-            Ok(place.iter().try_for_each(|place| sql::belong(connection, place))?)
-        })
-        .await
+        self.shared
+            .write(move |connection| {
+                sql::record(connection, call, &outcome, (at, server_at))?;
+                Ok(place.iter().try_for_each(|place| sql::belong(connection, place))?)
+            })
+            .await
     }
 
     /// Records as applied what is live already, without a call; durable when it returns. Ends all doubt about the
@@ -218,11 +196,12 @@ impl Ledger {
     pub async fn adopt(&self, adoption: Adoption) -> Result<CallId, WriteError> {
         let row = sql::NewCall::from_adoption(&adoption)?;
         let place = self.place();
-        self.write(move |connection| {
-            sql::belong(connection, &place)?;
-            Ok(sql::adopt(connection, &row)?)
-        })
-        .await
+        self.shared
+            .write(move |connection| {
+                sql::belong(connection, &place)?;
+                Ok(sql::adopt(connection, &row)?)
+            })
+            .await
     }
 
     /// Puts into history that an update was not sent because live, which decides about it, could not be read; durable
@@ -232,7 +211,7 @@ impl Ledger {
     /// The store could not take it. Nothing was written.
     pub async fn put_off(&self, intent: Intent, outcome: Outcome) -> Result<CallId, WriteError> {
         let row = sql::NewCall::from_intent(&intent)?;
-        self.write(move |connection| Ok(sql::put_off(connection, &row, &outcome)?)).await
+        self.shared.write(move |connection| Ok(sql::put_off(connection, &row, &outcome)?)).await
     }
 
     /// Keeps the pause of all calls over a restart, or ends it; durable when it returns.
@@ -240,7 +219,7 @@ impl Ledger {
     /// # Errors
     /// The store could not take it. What was there stays.
     pub async fn set_pause(&self, pause: Option<Pause>) -> Result<(), WriteError> {
-        self.write(move |connection| Ok(sql::set_pause(connection, pause.as_ref())?)).await
+        self.shared.write(move |connection| Ok(sql::set_pause(connection, pause.as_ref())?)).await
     }
 
     /// Puts on disk that a service was read, and what that showed; durable when it returns.
@@ -250,11 +229,12 @@ impl Ledger {
     pub async fn saw(&self, key: &ServiceKey, sighting: Sighting) -> Result<(), WriteError> {
         let row = sql::NewSighting::new(key, &sighting)?;
         let place = sighting.failure.is_none().then(|| self.place());
-        self.write(move |connection| {
-            sql::saw(connection, &row)?;
-            Ok(place.iter().try_for_each(|place| sql::belong(connection, place))?)
-        })
-        .await
+        self.shared
+            .write(move |connection| {
+                sql::saw(connection, &row)?;
+                Ok(place.iter().try_for_each(|place| sql::belong(connection, place))?)
+            })
+            .await
     }
 
     /// Puts on disk whether updates go out as PATCH; durable when it returns.
@@ -262,7 +242,7 @@ impl Ledger {
     /// # Errors
     /// The store could not take it. What was there stays.
     pub async fn set_turned(&self, turned: Option<Turned>) -> Result<(), WriteError> {
-        self.write(move |connection| Ok(sql::set_turned(connection, turned.as_ref())?)).await
+        self.shared.write(move |connection| Ok(sql::set_turned(connection, turned.as_ref())?)).await
     }
 
     /// Writes the states of services that changed, and by what they were decided, for whoever reads the ledger; `None`
@@ -276,7 +256,7 @@ impl Ledger {
         decider: Decider,
         at: Timestamp,
     ) -> Result<(), WriteError> {
-        self.write(move |connection| Ok(sql::set_states(connection, &states, &decider, at)?)).await
+        self.shared.write(move |connection| Ok(sql::set_states(connection, &states, &decider, at)?)).await
     }
 
     /// Puts the rate limit's window on disk, for whoever reads beside this process; durable when it returns.
@@ -284,16 +264,13 @@ impl Ledger {
     /// # Errors
     /// The store could not take it. What was there stays.
     pub async fn set_quota(&self, window: Window, at: Timestamp) -> Result<(), WriteError> {
-        self.write(move |connection| Ok(sql::keep_quota(connection, &window, at)?)).await
+        self.shared.write(move |connection| Ok(sql::keep_quota(connection, &window, at)?)).await
     }
 
     /// Keeps the rate limit's window over a restart, with whatever is written next. It is a hint: where the queue is
     /// full or the disk fails it is lost, and the next answer says it again.
     pub fn keep_quota(&self, window: Window, at: Timestamp) {
-        if let Some(queue) = &self.shared.queue {
-            let act = move |connection: &Connection| Ok(sql::keep_quota(connection, &window, at)?);
-            let _ = queue.try_send(Request::Hint(Box::new(act)));
-        }
+        self.shared.hint(move |connection| Ok(sql::keep_quota(connection, &window, at)?));
     }
 
     /// Listens for requests of people that are written beside.
@@ -302,49 +279,9 @@ impl Ledger {
         Bell::listen(self.reader().dir())
     }
 
-    /// Puts something on disk, for a caller without a runtime.
-    fn write_blocking(
-        &self,
-        act: impl FnMut(&Connection) -> Result<(), WriteError> + Send + 'static,
-    ) -> Result<(), WriteError> {
-        let (request, answer) = writer::write(act, None);
-        let queue = self.shared.queue.as_ref().ok_or(WriteError::Stopped)?;
-        queue.blocking_send(request).map_err(|_| WriteError::Stopped)?;
-        answer.blocking_recv().map_err(|_| WriteError::Stopped)?
-    }
-
     /// Why the store took nothing the last time that something was to be written; `None` where it did.
     #[must_use]
     pub fn failing(&self) -> Option<WriteError> {
-        // Whoever panicked left a whole value.
-        self.shared.failing.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// The one way to write: what `act` does is committed with whatever else waits, and its answer comes when that is
-    /// on disk. `act` runs inside the transaction, on the ledger's thread, and again where the transaction failed.
-    async fn write<T: Send + 'static>(
-        &self,
-        act: impl FnMut(&Connection) -> Result<T, WriteError> + Send + 'static,
-    ) -> Result<T, WriteError> {
-        self.ask(writer::write(act, None)).await
-    }
-
-    async fn ask<T>(&self, (request, answer): (Request, Answer<T>)) -> Result<T, WriteError> {
-        let queue = self.shared.queue.as_ref().ok_or(WriteError::Stopped)?;
-        queue.send(request).await.map_err(|_| WriteError::Stopped)?;
-        answer.await.map_err(|_| WriteError::Stopped)?
-    }
-}
-
-type Answer<T> = oneshot::Receiver<Result<T, WriteError>>;
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        // The last connection to close is the one that can clear the write-ahead log away: the writer's.
-        self.reader = None;
-        self.closing.store(true, Ordering::Relaxed);
-        self.queue = None;
-        // A panic in there was reported by the panic hook, and each caller has its WriteError::Stopped.
-        let _ = self.ended.get_mut().unwrap_or_else(PoisonError::into_inner).recv_timeout(CLOSING);
+        self.shared.failing()
     }
 }

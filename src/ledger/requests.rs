@@ -181,7 +181,7 @@ pub(super) fn tell(
     let place = Reader::open(dir)?.and_then(|reader| reader.place().ok().flatten()).unwrap_or(place);
     match Ledger::open(dir, place, now) {
         Ok(ledger) => {
-            ledger.write_blocking(move |connection| Ok(write(connection, Writer::Holder)?))?;
+            ledger.shared.write_blocking(move |connection| Ok(write(connection, Writer::Holder)?))?;
             Ok(false)
         }
         Err(OpenError::InUse { .. }) => {

@@ -29,6 +29,9 @@ pub(super) use read::*;
 pub(super) use requests::*;
 pub(super) use write::*;
 
+/// Where the statements run, and what they give.
+pub(super) use rusqlite::{Connection, Result as Rows};
+
 /// How many accepted or adopted entries of history are kept for a service.
 pub(super) const KEEP_ACCEPTED: u32 = 50;
 /// How many others, beside the open one. They have a quota of their own: a service that fails for days must not lose

@@ -75,6 +75,8 @@ const APPLIED: &str = "SELECT call.digest, body.spec, call.revision, call.file, 
 const MARKS: &str = "SELECT service.name, call.revision, call.ended_at, subject, author
     FROM service JOIN call ON call.id = service.applied LEFT JOIN revision ON revision.name = call.revision";
 
+const FILES: &str = "SELECT service.name, call.file FROM service JOIN call ON call.id = service.applied";
+
 const SERVICES: &str = "SELECT name FROM service";
 
 const SPECS: &str = "SELECT service.name, body.spec FROM service
@@ -231,6 +233,13 @@ pub(in crate::ledger) fn marks(connection: &Connection) -> rusqlite::Result<Hash
     all("the time of an update", connection.prepare_cached(MARKS)?, [], |row| {
         let (revision, headline) = (row.get(1)?, headline(row)?);
         Ok((key(row, 0)?, AppliedMark { revision, headline, at: time(row, "ended_at")? }))
+    })
+}
+
+/// The file of the manifest that each service was applied from last.
+pub(in crate::ledger) fn files(connection: &Connection) -> rusqlite::Result<HashMap<ServiceKey, Arc<str>>> {
+    all("the file of a manifest", connection.prepare_cached(FILES)?, [], |row| {
+        Ok((key(row, 0)?, row.get::<_, String>(1)?.into()))
     })
 }
 

@@ -1,3 +1,3 @@
-CREATE TEMP VIEW call AS SELECT *, NULL AS beside FROM main.call;
+CREATE TEMP VIEW call AS SELECT *, NULL AS beside, 0 AS ran FROM main.call;
 CREATE TEMP VIEW IF NOT EXISTS live AS SELECT *, NULL AS beside FROM main.live;
 CREATE TEMP VIEW IF NOT EXISTS state AS SELECT *, NULL AS beside FROM main.state;

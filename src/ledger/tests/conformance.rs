@@ -2,14 +2,24 @@
 //! through them by one more line at the end.
 
 use super::*;
+use crate::engine::Findings;
 use crate::engine::Window;
-use crate::ledger::{AppliedMark, CallId, Decider, End, Halt, Pause, Sighting, StateRecord, Turned};
-use crate::model::{DriftMode, Evidence, Rollout, RolloutState, ServiceState};
-use crate::plan::{Adopt, Change, Reading, Rules, Seen};
+use crate::ledger::{
+    AppliedMark, CallId, Decider, End, Halt, Keep, Pause, PersonRequest, RequestKind, Sighting, StateRecord,
+    TakenRequest, Turned, Word,
+};
+use crate::model::{Answer, DriftMode, Evidence, Quarantine, Rollout, RolloutState, ServiceState};
+use crate::plan::{Adopt, Change, LetOut, Plan, PlannedChange, Reading, Rules, Seen};
 
 /// A store that can be opened again, by this process and by the next.
 trait Store: Default {
     fn open(&self) -> Ledger;
+
+    /// A person writes, whoever has it open.
+    fn ask(&self, request: PersonRequest);
+
+    /// A person decides, whoever has it open.
+    fn decide(&self, word: Word);
 }
 
 async fn an_intent_is_doubt_until_it_is_recorded(store: impl Store) {
@@ -156,10 +166,70 @@ async fn a_rollout_begins_with_its_acceptance_and_ends_with_a_newer_one(store: i
     assert_eq!(ledger.reader().rollouts().unwrap()[&key("shop/web")].digest, digest("shop/web", "3"));
 }
 
+async fn what_is_read_beside_the_runtime_is_what_was_answered(store: impl Store) {
+    let ledger = store.open();
+    send(&ledger, "shop/web", "1", ACCEPTED).await;
+    let read = ledger.read(|reader| Ok((reader.known()?, reader.files()?))).await.unwrap();
+    assert_eq!(read.0, [(key("shop/web"), applied("shop/web", "1").unwrap())].into());
+    assert_eq!(read.1, [(key("shop/web"), place().file)].into());
+}
+
+fn request(kind: RequestKind, second: i64) -> PersonRequest {
+    let (target, by) = (Some(key("shop/web")), "kim".to_owned());
+    PersonRequest { kind, target, reason: None, by, at: at(second), until: None, way_back: None }
+}
+
+async fn a_request_waits_until_it_is_taken_up_with_all_that_follows(store: impl Store) {
+    let ledger = store.open();
+    send(&ledger, "shop/web", "1", ACCEPTED).await;
+    store.ask(request(RequestKind::Forget, 3));
+    let open_requests = ledger.reader().people().unwrap().requests;
+    assert_eq!(open_requests.len(), 1);
+    let (id, result) = (open_requests[0].id, "forgotten".to_owned());
+    let taken = TakenRequest { id, result, forgets: Some(key("shop/web")), at: at(4) };
+    keep(&ledger, Keep::Taken(taken)).await;
+    drop(ledger);
+    let ledger = store.open();
+    assert!(ledger.reader().known().unwrap().is_empty() && ledger.reader().open_requests().unwrap().is_empty());
+    assert_eq!(ledger.reader().history(None, 9).unwrap().len(), 1, "what was sent stays in history");
+    let taken = ledger.reader().requests(Some(&key("shop/web")), 9).unwrap();
+    assert_eq!((taken[0].taken_at, taken[0].result.as_deref()), (Some(at(4)), Some("forgotten")));
+}
+
+async fn a_quarantine_holds_until_it_is_lifted(store: impl Store) {
+    let ledger = store.open();
+    send(&ledger, "shop/web", "2", ACCEPTED).await;
+    let digest = digest("shop/web", "2");
+    let failed = Quarantine { digest, since: at(5), reason: None, released: false, back: None, by: None };
+    keep(&ledger, Keep::Quarantine(key("shop/web"), failed.clone())).await;
+    drop(ledger);
+    let ledger = store.open();
+    assert_eq!(ledger.reader().quarantines().unwrap(), [(key("shop/web"), failed)].into());
+    keep(&ledger, Keep::Lifted(key("shop/web"), digest)).await;
+    assert!(ledger.reader().quarantines().unwrap().is_empty());
+}
+
+async fn decisions_and_what_they_let_out_outlive_the_process(store: impl Store) {
+    let ledger = store.open();
+    let change = PlannedChange { service: key("shop/web"), from: None, to: digest("shop/web", "1") };
+    let content = vec![(change.service.clone(), change.to)];
+    let plan = Plan::of_changes([change]).id().unwrap();
+    let (answer, by) = (Answer::Approve, Some("ada".into()));
+    store.decide(Word { plan, content, answer, by, reason: None, at: at(1), until: None });
+    let let_out = vec![(key("shop/web"), LetOut { content: digest("shop/web", "1"), by: None })];
+    let findings = Findings { let_out: let_out.clone(), ..Findings::default() };
+    keep(&ledger, Keep::Findings(findings)).await;
+    drop(ledger);
+    let ledger = store.open();
+    let decisions = ledger.reader().decisions().unwrap();
+    assert_eq!((decisions.len(), decisions[0].answer), (1, Answer::Approve));
+    assert_eq!(ledger.reader().let_out().unwrap(), let_out);
+}
+
 /// A test for each of them.
 macro_rules! conforms {
     ($store:ident: $($test:ident),* $(,)?) => {$(
-        #[tokio::test]
+        #[tokio::test(flavor = "multi_thread")]
         async fn $test() {
             super::$test(super::$store::default()).await;
         }
@@ -173,7 +243,22 @@ struct Sqlite {
 
 impl Store for Sqlite {
     fn open(&self) -> Ledger {
-        super::open(self.dir.get_or_init(folder).path())
+        super::open(self.path())
+    }
+
+    fn ask(&self, request: PersonRequest) {
+        let at = request.at;
+        tokio::task::block_in_place(|| crate::ledger::ask(self.path(), &[request], here(), at)).unwrap();
+    }
+
+    fn decide(&self, word: Word) {
+        tokio::task::block_in_place(|| crate::ledger::decide(self.path(), here(), word)).unwrap();
+    }
+}
+
+impl Sqlite {
+    fn path(&self) -> &Path {
+        self.dir.get_or_init(folder).path()
     }
 }
 
@@ -186,5 +271,9 @@ mod sqlite {
         a_hint_goes_with_the_next_write_and_the_newest_wins,
         drift_that_was_corrected_counts_for_the_present_content_alone,
         a_rollout_begins_with_its_acceptance_and_ends_with_a_newer_one,
+        what_is_read_beside_the_runtime_is_what_was_answered,
+        a_request_waits_until_it_is_taken_up_with_all_that_follows,
+        a_quarantine_holds_until_it_is_lifted,
+        decisions_and_what_they_let_out_outlive_the_process,
     );
 }

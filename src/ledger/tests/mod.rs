@@ -143,7 +143,7 @@ async fn probe(
     ledger: &Ledger,
     mut act: impl FnMut(&Connection) -> rusqlite::Result<()> + Send + 'static,
 ) -> Result<(), WriteError> {
-    ledger.write(move |connection| Ok(act(connection)?)).await
+    ledger.shared.write(move |connection| Ok(act(connection)?)).await
 }
 
 /// What a crash at this moment would leave: a copy of each file, with the writer alive.

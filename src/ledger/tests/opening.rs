@@ -409,6 +409,56 @@ fn a_ledger_of_format_2_is_read_as_it_is_and_opens_with_all_that_it_holds() {
     assert_eq!(look(ledger.reader()), old);
 }
 
+/// Asks everything that can be asked of a ledger.
+fn ask_everything(reader: &Reader) {
+    let web = key("shop/web");
+    let none = Digest::from_bytes([0; 32]);
+    reader.known().unwrap();
+    reader.applied(&web).unwrap();
+    reader.marks().unwrap();
+    reader.files().unwrap();
+    reader.services().unwrap();
+    reader.specs().unwrap();
+    reader.history(None, 9).unwrap();
+    reader.newest().unwrap();
+    reader.pause().unwrap();
+    reader.unnamed().unwrap();
+    reader.sightings().unwrap();
+    reader.kind(&web).unwrap();
+    reader.corrections(at(0)).unwrap();
+    reader.kept_quota().unwrap();
+    reader.open_calls().unwrap();
+    reader.rollouts().unwrap();
+    reader.last_good(&web, none).unwrap();
+    reader.body(&web, none).unwrap();
+    reader.quarantines().unwrap();
+    reader.states().unwrap();
+    reader.unsettled().unwrap();
+    reader.others(&web).unwrap();
+    reader.unread().unwrap();
+    reader.fuse(None).unwrap();
+    reader.newest_decisions(Some(&web), 9).unwrap();
+    reader.turned().unwrap();
+    reader.people().unwrap();
+    reader.requests(Some(&web), 9).unwrap();
+    reader.place().unwrap();
+}
+
+#[test]
+fn a_ledger_of_every_earlier_format_answers_everything_as_it_is_and_once_it_is_opened() {
+    for format in 1..schema::STEPS.len() {
+        let dir = folder();
+        let mut old = Connection::open(dir.path().join("ledger.sqlite")).unwrap();
+        schema::migrate(&mut old, &schema::STEPS[..format]).unwrap();
+        old.execute_batch("INSERT INTO service (id, name) VALUES (1, 'shop/web')").unwrap();
+        old.close().unwrap();
+        ask_everything(&Reader::open(dir.path()).unwrap().unwrap());
+        let ledger = open(dir.path());
+        assert_eq!(ledger.reader().services().unwrap(), [key("shop/web")], "{format}");
+        ask_everything(ledger.reader());
+    }
+}
+
 /// Until format 9 a way out stood behind the message.
 #[test]
 fn a_hint_of_a_ledger_of_format_9_becomes_a_part_of_its_own() {
