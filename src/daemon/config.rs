@@ -8,7 +8,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
-use super::run::Daemon;
+use super::state::Daemon;
 use crate::plan::Windows;
 
 /// Reads the config file again. Blocks on the disk.

@@ -1,6 +1,6 @@
 //! Requests of people, as the daemon takes them up.
 
-use super::run::Daemon;
+use super::state::Daemon;
 use crate::ledger::RequestRecord;
 use crate::model::ServiceKey;
 use crate::runner::{Carrier, MayForget, take_up};

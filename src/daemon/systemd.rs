@@ -9,13 +9,16 @@ use tracing::debug;
 
 use crate::text::{Printable, printable};
 
+/// Says something to systemd.
+type Tell = dyn Fn(&[NotifyState<'_>]) + Send;
+
 /// Least time between two sentences of status.
 const STATUS_EVERY: Duration = Duration::from_secs(1);
 
 /// The line to systemd. The watchdog is fed by whoever asks [`Systemd::next_feed`] and calls [`Systemd::feed`]: the
 /// loop that works, so that a loop that hangs is noticed.
-#[derive(Debug)]
 pub(super) struct Systemd {
+    tell: Box<Tell>,
     /// Whether systemd wants to be told anything.
     listens: bool,
     watchdog: Option<(Duration, Instant)>,
@@ -28,24 +31,30 @@ impl Systemd {
         let listens = std::env::var_os("NOTIFY_SOCKET").is_some();
         // Half of the interval, as sd_watchdog_enabled(3) recommends.
         let watchdog = sd_notify::watchdog_enabled().map(|interval| (interval / 2, now));
-        Self { listens, watchdog, said: Printable::default(), asked_at: None }
+        Self { tell: Box::new(tell), listens, watchdog, said: Printable::default(), asked_at: None }
+    }
+
+    /// One that tells a test what systemd would be told.
+    #[cfg(test)]
+    pub(super) fn telling(tell: impl Fn(&[NotifyState<'_>]) + Send + 'static) -> Self {
+        Self { tell: Box::new(tell), listens: false, watchdog: None, said: Printable::default(), asked_at: None }
     }
 
     /// Ready, at the start and after a reload.
     pub(super) fn ready(&self) {
-        tell(&[NotifyState::Ready]);
+        (self.tell)(&[NotifyState::Ready]);
     }
 
     /// A reload begins; systemd wants to know when, to tell its end from an earlier one's.
     pub(super) fn reloading(&self) {
         match NotifyState::monotonic_usec_now() {
-            Ok(now) => tell(&[NotifyState::Reloading, now]),
-            Err(_) => tell(&[NotifyState::Reloading]),
+            Ok(now) => (self.tell)(&[NotifyState::Reloading, now]),
+            Err(_) => (self.tell)(&[NotifyState::Reloading]),
         }
     }
 
     pub(super) fn stopping(&self) {
-        tell(&[NotifyState::Stopping]);
+        (self.tell)(&[NotifyState::Stopping]);
     }
 
     /// When the watchdog wants to be fed.
@@ -59,7 +68,7 @@ impl Systemd {
             && *next <= now
         {
             *next = now + *every;
-            tell(&[NotifyState::Watchdog]);
+            (self.tell)(&[NotifyState::Watchdog]);
         }
     }
 
@@ -76,7 +85,7 @@ impl Systemd {
         self.asked_at = Some(now);
         let sentence = printable(&sentence);
         if sentence != self.said {
-            tell(&[NotifyState::Status(sentence.as_str())]);
+            (self.tell)(&[NotifyState::Status(sentence.as_str())]);
             self.said = sentence;
         }
     }

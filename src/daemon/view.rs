@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::run::Daemon;
-use crate::engine::{Phase, Standing};
+use super::state::{Daemon, Phase};
+use crate::engine::{Phase as CallPhase, Standing};
 use crate::error::chain;
 use crate::model::{Known, RolloutState, ServiceKey, ServiceState};
 use crate::plan::{Freeze, Suspension};
@@ -31,6 +31,9 @@ impl Daemon {
 
     fn readiness(&self) -> Readiness {
         let mut reasons = Vec::new();
+        if matches!(self.phase, Phase::Stopping { .. }) {
+            reasons.push("it stops: calls in flight are finished, nothing is begun".to_owned());
+        }
         match (&self.seen.error, &self.seen.snapshot) {
             (Some(error), _) => reasons.push(error.message.clone()),
             (None, None) => reasons.push("the folder was not read yet".to_owned()),
@@ -136,8 +139,7 @@ impl Daemon {
         let claims = claims.map(|(key, problem)| (key.clone(), problem.map(told).unwrap_or_default()));
         let undesired = engine.services(now).filter(|(_, standing)| standing.desired.is_none());
         let unproven = undesired.filter_map(|(key, _)| {
-            let last = self.carrier.ledger().reader().applied(key).ok().flatten().map(|applied| applied.place.file);
-            let last = last.as_deref().unwrap_or_default();
+            let last = self.last_files.get(key).map(|file| &**file).unwrap_or_default();
             let problem = snapshot.problems_of(key, Some(last)).next().map(told).unwrap_or_default();
             (!snapshot.proves_absence(key, last)).then(|| (key.clone(), problem))
         });
@@ -227,11 +229,11 @@ impl Daemon {
 fn service(key: &ServiceKey, standing: Standing<'_>) -> ServiceStatus {
     let Standing { desired, known, seen, unread, phase, flaps_until, state, until, reason, rollout, .. } = standing;
     let (attempts, since) = match phase {
-        Phase::Resting | Phase::Settling { .. } => (0, None),
-        Phase::Ready { failed, .. } | Phase::BackingOff { failed, .. } | Phase::Stalled { failed, .. } => {
+        CallPhase::Resting | CallPhase::Settling { .. } => (0, None),
+        CallPhase::Ready { failed, .. } | CallPhase::BackingOff { failed, .. } | CallPhase::Stalled { failed, .. } => {
             (failed, None)
         }
-        Phase::InFlight { attempt, since, .. } => (attempt - 1, Some(since)),
+        CallPhase::InFlight { attempt, since, .. } => (attempt - 1, Some(since)),
     };
     let waits = !state.is_converged();
     ServiceStatus {

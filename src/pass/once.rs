@@ -13,7 +13,7 @@ use tracing::{info, warn};
 
 use super::observe::{Bounds, Observation, ObserveError, observe_with};
 use crate::engine::{Backoff, Ending, Follow, Pace, Phase, Work};
-use crate::ledger::{Bell, Ledger, OpenError, RequestId, RequestRecord};
+use crate::ledger::{Bell, Ledger, OpenError, Reader, RequestId, RequestRecord};
 use crate::model::{Diagnostic, Digest, OnFailure, Rollout, RolloutState, ServiceKey};
 use crate::plan::{MaxChanges, Outcome, Reading, Report, Rules, Windows};
 use crate::runner::{Api, Carrier, Finished, Happened, LAST, decider, record_of, take_up, write_last};
@@ -245,7 +245,14 @@ pub async fn reconcile_once(
         follow: settings.follow,
         ..Pace::default()
     };
-    let carrier = Carrier::new(pace, settings.rules, known, ledger, api).map_err(ObserveError::from)?;
+    let elsewhere = observation.deployed().saturating_sub(deployed);
+    let (held, rules, max_changes) = (ledger.clone(), settings.rules, settings.max_changes);
+    let carrier = ledger.read(move |_| {
+        let mut carrier = Carrier::new(pace, rules, known, held, api)?;
+        carrier.guard(max_changes, elsewhere)?;
+        Ok(carrier)
+    });
+    let carrier = carrier.await.map_err(ObserveError::from)?;
     // Listened to before the ledger is read: what is asked from here on is heard.
     let bell = carrier.ledger().bell();
     let mut pass = Pass {
@@ -260,11 +267,10 @@ pub async fn reconcile_once(
         patience: settings.deadline,
         deadline,
     };
-    let elsewhere = observation.deployed().saturating_sub(deployed);
-    pass.carrier.guard(settings.max_changes, elsewhere).map_err(ObserveError::from)?;
     pass.carrier.set_windows(settings.windows);
     pass.carrier.set_on_failure(settings.on_failure);
-    let people = pass.carrier.ledger().reader().people().map_err(ObserveError::from)?;
+    let people = ledger.read(Reader::people).await.map_err(ObserveError::from)?;
+    drop(ledger);
     let happened = pass.carrier.heed(people);
     pass.carrier.observe(desired, revision.clone());
     pass.take(happened, &mut show);

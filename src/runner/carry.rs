@@ -419,8 +419,7 @@ impl Carrier {
         stopped: impl Future<Output = ()>,
         mut took: impl FnMut(Finished),
     ) -> Result<(), JoinError> {
-        self.machine.close(self.clock.now());
-        let mut happened = self.turn();
+        let mut happened = self.finish_calls();
         tokio::pin!(stopped);
         loop {
             for ended in happened.drain(..) {
@@ -428,7 +427,7 @@ impl Carrier {
                     took(finished);
                 }
             }
-            if self.machine.in_flight() == 0 && self.noting == 0 && self.machine.is_kept() {
+            if self.is_idle() {
                 break;
             }
             let wake = self.next_wake().map_or(until, |wake| wake.min(until));
@@ -444,13 +443,30 @@ impl Carrier {
             }
             happened.extend(self.turn());
         }
+        self.abandon();
+        Ok(())
+    }
+
+    /// Begins nothing new from here on.
+    pub fn finish_calls(&mut self) -> Vec<Happened> {
+        self.machine.close(self.clock.now());
+        self.turn()
+    }
+
+    /// Whether nothing is in flight, and everything is kept that has to be.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.machine.in_flight() == 0 && self.noting == 0 && self.machine.is_kept()
+    }
+
+    /// Waits for nothing any more. What is left has its intent on disk: the next process knows that it is in doubt.
+    pub fn abandon(&mut self) {
         if !self.machine.is_kept() {
             error!(
                 "cannot write the ledger: what was decided last is not in it, and is decided again by the next start"
             );
         }
         self.tasks.abort_all();
-        Ok(())
     }
 
     /// Carries out what the machine has decided, until nothing is left to begin.

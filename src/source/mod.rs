@@ -49,7 +49,7 @@ use stamp::Stamp;
 use standing::{Moment, Standing, Stillness};
 use walk::{Proof, Walked};
 use watch::QUIET_AFTER;
-pub use watch::{Mounts, Watch, Watching, Writers, Writing};
+pub use watch::{Watch, Watching, Writers, Writing};
 use withheld::Withheld;
 
 /// Most files, folders and links that a folder may hold.

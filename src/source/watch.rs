@@ -11,10 +11,9 @@
 //! after it: what appears later is an event, what was there is seen. And whatever is in doubt (an overflow, an error, a
 //! folder that is another one than was watched) has all watches made anew.
 //!
-//! What inotify does not tell is the mounting of another file system: that is what [`Mounts`] is for.
+//! What inotify does not tell is the mounting of another file system: the next look finds it.
 
 mod file_system;
-mod mounts;
 mod noticed;
 mod round;
 mod watches;
@@ -32,7 +31,6 @@ use thiserror::Error;
 use super::MAX_ENTRIES;
 use crate::error;
 
-pub use mounts::Mounts;
 use noticed::{News, Noticed};
 use round::{Outcome, Round};
 use watches::Watches;
@@ -176,16 +174,6 @@ impl Watch {
         }
         self.watching = watching;
         Some(&self.watching)
-    }
-
-    /// Whether a watched folder is another one now, without an event: something was mounted over it, or unmounted. To
-    /// be asked when [`Mounts`] says so; where it is true, it is time to look. Costs a system call a folder.
-    #[must_use]
-    pub fn displaced(&self) -> bool {
-        match &self.state {
-            State::Armed(watches) => watches.displaced(),
-            State::Bare | State::GaveUp(_) => false,
-        }
     }
 
     /// Watches what is there; returns why events are not enough, if so.

@@ -152,11 +152,6 @@ impl Watches {
         let _ = self.watcher.unwatch(folder);
     }
 
-    /// Whether a watched folder is gone or another one.
-    pub(super) fn displaced(&self) -> bool {
-        self.armed.iter().any(|(path, armed)| FolderId::at(path).ok() != Some(armed.folder))
-    }
-
     /// How many folders are watched.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
