@@ -21,7 +21,8 @@ use super::disk::{Disk, Unreached};
 use super::editors::is_an_editors;
 use super::ignored::{self, IGNORE_FILE, Rules, Size};
 use super::stamp::Stamp;
-use super::{Broken, MAX_ENTRIES, problems};
+use super::unreadable::Broken;
+use super::{MAX_ENTRIES, problems};
 use crate::manifest::{Format, Problem};
 use crate::plain_file::{NotRead, PlainFile, what_else};
 

@@ -4,8 +4,8 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::Broken;
 use super::ignored::IGNORE_FILE;
+use super::unreadable::Broken;
 use crate::manifest::Problem;
 
 const LEAVE_OUT: &str = "remove it, or name it in .truenorthignore";

@@ -8,10 +8,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use sha2::{Digest as _, Sha256};
 
+use super::Busy;
 use super::checkout::{Checkout, CheckoutError, Commit, Committed, Comparison, File, State};
 use super::file::Found;
 use super::stamp::Stamp;
-use super::{Broken, Busy};
+use super::unreadable::Broken;
 use crate::error;
 use crate::manifest::Problem;
 use crate::model::{Digest, Headline, Revision};

@@ -1,9 +1,12 @@
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+use std::thread;
 
 use tempfile::TempDir;
 
 use super::*;
+use crate::manifest::Problem;
 
 fn manifest(service: &str, tag: &str) -> String {
     format!(

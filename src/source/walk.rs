@@ -16,7 +16,8 @@ use super::list::{self, Listed, Refused, Work};
 use super::near::Near;
 use super::share::{self, Item};
 use super::stamp::Stamp;
-use super::{Broken, MAX_ENTRIES, MAX_PROBLEMS, ignored, problems};
+use super::unreadable::Broken;
+use super::{MAX_ENTRIES, MAX_PROBLEMS, ignored, problems};
 use crate::manifest::{Format, MAX_BYTES, Problem};
 use crate::plain_file::{NotRead, PlainFile};
 

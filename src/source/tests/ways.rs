@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
 use crate::source::disk::Disk;
+use crate::source::walk::{Proof, Walked};
 
 /// The files that a walk finds, and what the walk and the proof that nothing moved cost.
 fn walked(disk: &Disk) -> (Vec<String>, usize) {
