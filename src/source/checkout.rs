@@ -8,6 +8,7 @@
 mod committed;
 mod index;
 mod laid_out;
+mod objects;
 mod operation;
 mod plain;
 mod refs;

@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use gix_object::Kind;
 use gix_object::tree::EntryKind;
 
-use super::committed::{MAX_DEPTH, Objects};
+use super::committed::MAX_DEPTH;
+use super::objects::Objects;
 use super::{Checkout, CheckoutError, Commit};
 use crate::manifest::MAX_BYTES;
 use crate::model::Headline;
