@@ -3,6 +3,7 @@
 
 mod journal;
 
+use std::borrow::Cow;
 use std::fmt::Debug;
 use std::io::{self, IsTerminal as _, Write};
 
@@ -96,15 +97,34 @@ pub(super) fn start(args: &LogArgs, default: LogLevel) -> anyhow::Result<()> {
 
 /// Writes one field of a line of text; the message stands without its name.
 fn write_field(out: &mut Writer<'_>, field: &Field, value: &dyn Debug) -> std::fmt::Result {
-    let value = printable(&format!("{value:?}"));
+    let value = format!("{value:?}");
     if field.name() == "message" {
-        return write!(out, "{value}");
+        return write!(out, "{}", printable(&value));
     }
+    let value = quoted(&value);
+    let value = printable(&value);
     let (name, sign) = match out.has_ansi_escapes() {
         true => (Style::new().italic(), Style::new().dimmed()),
         false => (Style::new(), Style::new()),
     };
     write!(out, "{name}{field}{name:#}{sign}={sign:#}{value}")
+}
+
+/// A value so that it is seen where it ends, as logfmt has it. Texts come in quotes, what is shown otherwise does not.
+fn quoted(value: &str) -> Cow<'_, str> {
+    let inner = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
+    let mut is_escaped = false;
+    let is_text = inner.is_some_and(|inner| {
+        !inner.chars().any(|c| {
+            let ends = c == '"' && !is_escaped;
+            is_escaped = c == '\\' && !is_escaped;
+            ends
+        })
+    });
+    if is_text || !value.is_empty() && !value.contains([' ', '"', '=']) {
+        return Cow::Borrowed(value);
+    }
+    Cow::Owned(format!("\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\"")))
 }
 
 /// Takes lines of JSON, each in one piece, and writes them so that they may be shown.
@@ -156,6 +176,24 @@ mod tests {
     }
 
     #[test]
+    fn a_value_that_would_run_into_the_next_one_is_quoted_and_a_text_is_once() {
+        for (value, shown) in [
+            ("kim", "kim"),
+            ("2026-11-25T17:38:33Z", "2026-11-25T17:38:33Z"),
+            ("", r#""""#),
+            ("uid 0", r#""uid 0""#),
+            ("a=b", r#""a=b""#),
+            (r#"the "new" prices"#, r#""the \"new\" prices""#),
+            (r"C:\new prices", r#""C:\\new prices""#),
+            (r#""a text""#, r#""a text""#),
+            (r#""a \"text\"""#, r#""a \"text\"""#),
+            (r#""two" or "three""#, r#""\"two\" or \"three\"""#),
+        ] {
+            assert_eq!(quoted(value), shown);
+        }
+    }
+
+    #[test]
     fn what_is_logged_stays_within_its_line() {
         let text = |kept: Kept| {
             fmt::layer()
@@ -171,7 +209,7 @@ mod tests {
             assert!(!line.contains(text::is_steering) && !line.contains("##"), "{line}");
         }
         let shown = r"a.yaml\n\u{3a}:error::x \u{9b}31m\u{202e} \u{23}#[group]y";
-        assert!(text.contains(&format!("ERROR cannot read {shown} file={shown} text=\"a.yaml")), "{text}");
+        assert!(text.contains(&format!("ERROR cannot read {shown} file=\"{shown}\" text=\"a.yaml")), "{text}");
         let json: serde_json::Value = serde_json::from_str(&json).unwrap();
         assert_eq!(json["file"], HOSTILE);
     }
