@@ -21,7 +21,7 @@ const WAITS: Style = AnsiColor::Yellow.on_default();
 /// Most problems that are told below a table that has to fit a terminal.
 const PROBLEMS: usize = 5;
 
-/// Most freezes that are told below the table.
+/// Most freezes, and requests that wait, that are told below the table.
 const FREEZES: usize = 5;
 
 /// What the table shows: two that are equal look alike, but for their ages.
@@ -32,6 +32,8 @@ pub(super) struct View {
     problems: Vec<Printable>,
     paused: Option<(Timestamp, Printable)>,
     freezes: Vec<Printable>,
+    /// What people asked for and decided that waits to be taken up.
+    asked: Vec<Printable>,
     holder: String,
     revision: Printable,
     /// Where a ledger was looked for in vain.
@@ -80,6 +82,7 @@ impl View {
             problems: page.problems.iter().map(problem).collect(),
             paused: page.paused.as_ref().map(|paused| (paused.until, printable(&paused.reason))),
             freezes: page.freezes.iter().map(frozen).collect(),
+            asked: page.untaken.sentences(page.holder).iter().map(|asked| printable(asked)).collect(),
             holder: told(page.holder, page.as_of),
             missing: (!page.ledger.exists).then(|| page.ledger.path.clone()),
             revision: page
@@ -380,9 +383,11 @@ fn foot(view: &View, now: Timestamp, width: Option<usize>) -> Vec<String> {
             format!("calls are paused until {} (in {}): {reason}", short::time(*until), short::span(now, *until));
         lines.push(one_line(&printable(&words), WAITS, width));
     }
-    lines.extend(view.freezes.iter().take(FREEZES).map(|frozen| one_line(frozen, WAITS, width)));
-    if let Some(more) = view.freezes.len().checked_sub(FREEZES).filter(|more| *more > 0) {
-        lines.push(one_line(&printable(&format!("… and {}", counted(more, "more freeze"))), WAITS, width));
+    for (told, what) in [(&view.freezes, "more freeze"), (&view.asked, "more request")] {
+        lines.extend(told.iter().take(FREEZES).map(|line| one_line(line, WAITS, width)));
+        if let Some(more) = told.len().checked_sub(FREEZES).filter(|more| *more > 0) {
+            lines.push(one_line(&printable(&format!("… and {}", counted(more, what))), WAITS, width));
+        }
     }
     let counts: Vec<String> = view.counts.iter().map(|(state, count)| format!("{count} {state}")).collect();
     let mut words = counted(view.rows.len(), "service");

@@ -13,7 +13,7 @@ use crate::model::{
     Applied, Cause, DependencyGate, Desired, Diagnostic, Digest, DriftMode, HeldBy, HoldKind, Known, Quarantine,
     ServiceKey, ServiceState, Suspend, held_reason, held_until,
 };
-use crate::plan::{self, Change, Reading, Rules, Seen, Step, UnnamedCredentials};
+use crate::plan::{self, Change, Closed, Reading, Rules, Seen, Step, UnnamedCredentials};
 
 /// After so many corrections within [`FLAPPING`] the service is flapping: somebody changes it back each time.
 const CORRECTIONS: usize = 3;
@@ -35,7 +35,7 @@ pub(super) struct Service {
     /// What it waits for, of what it depends on.
     pub(super) awaited: Vec<HeldBy>,
     /// What keeps it closed for updates.
-    pub(super) closed: Vec<HeldBy>,
+    pub(super) closed: Closed,
     /// When a read of it was last tried, or an update accepted.
     pub(super) looked_at: Timestamp,
     /// Why the newest read for drift failed, if it did.
@@ -229,8 +229,8 @@ impl Service {
 
     fn holds(&self, step: Step, context: Context) -> Vec<HeldBy> {
         let Some(desired) = self.target() else { return Vec::new() };
-        // A way back is open where new things are not, unless a person closed it; also where the first try to send it is
-        // in doubt. Drift from it is corrected like any other.
+        // A way back is open where new things are not, unless a person or its window closes it; also where the first try
+        // to send it is in doubt. Drift from it is corrected like any other.
         let goes_back = self.back.is_some() && step != CORRECT;
         let awaited = if goes_back { &[][..] } else { &self.awaited };
         let mut held_by = plan::held_by(step, desired, self.unnamed.as_ref(), awaited);
@@ -238,8 +238,7 @@ impl Service {
             held_by.push(self.ruled.clone().unwrap_or_else(unruled));
         }
         if plan::may_be_closed(step) {
-            let closes = |held: &&HeldBy| !goes_back || held.kind == HoldKind::Freeze;
-            held_by.extend(self.closed.iter().filter(closes).cloned());
+            held_by.extend_from_slice(self.closed.to(goes_back));
         }
         // Reads go on while its content is quarantined.
         if matches!(step, Step::Update(_)) {

@@ -3,7 +3,9 @@ use crate::model::{
     Applied, Cause, DependencyGate, DeploymentStatus, DeploymentUpdate, DriftMode, External, HoldKind, ImagePath,
     Place, Policy, RolloutStage, RolloutState, Suspend, Unnamed,
 };
-use crate::plan::{Adopt, Change, ChangeWindow, Freeze, Reading, Step, UnnamedCredentials, WindowEffect, Windows};
+use crate::plan::{
+    Adopt, Change, ChangeWindow, Freeze, Reading, Rollbacks, Step, UnnamedCredentials, WindowEffect, Windows,
+};
 
 pub(super) const JITTER: f64 = 1.0;
 
@@ -1226,7 +1228,8 @@ fn closed_until(until: i64) -> Closures {
     let end = at(until).to_zoned_datetime(jiff::tz::TimeZone::UTC);
     let span = format!("1900-01-01..{}", end.strftime("%Y-%m-%dT%H:%M:%S")).parse().unwrap();
     let (effect, zone) = (WindowEffect::Deny, jiff::tz::TimeZone::UTC);
-    let window = ChangeWindow { effect, spans: vec![span], zone, services: Vec::new(), reason: None };
+    let rollbacks = Rollbacks::Send;
+    let window = ChangeWindow { effect, spans: vec![span], zone, services: Vec::new(), rollbacks, reason: None };
     Closures { windows: Windows::new(vec![window]).unwrap(), ..Closures::default() }
 }
 

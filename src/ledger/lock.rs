@@ -5,16 +5,16 @@
 //! removing it would let two processes lock two files of one name. Nor is it touched at the end: when it was changed
 //! last is a part of the ledger's mark.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
 use serde::Serialize;
 
-use super::folder::NO_LINK;
+use super::folder::{self, NO_LINK};
 use super::mark::Stamp;
 use super::{OpenError, ReadError};
 
@@ -117,6 +117,15 @@ pub(super) fn holder(dir: &Path) -> Result<Option<Holder>, ReadError> {
         }
         Err(TryLockError::Error(source)) => Err(ReadError::Lock { path, source }),
     }
+}
+
+/// Names the ledger in `dir` and who has it, so that two who look at one path can tell whether they mean one file: another
+/// machine or container has another one there. Nothing where it cannot be looked at.
+#[must_use]
+pub fn identity(dir: &Path) -> Option<String> {
+    let store = fs::symlink_metadata(folder::store(dir)).ok()?;
+    let mut lock = OpenOptions::new().read(true).custom_flags(NO_LINK).open(dir.join(NAME)).ok()?;
+    Some(format!("{}.{:x}.{:x}", read_pid(&mut lock)?, store.dev(), store.ino()))
 }
 
 fn read_pid(file: &mut File) -> Option<u32> {

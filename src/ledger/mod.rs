@@ -56,11 +56,11 @@ use crate::model::{ApiPlace, ServiceKey};
 pub use decisions::{Word, decide};
 pub use error::{OpenError, ReadError, StoreError, WriteError};
 pub use keep::Keep;
-pub use lock::Holder;
+pub use lock::{Holder, identity};
 pub use reader::Reader;
 pub use records::{
-    Adoption, AppliedMark, AppliedRecord, Before, CallId, Decider, End, Halt, HistoryEntry, Intent, Outcome, Pause,
-    Sighting, StateRecord, States, Turned,
+    Adoption, AppliedMark, AppliedRecord, Before, CallId, Decider, End, FailedRollout, Halt, HistoryEntry, Intent,
+    Outcome, Pause, Sighting, StateRecord, States, Turned,
 };
 pub use requests::{Bell, People, PersonRequest, RequestId, RequestKind, RequestRecord, TakenRequest, WayBack, ask};
 pub use shown::{keep_shown, shown};

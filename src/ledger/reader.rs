@@ -16,8 +16,8 @@ use super::open::{self, Found};
 use super::sql::{Connection, Rows};
 use super::view::View;
 use super::{
-    AppliedMark, AppliedRecord, Decider, HistoryEntry, Holder, OpenError, Pause, People, ReadError, RequestRecord,
-    Sighting, States, Turned, folder, lock, sql,
+    AppliedMark, AppliedRecord, Decider, FailedRollout, HistoryEntry, Holder, OpenError, Pause, People, ReadError,
+    RequestRecord, Sighting, States, Turned, folder, lock, sql,
 };
 use crate::engine::{Unsettled, Window};
 use crate::model::{ApiPlace, Decision, Digest, Known, Quarantine, Rollout, ServiceKey, ServiceKind};
@@ -229,6 +229,22 @@ impl Reader {
     /// The newest decisions first, at most so many: of all plans, or of those that may be about a service.
     pub fn newest_decisions(&self, service: Option<&ServiceKey>, limit: u32) -> Result<Vec<Decision>, ReadError> {
         self.read(|connection| sql::newest_decisions(connection, service, limit))
+    }
+
+    /// The decisions since a time, oldest first, each with what is known of its content.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn decisions_since(&self, at: Timestamp) -> Result<Vec<Decision>, ReadError> {
+        self.read(|connection| sql::decisions_since(connection, at))
+    }
+
+    /// Rollouts that did not go well, oldest first, and whether each is of what its service has.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn failed_rollouts(&self) -> Result<Vec<FailedRollout>, ReadError> {
+        self.read(sql::failed_rollouts)
     }
 
     /// Content that was let out, the newest of each service.

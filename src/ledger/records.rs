@@ -297,3 +297,14 @@ impl End {
         }
     }
 }
+
+/// A rollout that did not go well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailedRollout {
+    /// Of which service.
+    pub key: ServiceKey,
+    /// How far it came.
+    pub rollout: Rollout,
+    /// Whether it is the rollout of what the service has.
+    pub is_present: bool,
+}

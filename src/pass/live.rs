@@ -184,7 +184,7 @@ impl Views {
             let reading = Reading::of(comparison);
             let differences: Vec<Change> = reading.differences.to_vec();
             service.undecided = reading.undecided.to_vec();
-            service.warnings = reading.warnings(desired.policy.credentials);
+            service.warnings.extend(reading.warnings(desired.policy.credentials));
             let unnamed = reading.unnamed_credentials.clone();
             let known = observation.known.get(&service.service);
             let seen = Seen { compared: desired.digest, at: Timestamp::UNIX_EPOCH, reading };

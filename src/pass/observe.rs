@@ -6,8 +6,10 @@ use std::thread;
 use jiff::Timestamp;
 use thiserror::Error;
 
-use crate::ledger::{ReadError, Reader};
-use crate::model::{Cause, DependencyGate, Desired, Diagnostic, HeldBy, Known, Quarantine, ServiceKey, in_order};
+use crate::ledger::{FailedRollout, ReadError, Reader};
+use crate::model::{
+    Cause, DependencyGate, Desired, Diagnostic, HeldBy, Known, Quarantine, Rollout, RolloutState, ServiceKey, in_order,
+};
 use crate::plan::{
     self, Case, Change, Closures, Fuse, Named, Outcome, Plan, PlanReport, Rules, ServiceReport, Step, Suspension,
     UnnamedCredentials, Windows,
@@ -15,6 +17,7 @@ use crate::plan::{
 use crate::runner::MayForget;
 use crate::source::{Folder, Snapshot, Unreadable};
 use crate::text::command::Commands;
+use crate::text::short;
 use crate::views::Observed;
 
 /// What a pass knows before it sends anything.
@@ -34,6 +37,10 @@ pub struct Observation {
     pub closures: Closures,
     /// Content whose rollout failed.
     pub quarantines: HashMap<ServiceKey, Quarantine>,
+    /// Rollouts that did not go well, of what is desired and was accepted last.
+    failed: HashMap<ServiceKey, Rollout>,
+    /// When the rollout failed of content that is due again.
+    failed_before: HashMap<ServiceKey, Timestamp>,
     /// New services that have the content of an orphaned one, each with that one.
     moved: BTreeMap<ServiceKey, ServiceKey>,
     /// What was applied last of those that are due, as the ledger keeps it.
@@ -133,9 +140,36 @@ impl Observation {
             steps.remove(key);
             known.remove(key);
         }
+        let (mut failed, mut failed_before) = (HashMap::new(), HashMap::new());
+        for FailedRollout { key, rollout, is_present } in ledger.map_or(Ok(Vec::new()), Reader::failed_rollouts)? {
+            let is_desired = snapshot.desired.get(&key).is_some_and(|desired| desired.digest == rollout.digest);
+            match steps.get(&key).and_then(|step| step.cause()) {
+                _ if !is_desired => {}
+                // That is why it is sent once more, or is not.
+                Some(Cause::Released | Cause::Rollback) => {}
+                Some(_) if !is_present && rollout.state == RolloutState::Failed => {
+                    failed_before.insert(key, rollout.since);
+                }
+                Some(_) | None if is_present => drop(failed.insert(key, rollout)),
+                Some(_) | None => {}
+            }
+        }
         let moved = moved(&snapshot, &steps, &orphaned);
         let (applied, commands) = (last, Commands::Hidden);
-        Ok(Self { snapshot, known, steps, unproven, held, closures, quarantines, moved, applied, commands })
+        Ok(Self {
+            snapshot,
+            known,
+            steps,
+            unproven,
+            held,
+            closures,
+            quarantines,
+            failed,
+            failed_before,
+            moved,
+            applied,
+            commands,
+        })
     }
 
     /// Patterns of windows that no service of the folder has, each in words.
@@ -145,8 +179,8 @@ impl Observation {
 
     /// The same for whoever shows it.
     pub(crate) fn observed(&self) -> Observed<'_> {
-        let Self { snapshot, known, steps, unproven, held, .. } = self;
-        Observed { snapshot, known, steps, unproven, held }
+        let Self { snapshot, known, steps, unproven, held, failed_before, .. } = self;
+        Observed { snapshot, known, steps, unproven, held, failed_before }
     }
 
     /// Whether nothing needs to be remembered of a service.
@@ -263,18 +297,23 @@ impl Observation {
                     attempts,
                     error,
                     undecided: Vec::new(),
-                    warnings: Vec::new(),
+                    warnings: self.failed_before.get(key).map(failed_at).into_iter().collect(),
                     drift: Vec::new(),
                     held_by: self.held.get(key).cloned().unwrap_or_default(),
                     suspension: desired.filter(|_| *step == Step::Suspended).and_then(Suspension::of),
                     moved_from: self.moved.get(key).cloned(),
                     moved_to: moved_to.get(key).map(|new| (*new).clone()),
-                    rollout: None,
+                    rollout: self.failed.get(key).cloned(),
                     awaited: false,
                 }
             })
             .collect()
     }
+}
+
+/// That content is due once more that failed before.
+fn failed_at(at: &Timestamp) -> String {
+    format!("the same content was sent before, and its rollout failed {}", short::time(*at))
 }
 
 /// New services that have the content of an orphaned one.
@@ -303,16 +342,16 @@ fn hold(
 ) -> Result<HashMap<ServiceKey, Vec<HeldBy>>, ReadError> {
     let unnamed = unnamed(desired, steps, ledger)?;
     let (mut held, mut closures) = (HashMap::new(), closures.at(Timestamp::now()));
-    let closed: Vec<&ServiceKey> = desired.keys().filter(|key| !closures.of(key).is_empty()).collect();
+    let closed: Vec<&ServiceKey> = desired.keys().filter(|key| !closures.of(key).updates.is_empty()).collect();
     // What a service depends on comes before it, and what holds that holds it too.
     let ordered: Vec<&ServiceKey> = in_order(desired).into_iter().flatten().collect();
     for key in unnamed.keys().chain(closed).chain(quarantines.keys()).chain(ordered) {
         let (Some(of), Some(step)) = (desired.get(key), steps.get(key).copied()) else { continue };
-        let awaited = awaited(of, desired, steps, quarantines);
-        let mut held_by = plan::held_by(step, of, unnamed.get(key), &awaited);
-        held_by.extend(closures.held_by(key, step));
-        // What is sent in its place is not what is quarantined.
+        let mut held_by = closures.held_by(key, step);
+        // What is sent in its place is not what its manifest says.
         if step != Step::Update(Cause::Rollback) {
+            let awaited = awaited(of, desired, steps, quarantines);
+            held_by.splice(..0, plan::held_by(step, of, unnamed.get(key), &awaited));
             held_by.extend(quarantined(desired, quarantines, key));
         }
         if let (Step::Update(cause) | Step::ReadLive(cause @ Cause::Changed), false) = (step, held_by.is_empty()) {

@@ -78,6 +78,23 @@ pub fn may_be_closed(step: Step) -> bool {
     matches!(step, Step::Update(_) | Step::ReadLive(Cause::Changed))
 }
 
+/// What keeps a service closed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Closed {
+    /// For updates.
+    pub updates: Vec<HeldBy>,
+    /// For the return to what ran before.
+    pub rollbacks: Vec<HeldBy>,
+}
+
+impl Closed {
+    /// What of it keeps back an update, or a return to what ran before.
+    #[must_use]
+    pub fn to(&self, goes_back: bool) -> &[HeldBy] {
+        if goes_back { &self.rollbacks } else { &self.updates }
+    }
+}
+
 /// What closes services at a moment.
 #[derive(Debug)]
 pub struct ClosuresAt<'c> {
@@ -87,13 +104,18 @@ pub struct ClosuresAt<'c> {
 
 impl ClosuresAt<'_> {
     /// What keeps a service closed; empty where it is open.
-    pub fn of(&mut self, key: &ServiceKey) -> Vec<HeldBy> {
+    pub fn of(&mut self, key: &ServiceKey) -> Closed {
         let frozen = self.freezes.iter().filter(|freeze| freeze.is_of(key)).map(|freeze| freeze.hold());
-        frozen.chain(self.windows.closed(key)).collect()
+        let (mut updates, windows): (Vec<HeldBy>, _) = (frozen.collect(), self.windows.closed(key));
+        let mut rollbacks = updates.clone();
+        updates.extend(windows.updates);
+        rollbacks.extend(windows.rollbacks);
+        Closed { updates, rollbacks }
     }
 
     /// What keeps back what a step would send.
     pub fn held_by(&mut self, key: &ServiceKey, step: Step) -> Vec<HeldBy> {
-        if may_be_closed(step) { self.of(key) } else { Vec::new() }
+        let goes_back = step == Step::Update(Cause::Rollback);
+        if may_be_closed(step) { self.of(key).to(goes_back).to_vec() } else { Vec::new() }
     }
 }

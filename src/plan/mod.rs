@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, HashMap};
 use jiff::Timestamp;
 
 pub use changes::{Change, changed_paths, changes, changes_between};
-pub use closed::{Closures, ClosuresAt, Freeze, may_be_closed};
+pub use closed::{Closed, Closures, ClosuresAt, Freeze, may_be_closed};
 pub(crate) use compare::CREDENTIALS;
 pub use compare::{Comparison, FieldVerdict, UnnamedCredentials, Verdict, compare};
 pub use content::{Plan, PlannedChange};
@@ -32,7 +32,7 @@ pub use report::{ApiUse, Cost, Outcome, PlanReport, Report, ServiceReport, Suspe
 pub use seen::{Reading, Seen};
 pub use text::render;
 pub use waves::waves;
-pub use window::{ChangeWindow, ServicePattern, Span, WindowEffect, Windows, WindowsAt};
+pub use window::{ChangeWindow, ClosedBy, Rollbacks, ServicePattern, Span, WindowEffect, Windows, WindowsAt};
 
 use crate::model::{Applied, Cause, Desired, DriftMode, Known, ServiceKey};
 use crate::text::words;

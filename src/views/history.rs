@@ -28,7 +28,7 @@ pub(crate) struct History {
 }
 
 /// A request of a person.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct Asked {
     pub(crate) kind: RequestKind,
     /// Nothing for all services.
@@ -43,7 +43,7 @@ pub(crate) struct Asked {
 }
 
 /// A decision of a person about a plan.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct Decided {
     /// Nothing where the ledger's record is damaged.
     pub(crate) plan: Option<PlanName>,
@@ -92,7 +92,7 @@ impl History {
         let entries = ledger.history(service.as_ref(), limit)?;
         let attempt = |entry| Attempt::new(entry, holder.is_some(), commands);
         let calls: Vec<Attempt> = entries.into_iter().map(attempt).collect();
-        let newest = calls.first().map(|call| call.ended.unwrap_or(call.began));
+        let newest = calls.iter().map(|call| call.ended.unwrap_or(call.began)).max();
         let written = ledger.decider()?.map(|(at, _)| at);
         let requests = ledger.requests(service.as_ref(), limit)?.into_iter().map(Asked::from).collect();
         let decisions = ledger.newest_decisions(service.as_ref(), limit)?.into_iter().map(Decided::from).collect();

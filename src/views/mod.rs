@@ -3,11 +3,12 @@
 //! In which state a service is was decided by the engine and written to the ledger; here it is read ([`state`]), and
 //! compared with what the folder says by now. Nothing here guesses what a daemon does next.
 //!
-//! Reading order: `service` (what is shown of one), `recorded` (what the ledger knows), `state`, `calls` and `history`,
-//! `status`, `why`.
+//! Reading order: `service` (what is shown of one), `recorded` (what the ledger knows), `people` (what they asked for),
+//! `state`, `calls` and `history`, `status`, `why`.
 
 mod calls;
 mod history;
+mod people;
 mod recorded;
 mod service;
 mod state;
@@ -16,6 +17,8 @@ mod why;
 
 use std::collections::{BTreeMap, HashMap};
 
+use jiff::Timestamp;
+
 use crate::manifest::Problem;
 use crate::model::{HeldBy, Known, ServiceKey};
 use crate::plan::Step;
@@ -23,6 +26,7 @@ use crate::source::Snapshot;
 
 pub(crate) use calls::{Attempt, Word};
 pub(crate) use history::{Asked, Decided, History};
+pub(crate) use people::Untaken;
 pub(crate) use recorded::{Recorded, who};
 pub use service::{Drift, Look, Paused, Quota, ServiceStatus};
 pub(crate) use state::Finding;
@@ -42,6 +46,8 @@ pub(crate) struct Observed<'a> {
     pub(crate) held: &'a HashMap<ServiceKey, Vec<HeldBy>>,
     /// Known services that no valid manifest names, but one that cannot be read may, with the file that named them last.
     pub(crate) unproven: &'a BTreeMap<ServiceKey, Box<str>>,
+    /// When the rollout failed of content that is due again.
+    pub(crate) failed_before: &'a HashMap<ServiceKey, Timestamp>,
 }
 
 impl<'a> Observed<'a> {

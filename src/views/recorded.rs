@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use jiff::Timestamp;
 
-use super::{Drift, Paused, Quota};
+use super::{Drift, Paused, Quota, Untaken};
 use crate::engine::{Unsettled, Window};
 use crate::ledger::{AppliedMark, Decider, Halt, Holder, ReadError, Reader, Sighting, StateRecord, States, Turned};
 use crate::model::{Known, Rollout, ServiceKey, ServiceState};
@@ -43,6 +43,8 @@ pub(crate) struct Recorded {
     pub(super) freezes: Vec<Freeze>,
     /// Services for which a call was begun that has no end yet.
     pub(super) open: Vec<ServiceKey>,
+    /// What people asked for and decided that nobody has taken up.
+    pub(super) untaken: Untaken,
 }
 
 impl Recorded {
@@ -62,6 +64,7 @@ impl Recorded {
             unsettled: Vec::new(),
             freezes: Vec::new(),
             open: Vec::new(),
+            untaken: Untaken::default(),
         };
         let Some(ledger) = ledger else { return Ok(recorded) };
         recorded.marks = ledger.marks()?;
@@ -71,6 +74,8 @@ impl Recorded {
         recorded.turned = ledger.turned()?;
         recorded.unsettled = ledger.unsettled()?.into_iter().filter(|(_, unsettled)| unsettled.until > now).collect();
         recorded.open = ledger.open_calls()?;
+        let decided_at = recorded.states.as_ref().map(|states| states.at);
+        recorded.untaken = Untaken::read(ledger, recorded.holder, decided_at, now)?;
         recorded.freezes = ledger.freezes()?.into_iter().filter(|freeze| freeze.holds_at(now)).collect();
         recorded.halt = match recorded.decider().and_then(|decider| decider.halt.clone()) {
             // A limit ends by itself, anything else by a call that goes well.
@@ -96,9 +101,11 @@ impl Recorded {
         self.states.as_ref().map(|states| &states.decider)
     }
 
-    /// When the states were written last, where nobody runs who would write newer ones.
+    /// As of when everything is that is shown, where nobody runs who would write something newer: when states were
+    /// decided last, or something was accepted since.
     pub(crate) fn as_of(&self) -> Option<Timestamp> {
-        self.states.as_ref().map(|states| states.at).filter(|_| self.holder.is_none())
+        let accepted = self.marks.values().map(|mark| mark.at).max();
+        self.states.as_ref().map(|states| states.at).max(accepted).filter(|_| self.holder.is_none())
     }
 
     /// The state of a service as it was decided last.

@@ -25,7 +25,13 @@ impl Finding {
         let Some(step) = observed.steps.get(key).copied() else { return Self::invalid(key, observed) };
         let desired = observed.snapshot.desired.get(key);
         let digest = desired.map(|desired| desired.digest);
-        if let Some(record) = recorded.state(key)
+        // What was held may be let go since.
+        let is_let_go = |record: &StateRecord| {
+            matches!(record.state, ServiceState::Held | ServiceState::RolledBack)
+                && !matches!(step, Step::Held(_))
+                && recorded.untaken.may_let_go(key, digest)
+        };
+        if let Some(record) = recorded.state(key).filter(|record| !is_let_go(record))
             && let Some(found) = Self::recorded(record, key, (step, digest), recorded)
         {
             return found;

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::calls::body;
 use super::state::Finding;
-use super::{Drift, Look, Observed, Paused, Quota, Recorded, ServiceStatus, who};
+use super::{Drift, Look, Observed, Paused, Quota, Recorded, ServiceStatus, Untaken, who};
 use crate::ledger::{HistoryEntry, Holder, ReadError, Reader};
 use crate::manifest::Problem;
 use crate::model::{BuildSha, Cause, DeploymentUpdate, Desired, Headline, Known, Revision, ServiceKey, ServiceState};
@@ -21,7 +21,7 @@ pub(crate) struct Page {
     pub(crate) version: &'static str,
     /// There is no daemon behind this.
     pub(crate) since: Option<Timestamp>,
-    /// When the states were decided, where no daemon runs that would decide them anew.
+    /// As of when everything here is, where no daemon runs that would know something newer.
     pub(crate) as_of: Option<Timestamp>,
     pub(crate) revision: Option<Revision>,
     pub(crate) converged: bool,
@@ -29,6 +29,8 @@ pub(crate) struct Page {
     pub(crate) paused: Option<Paused>,
     /// What people froze.
     pub(crate) freezes: Vec<Freeze>,
+    #[serde(flatten)]
+    pub(crate) untaken: Untaken,
     pub(crate) services: Vec<Service>,
     pub(crate) problems: Vec<Problem>,
     pub(crate) api: ApiUse,
@@ -120,12 +122,13 @@ impl Page {
         Ok(Self {
             version: env!("CARGO_PKG_VERSION"),
             since: None,
-            as_of: recorded.as_of(),
+            as_of: recorded.as_of().map(|as_of| services.iter().filter_map(|one| one.failed_at).fold(as_of, Ord::max)),
             revision: Some(snapshot.revision.clone()),
             converged,
             look: Look { succeeded: Some(now), age_seconds: Some(0.0), error: None, watching: who(recorded.holder) },
             paused: recorded.paused(),
             freezes: recorded.freezes.clone(),
+            untaken: recorded.untaken.clone().of_what_is_due(observed),
             services,
             problems: snapshot.problems.clone(),
             api: ApiUse::default(),

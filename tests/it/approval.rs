@@ -57,6 +57,14 @@ fn a_plan_over_the_limit_is_held_and_its_approval_lets_it_out() {
     assert!(approved.stdout.starts_with(&format!("plan {id} is approved until ")), "{}", approved.stdout);
     let planned = workspace.run(&["plan", "--max-changes", "50%", "--output", "json"]).exits(0);
     assert_eq!(planned.report()["plan"]["state"], "approved");
+    let status = workspace.run(&["status"]).exits(0).stdout;
+    let line = status.lines().find(|line| line.starts_with(&format!("plan {id} approved by ada at 20")));
+    assert!(line.is_some_and(|line| line.ends_with("Z, waits for the next pass: looked at it")), "{status}");
+    assert!(!status.contains("truenorth approve"), "{status}");
+    let why = workspace.run(&["why", "a", "--output", "json"]).exits(0).json();
+    assert_eq!((&why["state"], &why["decisions"][0]["by"]), (&json!("queued"), &json!("ada")), "{why:#}");
+    let why = workspace.run(&["why", "d", "--output", "json"]).exits(0).json();
+    assert_eq!(why["decisions"], json!([]), "it is about others");
     let sent = limited(&workspace, &api).exits(0);
     assert_eq!(sent.report()["plan"]["state"], "approved");
     assert_eq!(sent.outcomes().iter().filter(|(_, outcome)| outcome == "updated").count(), 4);

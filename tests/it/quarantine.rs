@@ -33,6 +33,10 @@ fn what_failed_is_sent_again_by_a_release_alone_and_by_one_once() {
     );
     assert!(workspace.run(&["why", "web"]).exits(0).stdout.contains("truenorth release shop/web"));
     assert_eq!(tags(&api, "web"), ["1", "2"]);
+    let plan = workspace.run(&["plan"]).exits(0).stdout;
+    assert!(plan.contains("! unchanged shop/web") && plan.contains("1 of 2 containers TASK_FAILED"), "{plan}");
+    let plan = workspace.run(&["plan", "--output", "json"]).exits(0).report();
+    assert_eq!((&plan["services"][0]["rollout"]["state"], &plan["converged"]), (&"failed".into(), &false.into()));
 
     let released = workspace.run(&["release", "web", "--by", "kim", "--reason", "the registry was down"]).exits(0);
     assert!(released.stdout.contains("shop/web released: no truenorth runs; the next pass sends it once more"));
@@ -41,6 +45,20 @@ fn what_failed_is_sent_again_by_a_release_alone_and_by_one_once() {
     let plan = workspace.run(&["plan", "--output", "json", "--exit-code"]).exits(2).report();
     let planned = &plan["services"][0];
     assert_eq!((&planned["outcome"], &planned["cause"]), (&"update".into(), &"released".into()), "{planned}");
+    let asked = "release of shop/web requested by kim at 20";
+    for arguments in [&["status"][..], &["why", "web"]] {
+        let text = workspace.run(arguments).exits(0).stdout;
+        let line = text.lines().find(|line| line.contains(asked)).unwrap_or_else(|| panic!("{text}"));
+        assert!(line.ends_with("Z, waits for the next pass: the registry was down"), "{line}");
+        assert!(!text.contains("truenorth release"), "that is what somebody did: {text}");
+    }
+    let status = workspace.run(&["status", "--output", "json"]).exits(0).json();
+    assert_eq!(
+        (&status["services"][0]["state"], &status["requests"][0]["kind"]),
+        (&"queued".into(), &"release".into())
+    );
+    let why = workspace.run(&["why", "web", "--output", "json"]).exits(0).json();
+    assert_eq!(why["requests"][0]["by"], "kim", "{why:#}");
     let sent = workspace.once(&api, &[]).exits(0);
     assert_eq!(
         (&sent.service("shop/web")["outcome"], &sent.service("shop/web")["cause"]),
@@ -64,8 +82,16 @@ fn a_fix_goes_at_once_and_what_is_written_down_anew_is_sent_anew() {
     workspace.service("web", "3");
     workspace.once(&api, &[]).exits(0);
     workspace.service("web", "2");
-    workspace.once(&api, &[]).exits(0);
+    let before = "the same content was sent before, and its rollout failed ";
+    for arguments in [&["plan"][..], &["why", "web"]] {
+        let text = workspace.run(arguments).exits(0).stdout;
+        assert!(text.contains(before), "{text}");
+    }
+    let sent = workspace.once(&api, &[]).exits(0);
+    assert!(sent.service("shop/web")["warnings"][0].as_str().unwrap().starts_with(before), "{}", sent.stdout);
     assert_eq!(tags(&api, "web"), ["1", "2", "3", "2"]);
+    let plan = workspace.run(&["plan"]).exits(0).stdout;
+    assert!(!plan.contains(before), "{plan}");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::{Api, Daemon, Ran, Workspace, eventually, tags};
+use truenorth::sandbox::Options;
 
 /// A time so many seconds from now, as a window names one.
 fn in_seconds(seconds: i64) -> String {
@@ -121,6 +122,38 @@ fn a_running_daemon_takes_windows_over_on_sighup_and_says_what_needs_a_restart()
 }
 
 #[test]
+fn a_rollback_goes_outside_of_a_window_unless_that_says_otherwise_and_plan_knows() {
+    let (api, workspace) = (Api::with(Options::default()), Workspace::waiting());
+    for tag in ["1", "2"] {
+        workspace.service("web", tag);
+        workspace.once(&api, &[]).exits(0);
+    }
+    let window = |more: &str| {
+        config_file(
+            &workspace,
+            &format!("windows: {{deny: 2020-01-01..{}{more}, reason: the fair}}\n", in_seconds(3600)),
+        )
+    };
+    let config = window(", rollbacks: hold");
+    workspace.run(&["rollback", "web", "--reason", "wrong prices"]).exits(0);
+    let plan = || workspace.run(&["plan", "--output", "json", "--config", &config]).exits(0);
+    let held = plan().service("shop/web").clone();
+    assert_eq!(
+        (&held["outcome"], &held["cause"], &held["heldBy"][0]["kind"]),
+        (&json!("held"), &json!("rollback"), &json!("window"))
+    );
+    let pass = workspace.once(&api, &["--config", &config]).exits(3);
+    assert_eq!(pass.service("shop/web")["heldBy"][0]["kind"], "window", "{}", pass.stdout);
+    assert_eq!(tags(&api, "web"), ["1", "2"]);
+
+    window("");
+    let sent = plan().service("shop/web").clone();
+    assert_eq!((&sent["outcome"], &sent["cause"]), (&json!("update"), &json!("rollback")), "{sent}");
+    workspace.once(&api, &["--config", &config]).exits(3);
+    assert_eq!(tags(&api, "web"), ["1", "2", "1"]);
+}
+
+#[test]
 fn config_shows_windows_and_the_schema_has_them() {
     let workspace = Workspace::new();
     let text =
@@ -131,7 +164,7 @@ fn config_shows_windows_and_the_schema_has_them() {
     assert_eq!(
         shown["windows"][0],
         json!({"effect": "allow", "times": ["Mon-Thu 09:00-17:00"], "zone": "Europe/Berlin", "services": ["shop/**"],
-            "reason": null, "place": place})
+            "rollbacks": "send", "reason": null, "place": place})
     );
     let told = workspace.run(&["config", "--config", &config]).exits(0).stdout;
     let line = told.lines().find(|line| line.starts_with("windows")).unwrap().to_owned();
@@ -141,6 +174,8 @@ fn config_shows_windows_and_the_schema_has_them() {
     for (text, is_valid) in [
         (text, true),
         ("windows: {deny: 2026-12-20..2027-01-03, reason: holidays}\n", true),
+        ("windows: {deny: Sun, rollbacks: hold}\n", true),
+        ("windows: {deny: Sun, rollbacks: wait}\n", false),
         ("windows: [{zone: UTC}]\n", false),
         ("windows: [{deny: Sun, zoned: UTC}]\n", false),
         ("windows: 5\n", false),

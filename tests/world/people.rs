@@ -12,8 +12,8 @@ use jiff::tz::TimeZone;
 use truenorth::engine::Findings;
 use truenorth::model::{About, Answer, Decision, DecisionId, ServiceKey};
 use truenorth::plan::{
-    ChangeWindow, Closures, Freeze, Fuse, LetOut, MaxChanges, Plan, PlannedChange, ServicePattern, WindowEffect,
-    Windows,
+    ChangeWindow, Closures, Freeze, Fuse, LetOut, MaxChanges, Plan, PlannedChange, Rollbacks, ServicePattern,
+    WindowEffect, Windows,
 };
 
 use crate::content::{Name, Version};
@@ -153,6 +153,7 @@ impl People {
             spans: vec![format!("{}..{}", text(times.from), text(times.to)).parse().unwrap()],
             zone: TimeZone::UTC,
             services: times.of.iter().map(|name| ServicePattern::new(&name.key().to_string()).unwrap()).collect(),
+            rollbacks: Rollbacks::Send,
             reason: None,
         };
         Closures {

@@ -7,13 +7,13 @@ use serde_json::json;
 
 use super::file::{NEAR, Reading, SHOWN};
 use crate::manifest::values::{Kind, Value};
-use crate::plan::{ChangeWindow, ServicePattern, Span, WindowEffect, Windows};
+use crate::plan::{ChangeWindow, Rollbacks, ServicePattern, Span, WindowEffect, Windows};
 use crate::text::{near, printable_within};
 
 /// The name that they stand under.
 pub(super) const WINDOWS: &str = "windows";
 
-const FIELDS: [&str; 5] = ["allow", "deny", "zone", "services", "reason"];
+const FIELDS: [&str; 6] = ["allow", "deny", "zone", "services", "rollbacks", "reason"];
 
 /// Most windows, times of one, and patterns of one.
 const MOST: usize = 200;
@@ -64,6 +64,7 @@ impl Reading<'_> {
         let (mut spans, mut zone) =
             ([(WindowEffect::Allow, Vec::new()), (WindowEffect::Deny, Vec::new())], TimeZone::UTC);
         let (mut services, mut reason, mut seen): (_, _, Vec<&str>) = (Vec::new(), None, Vec::new());
+        let mut rollbacks = Rollbacks::default();
         for (key, value) in entries {
             let name = match &key.kind {
                 Kind::Scalar { text, .. } => text.as_str(),
@@ -80,6 +81,7 @@ impl Reading<'_> {
                 "deny" => spans[1].1 = self.spans(value, &path),
                 "zone" => zone = self.zone(value, &path).unwrap_or(TimeZone::UTC),
                 "services" => services = self.services(value, &path),
+                "rollbacks" => rollbacks = self.rollbacks(value, &path).unwrap_or_default(),
                 "reason" => reason = self.reason(value, &path),
                 _ => {
                     let hint = match near(name, &FIELDS, NEAR) {
@@ -98,7 +100,7 @@ impl Reading<'_> {
         let line = self.line(value);
         let window = |(effect, spans)| {
             let (zone, services, reason) = (zone.clone(), services.clone(), reason.clone());
-            Placed { window: ChangeWindow { effect, spans, zone, services, reason }, line }
+            Placed { window: ChangeWindow { effect, spans, zone, services, rollbacks, reason }, line }
         };
         spans.into_iter().filter(|(_, spans): &(_, Vec<Span>)| !spans.is_empty()).map(window).collect()
     }
@@ -176,6 +178,19 @@ impl Reading<'_> {
         services
     }
 
+    fn rollbacks(&mut self, value: &Value, path: &str) -> Option<Rollbacks> {
+        let Text { text, at } = self.single(value, path)?;
+        let found = Rollbacks::from_word(text);
+        if found.is_none() {
+            let words = Rollbacks::ALL.map(Rollbacks::as_str).join(" or ");
+            let message = format!("rollbacks must be {words}, found `{}`", printable_within(text, SHOWN));
+            let hint = "hold keeps what ran before from being sent outside of the window as well; send is what holds if \
+                        not said";
+            self.problem(at, path, message, Some(hint.to_owned()));
+        }
+        found
+    }
+
     fn reason(&mut self, value: &Value, path: &str) -> Option<std::sync::Arc<str>> {
         let Text { text, at } = self.single(value, path)?;
         if text.chars().count() > LONGEST {
@@ -216,6 +231,10 @@ pub(super) fn schema() -> serde_json::Value {
             "deny": texts("No update is sent in these times: 2026-12-24, 2026-12-20..2027-01-03, \"Fri 12:00-24:00\""),
             "zone": {"type": "string", "default": "UTC", "description": "By whose clock, such as Europe/Berlin"},
             "services": texts("For which services, by patterns such as shop, shop/web-* or acme/shop; all if not said"),
+            "rollbacks": {
+                "enum": Rollbacks::ALL, "default": Rollbacks::default(),
+                "description": "Whether what ran before is sent at any time in place of what failed, or waits as well",
+            },
             "reason": {"type": "string", "maxLength": LONGEST, "description": "Why, for everybody who wonders"},
         },
     });

@@ -32,6 +32,15 @@ pub(super) fn text(facts: &Facts, folder: &Path) -> String {
         let until = waiting.until.map(|until| format!(", by {}", short::time(until)));
         text.line("waits for", &format!("{}{}", words_of(waiting.what, facts), until.unwrap_or_default()));
     }
+    for asked in facts.untaken.sentences(facts.holder) {
+        text.line("asked", &asked);
+    }
+    if let Some(at) = facts.failed_before {
+        text.line(
+            "warning",
+            &format!("the same content was sent before, and its rollout failed {}", ago(at, facts.now)),
+        );
+    }
     if let Some(desired) = &facts.desired {
         text.line("manifest", &shown_place(folder, &desired.place));
         text.line("desired", &format!("{} at {}", short::digest(desired.digest), short::revision(&facts.revision)));

@@ -30,6 +30,10 @@ const NEWEST: &str = "SELECT id, at, plan, answer, author, reason, until FROM de
       OR id NOT IN (SELECT decision FROM decided)
     ORDER BY id DESC LIMIT ?2";
 
+const SINCE: &str = "SELECT id, at, plan, answer, author, reason, until FROM decision WHERE at > ?1 ORDER BY id";
+
+const CONTENT: &str = "SELECT name, digest FROM decided WHERE decision = ?1";
+
 const INSERT: &str = "INSERT INTO decision (at, plan, answer, author, reason, until) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
 
 const ADD_CONTENT: &str = "INSERT OR IGNORE INTO decided (decision, name, digest) VALUES (?1, ?2, ?3)";
@@ -62,6 +66,20 @@ pub(in crate::ledger) fn newest_decisions(
 ) -> rusqlite::Result<Vec<Decision>> {
     let service = service.map(ToString::to_string);
     all("a decision about a plan", connection.prepare_cached(NEWEST)?, params![service, limit], decision)
+}
+
+/// The decisions since a time, oldest first, each with what is known of its content.
+pub(in crate::ledger) fn decisions_since(connection: &Connection, at: Timestamp) -> rusqlite::Result<Vec<Decision>> {
+    let query = connection.prepare_cached(SINCE)?;
+    let mut decisions: Vec<Decision> = all("a decision about a plan", query, [at.as_millisecond()], decision)?;
+    for Decision { id, about, .. } in &mut decisions {
+        if let About::Plan { content, .. } = about {
+            let query = connection.prepare_cached(CONTENT)?;
+            *content =
+                all("the content of a plan", query, [id.0], |row| Ok((key(row, 0)?, Digest::from_bytes(row.get(1)?))))?;
+        }
+    }
+    Ok(decisions)
 }
 
 /// The content of a plan; nothing where a row of it is damaged.

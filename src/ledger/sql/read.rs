@@ -12,8 +12,8 @@ use crate::engine::{Unsettled, Window};
 use crate::error::chain;
 use crate::ledger::mark::Own;
 use crate::ledger::{
-    AppliedMark, AppliedRecord, Before, CallId, Decider, End, Halt, HistoryEntry, Outcome, Pause, Sighting,
-    StateRecord, States, Turned,
+    AppliedMark, AppliedRecord, Before, CallId, Decider, End, FailedRollout, Halt, HistoryEntry, Outcome, Pause,
+    Sighting, StateRecord, States, Turned,
 };
 use crate::model::{
     ApiPlace, Applied, Digest, DriftMode, Evidence, Headline, Known, Place, Rollout, RolloutState, ServiceKey,
@@ -123,6 +123,14 @@ const ROLLOUTS: &str = concat!(
     " FROM service JOIN rollout ON rollout.call = (
         SELECT max(newest.call) FROM rollout AS newest WHERE newest.service = service.id)
     WHERE rollout.digest = service.digest"
+);
+
+const FAILED_ROLLOUTS: &str = concat!(
+    "SELECT service.name, rollout.digest = service.digest AND rollout.call = (
+        SELECT max(newest.call) FROM rollout AS newest WHERE newest.service = service.id) AS is_present, ",
+    rollout!(),
+    " FROM rollout JOIN service ON service.id = rollout.service
+    WHERE rollout.state IN ('failed', 'timed-out') ORDER BY rollout.call"
 );
 
 /// Without its body, which is of no use where many services are asked for.
@@ -383,6 +391,16 @@ pub(in crate::ledger) fn rollouts(connection: &Connection) -> rusqlite::Result<H
     let statement = connection.prepare_cached(ROLLOUTS)?;
     let rows: Vec<_> = all("a rollout", statement, [], |row| Ok((key(row, "name")?, rollout(row)?)))?;
     Ok(rows.into_iter().filter_map(|(key, rollout)| Some((key, rollout?))).collect())
+}
+
+pub(in crate::ledger) fn failed_rollouts(connection: &Connection) -> rusqlite::Result<Vec<FailedRollout>> {
+    let statement = connection.prepare_cached(FAILED_ROLLOUTS)?;
+    let rows: Vec<_> = all("a rollout", statement, [], |row| {
+        let is_present: Option<bool> = row.get("is_present")?;
+        Ok((key(row, "name")?, rollout(row)?, is_present.unwrap_or_default()))
+    })?;
+    let failed = |(key, rollout, is_present)| Some(FailedRollout { key, rollout: rollout?, is_present });
+    Ok(rows.into_iter().filter_map(failed).collect())
 }
 
 fn rollout(row: &Row<'_>) -> rusqlite::Result<Option<Rollout>> {

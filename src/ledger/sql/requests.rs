@@ -15,11 +15,13 @@ const ADD: &str = "INSERT INTO request (kind, target, reason, by, at, until, con
 
 const TAKE: &str = "UPDATE request SET taken_at = ?2, result = ?3 WHERE id = ?1 AND taken_at IS NULL";
 
-/// A freeze holds until its time, until the same target is frozen anew, or until that target or everything is thawed.
+/// A freeze holds until its time, until the same target is frozen anew or forgotten, or until that target or everything
+/// is thawed.
 const FREEZES: &str = "SELECT target, reason, by, at, until FROM request AS freeze
     WHERE kind = 'freeze' AND NOT EXISTS (
       SELECT 1 FROM request AS later WHERE later.id > freeze.id AND (
         later.kind = 'freeze' AND later.target IS freeze.target
+        OR later.kind = 'forget' AND later.target = freeze.target AND later.result = 'forgotten'
         OR later.kind = 'thaw' AND (later.target IS NULL OR later.target = freeze.target)))
     ORDER BY id";
 

@@ -36,6 +36,8 @@ fn a_freeze_holds_until_its_target_or_everything_is_thawed() {
     assert_eq!(frozen(dir.path()), []);
     asks(Freeze, Some("shop/web"), 7);
     assert_eq!(frozen(dir.path()), [web]);
+    asks(RequestKind::Forget, Some("shop/web"), 8);
+    assert_eq!(frozen(dir.path()), [], "nothing is remembered of it");
 }
 
 #[tokio::test]

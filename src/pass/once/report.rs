@@ -40,8 +40,8 @@ impl Pass {
                 service.changes = reading.differences.to_vec();
                 service.undecided = reading.undecided.to_vec();
                 let desired = observation.snapshot.desired.get(&service.service);
-                service.warnings =
-                    desired.map(|desired| reading.warnings(desired.policy.credentials)).unwrap_or_default();
+                let warnings = desired.map(|desired| reading.warnings(desired.policy.credentials));
+                service.warnings.extend(warnings.unwrap_or_default());
             }
             if tally.settled == Settled::Adopted {
                 service.changes.clear();

@@ -31,6 +31,8 @@ pub struct ChangeWindow {
     pub zone: TimeZone,
     /// For which services; none: for all.
     pub services: Vec<ServicePattern>,
+    /// Whether what ran before may be sent at any time.
+    pub rollbacks: Rollbacks,
     /// Why.
     pub reason: Option<Arc<str>>,
 }
@@ -42,6 +44,18 @@ words! {
         Allow = "allow",
         /// No update is sent in these times.
         Deny = "deny",
+    }
+}
+
+words! {
+    /// What a window means for the return to what ran before: that of `policy.onFailure: last-good`, and a person's.
+    #[derive(Default)]
+    pub enum Rollbacks {
+        /// It is sent at any time.
+        #[default]
+        Send = "send",
+        /// It waits as updates do.
+        Hold = "hold",
     }
 }
 
@@ -90,6 +104,10 @@ impl ChangeWindow {
         self.spans.iter().filter_map(|span| span.next_change(now, &self.zone)).min()
     }
 
+    fn is_about(&self, sends: Sends) -> bool {
+        sends == Sends::Update || self.rollbacks == Rollbacks::Hold
+    }
+
     fn hold(&self, opens: Option<Timestamp>) -> HeldBy {
         let relation = match self.effect {
             WindowEffect::Allow => "outside the window",
@@ -121,6 +139,9 @@ impl ChangeWindow {
 impl fmt::Display for ChangeWindow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}, {}", self.effect.as_str(), self.times(), self.services())?;
+        if self.rollbacks == Rollbacks::Hold {
+            f.write_str(", rollbacks too")?;
+        }
         self.reason.as_ref().map_or(Ok(()), |reason| write!(f, ": {reason}"))
     }
 }
@@ -128,12 +149,13 @@ impl fmt::Display for ChangeWindow {
 impl Serialize for ChangeWindow {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let texts = |list: &[Span]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
-        let mut fields = serializer.serialize_struct("ChangeWindow", 5)?;
+        let mut fields = serializer.serialize_struct("ChangeWindow", 6)?;
         fields.serialize_field("effect", &self.effect)?;
         fields.serialize_field("times", &texts(&self.spans))?;
         fields.serialize_field("zone", self.zone_name())?;
         let services: Vec<String> = self.services.iter().map(ToString::to_string).collect();
         fields.serialize_field("services", &services)?;
+        fields.serialize_field("rollbacks", &self.rollbacks)?;
         fields.serialize_field("reason", &self.reason)?;
         fields.end()
     }
@@ -249,26 +271,45 @@ impl Windows {
 pub struct WindowsAt<'w> {
     windows: &'w Windows,
     now: Timestamp,
-    known: HashMap<Vec<usize>, Option<HeldBy>>,
+    known: HashMap<Vec<usize>, ClosedBy>,
+}
+
+/// The window that keeps a service closed, for updates and for rollbacks, where one does.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClosedBy {
+    /// What holds updates.
+    pub updates: Option<HeldBy>,
+    /// What holds the return to what ran before.
+    pub rollbacks: Option<HeldBy>,
+}
+
+/// What would be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sends {
+    Update,
+    Rollback,
 }
 
 impl WindowsAt<'_> {
     /// What keeps a service closed, if something does: it is open inside any window that allows, or where none that does
     /// is about it, and inside none that denies.
-    pub fn closed(&mut self, key: &ServiceKey) -> Option<HeldBy> {
+    pub fn closed(&mut self, key: &ServiceKey) -> ClosedBy {
         if self.windows.all().is_empty() {
-            return None;
+            return ClosedBy::default();
         }
         let of = self.windows.of(key);
         let (windows, now) = (self.windows.all(), self.now);
-        let find = |of: &Vec<usize>| closed(&of.iter().map(|number| &windows[*number]).collect::<Vec<_>>(), now);
+        let find = |of: &Vec<usize>| {
+            let of: Vec<&ChangeWindow> = of.iter().map(|number| &windows[*number]).collect();
+            ClosedBy { updates: closed(&of, Sends::Update, now), rollbacks: closed(&of, Sends::Rollback, now) }
+        };
         self.known.entry(of).or_insert_with_key(find).clone()
     }
 }
 
-fn closed(of: &[&ChangeWindow], now: Timestamp) -> Option<HeldBy> {
-    let closing = closing(of, now)?;
-    let opens = opening(of, now);
+fn closed(of: &[&ChangeWindow], sends: Sends, now: Timestamp) -> Option<HeldBy> {
+    let closing = closing(of, sends, now)?;
+    let opens = opening(of, sends, now);
     // Of several that allow, the one that it waits for.
     let allows = |window: &&&ChangeWindow| window.effect == WindowEffect::Allow;
     let awaited = match (closing, opens) {
@@ -285,13 +326,14 @@ enum Closing<'w> {
     NotAllowed,
 }
 
-fn closing<'w>(of: &[&'w ChangeWindow], now: Timestamp) -> Option<Closing<'w>> {
+/// Whatever lets updates through lets rollbacks through as well.
+fn closing<'w>(of: &[&'w ChangeWindow], sends: Sends, now: Timestamp) -> Option<Closing<'w>> {
     let with = |effect| of.iter().copied().filter(move |window| window.effect == effect);
-    if let Some(window) = with(WindowEffect::Deny).find(|window| window.has(now)) {
+    if let Some(window) = with(WindowEffect::Deny).find(|window| window.is_about(sends) && window.has(now)) {
         return Some(Closing::Denied(window));
     }
     let is_allowed = with(WindowEffect::Allow).any(|window| window.has(now));
-    let is_limited = with(WindowEffect::Allow).next().is_some();
+    let is_limited = with(WindowEffect::Allow).any(|window| window.is_about(sends));
     (is_limited && !is_allowed).then_some(Closing::NotAllowed)
 }
 
@@ -299,10 +341,10 @@ fn closing<'w>(of: &[&'w ChangeWindow], now: Timestamp) -> Option<Closing<'w>> {
 const MOST_CHANGES: usize = 800;
 
 /// When these windows open next: from what closes them to its end, and on from there.
-fn opening(of: &[&ChangeWindow], now: Timestamp) -> Option<Timestamp> {
+fn opening(of: &[&ChangeWindow], sends: Sends, now: Timestamp) -> Option<Timestamp> {
     let mut at = now;
     for _ in 0..MOST_CHANGES {
-        at = match closing(of, at) {
+        at = match closing(of, sends, at) {
             None => return Some(at),
             Some(Closing::Denied(window)) => window.next_change(at)?,
             Some(Closing::NotAllowed) => {

@@ -5,7 +5,8 @@ use super::*;
 
 fn window(effect: WindowEffect, spans: &[&str], zone: &str) -> ChangeWindow {
     let spans = spans.iter().map(|span| span.parse().unwrap()).collect();
-    ChangeWindow { effect, spans, zone: TimeZone::get(zone).unwrap(), services: Vec::new(), reason: None }
+    let zone = TimeZone::get(zone).unwrap();
+    ChangeWindow { effect, spans, zone, services: Vec::new(), rollbacks: Rollbacks::Send, reason: None }
 }
 
 fn of_services(window: ChangeWindow, patterns: &[&str]) -> ChangeWindow {
@@ -18,7 +19,30 @@ fn at(text: &str) -> Timestamp {
 }
 
 fn closed_at(windows: &[ChangeWindow], key: &str, now: &str) -> Option<HeldBy> {
-    Windows::new(windows.to_vec()).unwrap().at(at(now)).closed(&key.parse().unwrap())
+    Windows::new(windows.to_vec()).unwrap().at(at(now)).closed(&key.parse().unwrap()).updates
+}
+
+#[test]
+fn a_rollback_waits_for_the_windows_that_say_so_and_never_longer_than_an_update() {
+    let holds = |window| ChangeWindow { rollbacks: Rollbacks::Hold, ..window };
+    let days = window(WindowEffect::Allow, &["Mon-Fri"], "UTC");
+    let saturdays = window(WindowEffect::Allow, &["Sat"], "UTC");
+    let fair = window(WindowEffect::Deny, &["2026-11-21"], "UTC");
+    let held = |windows: &[&ChangeWindow], now: &str| {
+        let windows = Windows::new(windows.iter().map(|window| (*window).clone()).collect()).unwrap();
+        let ClosedBy { updates, rollbacks } = windows.at(at(now)).closed(&"shop/web".parse().unwrap());
+        assert!(updates.is_some() || rollbacks.is_none());
+        rollbacks.map(|held| held.until.unwrap().to_string())
+    };
+    let (saturday, sunday) = ("2026-11-21T10:00:00Z", "2026-11-22T10:00:00Z");
+    let monday = Some("2026-11-23T00:00:00Z".to_owned());
+    assert_eq!(held(&[&days, &fair], saturday), None, "at any time if not said");
+    assert_eq!(held(&[&holds(days.clone())], saturday), monday);
+    // Where another one lets updates go, it lets this go as well.
+    assert_eq!(held(&[&holds(days.clone()), &saturdays], saturday), None);
+    assert_eq!(held(&[&holds(days.clone()), &saturdays], sunday), monday);
+    assert_eq!(held(&[&days, &holds(fair.clone())], saturday), Some("2026-11-22T00:00:00Z".to_owned()));
+    assert_eq!(held(&[&days, &holds(fair)], sunday), None);
 }
 
 fn opens(windows: &[ChangeWindow], now: &str) -> Option<String> {
@@ -157,9 +181,9 @@ proptest! {
         let key: ServiceKey = "shop/web".parse().unwrap();
         let now = at("2026-03-20T00:00:00Z") + SignedDuration::from_mins(minute);
         let all: Vec<&ChangeWindow> = windows.all().iter().collect();
-        let is_open = |moment: Timestamp| closing(&all, moment).is_none();
+        let is_open = |moment: Timestamp| closing(&all, Sends::Update, moment).is_none();
         let first = (0..MINUTES).map(|minutes| now + SignedDuration::from_mins(minutes)).find(|at| is_open(*at));
-        match (windows.at(now).closed(&key), first) {
+        match (windows.at(now).closed(&key).updates, first) {
             (None, first) => prop_assert_eq!(first, Some(now)),
             (Some(held), Some(first)) => prop_assert_eq!(held.until, Some(first)),
             (Some(held), None) => {
@@ -188,7 +212,7 @@ fn ten_thousand_services_and_a_hundred_windows_are_looked_at_once_for_each_set()
     let mut looked = windows.at(at("2026-11-25T05:00:00Z"));
     for service in 0..10_000 {
         let key = format!("p{}/s{service}", service % 100).parse().unwrap();
-        assert!(looked.closed(&key).is_some());
+        assert!(looked.closed(&key).updates.is_some());
     }
     assert_eq!(looked.known.len(), 100);
 }

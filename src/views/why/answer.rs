@@ -265,6 +265,7 @@ fn why_due(facts: &Facts) -> &'static str {
     match facts.step {
         Some(Step::Update(Cause::New) | Step::ReadLive(Cause::New)) => "nothing is known of it",
         Some(Step::Update(Cause::Released)) => "its rollout failed, and somebody released it",
+        Some(Step::Update(Cause::Rollback)) => "somebody took back what its manifest says",
         _ => "its manifest changed",
     }
 }
@@ -274,6 +275,7 @@ fn is_done(facts: &Facts) -> &'static str {
     match facts.step {
         Some(Step::ReadLive(_)) => "the service is read first, and the update is sent if it runs something else",
         Some(Step::Update(Cause::InDoubt)) => "the update is sent again",
+        Some(Step::Update(Cause::Rollback)) => "the version that they chose is sent",
         _ => "the update is sent",
     }
 }
@@ -283,6 +285,7 @@ fn does(facts: &Facts) -> &'static str {
     match facts.step {
         Some(Step::ReadLive(_)) => "it reads the service first, and sends the update if it runs something else",
         Some(Step::Update(Cause::InDoubt)) => "it sends the update again",
+        Some(Step::Update(Cause::Rollback)) => "it sends the version that they chose",
         _ => "it sends the update",
     }
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::super::calls::body;
 use super::super::state::Finding;
-use super::super::{Attempt, Drift, LedgerPlace, Observed, Recorded};
+use super::super::{Attempt, Drift, LedgerPlace, Observed, Recorded, Untaken};
 use crate::ledger::{AppliedRecord, Holder, ReadError, Reader, Turned};
 use crate::manifest::Problem;
 use crate::model::{
@@ -40,6 +40,10 @@ pub(crate) struct Facts {
     pub(crate) last: Option<Attempt>,
     /// What a pass would do; nothing where a problem hides that.
     pub(crate) step: Option<Step>,
+    /// What people asked for and decided about it that nobody has taken up.
+    pub(crate) untaken: Untaken,
+    /// When the rollout of what is due failed the last time that it was sent.
+    pub(crate) failed_before: Option<Timestamp>,
     /// What holds the update that is due, as far as the folder and the ledger tell.
     pub(crate) held_by: Vec<HeldBy>,
     /// In which state it is.
@@ -51,7 +55,7 @@ pub(crate) struct Facts {
     /// Since when updates go out as PATCH, and why.
     pub(crate) turned: Option<Turned>,
     pub(crate) holder: Option<Holder>,
-    /// When the state was decided, where nobody runs who would decide it anew.
+    /// As of when everything here is, where nobody runs who would know something newer.
     pub(crate) as_of: Option<Timestamp>,
     /// What keeps its manifest from being read.
     pub(crate) problems: Vec<Problem>,
@@ -112,6 +116,7 @@ impl Facts {
             Some(ledger) => (ledger.applied(&service)?, ledger.history(Some(&service), 1)?.pop()),
             None => (None, None),
         };
+        let newest_end = newest.as_ref().map(|entry| entry.end.at().unwrap_or(entry.began));
         let snapshot = observed.snapshot;
         let desired = snapshot.desired.get(&service);
         let known = observed.known.get(&service);
@@ -135,11 +140,13 @@ impl Facts {
             last: newest.map(|entry| Attempt::new(entry, recorded.holder.is_some(), commands)),
             applied,
             step,
+            untaken: recorded.untaken.of(&service, desired.map(|desired| desired.digest)),
+            failed_before: observed.failed_before.get(&service).copied(),
             held_by: observed.held.get(&service).cloned().unwrap_or_default(),
             found,
             rules: recorded.decider().map(|decider| decider.rules),
             unsettled_until: recorded.unsettled(&service).map(|unsettled| unsettled.until).max(),
-            as_of: recorded.as_of(),
+            as_of: recorded.as_of().map(|as_of| newest_end.map_or(as_of, |end| end.max(as_of))),
             holder: recorded.holder,
             turned: recorded.turned,
             problems,

@@ -8,7 +8,7 @@ mod facts;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Attempt, Drift, LedgerPlace};
+use super::{Attempt, Drift, LedgerPlace, Untaken};
 use crate::ledger::Holder;
 use crate::manifest::Problem;
 use crate::model::{Cause, Digest, Place, Rollout, ServiceKey, ServiceState};
@@ -51,6 +51,10 @@ pub(crate) struct Explanation<'a> {
     waits_for: Option<Waiting>,
     not_sent: Option<NotSent>,
     suspension: Option<&'a Suspension>,
+    #[serde(flatten)]
+    untaken: &'a Untaken,
+    /// When the rollout of what is due failed the last time that it was sent.
+    failed_before: Option<Timestamp>,
     /// How live compares with what was applied, where it was read since.
     drift: Option<&'a Drift>,
     /// How far the rollout of what was accepted last is.
@@ -63,7 +67,7 @@ pub(crate) struct Explanation<'a> {
     live: Option<&'a LiveNow>,
     ledger: &'a LedgerPlace,
     holder: Option<Holder>,
-    /// When the state was decided, where no daemon runs that would decide it anew.
+    /// As of when everything here is, where no daemon runs that would know something newer.
     as_of: Option<Timestamp>,
 }
 
@@ -111,6 +115,8 @@ impl<'a> Explanation<'a> {
             waits_for: waits_for(facts),
             not_sent: not_sent(facts),
             suspension: desired.and_then(|desired| desired.suspension.as_ref()),
+            untaken: &facts.untaken,
+            failed_before: facts.failed_before,
             drift: facts.drift.as_ref(),
             rollout: facts.rollout.as_ref(),
             sent_as_patch: facts.turned.as_ref().map(|turned| SentAsPatch {
