@@ -10,8 +10,8 @@ use clap::Args;
 
 use super::args::{FolderArgs, Listen, StateArgs, listen};
 use super::exit::Exit;
-use super::{Failure, health, on_runtime, print, settings};
-use crate::ledger::Reader;
+use super::{Failure, health, misconfigured, on_runtime, print, settings};
+use crate::ledger::{Reader, identity};
 use crate::source::Folder;
 use crate::text::printable;
 use crate::web::Whereabouts;
@@ -28,6 +28,14 @@ pub(super) struct BesideArgs {
     listen: Listen,
 }
 
+/// What a daemon that answers has to do with this place.
+enum Found {
+    /// It has this ledger open.
+    Here(SocketAddr, Whereabouts),
+    /// It names a ledger that is not here, or that somebody else has open.
+    Elsewhere(SocketAddr, Whereabouts),
+}
+
 impl BesideArgs {
     /// The ledger's folder that is meant: the one that is named; else that of a running daemon; else the usual one.
     pub(super) fn state_dir(&self, state: &StateArgs) -> anyhow::Result<(PathBuf, Option<Whereabouts>)> {
@@ -35,14 +43,39 @@ impl BesideArgs {
         if state.state_dir.is_some() || settings::environment("STATE_DIRECTORY").is_some_and(|dirs| !dirs.is_empty()) {
             return usual.map(|usual| (usual, None));
         }
-        let Some((address, found)) = self.daemon()?.filter(|(_, found)| is_its_ledger(&found.ledger)) else {
-            return usual.map(|usual| (usual, None));
-        };
-        if usual.map_or(true, |usual| usual != found.ledger) {
-            let shown = printable(&found.ledger.to_string_lossy());
-            print::note(&format!("note: the daemon at {address} has its ledger in {shown}\n"));
+        match self.daemon()? {
+            None => usual.map(|usual| (usual, None)),
+            Some(Found::Elsewhere(address, found)) => {
+                let shown = printable(&found.ledger.to_string_lossy());
+                print::note(&format!(
+                    "note: the daemon at {address} has its ledger in {shown} of another machine or container, or \
+                     another truenorth has that one: it is passed over; run the command where that daemon runs\n"
+                ));
+                usual.map(|usual| (usual, None))
+            }
+            Some(Found::Here(address, found)) => {
+                if usual.map_or(true, |usual| !is_same(&usual, &found.ledger)) {
+                    let shown = printable(&found.ledger.to_string_lossy());
+                    print::note(&format!("note: the daemon at {address} has its ledger in {shown}\n"));
+                }
+                Ok((found.ledger.clone(), Some(found)))
+            }
         }
-        Ok((found.ledger.clone(), Some(found)))
+    }
+
+    /// The same for what people ask for. Where a daemon has another ledger than the usual one, and there is a usual one
+    /// too, they say which they mean.
+    pub(super) fn state_dir_to_ask(&self, state: &StateArgs) -> anyhow::Result<(PathBuf, Option<Whereabouts>)> {
+        let (meant, daemon) = self.state_dir(state)?;
+        let usual = settings::state_dir(state, &settings::environment).ok().filter(|_| daemon.is_some());
+        let is_there = |dir: &PathBuf| !is_same(dir, &meant) && !matches!(Reader::open(dir), Ok(None));
+        if let Some(usual) = usual.filter(is_there) {
+            let shown = |dir: &Path| printable(&dir.to_string_lossy()).to_string();
+            let message = format!("two ledgers may be meant: {}, and the daemon's in {}", shown(&usual), shown(&meant));
+            let hint = format!("name one of them: --state-dir {}", shown(&meant));
+            return Err(misconfigured(message, Some(&hint)));
+        }
+        Ok((meant, daemon))
     }
 
     /// The same, with the folder of manifests: the daemon's, where none is named and none is here.
@@ -63,19 +96,23 @@ impl BesideArgs {
         Ok((state_dir, folder))
     }
 
-    fn daemon(&self) -> anyhow::Result<Option<(SocketAddr, Whereabouts)>> {
+    fn daemon(&self) -> anyhow::Result<Option<Found>> {
         let Listen::At(address) = self.listen else { return Ok(None) };
         if address.port() == 0 {
             return Ok(None);
         }
         let address = health::reachable(address);
-        on_runtime(async move {
+        let answered: anyhow::Result<Option<Whereabouts>> = on_runtime(async move {
             let asked = health::ask(address, "/whereabouts", MAX_ANSWER);
             // Whoever does not answer, or answers something else, is not a daemon that could say it.
             let Ok(Ok(answer)) = tokio::time::timeout(PATIENCE, asked).await else { return Ok(None) };
             let body = answer.split_once("\r\n\r\n").map(|(_, body)| body).unwrap_or_default();
-            Ok(serde_json::from_str(body).ok().map(|found| (address, found)))
-        })
+            Ok(serde_json::from_str(body).ok())
+        });
+        Ok(answered?.map(|found| match has_open(&found) {
+            true => Found::Here(address, found),
+            false => Found::Elsewhere(address, found),
+        }))
     }
 }
 
@@ -86,11 +123,22 @@ pub(super) fn folder_beside(folder: &FolderArgs, daemon: Option<&Whereabouts>) -
     folder.folder_at(elsewhere.map(|daemon| &*daemon.manifests))
 }
 
-/// Whether a daemon has the ledger there open. Any program could listen and name another one. One that cannot be read is
-/// not passed over: why it cannot be is the answer then.
-fn is_its_ledger(dir: &Path) -> bool {
-    match Reader::open(dir) {
-        Ok(reader) => reader.is_some_and(|reader| reader.holder().is_ok_and(|holder| holder.is_some())),
+/// Whether whoever answers has the ledger open that it names, and that is the file which is there. Any program could
+/// listen, and name one that somebody else has. One that cannot be read is not passed over: why it cannot be is the answer
+/// then.
+fn has_open(found: &Whereabouts) -> bool {
+    match Reader::open(&found.ledger) {
+        Ok(Some(reader)) => {
+            let is_held = reader.holder().is_ok_and(|holder| holder.is_some());
+            is_held && found.ledger_id.is_some() && found.ledger_id == identity(&found.ledger)
+        }
+        Ok(None) => false,
         Err(_) => true,
     }
+}
+
+/// Whether two paths lead to one folder.
+fn is_same(one: &Path, other: &Path) -> bool {
+    let whole = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    one == other || whole(one) == whole(other)
 }

@@ -334,7 +334,7 @@ impl AskArgs {
         match self.found.get() {
             Some(found) => Ok(found),
             None => {
-                let found = self.beside.state_dir(&self.state)?;
+                let found = self.beside.state_dir_to_ask(&self.state)?;
                 Ok(self.found.get_or_init(|| found))
             }
         }

@@ -165,7 +165,7 @@ impl Target {
     /// What the status server tells commands beside this process. A path that cannot be told is left as it was given.
     pub(super) fn whereabouts(&self, args: &RunArgs) -> Whereabouts {
         let whole = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
-        Whereabouts { ledger: whole(&self.state_dir), manifests: whole(&args.folder.manifests) }
+        Whereabouts { ledger: whole(&self.state_dir), manifests: whole(&args.folder.manifests), ledger_id: None }
     }
 
     /// Ends the sandbox, if there is one; its throw-away ledger must be closed before.

@@ -11,10 +11,12 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::{Desk, Meters, Readiness, Silence, Whereabouts};
 use crate::host::Hosts;
+use crate::ledger::identity;
 use crate::text::{self, printable};
 
 /// Answers of `/status` in memory at a time, being made or being sent. One over 10,000 services is some 5 MB.
@@ -113,8 +115,11 @@ async fn status(State(pages): State<Pages>) -> Result<Response, Silence> {
 }
 
 async fn paths(State(pages): State<Pages>) -> Response {
+    let whereabouts = Arc::clone(&pages.whereabouts);
+    let looked =
+        spawn_blocking(move || Whereabouts { ledger_id: identity(&whereabouts.ledger), ..(*whereabouts).clone() });
     // A path that is no UTF-8 has no JSON.
-    let Ok(json) = text::json::to_vec(&*pages.whereabouts) else {
+    let Some(json) = looked.await.ok().and_then(|whereabouts| text::json::to_vec(&whereabouts).ok()) else {
         return (StatusCode::INTERNAL_SERVER_ERROR, "the paths cannot be written as JSON\n").into_response();
     };
     ([(header::CONTENT_TYPE, "application/json")], json).into_response()

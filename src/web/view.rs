@@ -87,6 +87,9 @@ pub struct Whereabouts {
     pub ledger: PathBuf,
     /// The folder of manifests.
     pub manifests: PathBuf,
+    /// Which file the ledger is, and who has it open, as it is at the moment.
+    #[serde(default)]
+    pub ledger_id: Option<String>,
 }
 
 /// Numbers that are counted when they are asked for.

@@ -1,5 +1,7 @@
 //! What people ask for: retry, freeze, thaw and forget, beside a running daemon and without one.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -154,6 +156,47 @@ fn beside_a_daemon_what_people_ask_goes_into_its_ledger_from_anywhere() {
     let history = workspace.run(&["history", "--output", "json"]).exits(0).json();
     let kinds: Vec<&Value> = history["requests"].as_array().unwrap().iter().map(|request| &request["kind"]).collect();
     assert_eq!(kinds, ["thaw", "freeze", "retry"]);
+}
+
+/// Answers whoever asks where a ledger is with that of somebody else.
+fn names_the_ledger(of: &Workspace) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let body = serde_json::json!({"ledger": of.state(), "manifests": of.manifests(), "ledger_id": "1.2.3"}).to_string();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let _ = stream.read(&mut [0; 1024]);
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
+            let _ = stream.write_all((head + &body).as_bytes());
+        }
+    });
+    address
+}
+
+#[test]
+fn what_people_ask_goes_into_no_ledger_that_they_may_not_mean() {
+    let (api, workspace, elsewhere) = (Api::new(), Workspace::new(), Workspace::new());
+    workspace.service("web", "1");
+    elsewhere.service("web", "1");
+    let daemon = Daemon::start(&workspace, &api, &[]);
+    eventually("the first update", || tags(&api, "web") == ["1"]);
+    let ask = |listen: &str, arguments: &[&str]| {
+        Ran::of(elsewhere.command(arguments).env_remove("TRUENORTH_STATE_DIR").env("TRUENORTH_LISTEN", listen))
+    };
+    let freeze = ["freeze", "--all", "--reason", "x", "--until", "6h"];
+    // One that answers, and has not open what it names.
+    let liar = names_the_ledger(&workspace);
+    let told = ask(&liar, &freeze).exits(78);
+    assert!(told.stderr.contains("it is passed over") && told.stderr.contains("there is no ledger at"), "{told:#?}");
+
+    let address = daemon.address().to_string();
+    ask("off", &["--reconcile-once", "--api-url", &api.url()]).exits(0);
+    let told = ask(&address, &freeze).exits(78);
+    assert!(told.stderr.contains("two ledgers may be meant") && told.stderr.contains("--state-dir"), "{told:#?}");
+    ask(&address, &["status"]).exits(0);
+    ask("off", &freeze).exits(0);
+    let history = workspace.run(&["history", "--output", "json"]).exits(0).json();
+    assert_eq!(history["requests"], serde_json::json!([]));
 }
 
 #[test]
