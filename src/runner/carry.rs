@@ -1,12 +1,11 @@
 //! Carries out what the machine decides: requests by the client, writes by the ledger, waits by tokio.
 
 use std::collections::{BTreeMap, HashMap};
-use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::task::{JoinError, JoinSet, spawn_blocking};
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{error, info, warn};
 
@@ -640,16 +639,13 @@ async fn read<T: Send + 'static>(
     let read = Arc::new(read);
     let mut tries = 1_u64;
     loop {
-        let (ledger, read) = (ledger.clone(), Arc::clone(&read));
-        match spawn_blocking(move || read(ledger.reader())).await {
-            Ok(Ok(found)) => return found,
-            Ok(Err(error)) if tries.is_power_of_two() => {
+        let read = Arc::clone(&read);
+        match ledger.read(move |reader| read(reader)).await {
+            Ok(found) => return found,
+            Err(error) if tries.is_power_of_two() => {
                 error!(error = chain(&error), tries, "cannot read {what} from the ledger yet");
             }
-            Ok(Err(_)) => {}
-            Err(error) if error.is_panic() => resume_unwind(error.into_panic()),
-            // The runtime ends.
-            Err(_) => return std::future::pending().await,
+            Err(_) => {}
         }
         sleep(LEDGER_AGAIN).await;
         tries += 1;
