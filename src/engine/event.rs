@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::gate::{Block, Gate};
 use super::quota::SAME_WINDOW;
 use super::service::{Effect, Service};
-use crate::model::{Diagnostic, HeldBy, HoldKind, Rollout, RolloutState, ServiceKey};
+use crate::model::{Diagnostic, HeldBy, HoldKind, OvertakenBy, Rollout, RolloutState, ServiceKey};
 use crate::plan::Change;
 
 /// Something that people are told once.
@@ -101,6 +101,10 @@ pub enum Event {
     SomebodyElse {
         /// The service that shows it.
         key: ServiceKey,
+        /// Who deployed there last, where the API says so.
+        by: Option<OvertakenBy>,
+        /// When it was noticed.
+        at: Timestamp,
     },
 }
 

@@ -3,7 +3,6 @@
 use jiff::Timestamp;
 
 use super::call::{Ending, Work};
-use super::event::Event;
 use super::gate::Shown;
 use super::service::{At, Sequel, Service, State, Turn, Wait, later};
 use super::{Engine, SHARED, event, order};
@@ -176,7 +175,7 @@ impl Engine {
         self.foreign = Some((key.clone(), now));
         if another || overtaken {
             if self.shared_until <= now {
-                self.events.push(Event::SomebodyElse { key: key.clone() });
+                self.rollouts.ask_who(key, now);
             }
             self.shared_until = now.checked_add(SHARED).unwrap_or(Timestamp::MAX);
         }

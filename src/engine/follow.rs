@@ -11,8 +11,13 @@ use jiff::Timestamp;
 
 use super::event::Event;
 use super::later;
+use super::questions::Questions;
 use super::rollout::{self, Paused};
-use crate::model::{DeploymentStatus, Digest, Evidence, Id, Rollout, RolloutState, ServiceKey, project_path};
+use super::traced;
+use crate::model::{
+    DeploymentEntry, DeploymentStatus, DeploymentUpdate, Digest, Evidence, Id, OvertakenBy, Rollout, RolloutState,
+    ServiceKey, project_path,
+};
 
 /// How rollouts are followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +59,7 @@ pub struct Project {
 }
 
 impl Project {
-    fn of(key: &ServiceKey) -> Self {
+    pub(super) fn of(key: &ServiceKey) -> Self {
         Self { team: key.team.clone(), project: key.project.clone() }
     }
 }
@@ -69,6 +74,8 @@ pub enum Look {
         /// Where the page begins; nothing: the first one.
         cursor: Option<String>,
     },
+    /// The deployments of a service: whose the rollout is that is shown, or who changed it.
+    Deployments(ServiceKey),
     /// The containers of a service whose rollout failed.
     Containers(ServiceKey),
     /// One service, where its project may not be listed and others wait for it.
@@ -85,6 +92,8 @@ pub enum Looked {
         /// Where the next page begins; nothing where this is the last one.
         next: Option<String>,
     },
+    /// The newest deployments of a service, newest first.
+    Deployments(Vec<DeploymentEntry>),
     /// What the containers say of a failure, in words; nothing where they say nothing.
     Containers(Option<String>),
     /// One service.
@@ -130,6 +139,8 @@ pub(super) struct Rollouts {
     unreadable: BTreeSet<ServiceKey>,
     /// Where something is looked at.
     projects: BTreeMap<Project, Open>,
+    /// What is still to be asked of lists of deployments.
+    questions: Questions,
     /// Failed ones whose containers are still to be asked.
     unexplained: BTreeSet<ServiceKey>,
     /// The request that is out.
@@ -238,6 +249,11 @@ impl Open {
 }
 
 impl Rollouts {
+    /// Rollouts that are followed, or are not.
+    pub(super) fn new(are_followed: bool) -> Self {
+        Self { questions: Questions::new(are_followed), ..Self::default() }
+    }
+
     /// An update was accepted: its rollout replaces the one before. `shown` is what the answer shows of the service.
     pub(super) fn accepted(
         &mut self,
@@ -249,6 +265,7 @@ impl Rollouts {
     ) {
         let new = Rollout::accepted(digest, now, server_at);
         self.unexplained.remove(key);
+        self.questions.forget(key);
         self.recalled.remove(key);
         self.unreadable.remove(key);
         self.newest.insert(key.clone(), new);
@@ -309,6 +326,7 @@ impl Rollouts {
     /// The service got other content, or nobody asks for it any more.
     pub(super) fn forget(&mut self, key: &ServiceKey) {
         self.newest.remove(key);
+        self.questions.forget(key);
         self.recalled.remove(key);
         self.arrange(key, false);
     }
@@ -317,7 +335,7 @@ impl Rollouts {
     pub(super) fn service_of<'a>(&'a self, look: &'a Look) -> Option<&'a ServiceKey> {
         match look {
             Look::List { project, .. } => self.newest.keys().find(|key| Project::of(key) == *project),
-            Look::Containers(key) | Look::Service(key) => Some(key),
+            Look::Deployments(key) | Look::Containers(key) | Look::Service(key) => Some(key),
         }
     }
 
@@ -334,7 +352,7 @@ impl Rollouts {
                 && (open.kept != Some(Kept::Refused) || open.rolling.iter().any(|key| is_readable(&key)))
                 && calls < later(open.oldest, follow.timeout)
         };
-        let has_questions = !self.unexplained.is_empty() || !self.recalled.is_empty();
+        let has_questions = !self.questions.is_empty() || !self.unexplained.is_empty() || !self.recalled.is_empty();
         self.out.is_some() || has_questions && calls <= now || self.projects.values().any(awaited)
     }
 
@@ -369,6 +387,8 @@ impl Rollouts {
         }
         let look = if let Some(walk) = &self.walk {
             Look::List { project: walk.project.clone(), cursor: Some(walk.cursor.clone()) }
+        } else if let Some(key) = self.questions.next(now) {
+            Look::Deployments(key.clone())
         } else if let Some(key) = self.unexplained.first() {
             Look::Containers(key.clone())
         } else if let Some(key) = self.singles.pop_front() {
@@ -403,7 +423,7 @@ impl Rollouts {
         if self.walk.is_some() || !self.unexplained.is_empty() || !self.singles.is_empty() {
             return Some(Timestamp::MIN);
         }
-        self.projects.values().map(|open| open.due(follow)).min()
+        self.projects.values().map(|open| open.due(follow)).chain(self.questions.due()).min()
     }
 
     /// When the first rollout takes too long.
@@ -431,6 +451,10 @@ impl Rollouts {
                 open.stuck.retain(|key| !gone.contains(key));
             }
             for key in &old {
+                // Its time is over, and whose the end is that was shown is asked no more.
+                if self.newest.get(key).is_some_and(|rollout| rollout.state.is_open()) {
+                    self.decide_by_times(key, now);
+                }
                 self.change(key, |before| {
                     rollout::expired(before, follow.timeout, now).unwrap_or_else(|| before.clone())
                 });
@@ -441,6 +465,9 @@ impl Rollouts {
 
     /// No call may be made for the look that is due.
     pub(super) fn starve(&mut self, follow: Follow, now: Timestamp) {
+        for key in self.questions.asked() {
+            self.give_up(&key, now);
+        }
         self.unexplained.clear();
         self.singles.clear();
         self.walk = None;
@@ -456,6 +483,7 @@ impl Rollouts {
     pub(super) fn looked(&mut self, looked: Looked, now: Timestamp) {
         match (self.out.take(), looked) {
             (_, Looked::Withdrawn) => {}
+            (Some(Look::Deployments(key)), Looked::Nothing { refused, .. }) => self.cannot_list(&key, refused, now),
             (Some(Look::Containers(key)), looked) => {
                 self.unexplained.remove(&key);
                 if let Looked::Containers(Some(reason)) = looked {
@@ -487,7 +515,7 @@ impl Rollouts {
                 self.keep_from(&project, kept, &format!("cannot list the services of {project}: {error}"));
             }
             // An answer to another question than the one that was asked is never given.
-            (Some(Look::List { .. } | Look::Service(_)), _) | (None, _) => {}
+            (Some(Look::List { .. } | Look::Deployments(_) | Look::Service(_)), _) | (None, _) => {}
         }
     }
 
@@ -586,7 +614,14 @@ impl Rollouts {
 
     fn change_seen(&mut self, key: &ServiceKey, status: Option<DeploymentStatus>, now: Timestamp) {
         let paused = if self.paused.contains(key) { Paused::Yes } else { Paused::No };
-        self.change(key, |before| rollout::seen(before, status, paused, now));
+        let Some(before) = self.newest.get(key) else { return };
+        let after = rollout::seen(before, status, paused, now);
+        let asks = status.filter(|status| rollout::asks_whose(before, &after, *status));
+        if asks.is_some_and(|status| self.questions.ask(key, status, now)) {
+            return;
+        }
+        self.questions.close(key);
+        self.change(key, |_| after);
     }
 
     /// Lets a rollout go on. Says whether it is another one by now.
@@ -597,7 +632,8 @@ impl Rollouts {
             return false;
         }
         let was = before.state;
-        if after.state == RolloutState::Failed && was != RolloutState::Failed {
+        // The containers of somebody else's deployment say nothing of ours.
+        if after.state == RolloutState::Failed && was != RolloutState::Failed && after.overtaken.is_none() {
             self.unexplained.insert(key.clone());
         }
         if after.evidence != Evidence::None {
@@ -616,6 +652,7 @@ impl Rollouts {
     /// Puts a service among those that are looked at, or takes it out.
     fn arrange(&mut self, key: &ServiceKey, fresh: bool) {
         let project = Project::of(key);
+        let may_recover = self.newest.get(key).is_some_and(|rollout| rollout.overtaken.is_none());
         let rollout = self.newest.get(key).map(|rollout| (rollout.state, rollout.accepted_at));
         if rollout.is_none_or(|(state, _)| state != RolloutState::Failed) {
             self.unexplained.remove(key);
@@ -623,7 +660,7 @@ impl Rollouts {
         let asked = self.wanted.contains(key) || self.recalled.contains(key);
         match rollout {
             Some((state, accepted)) if state.is_open() || state.has_failed() => {
-                let stays = state.is_open() || state == RolloutState::Failed || asked;
+                let stays = state.is_open() || state == RolloutState::Failed && may_recover || asked;
                 if !stays && !self.projects.contains_key(&project) {
                     return;
                 }
@@ -643,6 +680,81 @@ impl Rollouts {
             }
         }
         self.close_if_empty(&project);
+    }
+}
+
+/// Questions to the lists of deployments.
+impl Rollouts {
+    /// Somebody else changed a service: who?
+    pub(super) fn ask_who(&mut self, key: &ServiceKey, now: Timestamp) {
+        if !self.questions.ask_who(key, now) {
+            self.events.push(Event::SomebodyElse { key: key.clone(), by: None, at: now });
+        }
+    }
+
+    /// The rollout about which the list was asked that is out.
+    pub(super) fn asked_about(&self) -> Option<(&ServiceKey, Digest)> {
+        match &self.out {
+            Some(Look::Deployments(key)) => Some((key, self.newest.get(key)?.digest)),
+            _ => None,
+        }
+    }
+
+    /// Takes in what was deployed in a service, newest first. `content` is what was accepted there.
+    pub(super) fn listed(
+        &mut self,
+        entries: &[DeploymentEntry],
+        content: Option<&DeploymentUpdate>,
+        follow: Follow,
+        now: Timestamp,
+    ) {
+        let Some(Look::Deployments(key)) = self.out.take() else { return };
+        let rollout = self.newest.get(&key);
+        let last = traced::last(rollout, entries);
+        let traced = rollout.and_then(|rollout| traced::trace(rollout, content, entries));
+        self.name(&key, last, now);
+        match (self.questions.status(&key), traced) {
+            (None, _) => {}
+            (Some(status), Some(traced)) => {
+                self.questions.close(&key);
+                self.change(&key, |before| rollout::judged(before, status, traced, now));
+            }
+            (Some(_), None) if self.questions.put_off(&key, |wait| follow.paced(wait), now) => {}
+            (Some(_), None) => self.decide_by_times(&key, now),
+        }
+    }
+
+    /// The list of deployments cannot be had.
+    fn cannot_list(&mut self, key: &ServiceKey, refused: bool, now: Timestamp) {
+        if !refused {
+            return self.give_up(key, now);
+        }
+        let project = Project::of(key);
+        let asked = self.questions.asked().into_iter().filter(|key| Project::of(key) == project);
+        for key in asked {
+            self.give_up(&key, now);
+        }
+        self.questions.refuse(project, now);
+    }
+
+    /// What was asked about a service is not answered.
+    fn give_up(&mut self, key: &ServiceKey, now: Timestamp) {
+        self.name(key, None, now);
+        self.decide_by_times(key, now);
+    }
+
+    /// What was shown of a rollout counts by its time alone.
+    fn decide_by_times(&mut self, key: &ServiceKey, now: Timestamp) {
+        if let Some(status) = self.questions.give_up(key) {
+            self.change(key, |before| rollout::seen(before, Some(status), Paused::No, now));
+        }
+    }
+
+    /// Tells who changed a service, where that was asked.
+    fn name(&mut self, key: &ServiceKey, by: Option<OvertakenBy>, now: Timestamp) {
+        if self.questions.take_stranger(key) {
+            self.events.push(Event::SomebodyElse { key: key.clone(), by, at: now });
+        }
     }
 }
 

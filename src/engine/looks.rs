@@ -1,6 +1,7 @@
 //! Looks at rollouts, and what they mean for the services that wait for them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -8,7 +9,7 @@ use super::follow::{Follow, Look, Looked};
 use super::quota::Class;
 use super::service::{Service, later};
 use super::{Engine, SOON};
-use crate::model::{DeploymentStatus, Rollout, RolloutState, ServiceKey};
+use crate::model::{DeploymentEntry, DeploymentStatus, Rollout, RolloutState, ServiceKey};
 
 impl Engine {
     /// The next look at rollouts, if one is due and there is quota for it. The caller makes it and says what it showed by
@@ -21,6 +22,10 @@ impl Engine {
         }
         if self.quota.follow_opens(now).is_some() {
             self.rollouts.starve(follow, now);
+            // What was asked, and is not answered now, is decided.
+            self.judge_rollouts(now);
+            self.let_dependents_go(None, now);
+            self.want_rollouts(now);
             return None;
         }
         if !self.quota.permits_follow(now, owed) {
@@ -48,10 +53,24 @@ impl Engine {
 
     /// Takes in what a look at rollouts showed.
     pub fn looked(&mut self, looked: Looked, now: Timestamp) {
-        self.rollouts.looked(looked, now);
+        match looked {
+            Looked::Deployments(entries) => self.listed(&entries, now),
+            looked => self.rollouts.looked(looked, now),
+        }
         self.judge_rollouts(now);
         self.let_dependents_go(None, now);
         self.want_rollouts(now);
+    }
+
+    /// Takes in what was deployed in a service.
+    fn listed(&mut self, entries: &[DeploymentEntry], now: Timestamp) {
+        let Some(follow) = self.pace.follow else { return };
+        let content = self.rollouts.asked_about().and_then(|(key, digest)| {
+            let Service { desired, back, .. } = self.services.get(key)?;
+            let of = [back, desired].into_iter().flatten().find(|of| of.digest == digest)?;
+            Some(Arc::clone(&of.update))
+        });
+        self.rollouts.listed(entries, content.as_deref(), follow, now);
     }
 
     /// Whose rollouts others wait for.

@@ -18,7 +18,7 @@
 //!
 //! Reading order: `call` (what goes out and comes back), `event` (what happened), this file, `turn` (which call is next),
 //! `finish` (how it ended), `standing`, `service` (one service's transitions), `agenda`, `gate`, `quota`, `backoff`; then
-//! `follow` and `looks` (rollouts), `order`, `hold`, `quarantine` (what an update waits for).
+//! `rollout`, `traced`, `questions`, `follow` and `looks` (rollouts), `order`, `hold`, `quarantine` (what an update waits for).
 
 mod agenda;
 mod backoff;
@@ -31,10 +31,12 @@ mod hold;
 mod looks;
 mod order;
 mod quarantine;
+mod questions;
 mod quota;
 mod rollout;
 mod service;
 mod standing;
+mod traced;
 mod turn;
 
 use std::cmp::Ordering;
@@ -207,7 +209,7 @@ impl Engine {
             observed: false,
             shared_until: Timestamp::MIN,
             foreign: None,
-            rollouts: Rollouts::default(),
+            rollouts: Rollouts::new(pace.follow.is_some()),
             quarantines: Quarantines::default(),
             holds: Holds::default(),
             events: Vec::new(),

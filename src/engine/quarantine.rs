@@ -295,11 +295,12 @@ impl Engine {
     }
 
     /// Whether something else is sent in the place of what failed: only upon a failure that is known to be of just this
-    /// content.
+    /// content, and where nobody has deployed something else since.
     fn returns(&self, key: &ServiceKey, desired: &Desired) -> bool {
         let is_proven = |evidence| matches!(evidence, Evidence::Time | Evidence::DeploymentId);
         let rollout = self.rollouts.of(key).filter(|rollout| rollout.digest == desired.digest);
-        self.on_failure(desired) == OnFailure::LastGood && rollout.is_some_and(|rollout| is_proven(rollout.evidence))
+        self.on_failure(desired) == OnFailure::LastGood
+            && rollout.is_some_and(|rollout| is_proven(rollout.evidence) && rollout.overtaken.is_none())
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::later;
+use super::traced::{self, Traced};
 use crate::model::{DeploymentStatus, Evidence, Rollout, RolloutStage, RolloutState};
 
 /// So long after the acceptance a service that is still where it was before shows that nothing had to be replaced.
@@ -66,6 +67,40 @@ pub(super) fn seen(before: &Rollout, shown: Option<DeploymentStatus>, paused: Pa
     after
 }
 
+/// Whether a status is not to be taken in before it is known of whose deployment it is: it would make a failure of a
+/// rollout or end one, from which much follows, or times alone cannot tell whether it is older than the update.
+pub(super) fn asks_whose(before: &Rollout, after: &Rollout, status: DeploymentStatus) -> bool {
+    let fails = after.state == RolloutState::Failed && before.state != RolloutState::Failed;
+    let ends = matches!(status.stage, RolloutStage::Completed | RolloutStage::Failed) && !status.scaling;
+    let is_open = before.state == RolloutState::Unseen && before.deployment_id.is_none();
+    let is_unsure = ends && is_open && speaks_of(before, status) == SpeaksOf::Either && is_coarse(before.server_at);
+    let recovers = before.state.has_failed() && after.state == RolloutState::Completed;
+    before.server_at.is_some() && (fails || recovers || is_unsure)
+}
+
+/// Takes in a status with what the list of deployments says: which one is ours, and who came after it.
+pub(super) fn judged(before: &Rollout, status: DeploymentStatus, traced: Traced<'_>, now: Timestamp) -> Rollout {
+    let Traced { ours, next } = traced;
+    let known = Rollout {
+        deployment_id: Some(ours.id.clone()),
+        server_at: traced::accepted_at(before.server_at, ours),
+        overtaken: next.map(traced::by),
+        ..before.clone()
+    };
+    // What was reached after somebody else deployed is theirs; and so may be what has no time.
+    let is_theirs = next.is_some_and(|next| status.since.is_none_or(|since| since >= next.created_at));
+    if is_theirs {
+        let mut after = known;
+        // What failed before does not run for that.
+        if !after.state.has_failed() {
+            after.evidence = Evidence::DeploymentId;
+            enter(&mut after, RolloutState::Superseded, now);
+        }
+        return after;
+    }
+    seen(&known, Some(status), Paused::No, now)
+}
+
 /// What a status means that did not move on since the acceptance. That nothing had to be replaced has to be shown by the
 /// API: everything ran already before it took the update.
 fn unmoved(before: &Rollout, shown: Option<DeploymentStatus>) -> Result<RolloutState, &'static str> {
@@ -117,9 +152,14 @@ pub fn goes_on(status: DeploymentStatus) -> bool {
 
 /// What follows from a status, if anything does.
 fn next(before: &Rollout, status: DeploymentStatus) -> Option<(RolloutState, Evidence)> {
+    // Somebody else deployed something since: what comes from then on is theirs.
+    if before.overtaken.as_ref().is_some_and(|by| status.since.is_none_or(|since| since >= by.at)) {
+        return None;
+    }
     use RolloutState::{Completed, Failed, InProgress, None as Nothing, Pending, Superseded, TimedOut, Unseen};
     let ends = matches!(status.stage, RolloutStage::Completed | RolloutStage::Failed);
     let evidence = match speaks_of(before, status) {
+        SpeaksOf::This if before.deployment_id.is_some() => Evidence::DeploymentId,
         SpeaksOf::This => Evidence::Time,
         SpeaksOf::Older => return None,
         // An end is believed only where nothing else can be meant.
@@ -146,9 +186,14 @@ fn next(before: &Rollout, status: DeploymentStatus) -> Option<(RolloutState, Evi
     follows.then_some((state, evidence))
 }
 
+/// Whether a time is that of a `Date`, which has whole seconds.
+fn is_coarse(time: Option<Timestamp>) -> bool {
+    time.is_some_and(|time| time.subsec_nanosecond() == 0)
+}
+
 fn speaks_of(rollout: &Rollout, status: DeploymentStatus) -> SpeaksOf {
     let (Some(accepted), Some(reached)) = (rollout.server_at, status.since) else { return SpeaksOf::Unsaid };
-    let is_coarse = accepted.subsec_nanosecond() == 0;
+    let is_coarse = is_coarse(Some(accepted));
     if reached < accepted {
         SpeaksOf::Older
     } else if reached == accepted || is_coarse && reached < later(accepted, COARSE) {

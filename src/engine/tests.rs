@@ -1280,6 +1280,12 @@ fn a_window_holds_corrections_of_drift_and_no_reads() {
     assert_eq!(engine.next_call(at(3601), 0).unwrap().work, Work::Send(Cause::Drifted));
 }
 
+/// It is asked whose a rollout is, and an older API does not say.
+fn cannot_list_deployments(engine: &mut Engine, service: &str, now: Timestamp) {
+    assert_eq!(engine.next_look(now, 0), Some(Look::Deployments(key(service))));
+    engine.looked(Looked::Nothing { error: "404".to_owned(), refused: true }, now);
+}
+
 #[test]
 fn what_depends_on_a_rollout_goes_when_that_completed_and_not_when_it_failed() {
     for (stage, goes) in [(RolloutStage::Completed, true), (RolloutStage::Failed, false)] {
@@ -1294,6 +1300,9 @@ fn what_depends_on_a_rollout_goes_when_that_completed_and_not_when_it_failed() {
         assert!(engine.awaits_dependencies(at(1)));
         let status = DeploymentStatus { stage, scaling: false, since: Some(at(30)) };
         engine.saw(&key("db"), Some(status), None, at(31));
+        if !goes {
+            cannot_list_deployments(&mut engine, "db", at(31));
+        }
         assert_eq!(calls(&mut engine, at(31)), if goes { vec!["web".to_owned()] } else { vec![] });
         assert!(!engine.awaits_dependencies(at(31)));
     }
@@ -1324,6 +1333,7 @@ fn what_waits_for_a_rollout_that_failed_before_a_restart_goes_when_that_ended_we
         assert!(matches!(look, Look::List { .. }));
         let status = DeploymentStatus { stage: RolloutStage::Completed, scaling: false, since: Some(at(30)) };
         engine.looked(Looked::Page { services: vec![("db".to_owned(), Some(status))], next: None }, at(86_401));
+        cannot_list_deployments(&mut engine, "db", at(86_401));
         assert_eq!(calls(&mut engine, at(86_401)), ["web"]);
         assert_eq!(engine.next_look_wake(at(86_401)), None, "nothing is looked at any more");
     }

@@ -7,13 +7,15 @@ use rusqlite::Connection;
 
 use super::{Ledger, TakenRequest, WriteError, keep_shown, sql};
 use crate::engine::Findings;
-use crate::model::{Digest, Quarantine, Rollout, ServiceKey};
+use crate::model::{Digest, Quarantine, Rollout, ServiceKey, Stranger};
 
 /// Something that has to outlive the process.
 #[derive(Clone, Debug)]
 pub enum Keep {
     /// How far a rollout is, where it is that of what was accepted last.
     Rollout(ServiceKey, Rollout),
+    /// Somebody else who changed a service.
+    Stranger(ServiceKey, Stranger),
     /// Content that is not sent again by itself, or once more because a person let it out.
     Quarantine(ServiceKey, Quarantine),
     /// Content that may be sent again.
@@ -28,12 +30,13 @@ impl Keep {
     /// Whether a call may depend on it.
     #[must_use]
     pub fn is_decision(&self) -> bool {
-        !matches!(self, Self::Rollout(..))
+        !matches!(self, Self::Rollout(..) | Self::Stranger(..))
     }
 
     fn write(&self, connection: &Connection, dir: &Path) -> rusqlite::Result<()> {
         match self {
             Self::Rollout(key, rollout) => sql::set_rollout(connection, key, rollout),
+            Self::Stranger(key, stranger) => sql::meet(connection, key, stranger),
             Self::Quarantine(key, quarantine) => sql::quarantine(connection, key, quarantine),
             Self::Lifted(key, content) => sql::lift(connection, key, *content),
             Self::Findings(findings) => {

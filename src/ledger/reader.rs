@@ -20,7 +20,7 @@ use super::{
     RequestRecord, Sighting, States, Turned, folder, lock, sql,
 };
 use crate::engine::{Unsettled, Window};
-use crate::model::{ApiPlace, Decision, Digest, Known, Quarantine, Rollout, ServiceKey, ServiceKind};
+use crate::model::{ApiPlace, Decision, Digest, Known, Quarantine, Rollout, ServiceKey, ServiceKind, Stranger};
 use crate::plan::{Freeze, Fuse, LetOut, MaxChanges, UnnamedCredentials};
 use jiff::Timestamp;
 
@@ -164,6 +164,14 @@ impl Reader {
     /// The newest rollout of each service, where it is of what the service has.
     pub fn rollouts(&self) -> Result<HashMap<ServiceKey, Rollout>, ReadError> {
         self.read(sql::rollouts)
+    }
+
+    /// Who else was seen to change a service last, with no update accepted for it since.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn stranger(&self, key: &ServiceKey) -> Result<Option<Stranger>, ReadError> {
+        self.read(|connection| sql::stranger(connection, key))
     }
 
     /// The content of a service that is known to have run last, beside some that failed: its digest and its body; nothing

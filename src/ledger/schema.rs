@@ -27,6 +27,7 @@ pub(super) const STEPS: &[&str] = &[
     include_str!("steps/12-rollback.sql"),
     include_str!("steps/13-taken-back.sql"),
     include_str!("steps/14-released.sql"),
+    include_str!("steps/15-overtaken.sql"),
 ];
 
 /// The application id and the format of a store.
@@ -51,6 +52,7 @@ pub(super) fn read_as_newest(connection: &Connection, format: i64) -> rusqlite::
         (12, include_str!("steps/read-before-12.sql")),
         (13, include_str!("steps/read-before-13.sql")),
         (14, include_str!("steps/read-before-14.sql")),
+        (15, include_str!("steps/read-before-15.sql")),
     ];
     lacking.into_iter().filter(|(since, _)| format < *since).try_for_each(|(_, views)| connection.execute_batch(views))
 }

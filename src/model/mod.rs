@@ -7,6 +7,7 @@
 mod api_place;
 mod applied;
 mod decision;
+mod deployment_entry;
 mod desired;
 mod diagnostic;
 mod digest;
@@ -28,6 +29,7 @@ mod update;
 pub use api_place::ApiPlace;
 pub use applied::{Applied, Cause, Known};
 pub use decision::{About, Answer, Decision, DecisionId, InvalidPlanName, PlanName};
+pub use deployment_entry::DeploymentEntry;
 pub use desired::{Desired, Place};
 pub use diagnostic::Diagnostic;
 pub(crate) use diagnostic::{as_error, as_message, as_reason};
@@ -42,7 +44,7 @@ pub use plan_id::PlanId;
 pub use policy::{Approval, DependencyGate, DriftMode, OnFailure, Policy, Suspend, Unnamed};
 pub use quarantine::Quarantine;
 pub use revision::{InvalidRevision, Revision};
-pub use rollout::{Evidence, Rollout, RolloutState};
+pub use rollout::{Evidence, OvertakenBy, Rollout, RolloutState, Stranger};
 pub use runtime::{Buildpack, BuildpackConfig, Docker, DockerConfig, MissingCommand};
 pub use state::ServiceState;
 pub use update::{

@@ -62,6 +62,34 @@ words! {
     }
 }
 
+/// Who deployed something else after an update was accepted, as the API's list of deployments says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct OvertakenBy {
+    /// Their name, where the list has one.
+    pub user: Option<String>,
+    /// When, by the server's clock.
+    pub at: Timestamp,
+}
+
+impl OvertakenBy {
+    /// The name, or who else it was.
+    #[must_use]
+    pub fn who(&self) -> &str {
+        self.user.as_deref().unwrap_or("somebody else")
+    }
+}
+
+/// Somebody else who was seen to change a service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Stranger {
+    /// When that was noticed.
+    pub noticed_at: Timestamp,
+    /// Who deployed there last, where the API says so.
+    #[serde(flatten)]
+    pub by: Option<OvertakenBy>,
+}
+
 /// The rollout of an accepted update.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -74,6 +102,9 @@ pub struct Rollout {
     pub deployment_id: Option<String>,
     /// What shows it.
     pub evidence: Evidence,
+    /// Who deployed something else after it, where it was asked for.
+    #[serde(rename = "supersededBy", skip_serializing_if = "Option::is_none")]
+    pub overtaken: Option<OvertakenBy>,
     /// Why it failed, or why nothing is known of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -97,6 +128,7 @@ impl Rollout {
             since: now,
             deployment_id: None,
             evidence: Evidence::None,
+            overtaken: None,
             reason: None,
             digest,
             accepted_at: now,
@@ -122,10 +154,21 @@ impl Rollout {
             RolloutState::Pending => reason("waiting to roll out"),
             RolloutState::InProgress => reason("rolling out"),
             RolloutState::Completed => format!("deployed in {}", short::took(self.took())),
-            RolloutState::Failed if self.reason.is_some() => reason("failed"),
-            RolloutState::Failed => format!("failed after {}", short::took(self.took())),
+            RolloutState::Failed => {
+                let failed = match self.reason {
+                    Some(_) => reason("failed"),
+                    None => format!("failed after {}", short::took(self.took())),
+                };
+                match &self.overtaken {
+                    Some(by) => format!("{failed}; {} deployed something else at {}", by.who(), short::time(by.at)),
+                    None => failed,
+                }
+            }
             RolloutState::TimedOut => reason(&format!("not deployed after {}", short::took(self.took()))),
-            RolloutState::Superseded => "superseded by a newer update".to_owned(),
+            RolloutState::Superseded => match &self.overtaken {
+                Some(by) => format!("superseded: {} deployed something else at {}", by.who(), short::time(by.at)),
+                None => "superseded by a newer update".to_owned(),
+            },
             RolloutState::None => "nothing had to be replaced".to_owned(),
         }
     }

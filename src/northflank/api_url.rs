@@ -106,9 +106,19 @@ impl ApiUrl {
 
     /// `…/services/{service}/containers?per_page=…`.
     pub(super) fn containers(&self, key: &ServiceKey, per_page: u32) -> Url {
+        self.list_of(key, "containers", per_page)
+    }
+
+    /// `…/services/{service}/deployments?per_page=…`.
+    pub(super) fn deployments(&self, key: &ServiceKey, per_page: u32) -> Url {
+        self.list_of(key, "deployments", per_page)
+    }
+
+    /// The first page of a list of a service.
+    fn list_of(&self, key: &ServiceKey, list: &str, per_page: u32) -> Url {
         let mut url = self.service(key);
         if let Ok(mut path) = url.path_segments_mut() {
-            path.push("containers");
+            path.push(list);
         }
         url.query_pairs_mut().append_pair("per_page", &per_page.to_string());
         url

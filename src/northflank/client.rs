@@ -14,6 +14,7 @@ use super::accepted::{Accepted, AcceptedBody};
 use super::account::{Account, Auth};
 use super::answer::{self, Answered, Heard};
 use super::body::{self, Body, End};
+use super::deployments::{self, Deployments};
 use super::error::{CallError, Cause, Effect, Failure, Wait};
 use super::failure::Said;
 use super::lenient::Lenient;
@@ -23,7 +24,7 @@ use super::wire::{
     ContainerList, Containers, Deployment, Envelope, List, Page, Patch, PatchDeployment, Service, Unfit, Unusable,
 };
 use super::{ApiUrl, Token, scrub};
-use crate::model::{DeploymentUpdate, Id, Live, ServiceKey, ServiceKind};
+use crate::model::{DeploymentEntry, DeploymentUpdate, Id, Live, ServiceKey, ServiceKind};
 
 /// The most that is read of one service, in bytes: a manifest's limit, which its commands share.
 const MAX_SERVICE: usize = 1024 * 1024;
@@ -267,6 +268,16 @@ impl Client {
         let url = self.shared.api_url.containers(key, Page::SIZE);
         let success = self.call(Effect::Read, Method::GET, url, NOTHING).await?;
         success.read(MAX_PAGE, |answer: Envelope<ContainerList>| Containers::try_from(answer)).await
+    }
+
+    /// `GET …/services/{service}/deployments`: what was deployed, the newest first, and by whom. An older API does not serve it.
+    ///
+    /// # Errors
+    /// As with [`Client::read_service`].
+    pub async fn deployments(&self, key: &ServiceKey) -> Result<Answered<Vec<DeploymentEntry>>, CallError> {
+        let url = self.shared.api_url.deployments(key, deployments::NEWEST);
+        let success = self.call(Effect::Read, Method::GET, url, NOTHING).await?;
+        success.read(MAX_SERVICE, |answer: Envelope<Deployments>| deployments::entries(answer)).await
     }
 
     /// `GET /v1/auth`: whose the token is; nothing where the API does not serve the call, as an older one does not, or

@@ -14,6 +14,7 @@ mod answer;
 mod api_url;
 mod body;
 mod client;
+mod deployments;
 mod error;
 mod failure;
 mod lenient;

@@ -295,6 +295,12 @@ pub(super) enum Unfit {
     NoServices,
     #[error("it lists more services than a page may hold")]
     TooManyServices,
+    #[error("it has no list of deployments")]
+    NoDeployments,
+    #[error("it lists more deployments than were asked for")]
+    TooManyDeployments,
+    #[error("a deployment in it has no id, or no time")]
+    NoDeployment,
     #[error("a service in it has no id")]
     NoId,
     #[error("it does not say whether there is another page")]

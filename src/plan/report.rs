@@ -8,8 +8,8 @@ use serde::{Serialize, Serializer};
 use super::{Change, Fuse, MaxChanges, Plan, PlanState, Step};
 use crate::manifest::{Problem, Warning};
 use crate::model::{
-    ApiPlace, Cause, Desired, Diagnostic, Digest, Headline, HeldBy, Place, PlanId, Revision, Rollout, ServiceKey,
-    Suspend, as_error,
+    ApiPlace, Cause, Desired, Diagnostic, Digest, Headline, HeldBy, Place, PlanId, Revision, Rollout, RolloutState,
+    ServiceKey, Suspend, as_error,
 };
 use crate::text::words;
 
@@ -118,7 +118,7 @@ impl ServiceReport {
     /// Whether the service has what its manifest says, as far as is known, and that runs if it was awaited.
     #[must_use]
     pub fn is_converged(&self) -> bool {
-        let undeployed = self.rollout_failed() || self.awaited && self.is_rolling();
+        let undeployed = self.rollout_failed() || self.is_overtaken() || self.awaited && self.is_rolling();
         self.outcome.is_converged() && self.held_by.is_empty() && self.drift.is_empty() && !undeployed
     }
 
@@ -126,6 +126,12 @@ impl ServiceReport {
     #[must_use]
     pub fn rollout_failed(&self) -> bool {
         self.rollout.as_ref().is_some_and(|rollout| rollout.state.has_failed())
+    }
+
+    /// Whether somebody else deployed something in the place of what it was sent.
+    #[must_use]
+    pub fn is_overtaken(&self) -> bool {
+        self.rollout.as_ref().is_some_and(|rollout| rollout.state == RolloutState::Superseded)
     }
 
     /// Whether it is not known yet whether what it has runs.

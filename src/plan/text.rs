@@ -97,7 +97,7 @@ fn write_service(text: &mut String, service: &ServiceReport) {
     // What was not awaited is told once, below.
     let told = service.awaited || !service.is_rolling();
     if let Some(undeployed) = rollout.filter(|rollout| told && !rollout.state.is_deployed()) {
-        let style = if service.rollout_failed() { WRONG } else { CHANGED };
+        let style = if service.rollout_failed() || service.is_overtaken() { WRONG } else { CHANGED };
         let _ = writeln!(text, "    {style}{}{style:#}", printable(&undeployed.words()));
         if undeployed.state == RolloutState::Failed {
             let name = printable(&service.service.to_string()).to_string();
@@ -167,7 +167,7 @@ impl Sign {
     fn of(service: &ServiceReport) -> Option<Self> {
         match (service.outcome, service.cause) {
             (Outcome::Unchanged, _) if !service.drift.is_empty() => Some(Self::Look),
-            _ if service.rollout_failed() => Some(Self::Look),
+            _ if service.rollout_failed() || service.is_overtaken() => Some(Self::Look),
             (Outcome::Failed | Outcome::Stalled, _) => Some(Self::Look),
             (Outcome::Updated | Outcome::Update, Some(Cause::New)) => Some(Self::New),
             (Outcome::Updated | Outcome::Update, _) => Some(Self::Changed),

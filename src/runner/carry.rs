@@ -712,6 +712,11 @@ async fn looked(client: &Client, clock: &Clock, look: Look) -> (Result<Reply, Re
         Look::Service(key) => sorted(client.read_service(&key).await, clock, |live, _| {
             Reply::Looked(Looked::Service { status: live.rollout, paused: live.paused })
         }),
+        Look::Deployments(key) => sorted(client.deployments(&key).await, clock, |entries, _| {
+            // Who made one is shown, and so may be the id.
+            let entries = entries.into_iter().map(|entry| entry.map_texts(|text| client.conceal(text)));
+            Reply::Looked(Looked::Deployments(entries.collect()))
+        }),
         Look::Containers(key) => sorted(client.containers(&key).await, clock, |containers, _| {
             Reply::Looked(Looked::Containers(containers.failure()))
         }),

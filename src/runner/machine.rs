@@ -17,7 +17,9 @@ use crate::engine::{
     Block, Call, ChangedSince, Delivery, Ending, Engine, Event, Look, Looked, SAME_WINDOW, Scope, Sought, Window, Work,
 };
 use crate::ledger::{CallId, Keep, Pause, TakenRequest, Turned};
-use crate::model::{Decision, DeploymentUpdate, Desired, Digest, OnFailure, Quarantine, Revision, ServiceKey};
+use crate::model::{
+    Decision, DeploymentUpdate, Desired, Digest, OnFailure, Quarantine, Revision, ServiceKey, Stranger,
+};
 use crate::northflank::{Account, Deprecation};
 use crate::plan::{Closures, Fuse};
 
@@ -864,6 +866,10 @@ impl Machine {
             self.effects.extend(window.map(Effect::ShowQuota));
             if let Event::Rollout { key, rollout, .. } = &event {
                 self.keeping.push(Keep::Rollout(key.clone(), rollout.clone()));
+            }
+            if let Event::SomebodyElse { key, by, at } = &event {
+                let stranger = Stranger { noticed_at: *at, by: by.clone() };
+                self.keeping.push(Keep::Stranger(key.clone(), stranger));
             }
             self.effects.push(Effect::Tell(Told::Engine(event)));
         }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use tracing::{debug, error, info, warn};
 
 use crate::engine::{Block, Call, Ending, Event, Work};
-use crate::model::{Diagnostic, HoldKind, Place, Rollout, RolloutState, ServiceKey, held_reason};
+use crate::model::{Diagnostic, HoldKind, OvertakenBy, Place, Rollout, RolloutState, ServiceKey, held_reason};
 use crate::northflank::Deprecation;
 use crate::plan::Change;
 
@@ -176,9 +176,10 @@ fn log_event(event: &Event) {
             warn!(%until, "rate limit: reads wait; the rest of this window is kept for changes");
         }
         Event::Open => info!("calls are made again"),
-        Event::SomebodyElse { key } => {
+        Event::SomebodyElse { key, by, .. } => {
+            let (user, at) = (by.as_ref().map(OvertakenBy::who), by.as_ref().map(|by| tracing::field::display(by.at)));
             warn!(
-                service = %key,
+                service = %key, deployed_by = user, deployed_at = at,
                 "somebody else changes these services too: for an hour each is read before an update is sent. Only one truenorth may run for a folder"
             );
         }

@@ -13,7 +13,7 @@ use super::live::{Kind, Update, View};
 use super::query::Page;
 use super::shown::Shape;
 use super::target::Target;
-use super::world::{MAX_SERVICES, Service, State, World};
+use super::world::{MAX_SERVICES, Service, State, USER, World};
 
 /// The body of a call, as far as it could be read.
 #[derive(Clone, Debug)]
@@ -97,7 +97,8 @@ pub(super) fn carry_out(
             with_service(world, &target, |_, service, now| Ok(service.containers(&target, world, now)))
         }
         (Operation::ListDeployments, Some(target)) => {
-            with_service(world, &target, |_, service, _| Ok(service.deployments()))
+            let page = Page::read(query).map_err(Refusal::invalid)?;
+            with_service(world, &target, |_, service, _| Ok(service.deployments(&page)))
         }
         (Operation::GetServiceDeployment, Some(target)) => with_service(world, &target, |_, service, _| {
             let deployment = service.live.to_json(&target, View::Deployment);
@@ -125,7 +126,7 @@ fn update(world: &World, number: u64, operation: Operation, target: &Target, sen
                 return Err(Refusal::invalid(finding(field, "a combined service deploys what it builds")));
             }
             let reason = service.live.apply(update);
-            service.roll_out(now, world.inner.options.rollout, reason, &world.inner.clock);
+            service.roll_out(now, world.inner.options.rollout, reason, USER, &world.inner.clock);
         }
         service.updated = world.inner.clock.wall(now);
         log.set_accepted(number);

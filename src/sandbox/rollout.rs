@@ -58,6 +58,8 @@ pub(super) struct Deployment {
     pub(super) at: Timestamp,
     /// The image, where it was one.
     pub(super) image: Option<String>,
+    /// Who made it.
+    pub(super) by: String,
 }
 
 /// The last rollout of a service.

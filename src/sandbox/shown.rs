@@ -5,6 +5,7 @@ use tokio::time::Instant;
 
 use super::clock::shown_time;
 use super::live::{Kind, View, app_id};
+use super::query::Page;
 use super::rollout::Stage;
 use super::target::Target;
 use super::world::{Service, World};
@@ -71,8 +72,8 @@ impl Service {
         json!({"data": {"containers": containers}, "pagination": {"hasNextPage": false, "count": containers.len()}})
     }
 
-    /// The deployments, newest first.
-    pub(super) fn deployments(&self) -> Value {
+    /// A page of the deployments, newest first.
+    pub(super) fn deployments(&self, page: &Page) -> Value {
         let newest = self.deployments.back().map(|newest| newest.id.as_str());
         let entry = |deployment: &super::rollout::Deployment| {
             let mut entry = json!({
@@ -82,14 +83,27 @@ impl Service {
                 "name": null,
                 "instances": self.live.instances,
                 "releaseType": "stable",
+                "reason": {"id": "deploy", "user": {"name": deployment.by}},
             });
             if let Some(image) = &deployment.image {
                 entry["image"] = json!({"imagePath": image});
             }
             entry
         };
-        let deployments: Vec<Value> = self.deployments.iter().rev().map(entry).collect();
-        json!({"data": {"deployments": deployments}, "pagination": {"hasNextPage": false, "count": deployments.len()}})
+        let is_after = |deployment: &&super::rollout::Deployment| page.after.as_ref() != Some(&deployment.id);
+        let skip = match page.after {
+            Some(_) => self.deployments.iter().rev().take_while(is_after).count() + 1,
+            None => page.skip,
+        };
+        let mut rest = self.deployments.iter().rev().skip(skip);
+        let shown: Vec<_> = rest.by_ref().take(page.size).collect();
+        let has_next = rest.next().is_some();
+        let mut pagination = json!({"hasNextPage": has_next, "count": shown.len()});
+        if let Some(last) = shown.last().filter(|_| has_next) {
+            pagination["cursor"] = Page::cursor_after(&last.id).into();
+        }
+        let deployments: Vec<Value> = shown.into_iter().map(entry).collect();
+        json!({"data": {"deployments": deployments}, "pagination": pagination})
     }
 
     /// The contract's `Service`.

@@ -23,6 +23,9 @@ use super::target::Target;
 /// Most services that calls can bring into being; past them, a call for a new one is answered 404.
 pub const MAX_SERVICES: usize = 100_000;
 
+/// Whose name is in the deployments that calls make.
+pub(super) const USER: &str = "sandbox";
+
 /// Most deployments that are remembered of a service: a page of them.
 const MAX_DEPLOYMENTS: usize = 100;
 
@@ -187,6 +190,17 @@ impl World {
         change(&mut self.lock().services.entry(target.into()).or_insert(made).live);
     }
 
+    /// Somebody else deploys something: what runs is changed, and a rollout begins, in the name of `user`.
+    pub fn deploy_as(&self, target: impl Into<Target>, user: &str, change: impl FnOnce(&mut Live)) {
+        let (now, length) = (Instant::now(), self.inner.options.rollout);
+        let made = self.new_service(now);
+        let mut state = self.lock();
+        let service = state.services.entry(target.into()).or_insert(made);
+        change(&mut service.live);
+        service.roll_out(now, length, Reason::Deploying, user, &self.inner.clock);
+        service.updated = self.inner.clock.wall(now);
+    }
+
     /// Takes a service away. With [`Services::Any`](super::Services::Any) the next call makes a new one.
     pub fn remove(&self, target: impl Into<Target>) {
         self.lock().services.remove(&target.into());
@@ -231,7 +245,7 @@ impl World {
         self.lock().overall.max
     }
 
-    /// Most calls that ever were in flight at once for one service.
+    /// Most calls that ever were in flight at once for one service; lists of what belongs to it are not among them.
     #[must_use]
     pub fn in_flight_max_of(&self, target: impl Into<Target>) -> u64 {
         self.lock().by_service.get(&target.into()).map_or(0, |in_flight| in_flight.max)
@@ -291,21 +305,31 @@ impl World {
         } else {
             state.overall.enter();
         }
+        // A look at what belongs to a service goes beside the calls for it.
+        let is_look = matches!(operation, Some(Operation::ListContainers | Operation::ListDeployments));
+        let counted = target.clone().filter(|_| !is_look);
         // Bounded like the services: names of services that do not exist are counted no further than that.
-        if let Some(target) = &target
+        if let Some(target) = &counted
             && (state.by_service.len() < MAX_SERVICES || state.by_service.contains_key(target))
         {
             state.by_service.entry(Arc::clone(target)).or_default().enter();
         }
-        let number = state.log.begin(Entry::new(method.clone(), path, operation, target.clone(), Instant::now()));
+        let number = state.log.begin(Entry::new(method.clone(), path, operation, target, Instant::now()));
         drop(state);
-        Ticket { world: self.clone(), number, target, is_auth, answer: Answer::Gone }
+        Ticket { world: self.clone(), number, target: counted, is_auth, answer: Answer::Gone }
     }
 }
 
 impl Service {
     /// Begins the rollout of an accepted update. An image with `crash` in its name or tag does not come up.
-    pub(super) fn roll_out(&mut self, now: Instant, length: std::time::Duration, reason: Reason, clock: &Clock) {
+    pub(super) fn roll_out(
+        &mut self,
+        now: Instant,
+        length: std::time::Duration,
+        reason: Reason,
+        user: &str,
+        clock: &Clock,
+    ) {
         let image = self.live.image();
         let crashes = image.as_deref().is_some_and(|image| image.contains("crash"));
         let ending = if crashes { Ending::Failed } else { self.ending };
@@ -316,7 +340,7 @@ impl Service {
             self.deployments.pop_front();
         }
         let id = format!("deployment-{}", self.rollouts);
-        self.deployments.push_back(Deployment { id, at: clock.wall(now), image });
+        self.deployments.push_back(Deployment { id, at: clock.wall(now), image, by: user.to_owned() });
     }
 
     /// The rollout that answers show: for a while after an update it is the one before.

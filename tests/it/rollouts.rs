@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::{Api, Daemon, Workspace, eventually};
+use crate::support::{Api, Daemon, Running, Workspace, eventually};
 use rustix::process::Signal;
-use truenorth::sandbox::{Ending, Fault, Operation, Options};
+use truenorth::sandbox::{Ending, Fault, Live, Operation, Options, Stage};
 
 /// Rollouts that take about a second.
 fn quick() -> Api {
@@ -77,6 +77,67 @@ fn a_rollout_that_fails_is_exit_code_1_with_its_reason_until_the_manifest_change
     let states: Vec<&Value> =
         history["calls"].as_array().unwrap().iter().map(|call| &call["rollout"]["state"]).collect();
     assert_eq!(states, ["completed", "failed"]);
+}
+
+fn lists_of_deployments(api: &Api) -> usize {
+    api.world().calls().iter().filter(|call| call.operation == Some(Operation::ListDeployments)).count()
+}
+
+#[test]
+fn whose_a_failure_is_is_asked_and_the_deployment_is_named_everywhere() {
+    let (api, workspace) = (quick(), Workspace::waiting());
+    workspace.service("web", "1");
+    workspace.once(&api, &[]).exits(0);
+    assert_eq!(lists_of_deployments(&api), 0, "nothing hangs on a rollout that went well");
+    workspace.service("web", "2-crash");
+    let report = workspace.once(&api, &[]).exits(1).report();
+    let failed = rollout(&report, "shop/web").clone();
+    assert_eq!(lists_of_deployments(&api), 1);
+    assert_eq!((&failed["evidence"], &failed["deploymentId"]), (&"deployment-id".into(), &"deployment-2".into()));
+    for command in [&["why", "web"][..], &["status"], &["history"]] {
+        let shown = workspace.run(&[command, &["--output", "json"]].concat()).exits(0);
+        assert!(
+            shown.stdout.replace(' ', "").contains(r#""deploymentId":"deployment-2""#),
+            "{command:?}: {}",
+            shown.stdout
+        );
+    }
+}
+
+#[test]
+fn a_failure_of_what_somebody_else_deployed_is_theirs_by_name() {
+    let api = rolling_for(3);
+    let workspace = Workspace::waiting();
+    workspace.service("web", "1");
+    let pass = Running::start(&mut workspace.once_command(&api, &["--on-failure", "last-good"]));
+    eventually("it rolls out", || api.world().stage("shop/web") == Some(Stage::InProgress));
+    assert_eq!(api.world().update_count(), 1);
+    api.world().deploy_as("shop/web", "Jane\u{1b}[31m Doe", |live| *live = Live::deployment("nginx:9-crash"));
+    let ran = pass.ended().exits(1);
+    let report = ran.report();
+    let overtaken = rollout(&report, "shop/web");
+    assert_eq!((&report["converged"], &overtaken["state"]), (&false.into(), &"superseded".into()), "{report:#}");
+    assert_eq!(overtaken["supersededBy"]["user"], "Jane\u{1b}[31m Doe");
+    assert!(ran.stderr.contains("superseded: Jane"), "{}", ran.stderr);
+    assert!(!ran.stderr.contains('\u{1b}') && !ran.stdout.contains('\u{1b}'), "{}", ran.stderr);
+    let why = workspace.run(&["why", "web"]).exits(0);
+    assert!(why.stdout.contains("Doe deployed something else at"), "{}", why.stdout);
+    assert_eq!(api.world().update_count(), 1, "nothing is sent back over it");
+}
+
+#[test]
+fn an_older_api_that_lists_no_deployments_leaves_it_to_the_times() {
+    let (api, workspace) = (quick(), Workspace::waiting());
+    let fault = Fault::error(404, "NOT-FOUND", "no such path", None);
+    api.world().script(fault.on(Operation::ListDeployments).always());
+    workspace.service("web", "1-crash");
+    workspace.service("api", "1-crash");
+    let report = workspace.once(&api, &[]).exits(1).report();
+    for service in ["shop/web", "shop/api"] {
+        let failed = rollout(&report, service);
+        assert_eq!((&failed["state"], &failed["evidence"]), (&"failed".into(), &"time".into()), "{report:#}");
+    }
+    assert_eq!(lists_of_deployments(&api), 1, "what is not served is not asked again");
 }
 
 #[test]

@@ -1,5 +1,7 @@
-//! A year of a service whose newest version does not run: rollouts that lag, fail and recover, changes by hand, restarts,
-//! and crashes between any two steps. What failed is sent once, and what ran before is sent in its place once.
+//! A year of a service whose newest version does not run, or does: rollouts that lag, fail and recover, others who deploy
+//! between ours and its end, lists of deployments that lag, are empty or refused, changes by hand, restarts, and crashes
+//! between any two steps. What failed is sent once, and what ran before is sent in its place once; what never failed is
+//! never held back for somebody else's failure.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,8 +10,8 @@ use fastrand::Rng;
 use jiff::Timestamp;
 use truenorth::engine::{Call, Ending, Engine, Event, Follow, Look, Looked, Memory, Pace, Unsettled, Work, goes_on};
 use truenorth::model::{
-    Applied, Cause, DeploymentStatus, DeploymentUpdate, Desired, DriftMode, External, ImagePath, Known, OnFailure,
-    Place, Policy, Quarantine, Rollout, RolloutStage, ServiceKey,
+    Applied, Cause, DeploymentEntry, DeploymentStatus, DeploymentUpdate, Desired, DriftMode, External, ImagePath,
+    Known, OnFailure, Place, Policy, Quarantine, Rollout, RolloutStage, ServiceKey,
 };
 use truenorth::plan::{Adopt, Change, Reading, Rules};
 
@@ -32,31 +34,89 @@ fn desired(version: u32) -> Desired {
     Desired::new(&key(), update, Policy::default(), Place { file: "a.yaml".into(), line: 1 })
 }
 
+/// In whose name our updates are listed.
+const US: &str = "truenorth";
+/// How long a rollout takes to its end.
+const TAKES: i64 = 30_000;
+
+/// What was deployed: by whom, and when it was accepted by our clock.
+#[derive(Clone, Copy)]
+struct Deployed {
+    version: u32,
+    began: i64,
+    by: &'static str,
+    fails: bool,
+}
+
+/// How the list of deployments answers.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lists {
+    /// What is so long ago is on it.
+    After(i64),
+    Empty,
+    Refused,
+    /// An answer comes now and then.
+    Failing,
+}
+
 /// The API's service, whose clock is another one than ours.
 struct Server {
     runs: u32,
     skew: i64,
     lag: i64,
+    lists: Lists,
+    /// Whether the newest version does not run.
+    is_bad: bool,
     /// When a failed rollout ends well after all, after its failure.
     recovers: Option<i64>,
-    /// The newest rollout, and the one before: which version, and when it was accepted by our clock.
-    rollouts: Vec<(u32, i64)>,
+    /// Oldest first.
+    rollouts: Vec<Deployed>,
 }
 
 impl Server {
     fn status(&self, now: i64) -> DeploymentStatus {
-        let lagged = |began: &&(u32, i64)| began.1 + self.lag <= now;
-        let (version, began) = *self.rollouts.iter().rev().find(lagged).unwrap_or(&self.rollouts[0]);
+        let lagged = |of: &&Deployed| of.began + self.lag <= now;
+        let Deployed { began, fails, .. } = *self.rollouts.iter().rev().find(lagged).unwrap_or(&self.rollouts[0]);
         let (stage, since) = match now - began {
             ..5_000 => (RolloutStage::Pending, 1),
-            5_000..30_000 => (RolloutStage::InProgress, 5_000),
-            _ if version != BAD => (RolloutStage::Completed, 30_000),
+            5_000..TAKES => (RolloutStage::InProgress, 5_000),
+            _ if !fails => (RolloutStage::Completed, TAKES),
             passed => match self.recovers {
-                Some(after) if passed >= 30_000 + after => (RolloutStage::Completed, 30_000 + after),
-                _ => (RolloutStage::Failed, 30_000),
+                Some(after) if passed >= TAKES + after => (RolloutStage::Completed, TAKES + after),
+                _ => (RolloutStage::Failed, TAKES),
             },
         };
         DeploymentStatus { stage, scaling: false, since: Some(at(began + self.skew + since)) }
+    }
+
+    /// What the list shows, newest first.
+    fn list(&self, now: i64, chance: &mut Rng) -> Looked {
+        let lag = match self.lists {
+            Lists::After(lag) => lag,
+            Lists::Empty => i64::MAX / 2,
+            Lists::Refused => return Looked::Nothing { error: "403".to_owned(), refused: true },
+            Lists::Failing if chance.bool() => return Looked::Nothing { error: "503".to_owned(), refused: false },
+            Lists::Failing => 0,
+        };
+        let entry = |of: &Deployed| DeploymentEntry {
+            id: format!("{}-{}", of.by, of.began),
+            created_at: at(of.began + self.skew),
+            image: Some(format!("docker.io/library/nginx:{}", of.version)),
+            tag: None,
+            sha: None,
+            commit: None,
+            user: Some(of.by.to_owned()),
+        };
+        let listed = self.rollouts.iter().rev().filter(|of| of.began + lag <= now).take(20);
+        Looked::Deployments(listed.map(entry).collect())
+    }
+
+    fn deploys(&mut self, version: u32, by: &'static str, fails: bool, now: i64) {
+        self.runs = version;
+        self.rollouts.push(Deployed { version, began: now, by, fails });
+        if self.rollouts.len() > 64 {
+            self.rollouts.remove(0);
+        }
     }
 }
 
@@ -83,18 +143,36 @@ struct World {
     accepted: BTreeMap<u32, u32>,
     returns: u32,
     crashes: u32,
+    /// When somebody else deploys something next, on purpose while ours rolls out.
+    rival: Option<i64>,
+    /// How often somebody else deployed, and how often before ours had ended.
+    rivals: u32,
+    between: u32,
+    /// Whether the newest version was ever quarantined, and how often it was sent after that.
+    was_quarantined: bool,
+    sent_after: u32,
     told: Vec<String>,
 }
 
 impl World {
     fn new(seed: u64) -> Self {
         let mut chance = Rng::with_seed(seed);
+        let lists = match chance.u8(0..8) {
+            0 => Lists::Empty,
+            1 => Lists::Refused,
+            2 => Lists::Failing,
+            3 | 4 => Lists::After(0),
+            // Longer than a rollout takes, and nobody could know of what failed.
+            _ => Lists::After(chance.i64(0..TAKES - 5_000)),
+        };
         let server = Server {
             runs: GOOD,
             skew: chance.i64(-300_000..=300_000),
             lag: chance.i64(0..20_000),
+            lists,
+            is_bad: chance.u8(0..3) > 0,
             recovers: (chance.u8(0..4) == 0).then(|| chance.i64(1..600_000)),
-            rollouts: vec![(GOOD, -600_000)],
+            rollouts: vec![Deployed { version: GOOD, began: -600_000, by: US, fails: false }],
         };
         let known = Known::Applied(Applied::new(desired(GOOD).digest));
         let disk = Disk { known, unsettled: Vec::new(), rollout: None, quarantine: None };
@@ -102,8 +180,26 @@ impl World {
         let drift = [DriftMode::Correct, DriftMode::Correct, DriftMode::Report][chance.usize(0..3)];
         let engine = Engine::new(Pace::default(), Rules::default(), []);
         let (accepted, told) = (BTreeMap::new(), Vec::new());
-        let mut world =
-            Self { chance, now: 0, server, disk, engine, on_failure, drift, accepted, returns: 0, crashes: 0, told };
+        let (returns, crashes, rivals, between, sent_after) = (0, 0, 0, 0, 0);
+        let (rival, was_quarantined) = (None, false);
+        let mut world = Self {
+            chance,
+            now: 0,
+            server,
+            disk,
+            engine,
+            on_failure,
+            drift,
+            accepted,
+            returns,
+            crashes,
+            rival,
+            rivals,
+            between,
+            was_quarantined,
+            sent_after,
+            told,
+        };
         world.start();
         world
     }
@@ -152,6 +248,10 @@ impl World {
                     continue;
                 }
             }
+            if self.rival.is_some_and(|rival| rival <= self.now) {
+                self.rival = None;
+                self.somebody_deploys();
+            }
             if fate <= self.now {
                 self.befall();
                 fate = self.now + self.chance.i64(1..3 * 24 * 3_600_000);
@@ -160,7 +260,7 @@ impl World {
             let wakes = [self.engine.next_wake(now), self.engine.next_look_wake(now)];
             let wake = wakes.into_iter().flatten().min().map(|wake| wake.duration_since(at(0)).as_millis());
             let wake = wake.map_or(fate, |wake| i64::try_from(wake).unwrap() + 1);
-            self.now = wake.min(fate).max(self.now + 1);
+            self.now = wake.min(fate).min(self.rival.unwrap_or(fate)).max(self.now + 1);
         }
     }
 
@@ -168,8 +268,7 @@ impl World {
         match self.chance.u8(0..4) {
             // Where a call is lost, what somebody does by hand meanwhile cannot be told from that.
             0 | 1 if matches!(self.disk.known, Known::Applied(_)) => {
-                self.server.runs = BY_HAND;
-                self.tell("somebody changes it by hand");
+                self.somebody_deploys();
             }
             2 => {
                 self.tell("is restarted");
@@ -177,6 +276,19 @@ impl World {
             }
             _ => drop(self.engine.observe([(key(), desired(BAD))].into(), at(self.now))),
         }
+    }
+
+    /// Something of their own, or the same once more with other variables; it runs or does not.
+    fn somebody_deploys(&mut self) {
+        let ours = self.server.rollouts.iter().rev().find(|of| of.by == US).map_or(0, |of| of.began);
+        // Within seconds of ours nobody can tell who deployed the same.
+        let same = self.chance.u8(0..4) == 0 && self.now - ours > 6_000;
+        let version = if same { self.server.runs } else { BY_HAND };
+        let fails = self.chance.bool();
+        self.rivals += 1;
+        self.between += u32::from(self.now - ours <= TAKES + self.server.lag + 60_000);
+        self.server.deploys(version, "jane", fails, self.now);
+        self.tell(format!("somebody else deploys {version}, fails: {fails}"));
     }
 
     fn turn(&mut self) -> Result<(), Crashed> {
@@ -189,6 +301,11 @@ impl World {
                     Look::List { .. } => {
                         let services = vec![("web".to_owned(), Some(self.server.status(self.now)))];
                         Looked::Page { services, next: None }
+                    }
+                    Look::Deployments(_) => {
+                        let listed = self.server.list(self.now, &mut self.chance);
+                        self.tell(format!("the list is asked: {listed:?}"));
+                        listed
                     }
                     Look::Containers(_) => Looked::Containers(Some("TASK_FAILED".to_owned())),
                     Look::Service(_) => unreachable!("the project may be listed"),
@@ -242,8 +359,12 @@ impl World {
             quarantine.back = Some(digest);
         }
         self.survives()?;
-        self.server.runs = version;
-        self.server.rollouts.push((version, self.now));
+        let fails = version == BAD && self.server.is_bad;
+        self.server.deploys(version, US, fails, self.now);
+        self.sent_after += u32::from(version == BAD && self.was_quarantined);
+        if self.chance.u8(0..3) == 0 {
+            self.rival = Some(self.now + self.chance.i64(1..60_000));
+        }
         *self.accepted.entry(version).or_default() += 1;
         self.returns += u32::from(cause == Cause::Rollback);
         self.tell(format!("{version} is sent: {}", cause.as_str()));
@@ -273,7 +394,10 @@ impl World {
         for (_, content, quarantine) in self.engine.take_quarantines() {
             self.survives()?;
             match quarantine {
-                Some(quarantine) => self.disk.quarantine = Some(quarantine),
+                Some(quarantine) => {
+                    self.was_quarantined |= quarantine.digest == desired(BAD).digest;
+                    self.disk.quarantine = Some(quarantine);
+                }
                 None => drop(self.disk.quarantine.take_if(|quarantine| quarantine.digest == content)),
             }
         }
@@ -290,20 +414,35 @@ impl World {
 #[test]
 fn a_bad_version_is_sent_once_a_year_and_what_ran_before_in_its_place_once() {
     let (mut returned, mut held, mut recovered, mut crashes) = (0, 0, 0, 0);
-    for seed in 0..60 {
+    let (mut overtaken, mut spared) = (0, 0);
+    for seed in 0..90 {
         let mut world = World::new(seed);
         world.run();
         let sent = |version| world.accepted.get(&version).copied().unwrap_or_default();
-        let story = || format!("seed {seed}:\n{}", world.told[..world.told.len().min(60)].join("\n"));
+        let story = || format!("seed {seed}:\n{}", world.told[..world.told.len().min(90)].join("\n"));
         crashes += world.crashes;
+        let is_told = matches!(world.server.lists, Lists::After(_));
+        if !world.server.is_bad && is_told {
+            assert!(!world.was_quarantined && world.returns == 0, "it never failed: {}", story());
+            spared += u32::from(world.between > 0);
+        }
+        assert!(world.returns <= 1, "{}", story());
         if world.server.recovers.is_some() {
             // What runs after all is like any other: its drift is corrected.
-            assert!(world.returns <= 1, "{}", story());
             recovered += 1;
             continue;
         }
-        assert_eq!(sent(BAD), 1, "{}", story());
-        assert!(world.returns <= 1, "{}", story());
+        if is_told || world.rivals == 0 {
+            assert_eq!(world.sent_after, 0, "it failed, and is sent again: {}", story());
+        }
+        if !world.server.is_bad {
+            continue;
+        }
+        // What somebody else replaced before it failed was not seen to fail. Where no list says whose is whose, theirs may
+        // be taken for ours.
+        let others = if is_told { world.between } else { world.rivals };
+        assert!((1..=1 + others).contains(&sent(BAD)), "{}", story());
+        overtaken += u32::from(world.between > 0);
         match world.on_failure {
             OnFailure::Hold => {
                 assert_eq!(sent(GOOD), 0, "{}", story());
@@ -314,4 +453,5 @@ fn a_bad_version_is_sent_once_a_year_and_what_ran_before_in_its_place_once() {
         }
     }
     assert!(returned > 10 && held > 10 && recovered > 5 && crashes > 500, "{returned} {held} {recovered} {crashes}");
+    assert!(overtaken > 10 && spared > 10, "{overtaken} {spared}");
 }

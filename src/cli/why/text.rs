@@ -51,6 +51,12 @@ pub(super) fn text(facts: &Facts, folder: &Path) -> String {
     if let Some(rollout) = &facts.rollout {
         text.line("rollout", &format!("{}, {}", rollout.words(), ago(rollout.since, facts.now)));
     }
+    if let Some(stranger) = &facts.stranger {
+        let deployed =
+            stranger.by.as_ref().map(|by| format!("{} deployed last, at {}; ", by.who(), short::time(by.at)));
+        let noticed = ago(stranger.noticed_at, facts.now);
+        text.line("changed", &format!("{}not by this truenorth, noticed {noticed}", deployed.unwrap_or_default()));
+    }
     if let Some(drift) = &facts.drift {
         if let Some(error) = &drift.error {
             let when = facts.unread_at.map(|at| format!(" {}", ago(at, facts.now))).unwrap_or_default();

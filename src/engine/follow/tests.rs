@@ -30,6 +30,8 @@ struct Server {
     /// What was reached and when, oldest first; from `ours` on it is of our update.
     reached: Vec<(i64, RolloutStage)>,
     ours: usize,
+    /// From here on it is of what somebody else deployed after ours.
+    theirs: usize,
 }
 
 impl Server {
@@ -60,7 +62,40 @@ impl Server {
                 _ => reached.push((skew + pending + rolling, RolloutStage::Completed)),
             }
         }
-        Self { skew, lag: if chance.bool() { 0 } else { chance.i64(0..25_000) }, reached, ours }
+        let theirs = reached.len();
+        Self { skew, lag: if chance.bool() { 0 } else { chance.i64(0..25_000) }, reached, ours, theirs }
+    }
+
+    /// The same, and often somebody else deploys something before ours has ended.
+    fn with_others(chance: &mut fastrand::Rng) -> Self {
+        let mut server = Self::of(chance);
+        if chance.u8(0..3) > 0 {
+            let theirs = server.skew + chance.i64(1..200_000);
+            server.reached.retain(|(at, _)| *at < theirs);
+            server.theirs = server.reached.len().max(server.ours);
+            let ended = if chance.bool() { RolloutStage::Completed } else { RolloutStage::Failed };
+            let (rolls, ends) = (theirs + chance.i64(0..2000), theirs + chance.i64(2000..100_000));
+            server.reached.extend([(theirs, RolloutStage::Pending), (rolls, RolloutStage::InProgress), (ends, ended)]);
+        }
+        server
+    }
+
+    /// What is listed at our time `now`, newest first, where the list is so late.
+    fn lists(&self, now: i64, late: i64) -> Vec<DeploymentEntry> {
+        let made = |at: &&(i64, &str, &str)| at.0 <= now + self.skew - late;
+        let theirs = self.reached.get(self.theirs).map(|(at, _)| (*at, "3", "jane"));
+        let ours = (self.skew, "2", "us");
+        let all: Vec<_> = theirs.into_iter().chain([ours, (self.reached[0].0, "1", "us")]).collect();
+        let entry = |(made, version, user): &(i64, &str, &str)| DeploymentEntry {
+            id: format!("d{version}"),
+            created_at: at(*made),
+            image: Some(format!("nginx:{version}")),
+            tag: None,
+            sha: None,
+            commit: None,
+            user: Some((*user).to_owned()),
+        };
+        all.iter().filter(made).map(entry).collect()
     }
 
     /// When the update was accepted, as its answer says: exact where it shows the service, else a `Date`.
@@ -74,7 +109,8 @@ impl Server {
         let now = now + self.skew - self.lag;
         let index = self.reached.iter().rposition(|(at, _)| *at <= now).unwrap_or(0);
         let (since, stage) = self.reached[index];
-        (DeploymentStatus { stage, scaling: false, since: Some(at(since)) }, index >= self.ours)
+        let is_ours = (self.ours..self.theirs).contains(&index);
+        (DeploymentStatus { stage, scaling: false, since: Some(at(since)) }, is_ours)
     }
 
     /// When the list shows at the earliest that our update completed.
@@ -130,6 +166,61 @@ fn no_stale_completion_is_taken_for_ours_whatever_the_clocks_say() {
         }
     }
     assert!(completed > 5000 && failed > 500 && nothing > 500, "{completed} {failed} {nothing}");
+}
+
+#[test]
+fn no_failure_of_others_and_nothing_stale_is_taken_for_ours_where_deployments_are_listed() {
+    let mut chance = fastrand::Rng::with_seed(8);
+    let content = super::super::tests::desired("web", "2").update;
+    let (mut completed, mut failed, mut superseded, mut asked, mut proven) = (0, 0, 0, 0, 0);
+    for run in 0..10_000 {
+        let server = Server::with_others(&mut chance);
+        let mut rollouts = Rollouts::new(true);
+        rollouts.accepted(&key(0), digest(), server.accepted(&mut chance), None, at(0));
+        // A list that is later than the end of a rollout hides whose that was.
+        let late = chance.i64(0..2000);
+        let (mut now, mut ended) = (0, None);
+        let mut questions = 0;
+        while let Some(due) = rollouts.due(Follow::DEFAULT) {
+            now = millis(due.max(at(0))).max(now);
+            rollouts.expire(Follow::DEFAULT, at(now));
+            let Some(look) = rollouts.next(Follow::DEFAULT, at(now)) else { continue };
+            let (status, is_ours) = server.shows(now);
+            match look {
+                Look::Containers(_) => rollouts.looked(Looked::Containers(None), at(now)),
+                Look::Deployments(_) => {
+                    questions += 1;
+                    rollouts.listed(&server.lists(now, late), Some(&content), Follow::DEFAULT, at(now));
+                }
+                Look::List { .. } => rollouts.looked(page(0, Some(status)), at(now)),
+                Look::Service(_) => unreachable!("the project may be listed"),
+            }
+            let rollout = rollouts.of(&key(0)).expect("is followed");
+            let state = rollout.state;
+            if !state.is_open() && ended != Some(state) {
+                let end = status.since.expect("has a time");
+                match state {
+                    // What others brought to a good end is not told apart, where nothing hangs on it.
+                    RolloutState::Completed => assert!(end >= at(server.skew), "run {run}: {status:?}"),
+                    RolloutState::Failed => assert!(is_ours, "run {run}: {status:?} {rollout:?}"),
+                    RolloutState::Superseded => assert!(!is_ours, "run {run}: {status:?} {rollout:?}"),
+                    _ => {}
+                }
+                ended = Some(state);
+                proven += u32::from(rollout.evidence == Evidence::DeploymentId);
+            }
+            assert!(questions <= 8, "run {run}");
+        }
+        asked += questions;
+        match ended {
+            Some(RolloutState::Completed) => completed += 1,
+            Some(RolloutState::Failed) => failed += 1,
+            Some(RolloutState::Superseded) => superseded += 1,
+            _ => {}
+        }
+    }
+    assert!(completed > 3000 && failed > 500 && superseded > 500, "{completed} {failed} {superseded}");
+    assert!(proven > 1000 && asked < 10_000, "{proven} {asked}");
 }
 
 /// Follows so many services of one project whose rollouts all end at a time; gives the number of requests.

@@ -2,7 +2,10 @@
 
 use super::super::tests::{JITTER, applied, at, calls, desired, differs, folder, key};
 use super::super::*;
-use crate::model::{Cause, DeploymentStatus, Digest, DriftMode, HoldKind, OnFailure, RolloutStage};
+use crate::model::{
+    Cause, DeploymentEntry, DeploymentStatus, Digest, DriftMode, Evidence, HoldKind, OnFailure, RolloutStage,
+    RolloutState,
+};
 use crate::plan::{Adopt, Rules, Step};
 
 fn engine(known: impl IntoIterator<Item = (ServiceKey, Known)>) -> Engine {
@@ -25,6 +28,32 @@ fn send(engine: &mut Engine, now: i64) -> Cause {
 fn ends(engine: &mut Engine, stage: RolloutStage, now: i64) {
     let status = DeploymentStatus { stage, scaling: false, since: Some(at(now - 1)) };
     engine.saw(&key("web"), Some(status), None, at(now));
+    // Whose a failure is, is asked first: ours.
+    let accepted = engine.rollout(&key("web")).and_then(|rollout| rollout.server_at);
+    let ours = accepted.map(|accepted| deployment("ours", accepted, None));
+    answer(engine, ours.into_iter().collect(), now);
+}
+
+fn deployment(id: &str, created_at: Timestamp, image: Option<&str>) -> DeploymentEntry {
+    let image = image.map(str::to_owned);
+    DeploymentEntry {
+        id: id.to_owned(),
+        created_at,
+        image,
+        tag: None,
+        sha: None,
+        commit: None,
+        user: Some(id.to_owned()),
+    }
+}
+
+/// Answers the question whose a rollout is, where it is asked. Says whether it was.
+fn answer(engine: &mut Engine, entries: Vec<DeploymentEntry>, now: i64) -> bool {
+    let asks = engine.rollouts.due(Follow::DEFAULT) <= Some(at(now));
+    let Some(look) = engine.next_look(at(now), 0).filter(|_| asks) else { return false };
+    let is_asked = look == Look::Deployments(key("web"));
+    engine.looked(if is_asked { Looked::Deployments(entries) } else { Looked::Withdrawn }, at(now));
+    is_asked
 }
 
 /// Whether version 2 is not sent again by itself.
@@ -274,6 +303,7 @@ fn a_failure_that_may_be_of_something_older_sends_nothing() {
     send(&mut engine, 1);
     let status = DeploymentStatus { stage: RolloutStage::Failed, scaling: false, since: None };
     engine.saw(&key("web"), Some(status), None, at(90));
+    assert!(answer(&mut engine, vec![deployment("ours", at(1), Some("nginx:2"))], 90));
     assert!(is_quarantined(&engine) && engine.take_sought().is_empty());
 }
 
@@ -392,4 +422,128 @@ fn of_two_choices_in_a_row_the_later_one_counts_whichever_is_found_first() {
     finds(&mut engine, "0", 23);
     let call = engine.next_call(at(24), 0).expect("version 0 goes");
     assert_eq!(call.digest, desired("web", "0").digest);
+}
+
+/// Version 2 was sent at 1, and the API shows a failure since `since` at 10, which nobody has taken in yet.
+fn shown_failed(on_failure: OnFailure, since: i64) -> Engine {
+    let mut engine = engine([applied("web", "1")]);
+    engine.set_on_failure(on_failure);
+    engine.observe(folder([("web", "2")]), at(0));
+    send(&mut engine, 1);
+    let status = DeploymentStatus { stage: RolloutStage::Failed, scaling: false, since: Some(at(since)) };
+    engine.saw(&key("web"), Some(status), None, at(10));
+    engine
+}
+
+#[test]
+fn whose_a_failure_is_is_asked_before_anything_follows_from_it() {
+    let mut engine = shown_failed(OnFailure::LastGood, 9);
+    assert!(!is_quarantined(&engine) && engine.take_sought().is_empty());
+    assert!(answer(&mut engine, vec![deployment("ours", at(1), Some("nginx:2"))], 10));
+    assert!(is_quarantined(&engine));
+    let rollout = engine.rollout(&key("web")).unwrap();
+    assert_eq!((rollout.evidence, rollout.deployment_id.as_deref()), (Evidence::DeploymentId, Some("ours")));
+    assert_eq!(engine.take_sought().len(), 1);
+    assert!(!answer(&mut engine, vec![], 11), "once");
+}
+
+#[test]
+fn a_failure_of_what_somebody_else_deployed_after_is_not_held_against_ours() {
+    let mut engine = shown_failed(OnFailure::LastGood, 9);
+    let entries = vec![deployment("jane", at(6), Some("nginx:9")), deployment("ours", at(1), Some("nginx:2"))];
+    answer(&mut engine, entries, 10);
+    assert!(!is_quarantined(&engine) && engine.take_sought().is_empty());
+    let rollout = engine.rollout(&key("web")).unwrap();
+    assert_eq!(rollout.words(), format!("superseded: jane deployed something else at {}", at(6)));
+    assert_eq!(engine.next_look(at(11), 0), None, "its containers say nothing of ours");
+}
+
+#[test]
+fn what_failed_before_somebody_else_deployed_is_quarantined_and_theirs_stays() {
+    let mut engine = shown_failed(OnFailure::LastGood, 5);
+    let entries = vec![deployment("jane", at(6), Some("nginx:9")), deployment("ours", at(1), Some("nginx:2"))];
+    answer(&mut engine, entries, 10);
+    assert!(is_quarantined(&engine));
+    assert!(engine.take_sought().is_empty(), "what a person did since is not sent over");
+    let words = engine.rollout(&key("web")).unwrap().words();
+    assert_eq!(words, format!("failed after 4.0 s; jane deployed something else at {}", at(6)));
+}
+
+#[test]
+fn where_the_list_cannot_be_had_times_alone_decide() {
+    for looked in [
+        Looked::Nothing { error: "404".to_owned(), refused: true },
+        Looked::Nothing { error: "503".to_owned(), refused: false },
+    ] {
+        let mut engine = shown_failed(OnFailure::LastGood, 9);
+        assert_eq!(engine.next_look(at(10), 0), Some(Look::Deployments(key("web"))));
+        engine.looked(looked, at(11));
+        assert!(is_quarantined(&engine));
+        assert_eq!(engine.rollout(&key("web")).unwrap().evidence, Evidence::Time);
+        assert_eq!(engine.take_sought().len(), 1);
+    }
+}
+
+#[test]
+fn a_list_that_lags_is_asked_three_times() {
+    let mut engine = shown_failed(OnFailure::Hold, 9);
+    for now in [10, 15] {
+        assert!(answer(&mut engine, vec![deployment("old", at(-600), Some("nginx:1"))], now));
+        assert!(!is_quarantined(&engine) && !answer(&mut engine, vec![], now + 1));
+    }
+    assert!(answer(&mut engine, vec![], 20));
+    assert!(is_quarantined(&engine));
+    assert_eq!(engine.rollout(&key("web")).unwrap().evidence, Evidence::Time);
+}
+
+#[test]
+fn where_no_call_is_left_for_the_question_times_alone_decide() {
+    let mut engine = shown_failed(OnFailure::Hold, 9);
+    engine.note_quota(Window { limit: 100, remaining: 10, resets_at: at(3600) });
+    assert_eq!(engine.next_look(at(10), 0), None);
+    assert!(is_quarantined(&engine));
+}
+
+#[test]
+fn an_answer_that_comes_too_late_for_the_question_changes_nothing() {
+    let mut engine = shown_failed(OnFailure::Hold, 9);
+    assert_eq!(engine.next_look(at(10), 0), Some(Look::Deployments(key("web"))));
+    // It recovers while the question is out.
+    let status = DeploymentStatus { stage: RolloutStage::Completed, scaling: false, since: Some(at(11)) };
+    engine.saw(&key("web"), Some(status), None, at(12));
+    engine.looked(Looked::Deployments(vec![deployment("ours", at(1), None)]), at(13));
+    assert!(!is_quarantined(&engine));
+    assert_eq!(engine.rollout(&key("web")).unwrap().state, RolloutState::Completed);
+}
+
+#[test]
+fn an_end_in_the_second_of_the_acceptance_is_told_apart_by_the_deployment() {
+    for (made, is_ours) in [(1_300, true), (1_800, false)] {
+        let mut engine = engine([applied("web", "1")]);
+        engine.observe(folder([("web", "2")]), at(0));
+        send(&mut engine, 1);
+        let millis = |millis: i64| at(0) + jiff::SignedDuration::from_millis(millis);
+        let status = DeploymentStatus { stage: RolloutStage::Completed, scaling: false, since: Some(millis(1_500)) };
+        engine.saw(&key("web"), Some(status), None, at(6));
+        assert!(answer(&mut engine, vec![deployment("ours", millis(made), Some("nginx:2"))], 6));
+        let rollout = engine.rollout(&key("web")).unwrap();
+        let expected = if is_ours { RolloutState::Completed } else { RolloutState::Unseen };
+        assert_eq!((rollout.state, rollout.deployment_id.as_deref()), (expected, Some("ours")));
+        assert_eq!(rollout.evidence == Evidence::DeploymentId, is_ours);
+    }
+}
+
+#[test]
+fn what_somebody_else_deploys_after_a_failure_does_not_let_ours_out() {
+    let mut engine = failed();
+    let completed = DeploymentStatus { stage: RolloutStage::Completed, scaling: false, since: Some(at(300)) };
+    engine.saw(&key("web"), Some(completed), None, at(301));
+    assert!(is_quarantined(&engine));
+    let jane = deployment("jane", at(290), Some("nginx:9"));
+    assert!(answer(&mut engine, vec![jane, deployment("ours", at(1), Some("nginx:2"))], 301));
+    assert!(is_quarantined(&engine));
+    assert!(engine.rollout(&key("web")).unwrap().words().contains("jane deployed something else at"));
+    engine.saw(&key("web"), Some(completed), None, at(400));
+    assert!(!answer(&mut engine, vec![], 400), "it is known");
+    assert!(is_quarantined(&engine));
 }

@@ -16,8 +16,8 @@ use crate::ledger::{
     Sighting, StateRecord, States, Turned,
 };
 use crate::model::{
-    ApiPlace, Applied, Digest, DriftMode, Evidence, Headline, Known, Place, Rollout, RolloutState, ServiceKey,
-    ServiceKind, ServiceState,
+    ApiPlace, Applied, Digest, DriftMode, Evidence, Headline, Known, OvertakenBy, Place, Rollout, RolloutState,
+    ServiceKey, ServiceKind, ServiceState, Stranger,
 };
 use crate::plan::{Adopt, Reading, Rules, Seen, UnnamedCredentials};
 
@@ -87,7 +87,8 @@ macro_rules! rollout {
     () => {
         "rollout.state AS rollout_state, rollout.since AS rollout_since, rollout.deployment AS rollout_deployment,
         rollout.evidence AS rollout_evidence, rollout.reason AS rollout_reason, rollout.digest AS rollout_digest,
-        rollout.accepted_at AS rollout_accepted_at, rollout.server_at AS rollout_server_at"
+        rollout.accepted_at AS rollout_accepted_at, rollout.server_at AS rollout_server_at,
+        rollout.overtaken_by, rollout.overtaken_at"
     };
 }
 
@@ -138,6 +139,11 @@ const NEWEST: &str = "SELECT NULL AS spec, 0 AS has_before, NULL AS spec_before,
         call.*, service.name, NULL AS rollout_state
     FROM service
     JOIN call ON call.id = (SELECT max(newest.id) FROM call AS newest WHERE newest.service = service.id)";
+
+/// What was applied since is ours again.
+const STRANGER: &str = "SELECT noticed_at, user, deployed_at FROM stranger
+    JOIN service ON service.id = stranger.service LEFT JOIN call ON call.id = service.applied
+    WHERE name = ?1 AND (call.ended_at IS NULL OR call.ended_at <= noticed_at)";
 
 const PAUSE: &str = "SELECT until, reason, set_at FROM pause";
 
@@ -403,6 +409,19 @@ pub(in crate::ledger) fn failed_rollouts(connection: &Connection) -> rusqlite::R
     Ok(rows.into_iter().filter_map(failed).collect())
 }
 
+/// Who else was seen to change a service last.
+pub(in crate::ledger) fn stranger(connection: &Connection, key: &ServiceKey) -> rusqlite::Result<Option<Stranger>> {
+    let mut statement = connection.prepare_cached(STRANGER)?;
+    let stranger = |row: &Row<'_>| {
+        let by = match optional_time(row, "deployed_at")? {
+            Some(at) => Some(OvertakenBy { user: row.get("user")?, at }),
+            None => None,
+        };
+        Ok(Stranger { noticed_at: time(row, "noticed_at")?, by })
+    };
+    statement.query_row([key.to_string()], stranger).optional()
+}
+
 fn rollout(row: &Row<'_>) -> rusqlite::Result<Option<Rollout>> {
     let state: Option<String> = row.get("rollout_state")?;
     let Some(state) = state.as_deref().and_then(RolloutState::from_word) else { return Ok(None) };
@@ -412,6 +431,10 @@ fn rollout(row: &Row<'_>) -> rusqlite::Result<Option<Rollout>> {
         since: time(row, "rollout_since")?,
         deployment_id: row.get("rollout_deployment")?,
         evidence,
+        overtaken: match optional_time(row, "overtaken_at")? {
+            Some(at) => Some(OvertakenBy { user: row.get("overtaken_by")?, at }),
+            None => None,
+        },
         reason: row.get("rollout_reason")?,
         digest: Digest::from_bytes(row.get("rollout_digest")?),
         accepted_at: time(row, "rollout_accepted_at")?,

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::engine::Window;
 use crate::ledger::{CallId, Decider, Outcome, Pause, StateRecord, Turned, WriteError};
-use crate::model::{ApiPlace, Cause, Digest, Headline, Rollout, RolloutState, ServiceKey};
+use crate::model::{ApiPlace, Cause, Digest, Headline, Rollout, RolloutState, ServiceKey, Stranger};
 
 const TOUCH_SERVICE: &str = "INSERT INTO service (name) VALUES (?1)
     ON CONFLICT (name) DO UPDATE SET name = name RETURNING id";
@@ -110,9 +110,15 @@ const BEGIN_ROLLOUT: &str =
 const SUPERSEDE: &str = "UPDATE rollout SET state = 'superseded', since = ?2
     WHERE service = ?1 AND state IN ('unseen', 'pending', 'in-progress')";
 
-const SET_ROLLOUT: &str = "UPDATE rollout SET state = ?3, since = ?4, deployment = ?5, evidence = ?6, reason = ?7
+const SET_ROLLOUT: &str = "UPDATE rollout SET state = ?3, since = ?4, deployment = ?5, evidence = ?6, reason = ?7,
+        server_at = ?8, overtaken_by = ?9, overtaken_at = ?10
     WHERE digest = ?2 AND call = (
     SELECT max(newest.call) FROM rollout AS newest JOIN service ON service.id = newest.service WHERE name = ?1)";
+
+const MEET: &str = "INSERT OR REPLACE INTO stranger (service, noticed_at, user, deployed_at)
+    SELECT id, ?2, ?3, ?4 FROM service WHERE name = ?1";
+
+const FORGET_STRANGER: &str = "DELETE FROM stranger WHERE service = ?1";
 
 const SET_PAUSE: &str = "INSERT OR REPLACE INTO pause (only_one, until, reason, set_at) VALUES (1, ?1, ?2, ?3)";
 
@@ -205,7 +211,7 @@ pub(super) fn forget(connection: &Connection, key: &ServiceKey, at: Timestamp) -
     let Some(service) = service else { return Ok(()) };
     seal::seal(connection, service)?;
     connection.prepare_cached(SUPERSEDE)?.execute(params![service, at.as_millisecond()])?;
-    for statement in [FORGET_LIVE, FORGET_UNSETTLED] {
+    for statement in [FORGET_LIVE, FORGET_UNSETTLED, FORGET_STRANGER] {
         connection.prepare_cached(statement)?.execute([service])?;
     }
     Ok(())
@@ -264,7 +270,8 @@ pub(in crate::ledger) fn set_rollout(
     key: &ServiceKey,
     rollout: &Rollout,
 ) -> rusqlite::Result<()> {
-    let Rollout { state, since, deployment_id, evidence, reason, digest, .. } = rollout;
+    let Rollout { state, since, deployment_id, evidence, reason, digest, server_at, overtaken, .. } = rollout;
+    let (by, at) = (overtaken.as_ref().and_then(|by| by.user.as_deref()), overtaken.as_ref().map(|by| by.at));
     let reason = reason.as_deref().map(bounded);
     let values = params![
         key.to_string(),
@@ -273,9 +280,21 @@ pub(in crate::ledger) fn set_rollout(
         since.as_millisecond(),
         deployment_id,
         evidence.as_str(),
-        reason
+        reason,
+        server_at.map(Timestamp::as_millisecond),
+        by.map(bounded),
+        at.map(Timestamp::as_millisecond)
     ];
     connection.prepare_cached(SET_ROLLOUT)?.execute(values).map(drop)
+}
+
+/// Somebody else changed a service.
+pub(in crate::ledger) fn meet(connection: &Connection, key: &ServiceKey, stranger: &Stranger) -> rusqlite::Result<()> {
+    let Stranger { noticed_at, by } = stranger;
+    let user = by.as_ref().and_then(|by| by.user.as_deref()).map(bounded);
+    let deployed_at = by.as_ref().map(|by| by.at.as_millisecond());
+    let values = params![key.to_string(), noticed_at.as_millisecond(), user, deployed_at];
+    connection.prepare_cached(MEET)?.execute(values).map(drop)
 }
 
 pub(in crate::ledger) fn set_turned(connection: &Connection, turned: Option<&Turned>) -> rusqlite::Result<()> {

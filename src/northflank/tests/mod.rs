@@ -6,6 +6,7 @@
 
 mod bodies;
 mod calls;
+mod deployments;
 mod failures;
 mod reads;
 mod secrets;

@@ -223,3 +223,26 @@ async fn the_log_keeps_the_newest_calls() {
     assert_eq!(images, ["nginx:2", "nginx:3", "nginx:4"]);
     assert_eq!(bench.world.updates_by_service()[&"shop/web".into()].len(), 3);
 }
+
+#[tokio::test]
+async fn the_deployments_are_listed_newest_first_with_who_made_them() {
+    let bench = Bench::start(Options::default()).await;
+    bench.update("web", image("nginx:1")).await;
+    bench.world.deploy_as("shop/web", "Jane Doe", |live| *live = Live::deployment("nginx:2"));
+    let list = |query: &str| format!("/v1/projects/shop/services/web/deployments?{query}");
+    let both = bench.get(&list("per_page=20")).await.json;
+    let told = |list: &Value, at: usize| {
+        let entry = &list["data"]["deployments"][at];
+        (entry["image"]["imagePath"].clone(), entry["reason"]["user"]["name"].clone(), entry["active"].clone())
+    };
+    assert_eq!(told(&both, 0), (json!("nginx:2"), json!("Jane Doe"), json!(true)));
+    assert_eq!(told(&both, 1), (json!("nginx:1"), json!("sandbox"), json!(false)));
+    assert_eq!(both["pagination"], json!({"hasNextPage": false, "count": 2}));
+    let first = bench.get(&list("per_page=1")).await.json;
+    assert_eq!(first["pagination"]["hasNextPage"], true);
+    let cursor = first["pagination"]["cursor"].as_str().unwrap();
+    let second = bench.get(&list(&format!("per_page=1&cursor={cursor}"))).await.json;
+    assert_eq!(told(&second, 0).1, "sandbox");
+    assert_eq!(bench.get(&list("per_page=0")).await.status, 400);
+    assert_eq!(bench.world.rollouts("shop/web"), 2);
+}

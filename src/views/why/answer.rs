@@ -54,7 +54,7 @@ pub(crate) fn sentence(facts: &Facts) -> String {
             let words = facts.rollout.as_ref().map(Rollout::words).unwrap_or_default();
             format!("{name} accepted its update, but it does not run: {words}.")
         }
-        ServiceState::Drifted => format!("{}: somebody changed it.", drifted(facts)),
+        ServiceState::Drifted => format!("{}: {} changed it.", drifted(facts), stranger(facts)),
         ServiceState::Flapping => format!("{}: {FLAPS}, and is left alone{until}.", drifted(facts)),
         ServiceState::NotInEffect => {
             let fields = facts.drift.iter().flat_map(|drift| &drift.differences).map(|change| change.path.as_str());
@@ -233,6 +233,12 @@ fn drifted(facts: &Facts) -> String {
     let read = facts.drift.as_ref().and_then(|drift| drift.read_at);
     let read = read.map(|at| format!(", as it was read {}", short::ago(at, facts.now))).unwrap_or_default();
     format!("{} runs something else than was applied{read}", facts.service)
+}
+
+/// Who changed it, where that is known.
+fn stranger(facts: &Facts) -> &str {
+    let by = facts.stranger.as_ref().and_then(|stranger| stranger.by.as_ref());
+    by.and_then(|by| by.user.as_deref()).unwrap_or("somebody")
 }
 
 /// The last call, where it was one with the content that is desired now: what was said of other content says nothing.

@@ -11,7 +11,7 @@ use super::super::{Attempt, Drift, LedgerPlace, Observed, Recorded, Untaken};
 use crate::ledger::{AppliedRecord, Holder, ReadError, Reader, Turned};
 use crate::manifest::Problem;
 use crate::model::{
-    Desired, Diagnostic, Digest, DriftMode, HeldBy, Known, Place, Rollout, ServiceKey, ServiceState, as_error,
+    Desired, Diagnostic, Digest, DriftMode, HeldBy, Known, Place, Rollout, ServiceKey, ServiceState, Stranger, as_error,
 };
 use crate::plan::{self, Change, Rules, Step, Suspension};
 use crate::text::command::Commands;
@@ -34,6 +34,8 @@ pub(crate) struct Facts {
     pub(crate) unread_at: Option<Timestamp>,
     /// How far the rollout of what was accepted last is.
     pub(crate) rollout: Option<Rollout>,
+    /// Who else was seen to change it, with nothing sent since.
+    pub(crate) stranger: Option<Stranger>,
     /// What the desired content changes against what was accepted last.
     pub(crate) changes: Vec<Change>,
     /// The newest entry of its history.
@@ -136,6 +138,7 @@ impl Facts {
             drift: recorded.drift(&service, known, found.left_alone_until()),
             unread_at: recorded.failed_at(&service),
             rollout: recorded.rollouts.get(&service).cloned(),
+            stranger: ledger.map(|ledger| ledger.stranger(&service)).transpose()?.flatten(),
             changes: desired.map(|desired| to_send(applied.as_ref(), desired, commands)).unwrap_or_default(),
             last: newest.map(|entry| Attempt::new(entry, recorded.holder.is_some(), commands)),
             applied,

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::{Attempt, Drift, LedgerPlace, Untaken};
 use crate::ledger::Holder;
 use crate::manifest::Problem;
-use crate::model::{Cause, Digest, Place, Rollout, ServiceKey, ServiceState};
+use crate::model::{Cause, Digest, Place, Rollout, ServiceKey, ServiceState, Stranger};
 use crate::plan::{Change, Outcome, Step, Suspension};
 
 use answer::{NotSent, Waiting};
@@ -59,6 +59,9 @@ pub(crate) struct Explanation<'a> {
     drift: Option<&'a Drift>,
     /// How far the rollout of what was accepted last is.
     rollout: Option<&'a Rollout>,
+    /// Who else was seen to change it, with nothing sent since.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    changed_by: Option<&'a Stranger>,
     /// Since when updates go out as PATCH, where they do.
     sent_as_patch: Option<SentAsPatch<'a>>,
     problems: &'a [Problem],
@@ -119,6 +122,7 @@ impl<'a> Explanation<'a> {
             failed_before: facts.failed_before,
             drift: facts.drift.as_ref(),
             rollout: facts.rollout.as_ref(),
+            changed_by: facts.stranger.as_ref(),
             sent_as_patch: facts.turned.as_ref().map(|turned| SentAsPatch {
                 since: turned.at,
                 reason: &turned.reason,
