@@ -3,8 +3,11 @@
 
 use std::fmt::Write as _;
 
+use serde_json::Value;
+
 use super::describe::Described;
-use crate::model::{DeploymentUpdate, ServiceKey};
+use crate::manifest::fields;
+use crate::model::ServiceKey;
 use crate::plan::CREDENTIALS;
 
 /// Words that some reader of YAML takes for something else than a text.
@@ -26,26 +29,9 @@ pub(super) fn manifest(key: &ServiceKey, described: &Described, schema: Option<&
         yaml.field(2, "teamId", team.as_str());
     }
     yaml.line(0, "spec:");
-    match &described.update {
-        DeploymentUpdate::External { external, .. } => {
-            yaml.line(2, "external:");
-            yaml.field(4, "imagePath", external.image_path.as_str());
-            yaml.fields(4, &[("credentials", external.credentials.as_ref().map(|id| id.as_str()))]);
-        }
-        DeploymentUpdate::Internal { internal, .. } => {
-            yaml.line(2, "internal:");
-            yaml.field(4, "id", internal.id.as_str());
-            yaml.fields(
-                4,
-                &[
-                    ("branch", internal.branch.as_deref()),
-                    ("buildId", internal.build_id.as_deref()),
-                    ("buildSHA", internal.build_sha.as_ref().map(|sha| sha.as_str())),
-                ],
-            );
-        }
-        DeploymentUpdate::Runtime(_) => {}
-    }
+    // The body of the call is what a spec says, field for field.
+    let body = serde_json::to_value(&described.update).unwrap_or_default();
+    yaml.parts(&body, ["external", "internal"]);
     for untold in &described.untold {
         match untold.path {
             CREDENTIALS => yaml.line(4, "# credentials: <id of the saved credentials>"),
@@ -54,23 +40,7 @@ pub(super) fn manifest(key: &ServiceKey, described: &Described, schema: Option<&
             }
         }
     }
-    if let Some(buildpack) = described.update.buildpack() {
-        yaml.line(2, "buildpack:");
-        yaml.field(4, "configType", buildpack.config_type().as_str());
-        yaml.fields(
-            4,
-            &[
-                ("customProcess", buildpack.custom_process()),
-                ("customEntrypoint", buildpack.custom_entrypoint()),
-                ("customCommand", buildpack.custom_command()),
-            ],
-        );
-    }
-    if let Some(docker) = described.update.docker() {
-        yaml.line(2, "docker:");
-        yaml.field(4, "configType", docker.config_type().as_str());
-        yaml.fields(4, &[("customEntrypoint", docker.custom_entrypoint()), ("customCommand", docker.custom_command())]);
-    }
+    yaml.parts(&body, ["buildpack", "docker"]);
     yaml.0
 }
 
@@ -87,10 +57,15 @@ impl Yaml {
         write_text(&mut self.0, indent + 2, text);
     }
 
-    fn fields(&mut self, indent: usize, fields: &[(&str, Option<&str>)]) {
-        for (name, text) in fields {
-            if let Some(text) = text {
-                self.field(indent, name, text);
+    /// The parts of a spec that are there.
+    fn parts(&mut self, body: &Value, parts: [&str; 2]) {
+        for part in parts {
+            let Some(values) = body.get(part) else { continue };
+            self.line(2, &format!("{part}:"));
+            for name in fields::of(&format!("spec.{part}")) {
+                if let Some(text) = values[name].as_str() {
+                    self.field(4, name, text);
+                }
             }
         }
     }

@@ -3,6 +3,7 @@
 //! Nothing is allocated while a document is good: a place in the tree is a chain of borrowed steps, and becomes a list
 //! only when a finding is made.
 
+use super::fields;
 use super::node::Node;
 use super::suggest;
 use super::text::shown;
@@ -12,10 +13,6 @@ pub(super) const MAX_FINDINGS: usize = 100;
 
 /// Most bytes of one text. A command that is longer is more than a system takes as an argument.
 const MAX_TEXT_BYTES: usize = 64 * 1024;
-
-/// Fields that a manifest cannot be without; the hint for an empty one does not say to leave it out.
-const REQUIRED: [&str; 9] =
-    ["apiVersion", "kind", "metadata", "projectId", "serviceId", "spec", "imagePath", "id", "configType"];
 
 /// Where a value is in the tree: the step from the value above it, and its name.
 ///
@@ -265,7 +262,7 @@ impl Checker {
             _ => format!("{name} must be {wanted}, found {}", a_kind(node)),
         };
         let hint = match node {
-            Node::Null if REQUIRED.contains(&name) => Hint::Text("add a value".into()),
+            Node::Null if fields::is_required(name) => Hint::Text("add a value".into()),
             Node::Null => Hint::Text("add a value, or remove the field".into()),
             Node::Bool(_) | Node::Number if wanted == "text" => Hint::Quote,
             Node::List(_) if wanted == "text" => Hint::Text("write it as one text, as in a shell".into()),

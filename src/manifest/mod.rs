@@ -12,6 +12,7 @@
 mod check;
 mod documents;
 mod draw;
+pub(crate) mod fields;
 mod image;
 mod leftover;
 mod node;

@@ -9,6 +9,7 @@ use regex::Regex;
 use crate::model::{Approval, DependencyGate, DriftMode, Id, OnFailure, Policy, ServiceKey, Suspend, Unnamed};
 
 use super::check::{Checker, Field, Hint, a_kind};
+use super::fields;
 use super::node::Node;
 use super::suggest;
 use super::text::shown;
@@ -24,13 +25,10 @@ const EXAMPLE: &str = "2027-01-31T18:00:00Z";
 /// Longer texts are no times, and are not looked at.
 const MAX_TIME_BYTES: usize = 64;
 
-/// The fields of a policy, in the order in which they are shown.
-pub(super) const FIELDS: [&str; 7] = ["suspend", "drift", "credentials", "dependsOn", "gate", "approval", "onFailure"];
-
 /// Checks a policy.
 pub(super) fn treatment(checker: &mut Checker, field: &Field<'_, '_>, key: Option<&ServiceKey>) -> Option<Policy> {
     let [suspend, drift, credentials, depends_on, gate, approval, on_failure] =
-        checker.fields(&field.spot, field.node, FIELDS)?;
+        checker.fields(&field.spot, field.node, fields::POLICY)?;
     let suspend = match suspend {
         Some(field) => self::suspend(checker, &field),
         None => Some(Suspend::No),
@@ -177,7 +175,7 @@ fn suggest_suspend(text: &str) -> String {
 }
 
 fn suspension(checker: &mut Checker, field: &Field<'_, '_>) -> Option<Suspend> {
-    let [reason, until] = checker.fields(&field.spot, field.node, ["reason", "until"])?;
+    let [reason, until] = checker.fields(&field.spot, field.node, fields::SUSPEND)?;
     let reason = match reason {
         Some(field) => self::reason(checker, &field).map(Some),
         None => Some(None),

@@ -3,6 +3,7 @@
 use crate::model::{DeploymentUpdate, Id, InvalidId, Policy, ServiceKey};
 
 use super::check::{Checker, Field, Hint, Spot, a_kind};
+use super::fields;
 use super::node::Node;
 use super::text::shown;
 use super::{policy, spec, suggest};
@@ -20,8 +21,7 @@ pub(super) fn document(checker: &mut Checker, node: &Node<'_>) -> Option<Valid> 
         return None;
     }
     let root = Spot::ROOT;
-    let [api_version, kind, metadata, spec, policy] =
-        checker.fields(&root, node, ["apiVersion", "kind", "metadata", "spec", "policy"])?;
+    let [api_version, kind, metadata, spec, policy] = checker.fields(&root, node, fields::ROOT)?;
     header(checker, "apiVersion", api_version.as_ref(), API_VERSION);
     header(checker, "kind", kind.as_ref(), KIND);
     let key = required(checker, &root, metadata, "metadata").and_then(|field| service(checker, &field));
@@ -100,7 +100,7 @@ fn header(checker: &mut Checker, name: &str, field: Option<&Field<'_, '_>>, expe
 
 fn service(checker: &mut Checker, field: &Field<'_, '_>) -> Option<ServiceKey> {
     let owner = &field.spot;
-    let [project, service, team] = checker.fields(owner, field.node, ["projectId", "serviceId", "teamId"])?;
+    let [project, service, team] = checker.fields(owner, field.node, fields::METADATA)?;
     let project = required(checker, owner, project, "projectId").and_then(|field| id(checker, &field));
     let service = required(checker, owner, service, "serviceId").and_then(|field| id(checker, &field));
     let team = match team {

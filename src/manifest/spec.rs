@@ -6,6 +6,7 @@ use crate::model::{
 };
 
 use super::check::{Checker, Field, Hint, Spot};
+use super::fields;
 use super::image;
 use super::leftover::{self, Template};
 use super::node::Node;
@@ -15,8 +16,7 @@ use crate::text::named;
 
 /// Checks the spec as a whole, and says which of the three forms it has.
 pub(super) fn update(checker: &mut Checker, spec: &Field<'_, '_>) -> Option<DeploymentUpdate> {
-    let [external, internal, buildpack, docker] =
-        checker.fields(&spec.spot, spec.node, ["external", "internal", "buildpack", "docker"])?;
+    let [external, internal, buildpack, docker] = checker.fields(&spec.spot, spec.node, fields::SPEC)?;
     one_form(checker, spec, [external.as_ref(), internal.as_ref(), buildpack.as_ref()]);
     let external = external.and_then(|field| self::external(checker, &field));
     let internal = internal.and_then(|field| self::internal(checker, &field));
@@ -64,7 +64,7 @@ fn one_form(checker: &mut Checker, spec: &Field<'_, '_>, parts: [Option<&Field<'
 }
 
 fn external(checker: &mut Checker, field: &Field<'_, '_>) -> Option<External> {
-    let [image, credentials] = checker.fields(&field.spot, field.node, ["imagePath", "credentials"])?;
+    let [image, credentials] = checker.fields(&field.spot, field.node, fields::EXTERNAL)?;
     let image = required(checker, &field.spot, image, "imagePath").and_then(|field| image_path(checker, &field));
     let credentials = credentials.map(|field| value(checker, &field, CredentialsId::new, |_| Hint::None));
     Some(External { credentials: optional(credentials)?, image_path: image? })
@@ -85,7 +85,7 @@ fn image_path(checker: &mut Checker, field: &Field<'_, '_>) -> Option<ImagePath>
 }
 
 fn internal(checker: &mut Checker, field: &Field<'_, '_>) -> Option<Internal> {
-    let [id, branch, sha, build] = checker.fields(&field.spot, field.node, ["id", "branch", "buildSHA", "buildId"])?;
+    let [id, branch, sha, build] = checker.fields(&field.spot, field.node, fields::INTERNAL)?;
     let id = required(checker, &field.spot, id, "id").and_then(|field| {
         value(checker, &field, BuildServiceId::new, |text| match BuildServiceId::new(text) {
             Err(InvalidField::BuildServiceLength) => Hint::Text(format!("this one has {}", characters(text))),
@@ -134,7 +134,7 @@ fn sha_hint(text: &str) -> Hint {
 
 fn docker(checker: &mut Checker, field: &Field<'_, '_>) -> Option<Docker> {
     let owner = &field.spot;
-    let names = ["configType", "customEntrypoint", "customCommand"];
+    let names = fields::DOCKER;
     let [config, entrypoint, command] = checker.fields(owner, field.node, names)?;
     let given = [(names[1], entrypoint.is_some()), (names[2], command.is_some())];
     let config = required(checker, owner, config, names[0]).and_then(|field| {
@@ -149,7 +149,7 @@ fn docker(checker: &mut Checker, field: &Field<'_, '_>) -> Option<Docker> {
 
 fn buildpack(checker: &mut Checker, field: &Field<'_, '_>) -> Option<Buildpack> {
     let owner = &field.spot;
-    let names = ["configType", "customProcess", "customEntrypoint", "customCommand"];
+    let names = fields::BUILDPACK;
     let [config, process, entrypoint, command] = checker.fields(owner, field.node, names)?;
     let given = [(names[1], process.is_some()), (names[2], entrypoint.is_some()), (names[3], command.is_some())];
     let config = required(checker, owner, config, names[0]).and_then(|field| {

@@ -1,20 +1,7 @@
 //! Suggestions: what somebody may have meant by a field or a word that a manifest does not have.
 
-use super::policy;
+use super::fields::{self, LEVELS, Level};
 use crate::text::{is_invisible, look_alike, near};
-
-/// Every map of a manifest with its fields, in the order in which they are shown.
-const LEVELS: [(&str, &[&str]); 9] = [
-    ("", &["apiVersion", "kind", "metadata", "spec", "policy"]),
-    ("metadata", &["projectId", "serviceId", "teamId"]),
-    ("spec", &["external", "internal", "buildpack", "docker"]),
-    ("spec.external", &["imagePath", "credentials"]),
-    ("spec.internal", &["id", "branch", "buildSHA", "buildId"]),
-    ("spec.docker", &["configType", "customEntrypoint", "customCommand"]),
-    ("spec.buildpack", &["configType", "customProcess", "customEntrypoint", "customCommand"]),
-    ("policy", &policy::FIELDS),
-    ("policy.suspend", &["reason", "until"]),
-];
 
 /// How alike two words must be, of 1.
 const NEAR: f32 = 0.6;
@@ -29,12 +16,12 @@ pub(super) fn field(level: &str, name: &str) -> String {
         return "merge keys are not allowed in manifests: write the fields out, or use an alias for a whole value"
             .into();
     }
-    let siblings = LEVELS.iter().find(|(path, _)| *path == level).map_or(&[][..], |(_, fields)| fields);
+    let siblings = fields::of(level);
     let same = |field: &&&str| field.eq_ignore_ascii_case(name);
     if let Some(sibling) = siblings.iter().find(same) {
         return format!("did you mean {sibling}?");
     }
-    if level == "policy" && ["reason", "until"].iter().any(|field| field.eq_ignore_ascii_case(name)) {
+    if level == "policy" && fields::SUSPEND.iter().any(|field| field.eq_ignore_ascii_case(name)) {
         return format!("it belongs below suspend: write suspend: {{{}: …}}", name.to_ascii_lowercase());
     }
     // A field of two letters says too little to be looked for elsewhere.
@@ -46,8 +33,7 @@ pub(super) fn field(level: &str, name: &str) -> String {
     if let Some(near) = near(name, siblings, NEAR) {
         return format!("did you mean {near}?");
     }
-    let all: Vec<&str> = LEVELS.iter().flat_map(|(_, fields)| *fields).copied().collect();
-    if telling && let Some(near) = near(name, &all, NEAR_ELSEWHERE) {
+    if telling && let Some(near) = known(name) {
         return format!("did you mean {}?", places(|field| field == near).join(" or "));
     }
     format!("known here: {}", siblings.join(", "))
@@ -55,7 +41,7 @@ pub(super) fn field(level: &str, name: &str) -> String {
 
 /// The field that has this name, or nearly.
 pub(super) fn known(name: &str) -> Option<&'static str> {
-    let all: Vec<&str> = LEVELS.iter().flat_map(|(_, fields)| *fields).copied().collect();
+    let all: Vec<&str> = LEVELS.iter().flat_map(|level| level.fields).copied().collect();
     near(name, &all, NEAR_ELSEWHERE)
 }
 
@@ -97,9 +83,9 @@ pub(super) fn truth(given: &str) -> Option<String> {
 }
 
 fn places(wanted: impl Fn(&str) -> bool) -> Vec<String> {
-    let of_level = |(level, fields): &(&str, &[&str])| {
+    let of_level = |Level { path, fields, .. }: &Level| {
         let found = fields.iter().find(|field| wanted(field))?;
-        Some(if level.is_empty() { (*found).to_owned() } else { format!("{level}.{found}") })
+        Some(if path.is_empty() { (*found).to_owned() } else { format!("{path}.{found}") })
     };
     LEVELS.iter().filter_map(of_level).collect()
 }

@@ -3,9 +3,10 @@
 use std::io::Write as _;
 use std::net::TcpListener;
 
+use rusqlite::{Connection, TransactionBehavior};
 use rustix::process::Signal;
 
-use crate::support::{Api, Daemon, Ran, Workspace};
+use crate::support::{Api, Daemon, Ran, Workspace, eventually};
 
 fn health(workspace: &Workspace, listen: &str) -> Ran {
     // As in a container: no token and no home, the daemon's own variable says where it listens.
@@ -55,4 +56,24 @@ fn a_daemon_that_does_not_listen_cannot_be_asked() {
         assert!(ran.stderr.contains("--listen"), "{}", ran.stderr);
     }
     health(&workspace, "localhost").exits(64);
+}
+
+#[test]
+fn a_daemon_whose_ledger_is_stuck_answers_everybody() {
+    let (api, workspace) = (Api::new(), Workspace::sending());
+    workspace.service("web", "1");
+    let daemon = Daemon::start(&workspace, &api, &[]);
+    eventually("it is applied", || daemon.state("shop/web") == "unchanged");
+    let mut other = Connection::open(workspace.state().join("ledger.sqlite")).unwrap();
+    let held = other.transaction_with_behavior(TransactionBehavior::Exclusive).unwrap();
+    workspace.service("web", "2");
+    // Its intent has to be on disk before it is sent, and cannot be.
+    eventually("it waits for the ledger", || daemon.state("shop/web") != "unchanged");
+    for page in ["/healthz", "/status", "/metrics"] {
+        assert_eq!(daemon.page(page).0, 200, "{page}");
+    }
+    health(&workspace, &daemon.address().to_string()).exits(0);
+    assert_eq!(api.world().update_count(), 1, "nothing is sent without its intent");
+    drop(held);
+    eventually("it is sent", || api.world().update_count() == 2);
 }
