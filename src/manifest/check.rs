@@ -94,7 +94,6 @@ pub(super) struct Finding {
 
 /// What to do about a finding; some hints need the text.
 pub(super) enum Hint {
-    None,
     Text(String),
     /// Write the value in quotes, exactly as it stands.
     Quote,
@@ -143,7 +142,7 @@ impl Checker {
             steps: owner.key_steps(),
             path: path(),
             message: format!("{name} is missing"),
-            hint: Hint::None,
+            hint: Hint::Text(suggest::missing(&owner.path(), name)),
         });
     }
 
@@ -176,7 +175,11 @@ impl Checker {
         for ((key, node), step) in entries.iter().zip((0..).step_by(2)) {
             let Node::Text(name) = key else {
                 let spot = owner.below(step + 1, "?");
-                self.at_key(&spot, format!("a field name must be text, found {}", a_kind(key)), Hint::None);
+                self.at_key(
+                    &spot,
+                    format!("a field name must be text, found {}", a_kind(key)),
+                    Hint::Text("write a name of letters; one of another kind in quotes".into()),
+                );
                 continue;
             };
             match known.iter().position(|known| known == name) {
@@ -266,7 +269,11 @@ impl Checker {
             Node::Null => Hint::Text("add a value, or remove the field".into()),
             Node::Bool(_) | Node::Number if wanted == "text" => Hint::Quote,
             Node::List(_) if wanted == "text" => Hint::Text("write it as one text, as in a shell".into()),
-            _ => Hint::None,
+            _ => Hint::Text(match wanted {
+                "a map of fields" => "write its fields below it, indented".into(),
+                "a list" => "write its entries below it, each behind a dash".into(),
+                wanted => format!("write {wanted}"),
+            }),
         };
         self.at_value(spot, message, hint);
     }

@@ -7,7 +7,7 @@ use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet}
 use regex::Regex;
 
 use super::problem::Excerpt;
-use super::{Problem, Warning, suggest};
+use super::{Problem, Warning, leftover, suggest};
 use crate::text::command::{self, Commands};
 use crate::text::{folded_at, printable, printable_with_tabs};
 
@@ -56,7 +56,8 @@ impl Drawing {
         let title = self.beside("warning: ".len(), printable(&title).as_str());
         let mut group = Group::with_title(level.clone().primary_title(title));
         let origin = Origin::path(shown_file).line(line).char_column(column);
-        group = match problem.excerpt.as_ref().map(|excerpt| shown(excerpt, self.commands)) {
+        let excerpt = problem.excerpt.as_ref().map(|excerpt| shown(excerpt, self.commands));
+        group = match excerpt.filter(|excerpt| tells_something(&excerpt.text)) {
             None => group.element(origin),
             Some(excerpt) => {
                 let caret = AnnotationKind::Primary.span(excerpt.start..excerpt.end);
@@ -76,13 +77,20 @@ impl Drawing {
             group = group.element(Level::HELP.with_name("hint").message(hint));
         }
         let renderer = self.width.map_or(renderer.clone(), |width| renderer.term_width(width));
-        renderer.decor_style(DecorStyle::Ascii).render(&[group])
+        without_breaks(&renderer.decor_style(DecorStyle::Ascii).render(&[group]))
     }
 
     /// A sentence that begins at a column. The renderer puts its further lines there too.
     fn beside(&self, column: usize, sentence: &str) -> String {
         folded_at(sentence, 0, self.width.map(|width| width.saturating_sub(column)))
     }
+}
+
+/// A drawing without the lines that say that what follows is of another place: there is one place.
+fn without_breaks(drawing: &str) -> String {
+    let is_break = |line: &str| anstream::adapter::strip_str(line).to_string().trim() == ":::";
+    let lines = drawing.split_inclusive('\n').filter(|line| !(line.contains(":::") && is_break(line)));
+    lines.collect()
 }
 
 /// Whether a line speaks of what may be one, as a URL with a password in it, or has a word that is as long as a token.
@@ -115,6 +123,12 @@ fn shown(excerpt: &Excerpt, commands: Commands) -> Excerpt {
     let places = [before.len(), before.len() + fault.len()];
     let (text, [start, end]) = printable_with_tabs(&(before + &fault + &after), places);
     Excerpt { text: text.to_string(), start, end }
+}
+
+/// Whether there is more to see in a line than that its words are hidden.
+fn tells_something(shown: &str) -> bool {
+    let hidden = |shown: &str| shown.contains(command::HIDDEN);
+    !hidden(shown) || shown.replace(command::HIDDEN, "").contains(|c: char| c.is_alphanumeric() || "<>=|".contains(c))
 }
 
 /// What the rest of a line is.
@@ -150,6 +164,9 @@ fn plain_until(line: &str) -> (usize, Rest) {
 }
 
 fn fields_until(line: &str) -> (usize, Rest) {
+    if let Some(end) = leftover::plain_until(line) {
+        return (end, Rest::Piece);
+    }
     #[allow(clippy::expect_used, reason = "a constant pattern that tests use")]
     static FIELD: LazyLock<Regex> = LazyLock::new(|| {
         Regex::new(r#""([^"\\]{1,64})"\s*:\s*|'([^'\\]{1,64})'\s*:\s*|([A-Za-z_][\w.-]{0,63})\s*:(?:\s+|$|["'\[{])"#)

@@ -15,9 +15,8 @@ const LFS_POINTER: &str = "version https://git-lfs.github.com/spec/";
 
 /// A file that is not what its author meant to commit, whatever else can be read in it.
 pub(super) fn of_file(source: &Source<'_>) -> Option<Problem> {
-    let problem = |at: Range<usize>, message: &str, hint: &str| {
-        Some(source.problem(at, String::new(), message.to_owned(), Some(hint.to_owned())))
-    };
+    let problem =
+        |at: Range<usize>, message: &str, hint: &str| Some(source.problem(at, String::new(), message.to_owned(), hint));
     if source.text.starts_with(LFS_POINTER) {
         let hint = "run `git lfs pull` in the checkout, or keep manifests out of git LFS";
         return problem(0..LFS_POINTER.len(), "this is a git LFS pointer, not the file itself", hint);
@@ -29,6 +28,17 @@ pub(super) fn of_file(source: &Source<'_>) -> Option<Problem> {
         return problem(at, CONFLICT, CONFLICT_HINT);
     }
     None
+}
+
+/// Up to where a line is one that a tool left behind, which holds nothing of anybody's.
+pub(super) fn plain_until(line: &str) -> Option<usize> {
+    const MARKERS: [&str; 4] = ["<<<<<<< ", ">>>>>>> ", "||||||| ", "======="];
+    if let Some(marker) = MARKERS.iter().find(|marker| line.starts_with(**marker)) {
+        return Some(marker.len());
+    }
+    let version = line.strip_prefix(LFS_POINTER)?;
+    let is_version = version.len() <= 4 && version.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    is_version.then_some(line.len())
 }
 
 const CONFLICT: &str = "this is an unresolved merge conflict";
@@ -53,9 +63,7 @@ impl Told {
         if problems.is_empty() {
             return;
         }
-        let problem = |at: Range<usize>, message: String, hint: &str| {
-            source.problem(at, String::new(), message, Some(hint.to_owned()))
-        };
+        let problem = |at: Range<usize>, message: String, hint: &str| source.problem(at, String::new(), message, hint);
         // Half of a conflict, whose other markers were removed.
         if let Some(at) = line_that(document.text, |line| line == "=======" || line.starts_with("||||||| ")) {
             let at = document.offset + at.start..document.offset + at.end;

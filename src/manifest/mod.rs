@@ -123,7 +123,7 @@ pub fn parse(file: &Arc<str>, format: Format, bytes: &[u8]) -> Parsed {
     let mut parsed = Parsed::default();
     if bytes.len() > MAX_BYTES {
         let message = format!("the file is larger than {} MiB", MAX_BYTES / 1024 / 1024);
-        parsed.problems.push(Problem::of_file(file, message, Some(rules::IGNORE_HINT.into())));
+        parsed.problems.push(Problem::of_file(file, message, rules::IGNORE_HINT));
         return parsed;
     }
     let source = match Source::decode(file, bytes) {
@@ -144,8 +144,8 @@ pub fn parse(file: &Arc<str>, format: Format, bytes: &[u8]) -> Parsed {
     if documents.is_empty() {
         let blank = source.text.trim().is_empty();
         let message = if blank { "the file is empty" } else { "the file has only comments and no manifest" };
-        let hint = "remove the file, or name it in .truenorthignore".to_owned();
-        parsed.problems.push(Problem::of_file(file, message, Some(hint)));
+        let hint = "remove the file, or name it in .truenorthignore";
+        parsed.problems.push(Problem::of_file(file, message, hint));
     }
     parsed.manifests.reserve_exact(documents.len());
     let (mut more, mut told) = (0, leftover::Told::default());
@@ -164,12 +164,15 @@ pub fn parse(file: &Arc<str>, format: Format, bytes: &[u8]) -> Parsed {
     if more > 0 {
         let end = source.text.trim_end().len();
         let message = format!("and {more} more problems in this file");
-        parsed.problems.push(source.problem(end..end, String::new(), message, None));
+        parsed.problems.push(source.problem(end..end, String::new(), message, MORE));
         // That itself stands for one.
         parsed.more = more - 1;
     }
     parsed
 }
+
+/// What to do where more is wrong than is told.
+const MORE: &str = "fix those that are shown; the others are shown then";
 
 /// Reads one document into what is known of its file; gives its problems.
 fn take(source: &Source<'_>, format: Format, document: &Document<'_>, parsed: &mut Parsed) -> Vec<Problem> {
@@ -201,7 +204,7 @@ fn take(source: &Source<'_>, format: Format, document: &Document<'_>, parsed: &m
         if checker.more > 0 {
             let end = document.offset + document.text.trim_end().len();
             let message = format!("and {} more problems in this document", checker.more);
-            problems.push(source.problem(end..end, String::new(), message, None));
+            problems.push(source.problem(end..end, String::new(), message, MORE));
         }
     }
     problems
@@ -224,12 +227,7 @@ impl Reading<'_> {
 fn read_yaml<'t>(source: &Source<'_>, document: &Document<'t>) -> Reading<'t> {
     if document.directives > MAX_DIRECTIVES {
         let message = format!("the document has {} directives", document.directives);
-        return Reading::failed(whole_document(
-            source,
-            document,
-            message,
-            Some("remove the lines that start with %".into()),
-        ));
+        return Reading::failed(whole_document(source, document, message, "remove the lines that start with %"));
     }
     if !document.text.is_ascii()
         && let Some(problem) = syntax::unclear_character(source, document)
@@ -297,7 +295,7 @@ fn look<'t>(source: &Source<'_>, document: &Document<'_>) -> Reading<'t> {
     };
     let problem = |range: &std::ops::Range<usize>, message: &str, hint: &str| {
         let range = document.offset + range.start..document.offset + range.end;
-        source.problem(range, String::new(), message.to_owned(), Some(hint.to_owned()))
+        source.problem(range, String::new(), message.to_owned(), hint)
     };
     let tags = outline.tags.iter().take(check::MAX_FINDINGS);
     let mut problems: Vec<_> = tags
@@ -318,7 +316,7 @@ fn excessive(source: &Source<'_>, document: &Document<'_>, excess: Excess, at: O
         Excess::Depth => format!("the document is nested more than {MAX_DEPTH} levels deep"),
         Excess::Text => "the document has aliases that expand to too much text".to_owned(),
     };
-    let hint = Some(rules::IGNORE_HINT.to_owned());
+    let hint = rules::IGNORE_HINT;
     match at {
         Some(at) => source.problem(at..at, String::new(), message, hint),
         None => whole_document(source, document, message, hint),
@@ -326,7 +324,7 @@ fn excessive(source: &Source<'_>, document: &Document<'_>, excess: Excess, at: O
 }
 
 /// A problem at the first line of a document's content.
-fn whole_document(source: &Source<'_>, document: &Document<'_>, message: String, hint: Option<String>) -> Problem {
+fn whole_document(source: &Source<'_>, document: &Document<'_>, message: String, hint: &str) -> Problem {
     let at = source.offset_of_chars(document.line as usize, 1);
     source.problem(at..at, String::new(), message, hint)
 }
@@ -355,19 +353,18 @@ fn place<'p>(
             Format::Json => format!("quote it: write \"{text}\""),
         };
         let hint = match hint {
-            Hint::None => None,
-            Hint::Text(text) => Some(text),
-            Hint::Quote => Some(quoted(&written())),
+            Hint::Text(text) => text,
+            Hint::Quote => quoted(&written()),
             Hint::QuotedSha => {
                 let text = written();
-                Some(match text.chars().count() {
+                match text.chars().count() {
                     BuildSha::CHARS => quoted(&text),
                     count => format!("it has {count}: write all 40 characters, in quotes"),
-                })
+                }
             }
             Hint::FirstAt(first) => {
                 let line = source.line_number(locate(&first).start);
-                Some(format!("the first one is on line {line}; keep one of them"))
+                format!("the first one is on line {line}; keep one of them")
             }
         };
         source.problem(range, path, message, hint)

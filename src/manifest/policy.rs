@@ -116,7 +116,7 @@ fn dependency(
         Ok(id) => Some(id),
         Err(error) => {
             let message = format!("`{}` is not the name of a service: the id `{}` {error}", shown(text), shown(part));
-            checker.at_value(&entry.spot, message, suggest::id(part).map_or(Hint::None, Hint::Text));
+            checker.at_value(&entry.spot, message, Hint::Text(suggest::id(part).unwrap_or_else(|| suggest::ID.into())));
             None
         }
     };

@@ -23,7 +23,7 @@ pub struct Problem {
     pub path: String,
     /// What is wrong: a fragment without a full stop.
     pub message: String,
-    /// What to do about it.
+    /// What to do about it. Whoever makes a problem has to name a way out.
     pub hint: Option<String>,
     /// The source line, so that the problem can be drawn when the file is gone.
     #[serde(skip)]
@@ -50,14 +50,14 @@ const TOKEN_HINT: &str = "remove it, and replace the token in Northflank: whoeve
 impl Problem {
     /// A problem of a file as a whole: it cannot be read, is a pipe, is too large. It stands at 1:1.
     #[must_use]
-    pub fn of_file(file: &Arc<str>, message: impl Into<String>, hint: Option<String>) -> Self {
+    pub fn of_file(file: &Arc<str>, message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self {
             file: Arc::clone(file),
             line: 1,
             column: 1,
             path: String::new(),
             message: message.into(),
-            hint,
+            hint: Some(hint.into()),
             excerpt: None,
         }
     }
@@ -100,7 +100,7 @@ impl Problem {
     /// The problem of a manifest that would send the API token somewhere.
     #[must_use]
     pub(crate) fn with_token(place: &Place) -> Self {
-        Self::of_document(place, "the manifest contains the API token", Some(TOKEN_HINT.to_owned()))
+        Self::of_document(place, "the manifest contains the API token", TOKEN_HINT)
     }
 
     /// The same of a field, whose place in the text is not known any more.
@@ -112,7 +112,7 @@ impl Problem {
     /// A problem of a document as a whole, such as a second manifest for the same service. It stands where the
     /// document begins.
     #[must_use]
-    pub fn of_document(place: &Place, message: impl Into<String>, hint: Option<String>) -> Self {
+    pub fn of_document(place: &Place, message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { line: place.line, ..Self::of_file(&place.file, message, hint) }
     }
 }

@@ -33,7 +33,7 @@ pub(super) fn document(checker: &mut Checker, node: &Node<'_>) -> Option<Valid> 
     let valid = key.zip(update).zip(policy).map(|((key, update), policy)| (key, update, policy));
     if valid.is_none() {
         // No rule is known to end here; should one ever be checked twice and differently, the document must not pass.
-        checker.at_value(&root, "this breaks a rule of manifests".into(), Hint::None);
+        checker.at_value(&root, "this breaks a rule of manifests".into(), Hint::Text(IGNORE_HINT.into()));
     }
     valid
 }
@@ -119,7 +119,7 @@ fn id(checker: &mut Checker, field: &Field<'_, '_>) -> Option<Id> {
                 InvalidId::Empty => (format!("{name} {error}"), None),
                 _ => (format!("{name} `{}` {error}", shown(text)), suggest::id(text)),
             };
-            let hint = hint.unwrap_or_else(|| "use the id from the URL of its page in Northflank, not its name".into());
+            let hint = hint.unwrap_or_else(|| suggest::ID.into());
             checker.at_value(&field.spot, message, Hint::Text(hint));
         })
         .ok()

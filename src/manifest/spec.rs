@@ -66,8 +66,14 @@ fn one_form(checker: &mut Checker, spec: &Field<'_, '_>, parts: [Option<&Field<'
 fn external(checker: &mut Checker, field: &Field<'_, '_>) -> Option<External> {
     let [image, credentials] = checker.fields(&field.spot, field.node, fields::EXTERNAL)?;
     let image = required(checker, &field.spot, image, "imagePath").and_then(|field| image_path(checker, &field));
-    let credentials = credentials.map(|field| value(checker, &field, CredentialsId::new, |_| Hint::None));
+    let credentials =
+        credentials.map(|field| value(checker, &field, CredentialsId::new, |_| id_hint("the saved credentials")));
     Some(External { credentials: optional(credentials)?, image_path: image? })
+}
+
+/// Where an id is found that is not that of the service.
+fn id_hint(of: &str) -> Hint {
+    Hint::Text(format!("use the id of {of} in Northflank, not its name"))
 }
 
 fn image_path(checker: &mut Checker, field: &Field<'_, '_>) -> Option<ImagePath> {
@@ -89,7 +95,7 @@ fn internal(checker: &mut Checker, field: &Field<'_, '_>) -> Option<Internal> {
     let id = required(checker, &field.spot, id, "id").and_then(|field| {
         value(checker, &field, BuildServiceId::new, |text| match BuildServiceId::new(text) {
             Err(InvalidField::BuildServiceLength) => Hint::Text(format!("this one has {}", characters(text))),
-            _ => Hint::None,
+            _ => id_hint("the build service"),
         })
     });
     let branch = branch.map(|field| text(checker, &field));

@@ -1,6 +1,8 @@
 //! Suggestions: what somebody may have meant by a field or a word that a manifest does not have.
 
 use super::fields::{self, LEVELS, Level};
+use super::rules::{API_VERSION, KIND};
+use crate::model::{BuildpackConfig, DockerConfig};
 use crate::text::{is_invisible, look_alike, near};
 
 /// How alike two words must be, of 1.
@@ -43,6 +45,30 @@ pub(super) fn field(level: &str, name: &str) -> String {
 pub(super) fn known(name: &str) -> Option<&'static str> {
     let all: Vec<&str> = LEVELS.iter().flat_map(|level| level.fields).copied().collect();
     near(name, &all, NEAR_ELSEWHERE)
+}
+
+/// Where the id of a project, a service or a team is found.
+pub(super) const ID: &str = "use the id from the URL of its page in Northflank, not its name";
+
+/// The hint for a field that is missing from the map at `level`: what to add.
+pub(super) fn missing(level: &str, name: &str) -> String {
+    match name {
+        "apiVersion" => format!("add {name}: {API_VERSION}"),
+        "kind" => format!("add {name}: {KIND}"),
+        "metadata" => format!("add {name}, with projectId and serviceId below it"),
+        "spec" => format!("add {name}, with external, internal, docker or buildpack below it"),
+        "projectId" | "serviceId" => format!("add {name}: the id from the URL of its page in Northflank, not its name"),
+        "imagePath" => format!("add {name}: the image, with its tag or digest"),
+        "id" => format!("add {name}: that of the build service"),
+        "configType" => {
+            let words: Vec<&str> = match level {
+                "spec.buildpack" => BuildpackConfig::ALL.map(BuildpackConfig::as_str).into(),
+                _ => DockerConfig::ALL.map(DockerConfig::as_str).into(),
+            };
+            format!("add {name}: one of {}", words.join(", "))
+        }
+        _ => format!("add {name}"),
+    }
 }
 
 /// The hint for a word that is none of those known.

@@ -26,9 +26,9 @@ impl<'t> Source<'t> {
     /// # Errors
     /// The problem of a file that is not UTF-8, at its first bad byte.
     pub(crate) fn decode(file: &'t Arc<str>, bytes: &'t [u8]) -> Result<Self, Box<Problem>> {
-        let hint = || Some("save the file as UTF-8".to_owned());
+        let hint = "save the file as UTF-8";
         if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
-            return Err(Box::new(Problem::of_file(file, "the file is UTF-16, expected UTF-8", hint())));
+            return Err(Box::new(Problem::of_file(file, "the file is UTF-16, expected UTF-8", hint)));
         }
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
         match std::str::from_utf8(bytes) {
@@ -39,7 +39,7 @@ impl<'t> Source<'t> {
                 let source = Source { file, text, lines: OnceCell::new() };
                 let byte = bad.first().copied().unwrap_or_default();
                 let message = format!("the file is not UTF-8: invalid byte 0x{byte:02x}");
-                let mut problem = source.problem(text.len()..text.len(), String::new(), message, hint());
+                let mut problem = source.problem(text.len()..text.len(), String::new(), message, hint);
                 if let Some(excerpt) = &mut problem.excerpt {
                     excerpt.text.push(char::REPLACEMENT_CHARACTER);
                     excerpt.end = excerpt.text.len();
@@ -50,7 +50,13 @@ impl<'t> Source<'t> {
     }
 
     /// A problem about a range of bytes of the text; what goes past the end of its first line is left out.
-    pub(crate) fn problem(&self, range: Range<usize>, path: String, message: String, hint: Option<String>) -> Problem {
+    pub(crate) fn problem(
+        &self,
+        range: Range<usize>,
+        path: String,
+        message: String,
+        hint: impl Into<String>,
+    ) -> Problem {
         let start = self.text.floor_char_boundary(range.start);
         let end = self.text.ceil_char_boundary(range.end.max(start));
         let (number, line_start) = self.line_of(start);
@@ -64,7 +70,7 @@ impl<'t> Source<'t> {
             column: u32::try_from(column).unwrap_or(u32::MAX),
             path,
             message,
-            hint,
+            hint: Some(hint.into()),
             excerpt: Some(self.excerpt(line_start..line_end, start..end)),
         }
     }

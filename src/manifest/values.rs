@@ -55,7 +55,7 @@ pub(crate) fn read(source: &Source<'_>) -> Result<Option<Value>, Box<Problem>> {
     let documents = documents::split(source.text);
     let Some((document, others)) = documents.split_first() else { return Ok(None) };
     let problem = |at: Range<usize>, message: &str, hint: &str| {
-        Box::new(source.problem(at, String::new(), message.to_owned(), Some(hint.to_owned())))
+        Box::new(source.problem(at, String::new(), message.to_owned(), hint))
     };
     if let Some(second) = others.first() {
         let at = source.offset_of_chars(second.line as usize, 1);
@@ -69,7 +69,7 @@ pub(crate) fn read(source: &Source<'_>) -> Result<Option<Value>, Box<Problem>> {
 
 fn build(source: &Source<'_>, document: &Document<'_>) -> Result<Option<Value>, Box<Problem>> {
     let problem = |at: Range<usize>, message: &str, hint: &str| {
-        Box::new(source.problem(at, String::new(), message.to_owned(), Some(hint.to_owned())))
+        Box::new(source.problem(at, String::new(), message.to_owned(), hint))
     };
     let mut options = granit_parser::options! {
         block_scalar_eof_without_line_feed: true,

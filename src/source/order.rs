@@ -102,5 +102,5 @@ fn way_back<'d>(
 }
 
 fn told(of: &Desired, message: String, hint: String) -> Problem {
-    Problem::of_document(&of.place, message, Some(hint)).of_field(PATH)
+    Problem::of_document(&of.place, message, hint).of_field(PATH)
 }

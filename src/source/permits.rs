@@ -95,14 +95,14 @@ impl Permits {
     pub(super) fn refusal(&self, key: &ServiceKey, place: &Place) -> Option<Problem> {
         if !self.allow.is_empty() && !self.allow.iter().any(|allowed| allowed.matches(key)) {
             let hint = format!("allowed here: {}", listed(&self.allow));
-            return Some(Problem::of_document(place, format!("`{key}` is not allowed (--allow)"), Some(hint)));
+            return Some(Problem::of_document(place, format!("`{key}` is not allowed (--allow)"), hint));
         }
         if self.is_in_place(key, place) {
             return None;
         }
         let folder = folder(key);
         let message = format!("the manifest of `{key}` belongs below {folder} (--layout project)");
-        Some(Problem::of_document(place, message, Some(format!("move it to {folder}"))))
+        Some(Problem::of_document(place, message, format!("move it to {folder}")))
     }
 }
 

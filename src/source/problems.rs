@@ -69,7 +69,7 @@ pub(super) fn too_much(path: &Path, most: u64) -> Problem {
 
 pub(super) fn ignore_file(path: &Path, wrong: &str) -> Problem {
     let message = format!("{wrong}; everything in its folder is left out until it is fixed");
-    Problem::of_file(&shown(path), message, None)
+    of(path, message, "fix or remove it; its patterns are those of a .gitignore")
 }
 
 /// Stands for all problems beyond those that are shown.
@@ -109,14 +109,14 @@ pub(super) fn of_failure(path: &Path, error: &io::Error) -> Result<Problem, Brok
 
 pub(super) fn unreadable(path: &Path, error: &io::Error) -> Problem {
     let hint = match error.kind() {
-        io::ErrorKind::PermissionDenied => Some("let the user that runs truenorth read it".to_owned()),
-        _ => None,
+        io::ErrorKind::PermissionDenied => "let the user that runs truenorth read it",
+        _ => "see to its disk or mount, or name it in .truenorthignore",
     };
-    Problem::of_file(&shown(path), format!("it cannot be read: {error}"), hint)
+    of(path, format!("it cannot be read: {error}"), hint)
 }
 
 fn of(path: &Path, message: impl Into<String>, hint: &str) -> Problem {
-    Problem::of_file(&shown(path), message, Some(hint.to_owned()))
+    Problem::of_file(&shown(path), message, hint)
 }
 
 /// A path as reports show it: with what is not UTF-8 replaced.

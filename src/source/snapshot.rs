@@ -164,7 +164,7 @@ impl Problems {
         self.kept.extend(several.iter().take(room).map(|(key, Desired { place, .. })| {
             let other = other(place).map_or_else(|| "another document".to_owned(), ToString::to_string);
             let message = format!("`{key}` has a second manifest at {other}; neither is applied");
-            Problem::of_document(place, message, Some("keep one of them".to_owned()))
+            Problem::of_document(place, message, "keep one of them")
         }));
     }
 

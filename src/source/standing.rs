@@ -221,8 +221,8 @@ pub(super) fn guarded<T>(read: impl FnOnce() -> Result<T, CheckoutError>) -> Res
 
 fn nowhere(error: &CheckoutError) -> Problem {
     let message = format!("{error}: which commit this is, and whether git is at work on it, cannot be told");
-    let hint = "make the repository available beside its work tree, or remove `.git`".to_owned();
-    Problem::of_file(&".git".into(), message, Some(hint))
+    let hint = "make the repository available beside its work tree, or remove `.git`";
+    Problem::of_file(&".git".into(), message, hint)
 }
 
 fn tree_digest(found: &[Arc<Found>]) -> Digest {

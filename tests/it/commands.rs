@@ -161,7 +161,8 @@ fn problems_become_annotations_in_a_workflow() {
             "::error file={file},line=8,col=16,title=truenorth::spec.external.imagePath: imagePath `ghcr.io/acme/web` names \
              no tag or digest%0Ahint: say which version should run: write ghcr.io/acme/web:<version>\n\
              ::error file={file},line=9,col=18,title=truenorth::spec.external.credentials: credentials `a\\b%25` is \
-             not a credentials id: letters, digits and dashes only\n"
+             not a credentials id: letters, digits and dashes only%0Ahint: use the id of the saved credentials in \
+             Northflank, not its name\n"
         )
     );
 }

@@ -172,7 +172,7 @@ fn read(command: &Command, file: &Arc<str>, bytes: &[u8]) -> Result<Says, Vec<Pr
         Ok(Some(Value { kind: Kind::Map(entries), .. })) => reading.entries(command, &entries),
         Ok(Some(other)) => {
             let message = format!("a config file must be a map of options, found {}", other.described());
-            reading.problem(&other.at, "", message, Some("write `option: value`, one a line".to_owned()));
+            reading.problem(&other.at, "", message, "write `option: value`, one a line");
             Says::default()
         }
         Err(problem) => return Err(vec![*problem]),
@@ -187,7 +187,7 @@ pub(super) struct Reading<'s> {
 }
 
 impl Reading<'_> {
-    pub(super) fn problem(&mut self, at: &Range<usize>, path: &str, message: String, hint: Option<String>) {
+    pub(super) fn problem(&mut self, at: &Range<usize>, path: &str, message: String, hint: impl Into<String>) {
         self.problems.push(self.source.problem(at.clone(), path.to_owned(), message, hint));
     }
 
@@ -200,14 +200,19 @@ impl Reading<'_> {
         let mut windows: Option<(Vec<Placed>, u32)> = None;
         for (key, value) in entries {
             let Kind::Scalar { text: name, .. } = &key.kind else {
-                self.problem(&key.at, "", format!("an option's name must be text, found {}", key.described()), None);
+                self.problem(
+                    &key.at,
+                    "",
+                    format!("an option's name must be text, found {}", key.described()),
+                    "write the long name of an option",
+                );
                 continue;
             };
             let first = settings.iter().find(|setting| setting.name == *name).map(|setting| setting.line);
             let first = first.or(windows.as_ref().filter(|_| name == WINDOWS).map(|(_, line)| *line));
             if let Some(first) = first {
                 let hint = format!("the first one is on line {first}; keep one of them");
-                self.problem(&key.at, name, format!("{name} is given twice"), Some(hint));
+                self.problem(&key.at, name, format!("{name} is given twice"), hint);
                 continue;
             }
             if name == WINDOWS {
@@ -220,7 +225,7 @@ impl Reading<'_> {
                     let variables: Vec<_> = variables.iter().map(|variable| variable.to_string_lossy()).collect();
                     let message = format!("several commands have an option {name} of their own");
                     let hint = format!("set the variable of the one that is meant: {}", variables.join(", "));
-                    self.problem(&key.at, name, message, Some(hint));
+                    self.problem(&key.at, name, message, hint);
                     continue;
                 }
                 Named::Unknown => {
@@ -253,7 +258,7 @@ impl Reading<'_> {
                 None => "options have their long names here; `truenorth --help` lists them".to_owned(),
             },
         };
-        self.problem(&key.at, "", format!("unknown option `{}`", printable_within(name, SHOWN)), Some(hint));
+        self.problem(&key.at, "", format!("unknown option `{}`", printable_within(name, SHOWN)), hint);
     }
 
     /// The values of an option as texts, each checked as if it were typed.
@@ -271,12 +276,13 @@ impl Reading<'_> {
         let text = match &value.kind {
             _ if value.is_empty() => {
                 let hint = "add a value, or remove the line".to_owned();
-                self.problem(&value.at, name, format!("{name} has no value"), Some(hint));
+                self.problem(&value.at, name, format!("{name} has no value"), hint);
                 return None;
             }
             Kind::Scalar { text, .. } => text,
             Kind::List(_) | Kind::Map(_) => {
-                self.problem(&value.at, name, format!("{name} must be {wanted}, found {}", value.described()), None);
+                let message = format!("{name} must be {wanted}, found {}", value.described());
+                self.problem(&value.at, name, message, format!("write {wanted} behind the colon"));
                 return None;
             }
         };
@@ -298,7 +304,7 @@ impl Reading<'_> {
             Kind::Scalar { text, quoted: false } if text == "false" => Some(false),
             _ => {
                 let hint = "write true or false, without quotes".to_owned();
-                self.problem(&value.at, name, format!("{name} must be true or false"), Some(hint));
+                self.problem(&value.at, name, format!("{name} must be true or false"), hint);
                 None
             }
         }
@@ -306,7 +312,7 @@ impl Reading<'_> {
 }
 
 /// Why an option does not take a value, and what it takes.
-fn refusal(arg: &Arg, value: &str) -> Option<(String, Option<String>)> {
+fn refusal(arg: &Arg, value: &str) -> Option<(String, String)> {
     let name = arg.get_long().unwrap_or_default();
     // Alone, and without what else it takes: whether another option is missing is no matter here.
     let alone = Command::new("config").no_binary_name(true).arg(arg.clone().required(false).global(false));
@@ -320,10 +326,10 @@ fn refusal(arg: &Arg, value: &str) -> Option<(String, Option<String>)> {
             Some(near) => format!("did you mean {near}?"),
             None => format!("known: {}", known.join(", ")),
         };
-        return Some((format!("{name} `{shown}` does not exist"), Some(hint)));
+        return Some((format!("{name} `{shown}` does not exist"), hint));
     }
     let why = std::error::Error::source(&error).map_or_else(|| "not a valid value".to_owned(), ToString::to_string);
-    Some((format!("{name} `{shown}`: {why}"), None))
+    Some((format!("{name} `{shown}`: {why}"), format!("`truenorth --help` says what --{name} takes")))
 }
 
 #[cfg(test)]
@@ -368,7 +374,15 @@ mod tests {
         let at = |line| told.iter().find(|told| told.0 == line).copied().unwrap();
         assert_eq!(at(1), (1, 1, "unknown option `concurency`", "did you mean concurrency?"));
         assert_eq!(at(2), (2, 8, "drift `corect` does not exist", "did you mean correct?"));
-        assert_eq!(at(3), (3, 9, "resync `5`: expected a number with a unit, such as 30s, 1m30s or 100ms", ""));
+        assert_eq!(
+            at(3),
+            (
+                3,
+                9,
+                "resync `5`: expected a number with a unit, such as 30s, 1m30s or 100ms",
+                "`truenorth --help` says what --resync takes"
+            )
+        );
         assert_eq!(at(4), (4, 11, "no-adopt must be true or false", "write true or false, without quotes"));
         assert_eq!((at(5).0, at(5).1), (5, 14));
         assert!(at(5).2.contains("from 1 to 1024"), "{:?}", at(5));

@@ -42,12 +42,17 @@ impl Reading<'_> {
             _ => std::slice::from_ref(value),
         };
         if items.len() > MOST {
-            self.problem(&value.at, WINDOWS, format!("there are more than {MOST} windows"), None);
+            self.problem(
+                &value.at,
+                WINDOWS,
+                format!("there are more than {MOST} windows"),
+                "put several times into one window",
+            );
             return Vec::new();
         }
         let windows: Vec<Placed> = items.iter().enumerate().flat_map(|(at, item)| self.window(item, at)).collect();
         if Windows::new(windows.iter().map(|placed| placed.window.clone()).collect()).is_none() {
-            let hint = Some("name projects in place of services".to_owned());
+            let hint = "name projects in place of services";
             self.problem(&value.at, WINDOWS, "the windows have too many patterns of services".to_owned(), hint);
         }
         windows
@@ -58,7 +63,7 @@ impl Reading<'_> {
         let Kind::Map(entries) = &value.kind else {
             let message = format!("a window must be a map, found {}", value.described());
             let hint = "such as {allow: \"Mon-Thu 09:00-17:00\", zone: Europe/Berlin}".to_owned();
-            self.problem(&value.at, &path, message, Some(hint));
+            self.problem(&value.at, &path, message, hint);
             return Vec::new();
         };
         let (mut spans, mut zone) =
@@ -72,7 +77,7 @@ impl Reading<'_> {
             };
             let path = format!("{path}.{}", printable_within(name, SHOWN));
             if seen.contains(&name) {
-                self.problem(&key.at, &path, format!("{name} is given twice"), Some("keep one of them".to_owned()));
+                self.problem(&key.at, &path, format!("{name} is given twice"), "keep one of them");
                 continue;
             }
             seen.push(name);
@@ -89,13 +94,13 @@ impl Reading<'_> {
                         None => format!("a window has {}", FIELDS.join(", ")),
                     };
                     let message = format!("unknown field `{}` of a window", printable_within(name, SHOWN));
-                    self.problem(&key.at, &path, message, Some(hint));
+                    self.problem(&key.at, &path, message, hint);
                 }
             }
         }
         if !seen.contains(&"allow") && !seen.contains(&"deny") {
             let hint = "such as allow: \"Mon-Thu 09:00-17:00\", or deny: 2026-12-20..2027-01-03".to_owned();
-            self.problem(&value.at, &path, "a window needs allow or deny".to_owned(), Some(hint));
+            self.problem(&value.at, &path, "a window needs allow or deny".to_owned(), hint);
         }
         let line = self.line(value);
         let window = |(effect, spans)| {
@@ -113,7 +118,7 @@ impl Reading<'_> {
         };
         if items.is_empty() || items.len() > MOST {
             let message = format!("{} must have 1 to {MOST} values", name_of(path));
-            self.problem(&value.at, path, message, Some("or leave it out".to_owned()));
+            self.problem(&value.at, path, message, "or leave it out");
             return Vec::new();
         }
         let mut texts = Vec::new();
@@ -122,7 +127,7 @@ impl Reading<'_> {
                 Kind::Scalar { text, .. } if !item.is_empty() => texts.push(Text { text, at: &item.at }),
                 _ => {
                     let message = format!("{} must be text, found {}", name_of(path), item.described());
-                    self.problem(&item.at, path, message, None);
+                    self.problem(&item.at, path, message, "write it in quotes, or leave it out");
                 }
             }
         }
@@ -138,7 +143,7 @@ impl Reading<'_> {
                     let message = format!("{} `{}`: {why}", name_of(path), printable_within(text, SHOWN));
                     let hint =
                         "such as \"Mon-Thu 09:00-17:00\", Sat,Sun, 22:00-06:00, 2026-12-20 or 2026-12-20..2027-01-03";
-                    self.problem(at, path, message, Some(hint.to_owned()));
+                    self.problem(at, path, message, hint);
                 }
             }
         }
@@ -159,7 +164,7 @@ impl Reading<'_> {
             None => "a name of the time zone database, such as Europe/Berlin or UTC".to_owned(),
         };
         let message = format!("zone `{}` does not exist", printable_within(text.text, SHOWN));
-        self.problem(text.at, path, message, Some(hint));
+        self.problem(text.at, path, message, hint);
         None
     }
 
@@ -171,7 +176,7 @@ impl Reading<'_> {
                 None => {
                     let message = format!("services `{}` is not a pattern of names", printable_within(text, SHOWN));
                     let hint = "such as shop, shop/web-*, acme/shop or acme/shop/web; * and ? stand for any characters";
-                    self.problem(at, path, message, Some(hint.to_owned()));
+                    self.problem(at, path, message, hint);
                 }
             }
         }
@@ -186,7 +191,7 @@ impl Reading<'_> {
             let message = format!("rollbacks must be {words}, found `{}`", printable_within(text, SHOWN));
             let hint = "hold keeps what ran before from being sent outside of the window as well; send is what holds if \
                         not said";
-            self.problem(at, path, message, Some(hint.to_owned()));
+            self.problem(at, path, message, hint);
         }
         found
     }
@@ -194,7 +199,7 @@ impl Reading<'_> {
     fn reason(&mut self, value: &Value, path: &str) -> Option<std::sync::Arc<str>> {
         let Text { text, at } = self.single(value, path)?;
         if text.chars().count() > LONGEST {
-            self.problem(at, path, format!("the reason has more than {LONGEST} characters"), None);
+            self.problem(at, path, format!("the reason has more than {LONGEST} characters"), "shorten it");
             return None;
         }
         Some(text.into())
@@ -203,7 +208,7 @@ impl Reading<'_> {
     fn single<'v>(&mut self, value: &'v Value, path: &str) -> Option<Text<'v>> {
         if let Kind::List(_) = &value.kind {
             let message = format!("{} must be a single value, found a list", name_of(path));
-            self.problem(&value.at, path, message, None);
+            self.problem(&value.at, path, message, "keep one of them");
             return None;
         }
         self.texts(value, path).pop()

@@ -184,3 +184,56 @@ fn a_tag_without_a_version_is_a_warning_where_it_stands() {
         assert_eq!(yaml(image(&format!("nginx{version}"))).warnings, [], "{version}");
     }
 }
+
+#[test]
+fn every_problem_has_a_way_out() {
+    for text in [
+        "a: [1, 2}\n",
+        "a: ]\n",
+        "a: *b\n",
+        "a: \"b\n",
+        "...\nx\n",
+        "a: %b\n",
+        "a: b\n  c\n d: e\n",
+        "spec: 1\nkind: ServiceDeployment\n",
+        "apiVersion: truenorth/v1\n",
+        "apiVersion: truenorth/v1\nkind: ServiceDeployment\nmetadata: {}\nspec: {external: {}, docker: {}}\n",
+        "apiVersion: truenorth/v1\nkind: ServiceDeployment\nmetadata: [a]\nspec: {internal: {}, buildpack: {}}\n",
+        "apiVersion: truenorth/v1\nkind: ServiceDeployment\n? [a]\n: b\n1: c\npolicy: {dependsOn: [é, a/b/c/d], suspend: []}\n",
+        "apiVersion: truenorth/v1\nkind: ServiceDeployment\nspec: {external: {imagePath: {}, credentials: a b}}\n",
+        "apiVersion: truenorth/v1\nkind: ServiceDeployment\nspec: {internal: {id: a_b, buildSHA: []}, docker: a}\n",
+    ] {
+        let parsed = yaml(text);
+        assert!(!parsed.problems.is_empty(), "{text}");
+        for problem in &parsed.problems {
+            assert!(problem.hint.as_ref().is_some_and(|hint| hint.len() > 5), "{problem:?}");
+        }
+    }
+    let missing: Vec<String> = yaml("apiVersion: truenorth/v1\nmetadata: {}\nspec: {external: {}, docker: {}}\n")
+        .problems
+        .iter()
+        .map(|problem| format!("{} ({})", problem.message, problem.hint.as_deref().unwrap_or_default()))
+        .collect();
+    insta::assert_snapshot!(missing.join("\n"), @r"
+    kind is missing (add kind: ServiceDeployment)
+    projectId is missing (add projectId: the id from the URL of its page in Northflank, not its name)
+    serviceId is missing (add serviceId: the id from the URL of its page in Northflank, not its name)
+    imagePath is missing (add imagePath: the image, with its tag or digest)
+    configType is missing (add configType: one of default, customEntrypoint, customCommand, customEntrypointCustomCommand)
+    ");
+}
+
+#[test]
+fn an_excerpt_of_which_nothing_may_be_shown_is_not_drawn() {
+    let drawn = |text: &str| Drawing::default().of(&yaml(text).problems[0], "a.yaml");
+    insta::assert_snapshot!(drawn("hunter2hunter2hunter2hunter2\n"), @r"
+    error: a manifest is a map of fields, found text
+    --> a.yaml:1:1
+     = hint: if this is not a truenorth manifest, name the file in .truenorthignore
+    ");
+    // What tools leave behind is nobody's secret, but for the names that stand beside it.
+    let conflict = drawn("<<<<<<< secret-4f2a91c07be7ab9d3c5f\na: b\n");
+    assert!(conflict.contains("1 | <<<<<<< [hidden]\n"), "{conflict}");
+    let pointer = drawn(&format!("version https://git-lfs.github.com/spec/v1\noid {DIGEST}\nsize 312\n"));
+    assert!(pointer.contains("1 | version https://git-lfs.github.com/spec/v1\n"), "{pointer}");
+}

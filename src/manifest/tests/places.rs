@@ -187,10 +187,13 @@ fn every_rule_of_an_image_has_its_words() {
         [
             "6:16 spec.external.imagePath: imagePath `nginx` names no tag or digest (say which version should run: write \
              nginx:<version>)",
-            "7:18 spec.external.credentials: credentials `a_b` is not a credentials id: letters, digits and dashes only",
+            "7:18 spec.external.credentials: credentials `a_b` is not a credentials id: letters, digits and dashes only (use the id of the saved credentials in Northflank, not its name)",
         ]
     );
-    assert_eq!(spec("  external: {}\n"), ["5:3 spec.external.imagePath: imagePath is missing"]);
+    assert_eq!(
+        spec("  external: {}\n"),
+        ["5:3 spec.external.imagePath: imagePath is missing (add imagePath: the image, with its tag or digest)"]
+    );
     let digest = format!("sha256:{}", "0f".repeat(32));
     for (image, expected) in [
         ("''", "is empty (write it as ghcr.io/acme/web:1.8.2: registry, repository and tag)".to_owned()),
@@ -319,7 +322,12 @@ fn every_rule_of_a_runtime_has_its_words() {
             "7:27 spec.buildpack.configType: configType `customProces` does not exist (did you mean customProcess?)",
         ]
     );
-    assert_eq!(spec("  docker: {}\n"), ["5:3 spec.docker.configType: configType is missing"]);
+    assert_eq!(
+        spec("  docker: {}\n"),
+        [
+            "5:3 spec.docker.configType: configType is missing (add configType: one of default, customEntrypoint, customCommand, customEntrypointCustomCommand)"
+        ]
+    );
     assert_eq!(spec("  docker:\n"), ["5:3 spec.docker: docker has no value (add a value, or remove the field)"]);
 }
 
@@ -342,7 +350,10 @@ fn the_forms_exclude_each_other() {
     let hint = "(add external, internal, docker or buildpack)";
     assert_eq!(spec("  {}\n"), [format!("5:3 spec: spec is empty {hint}")]);
     assert_eq!(spec(""), ["4:1 spec: spec has no value (add a value)"]);
-    assert_eq!(spec("  - a\n"), ["5:3 spec: spec must be a map of fields, found a list"]);
+    assert_eq!(
+        spec("  - a\n"),
+        ["5:3 spec: spec must be a map of fields, found a list (write its fields below it, indented)"]
+    );
 }
 
 #[test]
@@ -358,7 +369,7 @@ fn unknown_and_double_fields_are_shown_at_their_keys() {
             "10:1 specs: unknown field `specs` (did you mean spec?)",
             "11:1 <<: unknown field `<<` (merge keys are not allowed in manifests: write the fields out, or use an alias for \
              a whole value)",
-            "12:1 ?: a field name must be text, found a number",
+            "12:1 ?: a field name must be text, found a number (write a name of letters; one of another kind in quotes)",
         ]
     );
     let text = "{\"apiVersion\": \"truenorth/v1\", \"kind\": \"ServiceDeployment\", \"kind\": \"ServiceDeployment\",\n \"metadata\": \
@@ -377,7 +388,10 @@ fn the_head_of_a_manifest_is_checked() {
             "2:7 kind: kind is `Servicedeployment`, expected ServiceDeployment (did you mean ServiceDeployment?)",
         ]
     );
-    assert_eq!(problems("kind: ServiceDeployment\n"), ["1:1 apiVersion: apiVersion is missing"]);
+    assert_eq!(
+        problems("kind: ServiceDeployment\n"),
+        ["1:1 apiVersion: apiVersion is missing (add apiVersion: truenorth/v1)"]
+    );
     let ignore = "(if this is not a truenorth manifest, name the file in .truenorthignore)";
     assert_eq!(
         problems("apiVersion: apps/v1\nkind: Deployment\n"),
@@ -394,7 +408,7 @@ fn the_head_of_a_manifest_is_checked() {
              {suspend: yes}\n"
         )),
         [
-            "1:1 spec: spec is missing",
+            "1:1 spec: spec is missing (add spec, with external, internal, docker or buildpack below it)",
             "3:23 metadata.projectId: projectId `a/b` has `/` at position 2; an id has only letters a to z, digits and dashes \
              (did you mean a-b?)",
             "3:39 metadata.serviceId: serviceId is empty (use the id from the URL of its page in Northflank, not its name)",
@@ -409,13 +423,19 @@ fn texts_that_are_no_yaml_are_shown_where_they_break() {
     for (text, expected) in [
         ("a: b\n\tc: d\n", "2:1 : a tab is used for indentation (YAML allows only spaces here)"),
         ("a:\r\n  b: c\r\n  \td: e\r\n", "3:3 : a tab is used for indentation (YAML allows only spaces here)"),
-        ("a: \"b\nc: d\n", "1:4 : the quote that opens here is never closed"),
+        (
+            "a: \"b\nc: d\n",
+            "1:4 : the quote that opens here is never closed (close it with the same kind of quote, or remove it)",
+        ),
         (
             "a: b: c\n",
             "1:5 : a colon where no field can start (quote a value that has `: ` in it, or check the indentation)",
         ),
         ("a: @b\n", "1:4 : a value cannot start with `@` (quote the value)"),
-        ("a: *b\n", "1:4 : the alias refers to an anchor that is not defined before it"),
+        (
+            "a: *b\n",
+            "1:4 : the alias refers to an anchor that is not defined before it (write the value itself, or give it an anchor further up in the same document)",
+        ),
         (
             "a: 'it's'\n",
             "1:8 : there is text after the closing quote (inside single quotes a quote is written twice: '')",
@@ -425,16 +445,22 @@ fn texts_that_are_no_yaml_are_shown_where_they_break() {
             "a: é\u{2028}\n",
             "1:5 : YAML readers disagree about the invisible character U+2028 (remove it, or write \\u2028 inside double quotes)",
         ),
-        ("a: b\n... c\n", "2:5 : there is text after the `...` that ends the document"),
-        ("a: {b: c\nd: e", "2:2 : not valid YAML: while parsing a flow mapping, did not find expected ',' or '}'"),
+        (
+            "a: b\n... c\n",
+            "2:5 : there is text after the `...` that ends the document (remove it, or begin another document with a line of ---)",
+        ),
+        (
+            "a: {b: c\nd: e",
+            "2:2 : not valid YAML: while parsing a flow mapping, did not find expected ',' or '}' (look at the quotes, colons and indentation of this line and the one before it)",
+        ),
     ] {
         assert_eq!(lines(&yaml(text)).first().map(String::as_str), Some(expected), "{text:?}");
     }
     for (text, expected) in [
         ("{\"a\": [1,]}", "1:10 : not valid JSON: a comma before the closing bracket (remove the comma)"),
         ("{}\n{}", "2:1 : there is text after the end of the document (a JSON file has one document)"),
-        ("{\"é\": x}", "1:7 : not valid JSON: expected value"),
-        ("# c\n{}", "1:1 : not valid JSON: expected value"),
+        ("{\"é\": x}", "1:7 : not valid JSON: expected value (look at the quotes, commas and brackets up to here)"),
+        ("# c\n{}", "1:1 : not valid JSON: expected value (look at the quotes, commas and brackets up to here)"),
     ] {
         assert_eq!(lines(&json(text)), [expected], "{text:?}");
     }
@@ -451,7 +477,7 @@ fn a_bad_document_hides_no_other() {
     assert_eq!(
         lines(&parsed),
         [
-            "7:4 : the quote that opens here is never closed",
+            "7:4 : the quote that opens here is never closed (close it with the same kind of quote, or remove it)",
             "13:24 spec.docker.configType: configType `defualt` does not exist (did you mean default?)",
         ]
     );
@@ -543,7 +569,7 @@ error: configType `none` does not exist
 #[test]
 fn a_problem_of_a_file_or_document_is_drawn_without_a_line() {
     let file = Arc::from("shop/a.yaml");
-    let problem = Problem::of_file(&file, "the file is a pipe", Some("remove it".into()));
+    let problem = Problem::of_file(&file, "the file is a pipe", "remove it");
     let place = Place { file, line: 7 };
     assert_eq!(
         format!("\n{}\n", Drawing::default().of(&problem, "m/shop/a.yaml")),
@@ -553,7 +579,7 @@ error: the file is a pipe
  = hint: remove it
 "
     );
-    assert_eq!(Problem::of_document(&place, "twice", None).line, 7);
+    assert_eq!(Problem::of_document(&place, "twice", "keep one of them").line, 7);
     assert!(Drawing { styled: true, ..Drawing::default() }.of(&problem, "a").contains("\u{1b}["));
 }
 
@@ -626,11 +652,13 @@ fn a_drawing_shows_only_harmless_words_of_a_command() {
         let text = format!("  {line}\n");
         let source = Source::decode(&file, text.as_bytes()).unwrap();
         for at in 0..text.len() {
-            let problem = source.problem(at..at + 1, String::new(), "x".into(), None);
+            let problem = source.problem(at..at + 1, String::new(), "x".into(), "y");
             let drawing = Drawing::default().of(&problem, "a.yaml");
             let has =
                 |drawing: &str, line: &str| drawing.lines().any(|drawn| drawn.trim_end() == format!("1 |   {line}"));
-            assert!(has(&drawing, shown), "{line} at {at}: {drawing}");
+            // A line of which nothing can be shown is left out.
+            assert_eq!(has(&drawing, shown), shown != "[hidden]", "{line} at {at}: {drawing}");
+            assert!(!drawing.contains(" ::: "), "{line} at {at}: {drawing}");
             let whole = Drawing { commands: Commands::Shown, ..Drawing::default() }.of(&problem, "a.yaml");
             assert!(has(&whole, line), "{whole}");
         }

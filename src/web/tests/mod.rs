@@ -133,7 +133,7 @@ fn status() -> Status {
             suspension: None,
             rollout: None,
         }],
-        problems: vec![Problem::of_file(&file, "is a pipe", Some("remove it".to_owned()))],
+        problems: vec![Problem::of_file(&file, "is a pipe", "remove it")],
         api: ApiUse { calls: 7, remaining: Some(993) },
         quota: None,
         drift: None,
