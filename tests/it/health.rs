@@ -28,7 +28,11 @@ fn a_daemon_that_runs_is_healthy_also_before_it_can_work_and_one_that_ended_is_n
     daemon.signal(Signal::TERM);
     daemon.ends_with(0);
     let ran = health(&workspace, &address).exits(1);
-    assert!(ran.stderr.contains(&format!("the daemon at {address} is not healthy: ")), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains(&format!("the daemon at {address} (TRUENORTH_LISTEN) is not healthy: ")),
+        "{}",
+        ran.stderr
+    );
     assert!(ran.stderr.contains("hint: "), "{}", ran.stderr);
 }
 
@@ -63,12 +67,12 @@ fn a_daemon_whose_ledger_is_stuck_answers_everybody() {
     let (api, workspace) = (Api::new(), Workspace::sending());
     workspace.service("web", "1");
     let daemon = Daemon::start(&workspace, &api, &[]);
-    eventually("it is applied", || daemon.state("shop/web") == "unchanged");
+    eventually("it is applied", || daemon.state("web") == "unchanged");
     let mut other = Connection::open(workspace.state().join("ledger.sqlite")).unwrap();
     let held = other.transaction_with_behavior(TransactionBehavior::Exclusive).unwrap();
     workspace.service("web", "2");
     // Its intent has to be on disk before it is sent, and cannot be.
-    eventually("it waits for the ledger", || daemon.state("shop/web") != "unchanged");
+    eventually("it waits for the ledger", || daemon.state("web") != "unchanged");
     for page in ["/healthz", "/status", "/metrics"] {
         assert_eq!(daemon.page(page).0, 200, "{page}");
     }

@@ -23,7 +23,7 @@ fn a_second_truenorth_is_told_who_has_the_ledger() {
     let second = workspace.once(&api, &[]).exits(78);
     assert_eq!(second.stdout, "");
     let expected = format!(
-        "error: the ledger `{}` is in use by another truenorth, pid {}\n  hint: two of them would send everything twice: \
+        "error: the ledger `{}` is in use by another truenorth, pid {} (TRUENORTH_STATE_DIR)\n  hint: two of them would send everything twice: \
          stop the other one, or name another --state-dir; to have it try something now, `truenorth retry`\n",
         fs::canonicalize(workspace.state()).unwrap().display(),
         first.pid()
@@ -294,7 +294,7 @@ fn a_ledger_is_good_for_one_api_alone() {
     // The same without the sandbox: nothing was ever sent there.
     let refused = workspace.once(&api, &[]).exits(78);
     let expected =
-        format!("belongs to sandbox, and not to {}\n  hint: name another folder with --state-dir", api.url());
+        format!("belongs to sandbox, and not to {} (TRUENORTH_STATE_DIR)\n  hint: name another folder with", api.url());
     assert!(refused.stderr.contains(&expected), "{}", refused.stderr);
     let mut daemon = workspace.command(&["--listen", "off", "--api-url", &api.url()]);
     assert!(Ran::of(&mut daemon).exits(78).stderr.contains(&expected));
