@@ -1,7 +1,7 @@
 //! The daemon's loop: it looks at the folder and drives the runner, for months.
 //!
 //! Reading order: `run` (where events come from), `event` (what each of them does in each phase), `state`, `looks` (when to
-//! look), `look` and `folder` (what a look brings), `publish`, `requests`, `config`, `view` (what is answered), `systemd`.
+//! look), `look` and `folder` (what a look brings), `publish`, `requests`, `config`, `windows`, `view` (what is answered), `systemd`.
 
 mod config;
 mod event;
@@ -18,6 +18,7 @@ mod tell;
 #[cfg(test)]
 mod tests;
 mod view;
+mod windows;
 
 pub use config::{Config, Reread};
 pub use looks::Debounce;

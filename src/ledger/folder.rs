@@ -8,11 +8,16 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::{getegid, geteuid, getgroups};
 
-use super::{Bell, OpenError, lock, mark};
+use super::OpenError;
 
 /// Every file of the ledger begins like this.
 const PREFIX: &str = "ledger.";
 const STORE: &str = "ledger.sqlite";
+
+/// What stands beside the store.
+pub(super) const LOCK: &str = "ledger.lock";
+pub(super) const MARK: &str = "ledger.mark";
+pub(super) const BELL: &str = "ledger.bell";
 
 /// Opens a file that must not be a link.
 pub(super) const NO_LINK: i32 = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
@@ -72,7 +77,7 @@ pub(super) fn refuse_links(dir: &Path) -> Result<(), OpenError> {
 
 fn files(dir: &Path) -> Vec<PathBuf> {
     let store = store(dir);
-    let mut files = [lock::NAME, mark::NAME, Bell::NAME].map(|name| dir.join(name)).to_vec();
+    let mut files = [LOCK, MARK, BELL].map(|name| dir.join(name)).to_vec();
     files.extend(["-wal", "-shm", "-journal"].map(|suffix| beside(&store, suffix)));
     files.push(store);
     files

@@ -14,11 +14,10 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::folder::{self, NO_LINK};
+use super::folder::{self, LOCK, NO_LINK};
 use super::mark::Stamp;
 use super::{OpenError, ReadError};
 
-pub(super) const NAME: &str = "ledger.lock";
 /// A holder that is just going, or a reader that is just asking who holds it, gets this many chances to let go.
 const TRIES: u32 = 10;
 const BETWEEN_TRIES: Duration = Duration::from_millis(10);
@@ -46,7 +45,7 @@ pub struct Holder {
 impl Lock {
     /// Takes the lock of the ledger in `dir`, or says who has it.
     pub(super) fn take(dir: &Path) -> Result<Self, OpenError> {
-        let path = dir.join(NAME);
+        let path = dir.join(LOCK);
         let failed = |action| {
             let path = path.clone();
             move |source| OpenError::File { action, path, source }
@@ -101,7 +100,7 @@ impl Lock {
 
 /// Who has the ledger in `dir` open to write, if anybody has.
 pub(super) fn holder(dir: &Path) -> Result<Option<Holder>, ReadError> {
-    let path: PathBuf = dir.join(NAME);
+    let path: PathBuf = dir.join(LOCK);
     let mut file = match OpenOptions::new().read(true).custom_flags(NO_LINK).open(&path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -124,7 +123,7 @@ pub(super) fn holder(dir: &Path) -> Result<Option<Holder>, ReadError> {
 #[must_use]
 pub fn identity(dir: &Path) -> Option<String> {
     let store = fs::symlink_metadata(folder::store(dir)).ok()?;
-    let mut lock = OpenOptions::new().read(true).custom_flags(NO_LINK).open(dir.join(NAME)).ok()?;
+    let mut lock = OpenOptions::new().read(true).custom_flags(NO_LINK).open(dir.join(LOCK)).ok()?;
     Some(format!("{}.{:x}.{:x}", read_pid(&mut lock)?, store.dev(), store.ino()))
 }
 

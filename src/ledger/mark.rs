@@ -19,9 +19,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::folder::{NO_LINK, beside, read_short};
-
-pub(super) const NAME: &str = "ledger.mark";
+use super::folder::{MARK, NO_LINK, beside, read_short};
 
 /// The file has this length always, so that it never needs room on a full disk, and no write of it is a part of one.
 const LENGTH: usize = 256;
@@ -172,7 +170,7 @@ impl Mark {
 }
 
 fn path(store: &Path) -> PathBuf {
-    store.with_file_name(NAME)
+    store.with_file_name(MARK)
 }
 
 /// Whether there is a write-ahead log with something in it.

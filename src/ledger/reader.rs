@@ -60,7 +60,7 @@ impl Reader {
         }
         // A writer has judged it, and wrote down what it found.
         let held = lock::holder(&dir).ok().flatten().is_some();
-        let left = (!held).then(|| Left::look(&store, Stamp::of(&dir.join(lock::NAME))));
+        let left = (!held).then(|| Left::look(&store, Stamp::of(&dir.join(folder::LOCK))));
         let view = View::open(&store)?;
         let suspicion = |left: Left| {
             let suspicion = open::suspicion(&view.connection, view.format, &left);

@@ -18,51 +18,31 @@ use notify::{Config, Event, EventKind, INotifyWatcher, RecursiveMode, Watcher as
 use rusqlite::Connection;
 use tokio::sync::Notify;
 
-use super::folder::{self, NO_LINK};
+use super::folder::{self, BELL, NO_LINK};
 use super::{Ledger, OpenError, Reader, open, sql};
 use crate::model::{ApiPlace, Decision, Digest, Quarantine, ServiceKey};
 use crate::plan::Freeze;
+use crate::text::words;
 
 /// Names one request in the ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(pub i64);
 
-/// What a person asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum RequestKind {
-    /// Try again now what waits after a failure.
-    Retry,
-    /// Send nothing new until a time.
-    Freeze,
-    /// End a freeze.
-    Thaw,
-    /// Remember nothing of a service that no manifest names.
-    Forget,
-    /// Send content once more whose rollout failed.
-    Release,
-    /// Send what ran before in the place of what the manifest says.
-    Rollback,
-}
-
-impl RequestKind {
-    const ALL: [Self; 6] = [Self::Retry, Self::Freeze, Self::Thaw, Self::Forget, Self::Release, Self::Rollback];
-
-    /// The word for it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Retry => "retry",
-            Self::Freeze => "freeze",
-            Self::Thaw => "thaw",
-            Self::Forget => "forget",
-            Self::Release => "release",
-            Self::Rollback => "rollback",
-        }
-    }
-
-    pub(super) fn of(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == word)
+words! {
+    /// What a person asks for.
+    pub enum RequestKind {
+        /// Try again now what waits after a failure.
+        Retry = "retry",
+        /// Send nothing new until a time.
+        Freeze = "freeze",
+        /// End a freeze.
+        Thaw = "thaw",
+        /// Remember nothing of a service that no manifest names.
+        Forget = "forget",
+        /// Send content once more whose rollout failed.
+        Release = "release",
+        /// Send what ran before in the place of what the manifest says.
+        Rollback = "rollback",
     }
 }
 
@@ -216,8 +196,6 @@ pub struct Bell {
 }
 
 impl Bell {
-    pub(super) const NAME: &'static str = "ledger.bell";
-
     /// Listens for the folder of a ledger.
     #[must_use]
     pub fn listen(dir: &Path) -> Self {
@@ -253,6 +231,6 @@ impl Bell {
     }
 
     fn path(dir: &Path) -> PathBuf {
-        dir.join(Self::NAME)
+        dir.join(BELL)
     }
 }

@@ -5,7 +5,6 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use super::folder::{self, beside};
-use super::lock;
 
 /// The sizes and times of the ledger's files at one moment. Two that differ show that somebody wrote, began or ended;
 /// two that are equal show nothing for certain, so whoever waits for a change should also look again at times.
@@ -20,7 +19,7 @@ impl Traces {
     #[must_use]
     pub fn of(dir: &Path) -> Self {
         let store = folder::store(dir);
-        Self([trace(&store), trace(&beside(&store, "-wal")), trace(&dir.join(lock::NAME))])
+        Self([trace(&store), trace(&beside(&store, "-wal")), trace(&dir.join(folder::LOCK))])
     }
 }
 

@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::details::{Details, details_of};
 use super::path::{Segment, decode_ids, segments_of};
+use crate::text::words;
 
 const DOCUMENT: &str = include_str!("openapi.yaml");
 
@@ -20,71 +21,38 @@ pub(super) static CONTRACT: LazyLock<Contract> = LazyLock::new(|| {
     Contract::read(DOCUMENT).expect("the embedded contract is valid, which the tests of this module hold")
 });
 
-/// What a path and a method ask for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Operation {
-    /// `POST …/services/{service}/deployment`.
-    UpdateServiceDeployment,
-    /// `GET …/services/{service}/deployment`.
-    GetServiceDeployment,
-    /// `GET …/services/{service}`.
-    GetService,
-    /// `GET …/services`.
-    ListServices,
-    /// `PATCH …/services/deployment/{service}`.
-    PatchDeploymentService,
-    /// `PATCH …/services/combined/{service}`.
-    PatchCombinedService,
-    /// `GET /v1/login`, which the official CLI asks; no part of the contract.
-    Login,
-    /// `GET /v1/auth`, whose the token is; no part of the contract.
-    Auth,
-    /// `GET …/services/{service}/containers`; no part of the contract.
-    ListContainers,
-    /// `GET …/services/{service}/deployments`; no part of the contract.
-    ListDeployments,
+words! {
+    /// What a path and a method ask for.
+    #[derive(Hash)]
+    pub enum Operation {
+        /// `POST …/services/{service}/deployment`.
+        UpdateServiceDeployment = "updateServiceDeployment",
+        /// `GET …/services/{service}/deployment`.
+        GetServiceDeployment = "getServiceDeployment",
+        /// `GET …/services/{service}`.
+        GetService = "getService",
+        /// `GET …/services`.
+        ListServices = "listServices",
+        /// `PATCH …/services/deployment/{service}`.
+        PatchDeploymentService = "patchDeploymentService",
+        /// `PATCH …/services/combined/{service}`.
+        PatchCombinedService = "patchCombinedService",
+        /// `GET /v1/login`, which the official CLI asks; no part of the contract.
+        Login = "login",
+        /// `GET /v1/auth`, whose the token is; no part of the contract.
+        Auth = "getAuth",
+        /// `GET …/services/{service}/containers`; no part of the contract.
+        ListContainers = "listServiceContainers",
+        /// `GET …/services/{service}/deployments`; no part of the contract.
+        ListDeployments = "listServiceDeployments",
+    }
 }
 
 impl Operation {
-    /// Every operation.
-    pub const ALL: [Self; 10] = [
-        Self::UpdateServiceDeployment,
-        Self::GetServiceDeployment,
-        Self::GetService,
-        Self::ListServices,
-        Self::PatchDeploymentService,
-        Self::PatchCombinedService,
-        Self::Login,
-        Self::Auth,
-        Self::ListContainers,
-        Self::ListDeployments,
-    ];
-
-    /// The contract's `operationId`.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::UpdateServiceDeployment => "updateServiceDeployment",
-            Self::GetServiceDeployment => "getServiceDeployment",
-            Self::GetService => "getService",
-            Self::ListServices => "listServices",
-            Self::PatchDeploymentService => "patchDeploymentService",
-            Self::PatchCombinedService => "patchCombinedService",
-            Self::Login => "login",
-            Self::Auth => "getAuth",
-            Self::ListContainers => "listServiceContainers",
-            Self::ListDeployments => "listServiceDeployments",
-        }
-    }
-
     /// Whether it changes what a service runs: POST and both PATCHes.
     #[must_use]
     pub fn is_update(self) -> bool {
         matches!(self, Self::UpdateServiceDeployment | Self::PatchDeploymentService | Self::PatchCombinedService)
-    }
-
-    fn from_id(id: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|operation| operation.as_str() == id)
     }
 }
 
@@ -154,7 +122,7 @@ impl Contract {
         for (key, entry) in item.iter().filter(|(key, _)| key.as_str() != "parameters") {
             let method = Method::from_bytes(key.to_ascii_uppercase().as_bytes()).map_err(|error| error.to_string())?;
             let id = entry["operationId"].as_str().ok_or("an operation without operationId")?;
-            let operation = Operation::from_id(id).ok_or_else(|| format!("the sandbox does not know `{id}`"))?;
+            let operation = Operation::from_word(id).ok_or_else(|| format!("the sandbox does not know `{id}`"))?;
             if let Some(schema) = entry.pointer("/requestBody/content/application~1json/schema") {
                 self.bodies.insert(operation, compile(document, schema)?);
             }

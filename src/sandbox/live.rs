@@ -12,30 +12,21 @@ use sha2::{Digest as _, Sha256};
 use super::image::take_apart;
 use super::rollout::Reason;
 use super::target::Target;
+use crate::text::words;
 
 /// What a service runs until an update or a test says otherwise.
 const PLACEHOLDER: &str = "northflank/placeholder:latest";
 
-/// The contract's `serviceType`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
-    /// Deploys an image or another service's build.
-    Deployment,
-    /// Builds what it deploys.
-    Combined,
-    /// Builds only.
-    Build,
-}
-
-impl Kind {
-    /// The contract's word.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Deployment => "deployment",
-            Self::Combined => "combined",
-            Self::Build => "build",
-        }
+words! {
+    /// The contract's `serviceType`.
+    #[derive(Hash)]
+    pub enum Kind {
+        /// Deploys an image or another service's build.
+        Deployment = "deployment",
+        /// Builds what it deploys.
+        Combined = "combined",
+        /// Builds only.
+        Build = "build",
     }
 }
 

@@ -7,30 +7,20 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::clock::{Clock, shown_time};
+use crate::text::words;
 
-/// How far a rollout is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Stage {
-    /// Accepted, nothing started; the first quarter of the time.
-    Pending,
-    /// Containers are being replaced.
-    InProgress,
-    /// The new containers run.
-    Completed,
-    /// The new containers do not run.
-    Failed,
-}
-
-impl Stage {
-    /// The contract's word.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "PENDING",
-            Self::InProgress => "IN_PROGRESS",
-            Self::Completed => "COMPLETED",
-            Self::Failed => "FAILED",
-        }
+words! {
+    /// How far a rollout is.
+    #[derive(Hash)]
+    pub enum Stage {
+        /// Accepted, nothing started; the first quarter of the time.
+        Pending = "PENDING",
+        /// Containers are being replaced.
+        InProgress = "IN_PROGRESS",
+        /// The new containers run.
+        Completed = "COMPLETED",
+        /// The new containers do not run.
+        Failed = "FAILED",
     }
 }
 

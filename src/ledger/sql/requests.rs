@@ -103,7 +103,8 @@ pub(in crate::ledger) fn newest_requests(
 
 fn record(row: &Row<'_>) -> rusqlite::Result<RequestRecord> {
     let kind: String = row.get("kind")?;
-    let kind = RequestKind::of(&kind).ok_or_else(|| nonsense(1, format!("the request `{kind}` is not known")))?;
+    let kind =
+        RequestKind::from_word(&kind).ok_or_else(|| nonsense(1, format!("the request `{kind}` is not known")))?;
     let (reason, by) = (row.get("reason")?, row.get("by")?);
     let (at, until) = (time(row, "at")?, optional_time(row, "until")?);
     let content = |column| row.get::<_, Option<[u8; 32]>>(column).map(|bytes| bytes.map(Digest::from_bytes));
