@@ -17,7 +17,6 @@ pub enum Stopping {
     No,
     /// Begin nothing new, finish and record what is in flight.
     Gracefully,
-    /// Wait for nothing.
     AtOnce,
 }
 
@@ -107,7 +106,6 @@ impl Stop {
     }
 
     /// What was asked for so far.
-    #[must_use]
     pub fn asked(&self) -> Stopping {
         *self.asked.borrow()
     }

@@ -28,7 +28,6 @@ pub(super) enum Event {
     Rang,
     /// The status server asks.
     Queried(Query),
-    /// The folder changed.
     Noticed(Writing),
     /// A signal asks for the end.
     Stop(Stopping),

@@ -126,7 +126,6 @@ impl Daemon {
         }
     }
 
-    /// A look failed.
     fn fail(&mut self, unreadable: &Unreadable, now: Instant) {
         self.looks.failed(now);
         let error = Diagnostic { hint: unreadable.hint().map(Into::into), ..Diagnostic::from(chain(unreadable)) };

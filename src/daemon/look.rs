@@ -5,7 +5,6 @@ use std::time::Duration;
 use super::looks::Aim;
 use crate::source::{Folder, Snapshot, Unreadable, Watch, Watching};
 
-/// What looks.
 pub(super) struct Eyes {
     pub(super) folder: Folder,
     pub(super) watch: Watch,
@@ -28,7 +27,6 @@ pub(super) struct Looked {
 }
 
 pub(super) enum Saw {
-    /// All of it.
     Snapshot(Box<Snapshot>),
     /// It says what it said.
     Unchanged,

@@ -40,7 +40,6 @@ const FAILED_AGAIN: Duration = Duration::from_secs(5);
 pub enum Debounce {
     /// By what happened: shortly after what is whole by itself, longer while a writer or a burst goes on.
     Adaptive,
-    /// Always as long.
     Fixed(Duration),
 }
 
@@ -57,11 +56,9 @@ struct Noticed {
 words! {
     /// Why a look begins. It reaches logs and metrics, and decides nothing.
     pub(super) enum Trigger {
-        /// The daemon began.
         Start = "start",
         /// Something changed in the folder, as an event says.
         Event = "event",
-        /// It is time.
         Resync = "resync",
         /// SIGHUP.
         Reload = "hup",
@@ -77,7 +74,6 @@ words! {
 pub(super) enum Aim {
     /// Read it ahead of the look that will come, which alone counts.
     Ahead,
-    /// Look at it.
     Look(Trigger),
     /// Look at it for an event; none came since it was read ahead.
     Confirm,
@@ -249,7 +245,6 @@ impl Looks {
         self.next = self.next.min(at);
     }
 
-    /// The look failed.
     pub(super) fn failed(&mut self, now: Instant) {
         self.rest(now);
         self.next = now + FAILED_AGAIN.min(self.resync);

@@ -27,7 +27,6 @@ use crate::web::Meters;
 pub(super) struct Seen {
     /// The snapshot that was read last, its desired state handed to the engine.
     pub(super) snapshot: Option<Snapshot>,
-    /// When that was.
     pub(super) succeeded: Option<(Instant, Timestamp)>,
     /// Why the newest look failed, if it did.
     pub(super) error: Option<Diagnostic>,

@@ -41,7 +41,6 @@ struct Shared {
     made: u32,
     /// Calls left in the window, and about when it ends.
     left: Option<(u32, Instant)>,
-    /// No call before.
     limited_until: Option<Instant>,
     /// The token is refused: every further call would be, too.
     refused: Option<GivenUp>,

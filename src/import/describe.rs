@@ -35,7 +35,6 @@ pub(super) enum Indescribable {
     Beyond(&'static str),
 }
 
-/// Describes what runs.
 pub(super) fn describe(live: &Live) -> Result<Described, Indescribable> {
     if live.kind == ServiceKind::Build {
         return Err(Indescribable::NoDeployment("a service of type build deploys nothing"));

@@ -52,7 +52,6 @@ const EMPTY_PAGES: u32 = 5;
 pub struct Request {
     /// The team, for an organisation's token.
     pub team: Option<Id>,
-    /// The project.
     pub project: Id,
     /// Only these services; all of the project where none is named.
     pub services: BTreeSet<Id>,
@@ -75,16 +74,10 @@ pub enum Heard {
     Progress {
         /// Services that are through, well or not.
         ended: usize,
-        /// All services.
         of: usize,
     },
     /// The rate limit is used up, and everything waits.
-    Limited {
-        /// For how long.
-        wait: Duration,
-        /// When it resets.
-        until: Timestamp,
-    },
+    Limited { wait: Duration, until: Timestamp },
 }
 
 /// Why nothing could be imported at all.
@@ -105,7 +98,6 @@ pub enum ImportError {
     /// The project's services cannot be listed.
     #[error("cannot list the services of project `{project}`: {why}")]
     List {
-        /// The project.
         project: Id,
         /// What went wrong, causes included.
         why: String,
@@ -116,7 +108,6 @@ pub enum ImportError {
 
 impl ImportError {
     /// Whether the configuration is at fault, so that nothing was read.
-    #[must_use]
     pub fn is_configuration(&self) -> bool {
         match self {
             Self::Folder { .. } => true,
@@ -126,7 +117,6 @@ impl ImportError {
     }
 
     /// What to do about it.
-    #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Folder { .. } => None,

@@ -21,7 +21,6 @@ const MAX_PART: usize = 200;
 pub enum Existing {
     /// It stays as it is.
     Keep,
-    /// It is replaced.
     Replace,
 }
 

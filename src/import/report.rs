@@ -61,7 +61,6 @@ impl Report {
     }
 
     /// How many services ended so.
-    #[must_use]
     pub fn count(&self, outcome: Outcome) -> usize {
         self.services.iter().filter(|service| service.outcome == outcome).count()
     }
@@ -69,7 +68,6 @@ impl Report {
 
 impl Imported {
     /// Whether its manifest, if it has one, says what runs.
-    #[must_use]
     pub fn matches(&self) -> bool {
         self.differences.is_empty() && self.undecided.is_empty()
     }

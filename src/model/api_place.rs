@@ -25,7 +25,6 @@ impl ApiPlace {
     }
 
     /// Whether the two may be the same. An account that is not known contradicts none.
-    #[must_use]
     pub fn agrees_with(&self, other: &Self) -> bool {
         let accounts = self.account.as_ref().zip(other.account.as_ref());
         self.api == other.api && accounts.is_none_or(|(one, other)| one == other)

@@ -7,7 +7,6 @@ use crate::text::words;
 /// The last update that the API accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Applied {
-    /// Its digest.
     pub digest: Digest,
     /// Whether older content may have come after it: a request that was given up before can still take effect, or could
     /// have meanwhile. Then a read decides what the service has.
@@ -38,7 +37,6 @@ pub enum Known {
 
 impl Known {
     /// The same from a ledger that may be an older one.
-    #[must_use]
     pub fn suspected(self) -> Self {
         match self {
             Self::Applied(applied) | Self::Suspect(applied) => Self::Suspect(applied),
@@ -47,7 +45,6 @@ impl Known {
     }
 
     /// The digest that the service has, as far as is known.
-    #[must_use]
     pub fn digest(&self) -> Option<Digest> {
         match self {
             Self::Applied(applied) | Self::Suspect(applied) => Some(applied.digest),
@@ -56,7 +53,6 @@ impl Known {
     }
 
     /// Whether something older may have come after what was accepted last.
-    #[must_use]
     pub fn is_unverified(&self) -> bool {
         matches!(self, Self::Applied(Applied { unverified: true, .. }))
     }

@@ -20,17 +20,12 @@ pub struct DecisionId(pub i64);
 /// A yes or a no to a plan, as the ledger has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
-    /// Which decision.
     pub id: DecisionId,
     /// What it is about.
     pub about: About,
-    /// Yes or no.
     pub answer: Answer,
-    /// Who says so.
     pub by: Option<Arc<str>>,
-    /// Why.
     pub reason: Option<Arc<str>>,
-    /// When.
     pub at: Timestamp,
     /// Until when it counts, by the wall clock; without it always. What an approval let out by then stays let out.
     pub until: Option<Timestamp>,
@@ -38,7 +33,6 @@ pub struct Decision {
 
 impl Decision {
     /// Whether it counts at a time.
-    #[must_use]
     pub fn counts_at(&self, now: Timestamp) -> bool {
         self.until.is_none_or(|until| now < until)
     }
@@ -47,9 +41,7 @@ impl Decision {
 /// What a decision is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum About {
-    /// A plan.
     Plan {
-        /// Which.
         name: PlanName,
         /// The content of a plan that was denied, as far as it is known: it stays denied in every other plan.
         content: BTreeSet<(ServiceKey, Digest)>,
@@ -59,7 +51,6 @@ pub enum About {
 }
 
 words! {
-    /// Yes or no.
     pub enum Answer {
         /// All of it may be sent.
         Approve = "approve",
@@ -82,13 +73,11 @@ impl PlanName {
     const LEAST: usize = 12;
 
     /// Whether the id begins like this. Two plans whose ids do can be made on purpose.
-    #[must_use]
     pub fn begins(&self, id: PlanId) -> bool {
         id.digits().starts_with(&*self.0)
     }
 
     /// The plan, where all of its digits are here.
-    #[must_use]
     pub fn whole(&self) -> Option<PlanId> {
         PlanId::of_digits(&self.0)
     }

@@ -5,7 +5,6 @@ use jiff::Timestamp;
 /// One entry of the list of a service's deployments, as far as it tells whose a rollout is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeploymentEntry {
-    /// Its id.
     pub id: String,
     /// When it was made, by the server's clock.
     pub created_at: Timestamp,
@@ -23,7 +22,6 @@ pub struct DeploymentEntry {
 
 impl DeploymentEntry {
     /// The same with each of its texts changed.
-    #[must_use]
     pub fn map_texts(self, change: impl Fn(&str) -> String) -> Self {
         let map = |text: Option<String>| text.map(|text| change(&text));
         Self {

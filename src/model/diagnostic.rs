@@ -24,7 +24,6 @@ impl Diagnostic {
     const MAX_LINES: usize = 8;
 
     /// The same with a way out.
-    #[must_use]
     pub fn with_hint(self, hint: &str) -> Self {
         Self { hint: Some(hint.into()), ..self }
     }
@@ -37,7 +36,6 @@ impl Diagnostic {
     }
 
     /// The details in lines such as `external.imagePath: is not a valid image`. More lines than fit are counted.
-    #[must_use]
     pub fn lines(&self) -> Vec<String> {
         let mut lines = Vec::new();
         if let Some(details) = &self.details {
@@ -52,7 +50,6 @@ impl Diagnostic {
     }
 
     /// All of it in one line, for logs: `message (field: text; …)`.
-    #[must_use]
     pub fn line(&self) -> String {
         let lines = self.lines();
         if lines.is_empty() { self.message.clone() } else { format!("{} ({})", self.message, lines.join("; ")) }
@@ -94,7 +91,6 @@ impl From<&str> for Diagnostic {
 }
 
 impl fmt::Display for Diagnostic {
-    /// The message alone.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
     }

@@ -55,7 +55,6 @@ impl Digest {
     }
 
     /// Its 32 bytes.
-    #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }

@@ -32,7 +32,6 @@ pub enum HoldKind {
     Plan,
     /// Each change of the service needs an approval.
     Approval,
-    /// Its rollout failed.
     Quarantine,
 }
 

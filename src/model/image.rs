@@ -66,7 +66,6 @@ pub enum InvalidImage {
     /// A character that stands in no image.
     #[error("has {} at position {at}, which an image cannot have", named(*c))]
     Character {
-        /// Which.
         c: char,
         /// Where, counted in characters from 1.
         at: usize,
@@ -108,10 +107,7 @@ pub enum InvalidImage {
     TagLength(usize),
     /// Both, of which the API takes one.
     #[error("has both a tag and a digest, and the API takes only one of them")]
-    TagAndDigest {
-        /// The tag.
-        tag: String,
-    },
+    TagAndDigest { tag: String },
     /// A port beside a digest, which the contract's pattern has no room for.
     #[error("has a registry with a port and a digest, and the API takes a port only with a tag")]
     PortAndDigest,
@@ -124,9 +120,7 @@ pub enum InvalidImage {
     /// Too few or too many digits.
     #[error("has a digest of {found} digits, and {algorithm} has {expected}")]
     DigestLength {
-        /// Which algorithm.
         algorithm: &'static str,
-        /// Its digits.
         expected: usize,
         /// Those that are there.
         found: usize,
@@ -177,14 +171,11 @@ impl ImagePath {
         check(text).map(|()| Self(text.into()))
     }
 
-    /// The text.
-    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
     /// Its tag or digest.
-    #[must_use]
     pub fn version(&self) -> Version<'_> {
         match self.0.split_once('@') {
             Some((_, digest)) => Version::Digest(digest),
@@ -193,7 +184,6 @@ impl ImagePath {
     }
 
     /// The scheme that the contract allows before a host, though no registry needs it.
-    #[must_use]
     pub fn scheme(&self) -> Option<&str> {
         self.0.split_once("://").map(|(scheme, _)| scheme)
     }

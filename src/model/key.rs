@@ -28,7 +28,6 @@ pub enum InvalidId {
     /// Something else than a letter, a digit or a dash.
     #[error("has {} at position {at}; an id has only letters a to z, digits and dashes", named(*c))]
     Character {
-        /// Which.
         c: char,
         /// Where, counted in characters from 1.
         at: usize,
@@ -72,8 +71,6 @@ impl Id {
         }
     }
 
-    /// The text.
-    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -98,9 +95,7 @@ impl FromStr for Id {
 pub struct ServiceKey {
     /// The team, for tokens of an organisation; such calls go to `/v1/teams/{team}/…`.
     pub team: Option<Id>,
-    /// The project.
     pub project: Id,
-    /// The service.
     pub service: Id,
 }
 

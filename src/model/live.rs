@@ -13,7 +13,6 @@ use crate::text::words;
 pub struct Live {
     /// The type of the service.
     pub kind: ServiceKind,
-    /// How many containers.
     pub instances: Option<u32>,
     /// The image of a registry, where that is what runs.
     pub external: Option<LiveExternal>,
@@ -62,7 +61,6 @@ pub struct LiveExternal {
 impl LiveExternal {
     /// Whether credentials are used. The flat shape always says so; an image with nothing of that shape beside it is
     /// shown in the mirror, which leaves out what is not set.
-    #[must_use]
     pub fn uses_credentials(&self) -> Option<bool> {
         let is_mirror = self.image_path.is_some() && self.registry_provider.is_none() && self.private_image.is_none();
         match (&self.credentials, self.private_image) {
@@ -78,7 +76,6 @@ impl LiveExternal {
 pub struct LiveInternal {
     /// Id of the build service.
     pub id: Option<String>,
-    /// Branch.
     pub branch: Option<String>,
     /// A commit, or `latest` where the newest build is deployed as it comes.
     pub build_sha: Option<String>,
@@ -121,7 +118,6 @@ words! {
         Pending = "PENDING",
         /// Containers are being replaced.
         InProgress = "IN_PROGRESS",
-        /// Everything runs.
         Completed = "COMPLETED",
         /// It did not work.
         Failed = "FAILED",
@@ -176,7 +172,6 @@ impl Live {
     }
 
     /// Whether the answer showed anything of a deployment. Where it did not, nothing can be told of it.
-    #[must_use]
     pub fn shows_a_deployment(&self) -> bool {
         let Self { instances, external, internal, image_url, docker, buildpack, .. } = self;
         instances.is_some()

@@ -25,7 +25,6 @@ impl PlanId {
     }
 
     /// All of its digits.
-    #[must_use]
     pub fn digits(&self) -> String {
         self.0.to_string().trim_start_matches("sha256:").to_owned()
     }

@@ -60,7 +60,6 @@ words! {
         /// Only where the plan that it is part of does.
         #[default]
         None = "none",
-        /// Each does.
         Required = "required",
     }
 }
@@ -70,7 +69,6 @@ impl Policy {
     pub const MAX_DEPENDENCIES: usize = 100;
 
     /// Whether each change of the service waits for a person's yes.
-    #[must_use]
     pub fn wants_approval(&self) -> bool {
         self.approval == Approval::Required
     }
@@ -116,7 +114,6 @@ impl Suspend {
     pub const MAX_REASON_CHARS: usize = 1024;
 
     /// Whether the service is to be left alone at `now`: at `until` and after it no longer.
-    #[must_use]
     pub fn holds(&self, now: Timestamp) -> bool {
         match self {
             Self::No => false,
@@ -129,7 +126,6 @@ words! {
     /// What is done about a service that runs something else than what was applied.
     #[derive(Hash)]
     pub enum DriftMode {
-        /// It is told.
         Report = "report",
         /// It is told, and what is desired is sent again.
         Correct = "correct",

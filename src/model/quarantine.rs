@@ -9,9 +9,7 @@ use super::{Digest, Rollout, RolloutState};
 /// The content of a service whose rollout failed, or that a person took back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Quarantine {
-    /// Which content.
     pub digest: Digest,
-    /// Since when.
     pub since: Timestamp,
     /// Why its rollout failed, where that is known; or why a person took it back.
     pub reason: Option<Arc<str>>,
@@ -25,14 +23,12 @@ pub struct Quarantine {
 
 impl Quarantine {
     /// Whether this content may not be sent.
-    #[must_use]
     pub fn holds(&self, content: Digest) -> bool {
         !self.released && self.digest == content
     }
 
     /// What is left of it once a person lets the content out. What failed is sent once more. What a person only took back
     /// is as if they had not: where it still runs nothing is sent. `rollout` is the newest of the service.
-    #[must_use]
     pub fn let_out(self, rollout: Option<&Rollout>) -> Option<Self> {
         let is_of_this = |rollout: &Rollout| rollout.digest == self.digest && rollout.state == RolloutState::Failed;
         let has_failed = self.by.is_none() || rollout.is_some_and(is_of_this);
@@ -40,7 +36,6 @@ impl Quarantine {
     }
 
     /// Whether this content is to be sent once more.
-    #[must_use]
     pub fn lets_out(&self, content: Digest) -> bool {
         self.released && self.digest == content
     }

@@ -14,7 +14,6 @@ use super::{Digest, Headline};
 pub enum Revision {
     /// The commit that a checkout has. Shown as `git:<commit>`, with `+dirty` where the folder differs from it.
     Git {
-        /// Hexadecimal object id.
         commit: String,
         /// Whether a manifest differs from what is committed.
         dirty: bool,
@@ -27,7 +26,6 @@ pub enum Revision {
 
 impl Revision {
     /// What people know the commit by, where there is one that was read.
-    #[must_use]
     pub fn headline(&self) -> Option<&Headline> {
         match self {
             Self::Git { headline, .. } => headline.as_deref(),

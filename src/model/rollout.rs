@@ -16,7 +16,6 @@ words! {
         Pending = "pending",
         /// Containers are being replaced.
         InProgress = "in-progress",
-        /// Everything runs.
         Completed = "completed",
         /// It did not work.
         Failed = "failed",
@@ -31,19 +30,16 @@ words! {
 
 impl RolloutState {
     /// Whether it has not ended.
-    #[must_use]
     pub fn is_open(self) -> bool {
         matches!(self, Self::Unseen | Self::Pending | Self::InProgress)
     }
 
     /// Whether it ended, and what was sent does not run.
-    #[must_use]
     pub fn has_failed(self) -> bool {
         matches!(self, Self::Failed | Self::TimedOut)
     }
 
     /// Whether what was sent runs, or nothing had to be replaced for it.
-    #[must_use]
     pub fn is_deployed(self) -> bool {
         matches!(self, Self::Completed | Self::None)
     }
@@ -53,7 +49,6 @@ words! {
     /// What shows that a status speaks of this rollout and of no other.
     #[derive(Hash)]
     pub enum Evidence {
-        /// The deployment's id.
         DeploymentId = "deployment-id",
         /// The server's clock: the status was reached after the update was accepted.
         Time = "time",
@@ -73,7 +68,6 @@ pub struct OvertakenBy {
 
 impl OvertakenBy {
     /// The name, or who else it was.
-    #[must_use]
     pub fn who(&self) -> &str {
         self.user.as_deref().unwrap_or("somebody else")
     }
@@ -100,7 +94,6 @@ pub struct Rollout {
     pub since: Timestamp,
     /// The deployment's id, where it was asked for.
     pub deployment_id: Option<String>,
-    /// What shows it.
     pub evidence: Evidence,
     /// Who deployed something else after it, where it was asked for.
     #[serde(rename = "supersededBy", skip_serializing_if = "Option::is_none")]
@@ -137,13 +130,11 @@ impl Rollout {
     }
 
     /// From the acceptance to its end, or to its present state.
-    #[must_use]
     pub fn took(&self) -> SignedDuration {
         self.since.duration_since(self.accepted_at).max(SignedDuration::ZERO)
     }
 
     /// How it stands, in a few words: `deployed in 41 s`.
-    #[must_use]
     pub fn words(&self) -> String {
         let reason = |words: &str| match &self.reason {
             Some(reason) => format!("{words}: {reason}"),

@@ -20,18 +20,14 @@ words! {
     pub enum DockerConfig {
         /// Nothing: the image's own entrypoint and command.
         Default = "default",
-        /// The entrypoint.
         CustomEntrypoint = "customEntrypoint",
-        /// The command.
         CustomCommand = "customCommand",
-        /// Both.
         CustomEntrypointCustomCommand = "customEntrypointCustomCommand",
     }
 }
 
 impl DockerConfig {
     /// The fields that it requires.
-    #[must_use]
     pub fn requires(self) -> &'static [&'static str] {
         match self {
             Self::Default => &[],
@@ -69,20 +65,16 @@ impl Docker {
         Ok(Self { config_type, custom_command, custom_entrypoint })
     }
 
-    /// What is overridden.
-    #[must_use]
     pub fn config_type(&self) -> DockerConfig {
         self.config_type
     }
 
     /// The entrypoint, where one is written.
-    #[must_use]
     pub fn custom_entrypoint(&self) -> Option<&str> {
         self.custom_entrypoint.as_deref()
     }
 
     /// The command, where one is written.
-    #[must_use]
     pub fn custom_command(&self) -> Option<&str> {
         self.custom_command.as_deref()
     }
@@ -106,7 +98,6 @@ words! {
 
 impl BuildpackConfig {
     /// The fields that it requires.
-    #[must_use]
     pub fn requires(self) -> &'static [&'static str] {
         match self {
             Self::Default => &[],
@@ -151,25 +142,21 @@ impl Buildpack {
     }
 
     /// How the process is chosen.
-    #[must_use]
     pub fn config_type(&self) -> BuildpackConfig {
         self.config_type
     }
 
     /// The process, where one is written.
-    #[must_use]
     pub fn custom_process(&self) -> Option<&str> {
         self.custom_process.as_deref()
     }
 
     /// The entrypoint, where one is written.
-    #[must_use]
     pub fn custom_entrypoint(&self) -> Option<&str> {
         self.custom_entrypoint.as_deref()
     }
 
     /// The command, where one is written.
-    #[must_use]
     pub fn custom_command(&self) -> Option<&str> {
         self.custom_command.as_deref()
     }

@@ -49,13 +49,11 @@ words! {
 
 impl ServiceState {
     /// Its place in a list: what needs a look has a lower one.
-    #[must_use]
     pub fn rank(self) -> usize {
         self as usize
     }
 
     /// Whether the service has what its manifest says, or is left alone on purpose.
-    #[must_use]
     pub fn is_converged(self) -> bool {
         matches!(self, Self::Unchanged | Self::Suspended | Self::Orphaned)
     }

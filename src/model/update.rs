@@ -22,7 +22,6 @@ pub enum DeploymentUpdate {
         /// How the container starts.
         #[serde(skip_serializing_if = "Option::is_none")]
         docker: Option<Docker>,
-        /// Which image.
         external: External,
     },
     /// Deploy what a build service built.
@@ -33,7 +32,6 @@ pub enum DeploymentUpdate {
         /// How the container starts.
         #[serde(skip_serializing_if = "Option::is_none")]
         docker: Option<Docker>,
-        /// Which build.
         internal: Internal,
     },
     /// Leave what is deployed as it is, and change how it starts.
@@ -69,7 +67,6 @@ impl DeploymentUpdate {
     }
 
     /// Docker's settings, in whichever form.
-    #[must_use]
     pub fn docker(&self) -> Option<&Docker> {
         match self {
             Self::External { docker, .. } | Self::Internal { docker, .. } => docker.as_ref(),
@@ -79,7 +76,6 @@ impl DeploymentUpdate {
     }
 
     /// The buildpack's settings, in whichever form.
-    #[must_use]
     pub fn buildpack(&self) -> Option<&Buildpack> {
         match self {
             Self::External { .. } | Self::Runtime(RuntimeUpdate::Docker { .. }) => None,
@@ -102,13 +98,11 @@ impl DeploymentUpdate {
 
 impl DeploymentUpdate {
     /// Whether it says both what is deployed and how that starts, so that the API can take one and not the other.
-    #[must_use]
     pub fn has_several_parts(&self) -> bool {
         !matches!(self, Self::Runtime(_)) && (self.docker().is_some() || self.buildpack().is_some())
     }
 
     /// How it starts, as an update of its own: what is deployed stays. Nothing where it does not say how it starts.
-    #[must_use]
     pub fn runtime(&self) -> Option<Self> {
         let runtime = match (self.buildpack().cloned(), self.docker().cloned()) {
             (Some(buildpack), Some(docker)) => RuntimeUpdate::Both { buildpack, docker },
@@ -134,7 +128,6 @@ pub enum RuntimeUpdate {
         /// How the container starts.
         docker: Docker,
     },
-    /// Both.
     Both {
         /// How a buildpack image starts.
         buildpack: Buildpack,
@@ -168,7 +161,6 @@ pub struct Internal {
     /// Commit to deploy.
     #[serde(rename = "buildSHA", skip_serializing_if = "Option::is_none")]
     pub build_sha: Option<BuildSha>,
-    /// The build service.
     pub id: BuildServiceId,
 }
 
@@ -207,8 +199,6 @@ impl CredentialsId {
         if valid { Ok(Self(text.into())) } else { Err(InvalidField::Credentials) }
     }
 
-    /// The text.
-    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -222,9 +212,7 @@ pub struct BuildServiceId(Box<str>);
 impl BuildServiceId {
     /// The contract's pattern for `internal.id`.
     pub const PATTERN: &'static str = "^[a-zA-Z](-?[a-zA-Z0-9]+(-[a-zA-Z0-9]+)*)?$";
-    /// Fewest characters.
     pub const MIN_CHARS: usize = 3;
-    /// Most characters.
     pub const MAX_CHARS: usize = 54;
 
     /// Checks and takes a text.
@@ -242,8 +230,6 @@ impl BuildServiceId {
         }
     }
 
-    /// The text.
-    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -277,7 +263,6 @@ impl BuildSha {
     }
 
     /// The text as the manifest writes it.
-    #[must_use]
     pub fn as_str(&self) -> &str {
         match self {
             Self::Latest => "latest",

@@ -27,13 +27,11 @@ pub struct Observation {
     pub snapshot: Snapshot,
     /// What the ledger knows.
     pub known: HashMap<ServiceKey, Known>,
-    /// What follows.
     pub steps: BTreeMap<ServiceKey, Step>,
     /// Known services that no valid manifest names, but one that cannot be read may, with the file that named them last.
     pub unproven: BTreeMap<ServiceKey, Box<str>>,
     /// What holds the updates that are due, where something does.
     pub held: HashMap<ServiceKey, Vec<HeldBy>>,
-    /// What closes services.
     pub closures: Closures,
     /// Content whose rollout failed.
     pub quarantines: HashMap<ServiceKey, Quarantine>,

@@ -36,7 +36,6 @@ pub struct PassSettings {
     pub rate_limit: u32,
     /// When to stop retrying, from the start of the pass.
     pub deadline: Duration,
-    /// Waits between attempts.
     pub backoff: Backoff,
     /// What is done where a manifest alone does not decide.
     pub rules: Rules,
@@ -80,7 +79,6 @@ pub enum Shown {
     Rollout(ServiceKey, Rollout),
     /// It was told to stop, and waits for the answers in flight.
     Stopping {
-        /// How many.
         calls: usize,
         /// For so long at most.
         most: Duration,
@@ -101,11 +99,9 @@ pub struct Progress {
 /// What a pass waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Waiting {
-    /// Answers.
     Calls(usize),
     /// The rate limit's window.
     RateLimit {
-        /// When it resets.
         until: Timestamp,
     },
     /// Until failed updates may be tried again.

@@ -40,7 +40,6 @@ impl Change {
     }
 
     /// The same without a word of a command, for whoever may ask without saying who they are.
-    #[must_use]
     pub fn without_command(self) -> Self {
         if !command::is_command(&self.path) {
             return self;

@@ -17,11 +17,8 @@ use crate::model::{Cause, HeldBy, HoldKind, ServiceKey};
 pub struct Freeze {
     /// For which service; `None`: for all.
     pub service: Option<ServiceKey>,
-    /// Why.
     pub reason: Arc<str>,
-    /// Who said so.
     pub by: Arc<str>,
-    /// When.
     pub at: Timestamp,
     /// Until when; without it until somebody ends it.
     pub until: Option<Timestamp>,
@@ -29,7 +26,6 @@ pub struct Freeze {
 
 impl Freeze {
     /// Whether it holds at a time.
-    #[must_use]
     pub fn holds_at(&self, now: Timestamp) -> bool {
         self.until.is_none_or(|until| now < until)
     }
@@ -48,7 +44,6 @@ impl Freeze {
 /// Everything that closes services.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Closures {
-    /// What people froze.
     pub freezes: Vec<Freeze>,
     /// When updates may be sent at all.
     pub windows: Windows,
@@ -56,7 +51,6 @@ pub struct Closures {
 
 impl Closures {
     /// What closes services at a time.
-    #[must_use]
     pub fn at(&self, now: Timestamp) -> ClosuresAt<'_> {
         ClosuresAt {
             freezes: self.freezes.iter().filter(|freeze| freeze.holds_at(now)).collect(),
@@ -65,7 +59,6 @@ impl Closures {
     }
 
     /// When something opens or closes next, after a time.
-    #[must_use]
     pub fn next_change(&self, now: Timestamp) -> Option<Timestamp> {
         let thaws = self.freezes.iter().filter_map(|freeze| freeze.until).filter(|until| *until > now).min();
         [thaws, self.windows.next_change(now)].into_iter().flatten().min()
@@ -89,7 +82,6 @@ pub struct Closed {
 
 impl Closed {
     /// What of it keeps back an update, or a return to what ran before.
-    #[must_use]
     pub fn to(&self, goes_back: bool) -> &[HeldBy] {
         if goes_back { &self.rollbacks } else { &self.updates }
     }

@@ -70,9 +70,7 @@ pub struct FieldVerdict {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
-    /// It is.
     Same,
-    /// It is not.
     Different,
     /// Live does not show enough to know.
     CannotTell,
@@ -80,7 +78,6 @@ pub enum Verdict {
 
 impl Verdict {
     /// The word in reports.
-    #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Same => "same",
@@ -135,7 +132,6 @@ fn unnamed_credentials(update: &DeploymentUpdate, live: &Live) -> Option<Unnamed
 
 impl Comparison {
     /// The fields that are different, as changes from live to desired.
-    #[must_use]
     pub fn differences(&self) -> Vec<Change> {
         let change = |field: &FieldVerdict| Change {
             path: field.path.to_owned(),
@@ -152,20 +148,17 @@ impl Comparison {
 
     /// Whether what runs can be recorded as applied without an update: nothing is different, and nothing undecided but
     /// which credentials are used.
-    #[must_use]
     pub fn is_adoptable(&self) -> bool {
         !self.has_drifted() && self.undecided().all(|field| field.path == CREDENTIALS)
     }
 
     /// Whether something is different for certain.
-    #[must_use]
     pub fn has_drifted(&self) -> bool {
         self.with(Verdict::Different).next().is_some()
     }
 
     /// Whether the deprecated `GET …/deployment` could settle it: nothing is different, and the build's id is desired
     /// and not known. Put its answer into [`Live`] with [`Live::with_build_id`] and compare again.
-    #[must_use]
     pub fn wants_build_id(&self) -> bool {
         !self.has_drifted() && self.undecided().any(|field| field.rule == BUILD_ID_UNTOLD)
     }

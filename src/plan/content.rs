@@ -19,7 +19,6 @@ pub struct Plan {
 /// A service whose content would change.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PlannedChange {
-    /// Which service.
     pub service: ServiceKey,
     /// What it has, as far as the ledger knows.
     pub from: Option<Digest>,
@@ -68,20 +67,17 @@ impl Plan {
     }
 
     /// Whether everything that this changes is changed by the other too, and in the same way.
-    #[must_use]
     pub fn is_part_of(&self, other: &Self) -> bool {
         let at = |change: &PlannedChange| other.changes.binary_search_by(|one| one.service.cmp(&change.service));
         self.changes.iter().all(|change| at(change).is_ok_and(|at| other.changes[at] == *change))
     }
 
     /// What would change, by the names of the services.
-    #[must_use]
     pub fn changes(&self) -> &[PlannedChange] {
         &self.changes
     }
 
     /// The id: the same for the same changes, and for no others. A plan that changes nothing has none.
-    #[must_use]
     pub fn id(&self) -> Option<PlanId> {
         self.line().map(|line| PlanId::of_content(&line))
     }

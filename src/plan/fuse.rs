@@ -18,7 +18,6 @@ use crate::model::{About, Answer, Decision, DecisionId, Digest, HeldBy, HoldKind
 /// How many known services one plan may change without an approval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MaxChanges {
-    /// So many.
     Count(usize),
     /// So many of a hundred.
     Percent(u8),
@@ -85,7 +84,6 @@ pub struct Fuse {
 /// Content that was let out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LetOut {
-    /// Which.
     pub content: Digest,
     /// By which approval; nothing where the limit was enough. A later decision may hold it again.
     pub by: Option<DecisionId>,
@@ -143,19 +141,16 @@ impl Fuse {
     }
 
     /// How much it lets through.
-    #[must_use]
     pub fn limit(&self) -> Option<MaxChanges> {
         self.limit
     }
 
     /// Whether it may hold something where no service wants an approval.
-    #[must_use]
     pub fn is_set(&self) -> bool {
         self.limit.is_some() || !self.decisions.is_empty()
     }
 
     /// What people decided, oldest first.
-    #[must_use]
     pub fn decisions(&self) -> &[Decision] {
         &self.decisions
     }
@@ -186,13 +181,11 @@ impl Fuse {
     }
 
     /// Whether this content was let out.
-    #[must_use]
     pub fn lets_out(&self, service: &ServiceKey, content: Digest) -> bool {
         self.let_out.get(service).is_some_and(|let_out| let_out.content == content)
     }
 
     /// What is planned, as people are shown it.
-    #[must_use]
     pub fn planned(&self) -> &Plan {
         &self.planned
     }

@@ -28,11 +28,9 @@ struct Image<'a> {
 /// What is known of the registry that live's image comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Registry<'a> {
-    /// This one.
     Host(String),
     /// One of a provider's many, or a word that is not known.
     Provider(&'a str),
-    /// Nothing.
     Unknown,
 }
 

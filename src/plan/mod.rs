@@ -58,7 +58,6 @@ pub enum Step {
 
 impl Step {
     /// Why something is to be done, or would be if nothing held it; nothing where nothing is.
-    #[must_use]
     pub fn cause(self) -> Option<Cause> {
         match self {
             Self::ReadLive(cause) | Self::Update(cause) | Self::Held(cause) => Some(cause),
@@ -95,7 +94,6 @@ impl Default for Rules {
 
 impl Rules {
     /// What becomes of the drift of a service.
-    #[must_use]
     pub fn drift_of(&self, desired: &Desired) -> DriftMode {
         desired.policy.drift.unwrap_or(self.drift)
     }

@@ -10,9 +10,7 @@ use crate::model::ServiceKey;
 /// A service with its content and the file that names it, or named it last.
 #[derive(Clone, Debug)]
 pub struct Named {
-    /// Which service.
     pub service: ServiceKey,
-    /// The file.
     pub file: String,
     /// The body of its update.
     pub content: Value,

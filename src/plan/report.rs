@@ -68,7 +68,6 @@ impl PlanReport {
 /// One service in a report.
 #[derive(Clone, Debug, Serialize)]
 pub struct ServiceReport {
-    /// Which service.
     pub service: ServiceKey,
     /// How it ended, or what a plan would do.
     pub outcome: Outcome,
@@ -116,26 +115,22 @@ pub struct ServiceReport {
 
 impl ServiceReport {
     /// Whether the service has what its manifest says, as far as is known, and that runs if it was awaited.
-    #[must_use]
     pub fn is_converged(&self) -> bool {
         let undeployed = self.rollout_failed() || self.is_overtaken() || self.awaited && self.is_rolling();
         self.outcome.is_converged() && self.held_by.is_empty() && self.drift.is_empty() && !undeployed
     }
 
     /// Whether what it has does not run.
-    #[must_use]
     pub fn rollout_failed(&self) -> bool {
         self.rollout.as_ref().is_some_and(|rollout| rollout.state.has_failed())
     }
 
     /// Whether somebody else deployed something in the place of what it was sent.
-    #[must_use]
     pub fn is_overtaken(&self) -> bool {
         self.rollout.as_ref().is_some_and(|rollout| rollout.state == RolloutState::Superseded)
     }
 
     /// Whether it is not known yet whether what it has runs.
-    #[must_use]
     pub fn is_rolling(&self) -> bool {
         self.rollout.as_ref().is_some_and(|rollout| rollout.state.is_open())
     }
@@ -144,7 +139,6 @@ impl ServiceReport {
 /// What a manifest says of a suspension.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Suspension {
-    /// Why.
     pub reason: Option<String>,
     /// Until when; it resumes by itself then.
     pub until: Option<Timestamp>,
@@ -170,7 +164,6 @@ words! {
         Updated = "updated",
         /// Live had it already: recorded as applied, without an update.
         Adopted = "adopted",
-        /// Nothing was due.
         Unchanged = "unchanged",
         /// Its manifest says to leave it alone.
         Suspended = "suspended",
@@ -193,7 +186,6 @@ words! {
 
 impl Outcome {
     /// Whether a service that ended so has what its manifest says.
-    #[must_use]
     pub fn is_converged(self) -> bool {
         match self {
             Self::Updated | Self::Adopted | Self::Unchanged | Self::Suspended | Self::Orphaned => true,
@@ -242,7 +234,6 @@ fn seconds<S: Serializer>(wait: &Option<Duration>, serializer: S) -> Result<S::O
 
 impl Report {
     /// Whether there was nothing to look at: no manifest, no problem, no service that had one.
-    #[must_use]
     pub fn is_of_nothing(&self) -> bool {
         self.services.is_empty() && self.problems.is_empty()
     }
@@ -274,7 +265,6 @@ impl Report {
     }
 
     /// Whether nothing is wrong: some updates are held, and a person or a time is awaited.
-    #[must_use]
     pub fn is_only_held(&self) -> bool {
         let is_held = |service: &ServiceReport| !service.held_by.is_empty() && service.error.is_none();
         !self.converged
@@ -283,7 +273,6 @@ impl Report {
     }
 
     /// How many services ended so.
-    #[must_use]
     pub fn count(&self, outcome: Outcome) -> usize {
         self.services.iter().filter(|service| service.outcome == outcome).count()
     }

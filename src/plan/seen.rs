@@ -31,7 +31,6 @@ impl Reading {
     }
 
     /// What a person should know before an update by this manifest is sent.
-    #[must_use]
     pub fn warnings(&self, unnamed: Unnamed) -> Vec<String> {
         let unnamed = self.unnamed_credentials.as_ref().filter(|_| unnamed == Unnamed::Forgotten);
         unnamed.map(ToString::to_string).into_iter().collect()
@@ -45,13 +44,11 @@ pub struct Seen {
     pub compared: Digest,
     /// When it was read.
     pub at: Timestamp,
-    /// How it compares.
     pub reading: Reading,
 }
 
 impl Seen {
     /// Whether live is something else than this content. What cannot be told never counts as drift.
-    #[must_use]
     pub fn has_drifted_from(&self, applied: Digest) -> bool {
         self.compared == applied && !self.reading.differences.is_empty()
     }

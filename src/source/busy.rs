@@ -16,17 +16,11 @@ const OPERATION_STOPS_AFTER: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Busy {
     /// git is changing the files, or a git that was killed left its lock there.
-    Locked {
-        /// The lock.
-        lock: PathBuf,
-    },
+    Locked { lock: PathBuf },
     /// git was asked for something that it has not finished.
     Operation(Operation),
     /// A file is being written to.
-    Written {
-        /// The file.
-        file: PathBuf,
-    },
+    Written { file: PathBuf },
 }
 
 impl Busy {

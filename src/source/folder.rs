@@ -107,26 +107,22 @@ impl Folder {
     }
 
     /// The same folder, with what is done about work that is not committed.
-    #[must_use]
     pub fn with(self, uncommitted: Uncommitted) -> Self {
         Self { uncommitted, ..self }
     }
 
     /// The same folder, whose manifests may do only that.
-    #[must_use]
     pub fn permitting(self, permits: Permits) -> Self {
         Self { permits, ..self }
     }
 
     /// Its path as it was given.
-    #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
     /// What is worth a look in the files of the last look, by place; no more than problems are kept. What would show the
     /// API's token is left out: its manifest is a problem.
-    #[must_use]
     pub fn warnings(&self, is_secret: &dyn Fn(&str) -> bool) -> Vec<Warning> {
         first_paths(&self.seen, &self.permits)
             .flat_map(|found| &found.contents.parsed.warnings)
@@ -137,7 +133,6 @@ impl Folder {
     }
 
     /// The files of git that say where the folder stands: their changes matter too.
-    #[must_use]
     pub fn git_files(&self) -> Vec<PathBuf> {
         Standing::now(&self.path).map_or_else(|_| Vec::new(), |standing| standing.files().to_vec())
     }
@@ -152,7 +147,6 @@ impl Folder {
     /// nothing is listed and nothing read. `false` where that cannot be told; then [`Folder::look`] can.
     ///
     /// Not for file systems whose folders' times may be old, such as those of another machine.
-    #[must_use]
     pub fn is_unchanged(&self) -> bool {
         let trusted = self.all_read.elapsed() < READ_ALL_EVERY;
         self.rests_on

@@ -53,7 +53,6 @@ pub(super) enum Work {
     },
 }
 
-/// A folder, open.
 pub(super) struct Folder {
     pub(super) path: PathBuf,
     pub(super) open: OwnedFd,

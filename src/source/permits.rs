@@ -71,7 +71,6 @@ fn part(text: &str) -> Option<GlobMatcher> {
 
 impl Allowed {
     /// Whether it covers a service.
-    #[must_use]
     pub fn matches(&self, key: &ServiceKey) -> bool {
         let ids: Vec<&str> = key.team.iter().chain([&key.project, &key.service]).map(Id::as_str).collect();
         let is_long_enough = self.parts.len() + 1 >= ids.len() && self.parts.len() <= ids.len();

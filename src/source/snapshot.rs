@@ -13,7 +13,6 @@ use crate::model::{Desired, Headline, Place, Revision, ServiceKey};
 /// What the folder says at one moment.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
-    /// Which moment.
     pub revision: Revision,
     /// What valid manifests say, by service.
     pub desired: BTreeMap<ServiceKey, Desired>,
@@ -31,14 +30,12 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// What people know its commit by, where there is one.
-    #[must_use]
     pub fn headline(&self) -> Option<&Headline> {
         self.revision.headline()
     }
 
     /// Whether the snapshot proves that no manifest names a service any more. It does not where a manifest with
     /// problems names it, or where the file that named it last, or a folder above that, has a problem.
-    #[must_use]
     pub fn proves_absence(&self, key: &ServiceKey, last: &str) -> bool {
         let above = last.match_indices('/').map(|(end, _)| &last[..end]);
         let is_unread = ["", last].into_iter().chain(above).any(|path| self.unread.contains(path));

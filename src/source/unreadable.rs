@@ -63,19 +63,16 @@ pub enum Unreadable {
 
 impl Unreadable {
     /// Whether it may come to an end by itself: then there is nothing to tell yet.
-    #[must_use]
     pub fn may_pass(&self) -> bool {
         matches!(self, Self::Busy { busy, still, .. } if *still < busy.stands_still_after())
     }
 
     /// Whether somebody is in the middle of something.
-    #[must_use]
     pub fn is_busy(&self) -> bool {
         matches!(self, Self::Busy { .. })
     }
 
     /// The way out, where there is one to tell.
-    #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Busy { busy, .. } => Some(busy.hint()),

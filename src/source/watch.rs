@@ -133,13 +133,11 @@ impl Watch {
     }
 
     /// Tells which files are being written to, for [`Folder::heed`](super::Folder::heed).
-    #[must_use]
     pub fn writers(&self) -> Writers {
         Writers(Arc::clone(&self.noticed))
     }
 
     /// How changes are noticed now.
-    #[must_use]
     pub fn watching(&self) -> &Watching {
         &self.watching
     }

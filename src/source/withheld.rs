@@ -25,7 +25,6 @@ impl fmt::Debug for Withheld {
 
 impl Folder {
     /// The same folder, whose snapshots [withhold](Snapshot::withhold) what `is_secret` finds.
-    #[must_use]
     pub fn withholding(self, is_secret: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
         Self { withheld: Some(Withheld(Arc::new(is_secret))), ..self }
     }

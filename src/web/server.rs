@@ -54,7 +54,6 @@ pub struct StartError {
 
 impl StartError {
     /// What to do about it.
-    #[must_use]
     pub fn hint(&self) -> &'static str {
         match self.source.kind() {
             io::ErrorKind::AddrInUse => {
@@ -104,7 +103,6 @@ impl Server {
     }
 
     /// Where it listens, with the port that it got.
-    #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }

@@ -18,7 +18,6 @@ pub enum Query {
     Health(oneshot::Sender<()>),
     /// May others rely on it?
     Ready(oneshot::Sender<Readiness>),
-    /// Everything.
     Status(oneshot::Sender<Box<Status>>),
     /// The numbers that are counted when they are asked for.
     Gauges(oneshot::Sender<Gauges>),
@@ -48,7 +47,6 @@ pub struct Status {
     pub look: Look,
     /// What all calls wait for, if they do.
     pub paused: Option<Paused>,
-    /// What people froze.
     pub freezes: Vec<Freeze>,
     /// Every service that is desired or known, by name.
     pub services: Vec<ServiceStatus>,
@@ -83,7 +81,6 @@ pub struct Watched {
 /// Where a daemon has what it works with, for commands beside it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Whereabouts {
-    /// The ledger's folder.
     pub ledger: PathBuf,
     /// The folder of manifests.
     pub manifests: PathBuf,
@@ -107,7 +104,6 @@ pub struct Gauges {
     pub quota_limit: Option<u32>,
     /// When the folder was read in full for the last time.
     pub last_look: Option<Timestamp>,
-    /// Calls in flight.
     pub in_flight: u64,
     /// Whether all calls wait.
     pub paused: bool,

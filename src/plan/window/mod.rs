@@ -25,7 +25,6 @@ pub use span::Span;
 pub struct ChangeWindow {
     /// Whether updates may be sent in these times, or may not.
     pub effect: WindowEffect,
-    /// The times.
     pub spans: Vec<Span>,
     /// By whose clock.
     pub zone: TimeZone,
@@ -33,7 +32,6 @@ pub struct ChangeWindow {
     pub services: Vec<ServicePattern>,
     /// Whether what ran before may be sent at any time.
     pub rollbacks: Rollbacks,
-    /// Why.
     pub reason: Option<Arc<str>>,
 }
 
@@ -199,7 +197,6 @@ impl Windows {
     }
 
     /// The same, with where each of them stands.
-    #[must_use]
     pub fn standing_at(self, places: Vec<String>) -> Self {
         let Inner { windows, patterns, of_pattern, .. } = &*self.0;
         let (windows, patterns, of_pattern) = (windows.clone(), patterns.clone(), of_pattern.clone());
@@ -208,7 +205,6 @@ impl Windows {
 
     /// The patterns that match none of these services, each in words: a typing mistake in one opens what it was to close.
     /// No services at all say nothing of them.
-    #[must_use]
     pub fn idle<'k>(&self, services: impl Iterator<Item = &'k ServiceKey>) -> BTreeSet<String> {
         let Inner { windows, patterns, of_pattern, places } = &*self.0;
         let mut services = services.peekable();
@@ -234,20 +230,16 @@ impl Windows {
         idle
     }
 
-    /// Each of them.
-    #[must_use]
     pub fn all(&self) -> &[ChangeWindow] {
         &self.0.windows
     }
 
     /// The windows as they stand at a time.
-    #[must_use]
     pub fn at(&self, now: Timestamp) -> WindowsAt<'_> {
         WindowsAt { windows: self, now, known: HashMap::new() }
     }
 
     /// When a window opens or closes next, after a time.
-    #[must_use]
     pub fn next_change(&self, now: Timestamp) -> Option<Timestamp> {
         self.all().iter().filter_map(|window| window.next_change(now)).min()
     }

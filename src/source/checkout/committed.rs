@@ -75,7 +75,6 @@ struct Tree {
 enum Entry {
     /// A file that is read if it is there and not ignored.
     Manifest(BlobId),
-    /// Another file.
     File(BlobId),
     /// A symbolic link; its text has this id.
     Link(BlobId),

@@ -62,7 +62,6 @@ impl Operation {
         Ok(has("BISECT_LOG")?.then_some(Self::Bisect))
     }
 
-    /// What ends it.
     pub(in crate::source) fn way_out(self) -> &'static str {
         match self {
             Self::Merge => "finish it with `git merge --continue`, or give it up with `git merge --abort`",

@@ -20,7 +20,6 @@ const MAX_REFS: usize = 5;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Target {
     Id(ObjectId),
-    /// Another ref.
     Name(Vec<u8>),
 }
 
