@@ -33,7 +33,7 @@ folder describes already is left alone, and compared. Live does not give the ids
 has a comment where its id belongs. Costs one call for 100 services and one for each deployed service; past the rate \
 limit it waits.
 
-Exit codes: 0 each deployed service has a manifest that says what runs; 1 something failed, or the plan is not empty; \
+Exit codes: 0 each deployed service has a manifest that says what runs; 1 something failed, or a pass would send something; \
 64 and 78 as with every command.";
 
 #[derive(Args, Debug)]
@@ -189,11 +189,11 @@ fn verdict(report: &Report) -> String {
         against.push(format!("{} no manifest", services(failed, "has", "have")));
     }
     let mut text = match (against.is_empty(), matching) {
-        (true, 0) => "plan is empty: nothing is deployed".to_owned(),
-        (true, _) => format!("plan is empty: {} live", services(matching, "matches", "match")),
-        (false, 0) => format!("plan is not empty: {}", against.join(", ")),
+        (true, 0) => "nothing to send: nothing is deployed".to_owned(),
+        (true, _) => format!("nothing to send: {} live", services(matching, "matches", "match")),
+        (false, 0) => format!("something to send: {}", against.join(", ")),
         (false, _) => {
-            format!("plan is not empty: {}; {} live", against.join(", "), services(matching, "matches", "match"))
+            format!("something to send: {}; {} live", against.join(", "), services(matching, "matches", "match"))
         }
     };
     let untold = report.services.iter().filter(|service| !service.untold.is_empty()).count();

@@ -30,7 +30,7 @@ ignore file, and shows the plan. It sends no update, and writes over no file. On
 Example: truenorth init --project shop --token-file token --for systemd
 Without an account: truenorth init --project shop --sandbox
 
-Exit codes: 0 each deployed service has a manifest that says what runs; 1 something failed, or the plan is not empty; \
+Exit codes: 0 each deployed service has a manifest that says what runs; 1 something failed, or a pass would send something; \
 64 and 78 as with every command.";
 
 /// Calls in flight at once.

@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 
-use crate::plan::{PlanState, Report};
+use crate::plan::{PlanState, Report, to_send};
 use crate::text::counted;
 
 /// A comment of GitHub has at most 65,536 characters, one of other hosts more.
@@ -15,7 +15,7 @@ const MAX_BYTES: usize = 60_000;
 pub(super) fn comment(report: &Report, text: &str) -> String {
     let plain = anstream::adapter::strip_str(text).to_string();
     let mut comment = match report.plan.id {
-        Some(id) => format!("### truenorth plan `{id}`: {}\n\n", counted(report.plan.changes, "change")),
+        Some(id) => format!("### truenorth plan `{id}`: {}\n\n", to_send(report)),
         None => "### truenorth plan: no changes\n\n".to_owned(),
     };
     if !report.problems.is_empty() {

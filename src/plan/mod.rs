@@ -32,7 +32,7 @@ pub use listed::contradicts;
 pub use moved::{Named, moved};
 pub use report::{ApiUse, Cost, Outcome, PlanReport, Report, ServiceReport, Suspension};
 pub use seen::{Reading, Seen};
-pub use text::render;
+pub use text::{render, to_send};
 pub use waves::waves;
 pub use window::{ChangeWindow, ClosedBy, Rollbacks, ServicePattern, Span, WindowEffect, Windows, WindowsAt};
 

@@ -243,6 +243,19 @@ fn write_undecided(text: &mut String, services: &[ServiceReport]) {
     }
 }
 
+/// How much a plan would send. What was read and runs already is a change of what is remembered alone.
+#[must_use]
+pub fn to_send(report: &Report) -> String {
+    let run_already = report.count(Outcome::Adopted);
+    match (report.plan.changes.saturating_sub(run_already), run_already) {
+        (changes, 0) => counted(changes, "change"),
+        (0, 1) => "nothing to send, 1 service runs already".to_owned(),
+        (0, _) => format!("nothing to send, {run_already} services run already"),
+        (changes, 1) => format!("{}, 1 more runs already", counted(changes, "change")),
+        (changes, _) => format!("{}, {run_already} more run already", counted(changes, "change")),
+    }
+}
+
 /// Most services of a wave that are named.
 const NAMED: usize = 8;
 
@@ -312,7 +325,7 @@ fn write_summary(text: &mut String, report: &Report) {
             PlanState::Held => ", held",
             PlanState::Denied => ", denied",
         };
-        let _ = writeln!(text, "plan {id}: {}{state}", counted(report.plan.changes, "change"));
+        let _ = writeln!(text, "plan {id}: {}{state}", to_send(report));
     }
     let held = report.services.iter().flat_map(|service| &service.held_by);
     let whys: BTreeSet<_> = held.filter(|held| held.kind == HoldKind::Plan).map(|held| &*held.what).collect();

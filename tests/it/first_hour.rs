@@ -242,7 +242,7 @@ fn init_writes_what_is_needed_and_ends_with_the_plan() {
         external.credentials  live uses credentials and does not show which
     + written   shop/worker  manifests/shop/worker.yaml
     3 written; 4 calls, 996 left in this window
-    plan is empty: 3 services match live; live does not give everything of 1 service, see the comments in the files
+    nothing to send: 3 services match live; live does not give everything of 1 service, see the comments in the files
 
     + written   manifests/.truenorth.schema.json  JSON Schema of the manifests, for editors
     + written   manifests/.truenorthignore  what is not a manifest
@@ -257,7 +257,7 @@ fn init_writes_what_is_needed_and_ends_with_the_plan() {
         warning: live uses the credentials for its image, and an update by this manifest would drop them; name them (`external.credentials`), or say `policy.credentials: none`
     = adopted   shop/worker (new)  shop/worker.yaml:3
     3 adopted; 3 calls, 993 left in this window
-    plan b0576c83b6cc: 3 changes
+    plan b0576c83b6cc: nothing to send, 3 services run already
     a pass takes 3 calls; 993 left, window resets in 60 min
 
     next: look at manifests, commit it, then

@@ -195,7 +195,7 @@ fn it_is_told_as_people_read_it() {
     + written   shop/web  out/shop/web.yaml
         external.credentials  live uses credentials and does not show which
     4 written, 1 skipped; 5 calls, 995 left in this window
-    plan is empty: 4 services match live; live does not give everything of 1 service, see the comments in the files
+    nothing to send: 4 services match live; live does not give everything of 1 service, see the comments in the files
     ");
     assert_eq!(ran.stderr, "");
     let help = workspace.run(&["import", "--help"]).exits(0).stdout;
@@ -232,15 +232,15 @@ fn verdict(workspace: &Workspace, api: &Api, more: &[&str], code: i32) -> String
 fn a_plan_is_not_called_empty_where_a_service_failed() {
     let (api, workspace) = (shop(), Workspace::new());
     let told = verdict(&workspace, &api, &["--service", "nosuch"], 1);
-    assert_eq!(told, "plan is not empty: 1 service has no manifest");
+    assert_eq!(told, "something to send: 1 service has no manifest");
     let told = verdict(&workspace, &api, &["--service", "cache,nosuch"], 1);
-    assert_eq!(told, "plan is not empty: 1 service has no manifest; 1 service matches live");
+    assert_eq!(told, "something to send: 1 service has no manifest; 1 service matches live");
     let edited = read(&workspace, "shop/cache.yaml").replace("redis:7", "redis:8");
     std::fs::write(workspace.path().join("out/shop/cache.yaml"), edited).unwrap();
     let told = verdict(&workspace, &api, &["--service", "cache,nosuch"], 1);
-    assert_eq!(told, "plan is not empty: 1 service differs from live, 1 service has no manifest");
+    assert_eq!(told, "something to send: 1 service differs from live, 1 service has no manifest");
     let told = verdict(&workspace, &api, &["--service", "builder"], 0);
-    assert_eq!(told, "plan is empty: nothing is deployed");
+    assert_eq!(told, "nothing to send: nothing is deployed");
 }
 
 #[test]
