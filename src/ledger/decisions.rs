@@ -12,17 +12,12 @@ use crate::model::{Answer, ApiPlace, Digest, PlanId, ServiceKey};
 /// A yes or a no to a plan, as somebody says it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Word {
-    /// To which plan.
     pub plan: PlanId,
     /// What that changes, as far as it is known.
     pub content: Vec<(ServiceKey, Digest)>,
-    /// Yes or no.
     pub answer: Answer,
-    /// Who says so.
     pub by: Option<Arc<str>>,
-    /// Why.
     pub reason: Option<Arc<str>>,
-    /// When.
     pub at: Timestamp,
     /// Until when it counts; without it always.
     pub until: Option<Timestamp>,

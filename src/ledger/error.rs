@@ -40,13 +40,11 @@ impl StoreError {
     }
 
     /// Whether only room on the disk is missing.
-    #[must_use]
     pub fn is_full(&self) -> bool {
         self.fault == Fault::Full
     }
 
     /// Whether it may pass by itself.
-    #[must_use]
     pub fn is_passing(&self) -> bool {
         matches!(self.fault, Fault::Full | Fault::Disk | Fault::Busy | Fault::Short)
     }
@@ -74,9 +72,7 @@ pub enum OpenError {
     /// The state folder could not be made, looked at or closed to others.
     #[error("cannot {action} the state folder `{}`", path.display())]
     Folder {
-        /// What was tried.
         action: &'static str,
-        /// The folder.
         path: PathBuf,
         /// Why not.
         #[source]
@@ -84,16 +80,11 @@ pub enum OpenError {
     },
     /// Something else stands where the state folder should be.
     #[error("the state folder `{}` is not a folder", path.display())]
-    NotAFolder {
-        /// What stands there.
-        path: PathBuf,
-    },
+    NotAFolder { path: PathBuf },
     /// A file of the ledger could not be made, read or locked.
     #[error("cannot {action} `{}`", path.display())]
     File {
-        /// What was tried.
         action: &'static str,
-        /// The file.
         path: PathBuf,
         /// Why not.
         #[source]
@@ -101,44 +92,30 @@ pub enum OpenError {
     },
     /// A link stands where a file of the ledger should be.
     #[error("`{}` is a link, and not a file of the ledger", path.display())]
-    Link {
-        /// The link.
-        path: PathBuf,
-    },
+    Link { path: PathBuf },
     /// The folder, or a file of the ledger in it, belongs to another user.
     #[error("`{}` belongs to another user (uid {owner})", path.display())]
     NotOurs {
-        /// What does.
         path: PathBuf,
         /// Whom it belongs to.
         owner: u32,
     },
     /// Others could put a ledger of their own there.
     #[error("other users may write to the state folder `{}` (mode {mode:04o})", path.display())]
-    OthersWrite {
-        /// The folder.
-        path: PathBuf,
-        /// Its mode.
-        mode: u32,
-    },
+    OthersWrite { path: PathBuf, mode: u32 },
     /// Another truenorth has it.
     #[error("the ledger `{}` is in use by {}", path.display(), holder(*pid))]
     InUse {
-        /// The state folder.
         path: PathBuf,
         /// The process that has it, where it could be read; a number of its own pid namespace.
         pid: Option<u32>,
     },
     /// A SQLite database that truenorth did not make, or no regular file.
     #[error("`{}` is not a ledger of truenorth", path.display())]
-    Foreign {
-        /// The file.
-        path: PathBuf,
-    },
+    Foreign { path: PathBuf },
     /// It tells of another API or account than the one that is meant.
     #[error("the ledger `{}` belongs to {theirs}, and not to {ours}", path.display())]
     OtherPlace {
-        /// The file.
         path: PathBuf,
         /// The place of the ledger.
         theirs: ApiPlace,
@@ -148,44 +125,27 @@ pub enum OpenError {
     /// Made by a newer truenorth.
     #[error("the ledger `{}` has format {found}, this truenorth knows formats up to {supported}", path.display())]
     Newer {
-        /// The file.
         path: PathBuf,
-        /// Its format.
         found: i64,
         /// The newest format that is known here.
         supported: i64,
     },
     /// Held by an older truenorth, which knows no requests.
     #[error("the ledger `{}` has format {found}: an older truenorth has it open", path.display())]
-    Older {
-        /// The file.
-        path: PathBuf,
-        /// Its format.
-        found: i64,
-    },
+    Older { path: PathBuf, found: i64 },
     /// What was to be written when it was opened was not.
     #[error("cannot write the ledger")]
     Write(#[from] WriteError),
     /// Damaged.
     #[error("the ledger `{}` is damaged: {what}", path.display())]
-    Corrupt {
-        /// The file.
-        path: PathBuf,
-        /// The damage.
-        what: String,
-    },
+    Corrupt { path: PathBuf, what: String },
     /// The file system cannot keep a write-ahead log (a network file system, as a rule).
     #[error("the file system of `{}` cannot keep a write-ahead log", path.display())]
-    NoLog {
-        /// The file.
-        path: PathBuf,
-    },
+    NoLog { path: PathBuf },
     /// SQLite refused.
     #[error("cannot {action} the ledger `{}`", path.display())]
     Store {
-        /// What was tried.
         action: &'static str,
-        /// The file.
         path: PathBuf,
         /// Why not.
         #[source]
@@ -226,7 +186,6 @@ impl OpenError {
 
     /// Whether it may pass by itself: another program holds on to the file, the disk or the system is short of something.
     /// Then the next start may go well, and nobody has to change the configuration.
-    #[must_use]
     pub fn is_passing(&self) -> bool {
         match self {
             Self::Folder { source, .. } | Self::File { source, .. } | Self::Thread(source) => is_passing(source),
@@ -236,7 +195,6 @@ impl OpenError {
     }
 
     /// The way out, as a sentence for the line `hint:`.
-    #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             _ if self.is_full() => Some(FULL),
@@ -280,7 +238,6 @@ pub enum ReadError {
     /// SQLite refused, or found the file damaged.
     #[error("cannot read the ledger `{}`", path.display())]
     Store {
-        /// The file.
         path: PathBuf,
         /// Why not.
         #[source]
@@ -288,10 +245,7 @@ pub enum ReadError {
     },
     /// The file changed under a reader that may not write beside it, again and again.
     #[error("the ledger `{}` changes faster than it can be read", path.display())]
-    Unsteady {
-        /// The file.
-        path: PathBuf,
-    },
+    Unsteady { path: PathBuf },
     /// The file could not be opened again, after it had changed.
     #[error("cannot open the ledger again")]
     Reopen(#[source] Box<OpenError>),
@@ -301,7 +255,6 @@ pub enum ReadError {
     /// The lock file could not be looked at.
     #[error("cannot look at `{}`", path.display())]
     Lock {
-        /// The file.
         path: PathBuf,
         /// Why not.
         #[source]
@@ -311,7 +264,6 @@ pub enum ReadError {
 
 impl ReadError {
     /// Whether it may pass by itself, as with [`OpenError::is_passing`].
-    #[must_use]
     pub fn is_passing(&self) -> bool {
         match self {
             Self::Store { source, .. } => source.is_passing(),

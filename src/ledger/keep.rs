@@ -28,7 +28,6 @@ pub enum Keep {
 
 impl Keep {
     /// Whether a call may depend on it.
-    #[must_use]
     pub fn is_decision(&self) -> bool {
         !matches!(self, Self::Rollout(..) | Self::Stranger(..))
     }

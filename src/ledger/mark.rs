@@ -147,7 +147,6 @@ impl Mark {
         }
     }
 
-    /// After a commit.
     pub(super) fn advance(&mut self, writes: i64) {
         self.written.writes = writes;
         self.write();

@@ -72,6 +72,9 @@ use shared::Shared;
 /// The ledger, opened to write. Cheap to clone; all clones share one queue, one thread and one lock. When the last one
 /// is dropped, what is queued is finished, the store is tidied and the lock is let go; that blocks for as long as the
 /// disk takes, three seconds at most.
+///
+/// What is written is durable when a method returns. Where the store could not take it nothing was written, what was
+/// there stays, and the next try may work.
 #[derive(Clone, Debug)]
 pub struct Ledger {
     shared: Arc<Shared>,
@@ -98,15 +101,11 @@ impl Ledger {
     }
 
     /// The reading side. It sees everything that was answered, and waits for no write.
-    #[must_use]
     pub fn reader(&self) -> &Reader {
         self.shared.reader()
     }
 
     /// Reads beside the runtime's threads: a disk that does not answer holds up nobody but who waits for this.
-    ///
-    /// # Errors
-    /// What was to be read cannot be.
     pub async fn read<T: Send + 'static>(
         &self,
         query: impl FnOnce(&Reader) -> Result<T, ReadError> + Send + 'static,
@@ -119,7 +118,6 @@ impl Ledger {
     }
 
     /// The API and the account that calls are recorded of; the account once it is known.
-    #[must_use]
     pub fn place(&self) -> ApiPlace {
         self.place_now().clone()
     }
@@ -130,7 +128,6 @@ impl Ledger {
     }
 
     /// That this ledger does not belong to an account.
-    #[must_use]
     pub fn is_not_of(&self, account: Arc<str>) -> OpenError {
         let theirs = self.place();
         let ours = ApiPlace { account: Some(account), ..theirs.clone() };
@@ -167,9 +164,6 @@ impl Ledger {
 
     /// The same, with when it happened by the server's clock, where the answer said so. With an acceptance begins a
     /// rollout, which takes the place of an older one.
-    ///
-    /// # Errors
-    /// As with [`Ledger::record`].
     pub async fn record_at(
         &self,
         call: CallId,
@@ -190,9 +184,6 @@ impl Ledger {
 
     /// Records as applied what is live already, without a call; durable when it returns. Ends all doubt about the
     /// service.
-    ///
-    /// # Errors
-    /// The store could not take it. Nothing was written, and the next try may work.
     pub async fn adopt(&self, adoption: Adoption) -> Result<CallId, WriteError> {
         let row = sql::NewCall::from_adoption(&adoption)?;
         let place = self.place();
@@ -206,26 +197,17 @@ impl Ledger {
 
     /// Puts into history that an update was not sent because live, which decides about it, could not be read; durable
     /// when it returns. What the service has is as certain as before.
-    ///
-    /// # Errors
-    /// The store could not take it. Nothing was written.
     pub async fn put_off(&self, intent: Intent, outcome: Outcome) -> Result<CallId, WriteError> {
         let row = sql::NewCall::from_intent(&intent)?;
         self.shared.write(move |connection| Ok(sql::put_off(connection, &row, &outcome)?)).await
     }
 
-    /// Keeps the pause of all calls over a restart, or ends it; durable when it returns.
-    ///
-    /// # Errors
-    /// The store could not take it. What was there stays.
+    /// Keeps the pause of all calls over a restart, or ends it.
     pub async fn set_pause(&self, pause: Option<Pause>) -> Result<(), WriteError> {
         self.shared.write(move |connection| Ok(sql::set_pause(connection, pause.as_ref())?)).await
     }
 
-    /// Puts on disk that a service was read, and what that showed; durable when it returns.
-    ///
-    /// # Errors
-    /// The store could not take it. What was there stays.
+    /// Puts on disk that a service was read, and what that showed.
     pub async fn saw(&self, key: &ServiceKey, sighting: Sighting) -> Result<(), WriteError> {
         let row = sql::NewSighting::new(key, &sighting)?;
         let place = sighting.failure.is_none().then(|| self.place());
@@ -237,19 +219,13 @@ impl Ledger {
             .await
     }
 
-    /// Puts on disk whether updates go out as PATCH; durable when it returns.
-    ///
-    /// # Errors
-    /// The store could not take it. What was there stays.
+    /// Puts on disk whether updates go out as PATCH.
     pub async fn set_turned(&self, turned: Option<Turned>) -> Result<(), WriteError> {
         self.shared.write(move |connection| Ok(sql::set_turned(connection, turned.as_ref())?)).await
     }
 
     /// Writes the states of services that changed, and by what they were decided, for whoever reads the ledger; `None`
     /// takes one out. Durable when it returns.
-    ///
-    /// # Errors
-    /// The store could not take it. What was there stays.
     pub async fn set_states(
         &self,
         states: Vec<(ServiceKey, Option<StateRecord>)>,
@@ -259,10 +235,7 @@ impl Ledger {
         self.shared.write(move |connection| Ok(sql::set_states(connection, &states, &decider, at)?)).await
     }
 
-    /// Puts the rate limit's window on disk, for whoever reads beside this process; durable when it returns.
-    ///
-    /// # Errors
-    /// The store could not take it. What was there stays.
+    /// Puts the rate limit's window on disk, for whoever reads beside this process.
     pub async fn set_quota(&self, window: Window, at: Timestamp) -> Result<(), WriteError> {
         self.shared.write(move |connection| Ok(sql::keep_quota(connection, &window, at)?)).await
     }
@@ -274,13 +247,11 @@ impl Ledger {
     }
 
     /// Listens for requests of people that are written beside.
-    #[must_use]
     pub fn bell(&self) -> Bell {
         Bell::listen(self.reader().dir())
     }
 
     /// Why the store took nothing the last time that something was to be written; `None` where it did.
-    #[must_use]
     pub fn failing(&self) -> Option<WriteError> {
         self.shared.failing()
     }

@@ -41,7 +41,6 @@ pub(super) enum Found {
     WithLog,
 }
 
-/// Looks without touching.
 pub(super) fn look(store: &Path) -> Result<Found, OpenError> {
     let log = size(&beside(store, "-wal"))?.unwrap_or(0);
     match (size(store)?, log) {

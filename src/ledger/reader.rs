@@ -290,7 +290,6 @@ impl Reader {
         self.read(sql::api_place)
     }
 
-    /// The state folder.
     pub(super) fn dir(&self) -> &Path {
         self.store.parent().unwrap_or(Path::new("/"))
     }

@@ -20,7 +20,6 @@ pub struct CallId(pub i64);
 pub struct Intent {
     /// The service that it is for.
     pub key: ServiceKey,
-    /// The body.
     pub update: Arc<DeploymentUpdate>,
     /// The digest of service and body.
     pub digest: Digest,
@@ -32,7 +31,6 @@ pub struct Intent {
     pub place: Place,
     /// Which try of this content it is, from 1.
     pub attempt: u32,
-    /// When.
     pub at: Timestamp,
     /// When its request can no longer take effect, if its end stays unknown.
     pub settles_at: Timestamp,
@@ -44,13 +42,9 @@ pub struct Intent {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The API took it.
-    Accepted {
-        /// HTTP status.
-        status: u16,
-    },
+    Accepted { status: u16 },
     /// The API refused it for certain: the service has what it had.
     Rejected {
-        /// HTTP status.
         status: u16,
         /// Why; its message is kept up to [`Outcome::MAX_MESSAGE`].
         error: Diagnostic,
@@ -80,7 +74,6 @@ impl Outcome {
 /// What is live already, and is taken as applied.
 #[derive(Clone, Debug)]
 pub struct Adoption {
-    /// The service.
     pub key: ServiceKey,
     /// What the manifest asks for, and live has.
     pub update: Arc<DeploymentUpdate>,
@@ -103,7 +96,6 @@ pub struct Adoption {
 /// All calls wait.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pause {
-    /// Until then.
     pub until: Timestamp,
     /// Why, for people; kept up to [`Outcome::MAX_MESSAGE`].
     pub reason: String,
@@ -114,7 +106,6 @@ pub struct Pause {
 /// A service was read.
 #[derive(Clone, Debug)]
 pub struct Sighting {
-    /// When.
     pub at: Timestamp,
     /// Its type, where the answer gave it.
     pub kind: Option<ServiceKind>,
@@ -129,9 +120,7 @@ pub struct Sighting {
 /// The state of a service, as the engine decided it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StateRecord {
-    /// The state.
     pub state: ServiceState,
-    /// Since when.
     pub since: Timestamp,
     /// Until when, where that is a time.
     pub until: Option<Timestamp>,
@@ -148,7 +137,6 @@ pub struct StateRecord {
 pub struct States {
     /// When they were written last.
     pub at: Timestamp,
-    /// Who decided them.
     pub decider: Decider,
     /// The state of each service.
     pub of: HashMap<ServiceKey, StateRecord>,
@@ -220,7 +208,6 @@ pub struct AppliedMark {
 pub struct HistoryEntry {
     /// Which call; later ones are greater.
     pub call: CallId,
-    /// The service.
     pub key: ServiceKey,
     /// The digest of service and body.
     pub digest: Digest,
@@ -238,9 +225,7 @@ pub struct HistoryEntry {
     pub cause: String,
     /// Which try of this content it was, from 1; 0 where nothing was sent.
     pub attempt: u32,
-    /// When it began.
     pub began: Timestamp,
-    /// How it ended.
     pub end: End,
     /// What became of it after it was accepted.
     pub rollout: Option<Rollout>,
@@ -251,7 +236,6 @@ pub struct HistoryEntry {
 pub enum Before {
     /// Nothing that history knows.
     Nothing,
-    /// This body.
     Kept(String),
     /// Something whose body had to go.
     NotKept,
@@ -263,12 +247,7 @@ pub enum End {
     /// Not yet: it is in flight, or its process is gone and none came after it.
     Open,
     /// Its outcome was recorded.
-    Recorded {
-        /// The outcome.
-        outcome: Outcome,
-        /// When.
-        at: Timestamp,
-    },
+    Recorded { outcome: Outcome, at: Timestamp },
     /// Its process went away, or lost its answer, before an outcome could be recorded.
     Interrupted {
         /// When that was found.
@@ -283,13 +262,11 @@ pub enum End {
 
 impl End {
     /// Whether the service had afterwards what was asked for.
-    #[must_use]
     pub fn is_good(&self) -> bool {
         matches!(self, Self::Adopted { .. } | Self::Recorded { outcome: Outcome::Accepted { .. }, .. })
     }
 
     /// When it ended; nothing while it did not.
-    #[must_use]
     pub fn at(&self) -> Option<Timestamp> {
         match self {
             Self::Open => None,
@@ -301,7 +278,6 @@ impl End {
 /// A rollout that did not go well.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FailedRollout {
-    /// Of which service.
     pub key: ServiceKey,
     /// How far it came.
     pub rollout: Rollout,

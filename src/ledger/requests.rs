@@ -35,7 +35,6 @@ words! {
         Retry = "retry",
         /// Send nothing new until a time.
         Freeze = "freeze",
-        /// End a freeze.
         Thaw = "thaw",
         /// Remember nothing of a service that no manifest names.
         Forget = "forget",
@@ -53,11 +52,8 @@ pub struct PersonRequest {
     pub kind: RequestKind,
     /// For which service; `None`: for all.
     pub target: Option<ServiceKey>,
-    /// Why.
     pub reason: Option<String>,
-    /// Who asks.
     pub by: String,
-    /// When.
     pub at: Timestamp,
     /// Until when it holds, where it ends by itself.
     pub until: Option<Timestamp>,
@@ -76,7 +72,6 @@ pub struct WayBack {
 
 impl PersonRequest {
     /// The content that is taken back by this.
-    #[must_use]
     pub fn taken_back(&self) -> Option<Quarantine> {
         let WayBack { from, to } = self.way_back?;
         Some(Quarantine {
@@ -117,13 +112,11 @@ pub struct RequestRecord {
 /// A request that was taken up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TakenRequest {
-    /// Which.
     pub id: RequestId,
     /// What came of it.
     pub result: String,
     /// The service that is forgotten with it.
     pub forgets: Option<ServiceKey>,
-    /// When.
     pub at: Timestamp,
 }
 

@@ -8,14 +8,11 @@ use std::fmt;
 pub struct Printable(String);
 
 impl Printable {
-    /// The text.
-    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
     /// Whether there is nothing to see.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

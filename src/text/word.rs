@@ -10,7 +10,6 @@ macro_rules! words {
 
         #[allow(dead_code, reason = "not every enum is listed and read")]
         impl $name {
-            /// Every value.
             $vis const ALL: [Self; [$($word),+].len()] = [$(Self::$value),+];
 
             /// The word for it.

@@ -144,3 +144,15 @@ fn text_is_made_printable_in_one_place() {
         }
     }
 }
+
+#[test]
+fn the_face_of_the_ledger_names_no_database() {
+    for (path, text) in sources("ledger") {
+        let is_face = ["mod.rs", "reader.rs", "records.rs", "error.rs", "decisions.rs", "shown.rs"];
+        if path.parent().is_some_and(|folder| folder.ends_with("ledger"))
+            && is_face.iter().any(|name| path.ends_with(name))
+        {
+            assert!(code(&text).all(|line| !line.contains("rusqlite")), "{} names SQLite", path.display());
+        }
+    }
+}

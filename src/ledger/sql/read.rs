@@ -267,7 +267,6 @@ pub(in crate::ledger) fn specs(connection: &Connection) -> rusqlite::Result<Hash
     all("an update", connection.prepare_cached(SPECS)?, [], |row| Ok((key(row, 0)?, row.get(1)?)))
 }
 
-/// Newest first.
 pub(in crate::ledger) fn history(
     connection: &Connection,
     of: Option<&ServiceKey>,

@@ -15,7 +15,6 @@ pub(super) fn seal(connection: &Connection, service: i64) -> rusqlite::Result<()
     connection.prepare_cached(SEAL)?.execute(params![service, seal]).map(drop)
 }
 
-/// Seals all rows.
 pub(super) fn seal_all(connection: &Connection) -> rusqlite::Result<()> {
     let services: Vec<i64> = connection.prepare(ALL)?.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
     services.into_iter().try_for_each(|service| seal(connection, service))

@@ -241,7 +241,6 @@ fn columns(end: &Outcome) -> (&'static str, Option<u16>, Option<NewDiagnostic>) 
     }
 }
 
-/// A read.
 pub(in crate::ledger) fn saw(connection: &Connection, row: &NewSighting) -> rusqlite::Result<()> {
     let service: i64 = connection.prepare_cached(TOUCH_SERVICE)?.query_row([&row.name], |row| row.get(0))?;
     if let Some(failure) = &row.failure {
