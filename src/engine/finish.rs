@@ -6,7 +6,7 @@ use super::call::{Ending, Work};
 use super::gate::Shown;
 use super::service::{At, Sequel, Service, State, Turn, Wait, later};
 use super::{Engine, SHARED, event, order};
-use crate::model::{Cause, ServiceKey};
+use crate::model::ServiceKey;
 
 impl Engine {
     /// Takes how a call ended. `jitter` is a random number from 0 to 1 that spreads the retries.
@@ -36,9 +36,8 @@ impl Engine {
                 if self.rollouts.of(key).is_some_and(|rollout| rollout.digest != tries.digest) {
                     self.rollouts.forget(key);
                 }
-                // It was sent by a process that did not hear of it, and is as good as accepted now.
-                if work == Work::Decide(Cause::InDoubt) {
-                    self.rollouts.found(key, tries.digest, status, now);
+                if let Work::Decide(cause) = work {
+                    self.rollouts.found(key, (cause, tries.digest), status, now);
                 }
                 Sequel::Done
             }

@@ -15,8 +15,8 @@ use super::questions::Questions;
 use super::rollout::{self, Paused};
 use super::traced;
 use crate::model::{
-    DeploymentEntry, DeploymentStatus, DeploymentUpdate, Digest, Evidence, Id, OvertakenBy, Rollout, RolloutState,
-    ServiceKey, project_path,
+    Cause, DeploymentEntry, DeploymentStatus, DeploymentUpdate, Digest, Evidence, Id, OvertakenBy, Rollout,
+    RolloutState, ServiceKey, project_path,
 };
 
 /// How rollouts are followed.
@@ -275,16 +275,25 @@ impl Rollouts {
         }
     }
 
-    /// An update is live that was sent by a process which did not hear of it. What goes on there, or failed, is its rollout.
-    pub(super) fn found(&mut self, key: &ServiceKey, digest: Digest, status: Option<DeploymentStatus>, now: Timestamp) {
-        let goes_on = status.filter(|status| rollout::goes_on(*status));
-        if goes_on.is_none() || self.newest.contains_key(key) {
-            return;
+    /// Content was found live. What goes on there is followed; what failed is told, and no call is made for it.
+    pub(super) fn found(
+        &mut self,
+        key: &ServiceKey,
+        (cause, digest): (Cause, Digest),
+        status: Option<DeploymentStatus>,
+        now: Timestamp,
+    ) {
+        let found = rollout::found(cause, digest, status, now).filter(|_| !self.newest.contains_key(key));
+        let Some(found) = found else { return };
+        let goes_on = found.state.is_open();
+        self.newest.insert(key.clone(), found.clone());
+        if goes_on {
+            self.arrange(key, true);
+            self.change(key, |found| rollout::seen(found, status, Paused::No, now));
+        } else {
+            self.ended.push(key.clone());
+            self.events.push(Event::Rollout { key: key.clone(), was: RolloutState::Unseen, rollout: found });
         }
-        let state = RolloutState::InProgress;
-        self.newest.insert(key.clone(), Rollout { state, ..Rollout::accepted(digest, now, None) });
-        self.arrange(key, true);
-        self.change(key, |found| rollout::seen(found, goes_on, Paused::No, now));
     }
 
     /// Takes over what an earlier process followed. Times that are still to come are those of a clock that was wrong.

@@ -63,7 +63,7 @@ use quarantine::Quarantines;
 pub use quarantine::{ChangedSince, Sought};
 use quota::Class;
 pub use quota::{Quota, SAME_WINDOW, Window};
-pub use rollout::{accepted_at, goes_on};
+pub use rollout::{accepted_at, found, goes_on};
 use service::{At, Context, Service, State, Wait, later};
 pub use service::{Effect, FLAPPING, flaps_until};
 pub use standing::Standing;

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use super::later;
 use super::traced::{self, Traced};
-use crate::model::{DeploymentStatus, Evidence, Rollout, RolloutStage, RolloutState};
+use crate::model::{Cause, DeploymentStatus, Digest, Evidence, Rollout, RolloutStage, RolloutState};
 
 /// So long after the acceptance a service that is still where it was before shows that nothing had to be replaced.
 pub(super) const UNSEEN: Duration = Duration::from_secs(60);
@@ -150,6 +150,19 @@ pub fn goes_on(status: DeploymentStatus) -> bool {
     !status.scaling && status.stage != RolloutStage::Completed
 }
 
+/// The rollout of content that is found live, where that matters. What was sent by a process that did not hear of it may go
+/// on. Of anything else it counts that it failed, as of the server's time: a later end is told by that.
+#[must_use]
+pub fn found(cause: Cause, digest: Digest, status: Option<DeploymentStatus>, now: Timestamp) -> Option<Rollout> {
+    let status = status.filter(|status| goes_on(*status))?;
+    if cause == Cause::InDoubt {
+        return Some(Rollout { state: RolloutState::InProgress, ..Rollout::accepted(digest, now, None) });
+    }
+    let since = status.since.filter(|_| status.stage == RolloutStage::Failed)?;
+    let reason = Some("it had failed before it was adopted".to_owned());
+    Some(Rollout { state: RolloutState::Failed, reason, ..Rollout::accepted(digest, now, Some(since)) })
+}
+
 /// What follows from a status, if anything does.
 fn next(before: &Rollout, status: DeploymentStatus) -> Option<(RolloutState, Evidence)> {
     // Somebody else deployed something since: what comes from then on is theirs.
@@ -218,7 +231,6 @@ pub fn accepted_at(updated_at: Option<Timestamp>, date: Option<Timestamp>) -> Op
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Digest;
 
     fn at(millis: i64) -> Timestamp {
         Timestamp::from_millisecond(1_000_000_000 + millis).expect("is a time")

@@ -89,8 +89,8 @@ pub struct Adoption {
     pub unnamed: Option<UnnamedCredentials>,
     /// Whether live shows that it runs.
     pub runs: bool,
-    /// Whether it was sent by a process that did not hear of it, and its rollout goes on or failed.
-    pub rolls: bool,
+    /// Its rollout, where live shows something of it that matters.
+    pub rollout: Option<Box<Rollout>>,
 }
 
 /// All calls wait.

@@ -573,7 +573,7 @@ impl Exchange {
                     at: self.began,
                     unnamed: reading.unnamed_credentials.clone(),
                     runs: live.rollout.is_some_and(|status| status.stage == RolloutStage::Completed),
-                    rolls: cause == Cause::InDoubt && live.rollout.is_some_and(engine::goes_on),
+                    rollout: engine::found(cause, self.call.digest, live.rollout, self.began).map(Box::new),
                 };
                 let unnamed = reading.unnamed_credentials;
                 self.record(Write::Adopt(adoption), end(Ending::Adopted { unnamed, status: live.rollout }))

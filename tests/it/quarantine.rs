@@ -172,6 +172,24 @@ fn what_was_adopted_running_is_a_version_to_go_back_to() {
 }
 
 #[test]
+fn what_had_failed_before_it_was_adopted_is_said_by_everybody() {
+    let api = quick();
+    failed(&api);
+    let adopting = Workspace::waiting();
+    adopting.service("web", "2");
+    let first = adopting.once(&api, &[]).exits(1);
+    let web = first.service("shop/web");
+    assert_eq!((&web["outcome"], &web["rollout"]["state"]), (&"adopted".into(), &"failed".into()), "{web}");
+    let status = adopting.run(&["status", "--output", "json"]).exits(0).json();
+    assert_eq!(status["services"][0]["state"], "rollout-failed", "{status:#}");
+    for arguments in [&["why", "web"][..], &["plan"]] {
+        let text = adopting.run(arguments).exits(0).stdout;
+        assert!(text.contains("it had failed before it was adopted"), "{text}");
+    }
+    assert_eq!(tags(&api, "web"), ["1", "2"]);
+}
+
+#[test]
 fn a_first_version_that_fails_has_nothing_to_go_back_to() {
     let api = quick();
     let workspace = Workspace::waiting();

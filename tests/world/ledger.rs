@@ -55,7 +55,7 @@ fn adoption(name: Name, version: Version, at: Timestamp, unnamed: Option<Unnamed
         at,
         unnamed,
         runs: false,
-        rolls: false,
+        rollout: None,
     }
 }
 

@@ -547,3 +547,27 @@ fn what_somebody_else_deploys_after_a_failure_does_not_let_ours_out() {
     assert!(!answer(&mut engine, vec![], 400), "it is known");
     assert!(is_quarantined(&engine));
 }
+
+#[test]
+fn what_had_failed_when_it_was_adopted_is_told_without_a_call_and_may_end_well_after_all() {
+    let mut engine = engine([]);
+    engine.rules.adopt = Adopt::ReadFirst;
+    engine.set_on_failure(OnFailure::LastGood);
+    engine.observe(folder([("web", "2")]), at(0));
+    let call = engine.next_call(at(1), 0).expect("it is read");
+    let status = |stage, since| Some(DeploymentStatus { stage, scaling: false, since: Some(at(since)) });
+    let failed = status(RolloutStage::Failed, -600);
+    engine.finish(&call.key, Ending::Adopted { unnamed: None, status: failed }, at(2), JITTER);
+    assert_eq!(state(&engine, 2), ServiceState::RolloutFailed);
+    assert!(is_quarantined(&engine) && engine.take_sought().is_empty(), "nobody knows what it had before");
+    assert_eq!((engine.next_look(at(3), 0), engine.next_look_wake(at(3))), (None, None), "no call is made for that");
+    assert_eq!(calls(&mut engine, at(3)), [""; 0]);
+    engine.saw(&key("web"), failed, None, at(300));
+    assert_eq!(state(&engine, 300), ServiceState::RolloutFailed);
+    // Whose that is, is asked once it matters.
+    engine.saw(&key("web"), status(RolloutStage::Completed, 290), None, at(301));
+    assert_eq!(engine.next_look(at(301), 0), Some(Look::Deployments(key("web"))));
+    engine.looked(Looked::Nothing { error: "404".to_owned(), refused: true }, at(302));
+    assert_eq!(state(&engine, 302), ServiceState::Unchanged);
+    assert!(!is_quarantined(&engine));
+}

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Adoption, Intent, Outcome, Sighting, WriteError};
-use crate::model::{DeploymentUpdate, Diagnostic, Digest, Headline, Place, ServiceKey, ServiceKind};
+use crate::model::{DeploymentUpdate, Diagnostic, Digest, Headline, Place, Rollout, ServiceKey, ServiceKind};
 use crate::plan::UnnamedCredentials;
 
 #[cfg(test)]
@@ -59,8 +59,8 @@ pub(super) struct NewCall {
     unnamed: Option<String>,
     /// Whether what was adopted ran.
     ran: bool,
-    /// Whether its rollout is to be followed.
-    rolls: bool,
+    /// The rollout that was found with it.
+    rollout: Option<Box<Rollout>>,
 }
 
 impl NewCall {
@@ -79,7 +79,7 @@ impl NewCall {
             spec: spec(&intent.update)?,
             unnamed: None,
             ran: false,
-            rolls: false,
+            rollout: None,
         })
     }
 
@@ -98,7 +98,7 @@ impl NewCall {
             spec: spec(&adoption.update)?,
             unnamed: as_json(adoption.unnamed.as_ref())?,
             ran: adoption.runs,
-            rolls: adoption.rolls,
+            rollout: adoption.rollout.clone(),
         })
     }
 }

@@ -174,9 +174,9 @@ pub(in crate::ledger) fn adopt(connection: &Connection, call: &NewCall) -> rusql
     let (service, id) = insert(connection, call, Some("adopted"))?;
     apply(connection, service, id, call.digest.as_bytes(), (call.at, call.at))?;
     quarantine::arrived(connection, service, call.digest.as_bytes())?;
-    if call.rolls {
-        let (at, state) = (call.at.as_millisecond(), RolloutState::InProgress.as_str());
-        let values = params![id.0, service, call.digest.as_bytes(), at, None::<i64>, state];
+    if let Some(Rollout { state, server_at, .. }) = call.rollout.as_deref() {
+        let (at, server_at) = (call.at.as_millisecond(), server_at.map(Timestamp::as_millisecond));
+        let values = params![id.0, service, call.digest.as_bytes(), at, server_at, state.as_str()];
         connection.prepare_cached(BEGIN_ROLLOUT)?.execute(values)?;
     }
     if let Some(unnamed) = &call.unnamed {

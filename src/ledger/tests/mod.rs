@@ -116,7 +116,7 @@ fn adoption(service: &str, tag: &str) -> Adoption {
         at: at(1),
         unnamed: None,
         runs: false,
-        rolls: false,
+        rollout: None,
     }
 }
 
