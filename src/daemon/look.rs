@@ -55,7 +55,7 @@ const WAITS_FOR_GIT: Duration = Duration::from_secs(2);
 /// searched for the present token is seen again, though it did not change.
 fn saw(folder: &mut Folder, aim: Aim, trusted: bool, searched: bool) -> Saw {
     if !trusted {
-        folder.forget_ahead();
+        folder.distrust();
     }
     match aim {
         Aim::Ahead => {

@@ -316,9 +316,12 @@ impl Engine {
     /// Takes a new desired state: all of it, as one snapshot of the folder has it. A service that it does not name is
     /// left alone. Content that differs from what a service waits with ends that wait. Says whether anything is new.
     pub fn observe(&mut self, desired: BTreeMap<ServiceKey, Desired>, now: Timestamp) -> bool {
+        if !self.observed {
+            self.take_names(&desired);
+        }
         // Both are in the order of the keys.
         let mut desired = desired.into_iter().peekable();
-        let (mut added, mut changed, mut gone) = (Vec::new(), Vec::new(), false);
+        let (mut added, mut changed, mut gone, mut depends) = (Vec::new(), Vec::new(), false, false);
         for (key, service) in &mut self.services {
             let says = loop {
                 match desired.peek().map(|(next, _)| next.cmp(key)) {
@@ -328,22 +331,29 @@ impl Engine {
                 }
             };
             gone |= says.is_none();
+            let depended = service.depends();
             if service.desire(says) {
+                depends |= depended || service.depends();
                 changed.push(key.clone());
             }
         }
         for (key, desired) in added.into_iter().chain(desired) {
             changed.push(key.clone());
+            depends |= !desired.policy.depends_on.is_empty();
             // What is added to a folder that was seen before is news; what is there at the start is not.
             let fresh = self.observed;
             self.services.insert(key, Service { desired: Some(desired), fresh, ..Service::default() });
         }
         self.observed = true;
-        self.dependents = order::dependents(&self.services);
+        if depends {
+            self.dependents = order::dependents(&self.services);
+        }
         let is_new = !changed.is_empty();
         self.lift_by_manifests();
         changed.extend(self.rule(now));
-        changed.extend(self.await_again(None, now));
+        if depends || !self.dependents.is_empty() {
+            changed.extend(self.await_again(None, now));
+        }
         changed.sort_unstable();
         changed.dedup();
         let wall = self.context(now).wall;
@@ -367,6 +377,12 @@ impl Engine {
             });
         }
         is_new
+    }
+
+    /// Calls the services that the ledger knows by the names that manifests have for them, so that both are one in memory.
+    fn take_names(&mut self, desired: &BTreeMap<ServiceKey, Desired>) {
+        let name = |key: ServiceKey| desired.get_key_value(&key).map_or(key, |(name, _)| name.clone());
+        self.services = std::mem::take(&mut self.services).into_iter().map(|(key, of)| (name(key), of)).collect();
     }
 
     /// Takes in what an answer said of the rate limit, or what the ledger kept of it over a restart. Where it leaves no

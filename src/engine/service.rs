@@ -391,6 +391,12 @@ impl Service {
 
     /// Takes what a new snapshot says of it. `false` where that is nothing new.
     pub(super) fn desire(&mut self, desired: Option<Desired>) -> bool {
+        // What was read once and not again since has the same body in memory: nothing of it can be another.
+        if let (Some(before), Some(after)) = (&self.desired, &desired)
+            && Arc::ptr_eq(&before.update, &after.update)
+        {
+            return false;
+        }
         let same = match (&self.desired, &desired) {
             (Some(before), Some(after)) => before.digest == after.digest && before.policy == after.policy,
             (before, after) => before.is_none() && after.is_none(),

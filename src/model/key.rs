@@ -1,5 +1,6 @@
 //! Which service: project and service, under a team where an organisation's token is used.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -13,8 +14,21 @@ use crate::text::named;
 ///
 /// The provider makes ids of ASCII letters, digits and dashes. Nothing else is accepted from people: a letter that only
 /// looks like another would be another service, and a name is not an id.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Id(Arc<str>);
+
+impl Ord for Id {
+    /// By their text. Most ids that meet are copies of one, which need not be read to be known as the same.
+    fn cmp(&self, other: &Self) -> Ordering {
+        if Arc::ptr_eq(&self.0, &other.0) { Ordering::Equal } else { self.0.cmp(&other.0) }
+    }
+}
+
+impl PartialOrd for Id {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
 
 /// Why a text is not an [`Id`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]

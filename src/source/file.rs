@@ -1,6 +1,7 @@
 //! One file: what it holds, read or known from the look before.
 
 use std::borrow::Cow;
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -70,9 +71,31 @@ impl Found {
 
     /// The file of this path among those that are sorted by their names as reports show them.
     pub(super) fn of<'f>(path: &Path, found: &'f [Arc<Self>]) -> Option<&'f Arc<Self>> {
+        Self::index_of(path, found).map(|index| &found[index])
+    }
+
+    /// Where that file stands among them.
+    pub(super) fn index_of(path: &Path, found: &[Arc<Self>]) -> Option<usize> {
         let name = path.to_string_lossy();
         let index = found.binary_search_by(|found| (*found.file).cmp(&name)).ok()?;
-        Some(&found[index]).filter(|found| found.path().as_os_str().as_bytes() == path.as_os_str().as_bytes())
+        (found[index].path().as_os_str() == path.as_os_str()).then_some(index)
+    }
+
+    /// Whether it is the file of this name in this folder.
+    pub(super) fn is_at(&self, folder: &Path, name: &OsStr) -> bool {
+        let (folder, name) = (folder.as_os_str().as_bytes(), name.as_bytes());
+        let rest = self.path().as_os_str().as_bytes().strip_suffix(name).and_then(|rest| rest.strip_prefix(folder));
+        rest.is_some_and(|rest| rest == if folder.is_empty() { &b""[..] } else { b"/" })
+    }
+
+    /// Whether it is in this folder, and in none below.
+    pub(super) fn is_in(&self, folder: &Path) -> bool {
+        let (folder, path) = (folder.as_os_str().as_bytes(), self.path().as_os_str().as_bytes());
+        match path.strip_prefix(folder) {
+            Some(name) if folder.is_empty() => !name.contains(&b'/'),
+            Some([b'/', name @ ..]) => !name.contains(&b'/'),
+            _ => false,
+        }
     }
 
     /// What it takes of the room for all files.

@@ -13,6 +13,7 @@ use super::checkout::{self, CheckoutError, Committed};
 use super::disk::Disk;
 use super::file::Found;
 use super::permits::Permits;
+use super::renew;
 use super::snapshot::{Snapshot, first_paths, snapshot};
 use super::stamp::Stamp;
 use super::standing::{self, Moment, Standing, Stillness};
@@ -48,9 +49,9 @@ pub struct Folder {
     pub(super) path: PathBuf,
     pub(super) permits: Permits,
     /// The files of the last read, sorted by name, whether or not it counted.
-    pub(super) seen: Vec<Arc<Found>>,
+    pub(super) seen: Arc<[Arc<Found>]>,
     /// The files of the last read that counted.
-    pub(super) told: Vec<Arc<Found>>,
+    pub(super) told: Arc<[Arc<Found>]>,
     /// What the last read that counted rests on beside them, where that can be proven without another walk.
     pub(super) rests_on: Option<RestsOn>,
     pub(super) committed: Committed,
@@ -93,8 +94,8 @@ impl Folder {
         Self {
             path: path.into(),
             permits: Permits::default(),
-            seen: Vec::new(),
-            told: Vec::new(),
+            seen: Arc::default(),
+            told: Arc::default(),
             rests_on: None,
             committed: Committed::default(),
             ids: gix_hash::Kind::Sha1,
@@ -167,6 +168,11 @@ impl Folder {
         {
             last.ahead = Some(Box::new(snapshot));
         }
+    }
+
+    /// From here on all folders are listed at the next look: their times cannot be relied on.
+    pub fn distrust(&mut self) {
+        self.rests_on = None;
     }
 
     /// Drops what was read ahead; whether there was something. What it rests on goes too: only what somebody was told
@@ -249,11 +255,12 @@ impl Folder {
         let mut buffer = Vec::new();
         let ids = self.ids;
         let disk = self.path.canonicalize().and_then(|root| Disk::open(&root));
-        self.seen.retain(|found| {
+        let has_what_it_had = |found: &&Arc<Found>| {
             let opened = disk.as_ref().ok().and_then(|disk| disk.reach(found.path()).ok());
             let read = opened.and_then(|opened| PlainFile::opened(Ok(opened)).ok()?.read(MAX_BYTES, &mut buffer).ok());
             read.is_some() && checkout::blob_id(ids, &buffer) == found.contents.blob
-        });
+        };
+        self.seen = self.seen.iter().filter(has_what_it_had).cloned().collect();
         self.rests_on = None;
     }
 
@@ -322,7 +329,7 @@ impl Folder {
         let Walked { found, problems, .. } = walk::walk(&root, commit.ids(), &[])?;
         let snapshot =
             snapshot(Moment::of(commit, false, Some(headline.into()), None), &found, problems, &self.permits);
-        self.seen = found;
+        self.seen = found.into();
         self.rests_on = Some(RestsOn { standing, folders: Vec::new(), ahead: None });
         Ok(snapshot)
     }
@@ -356,34 +363,46 @@ impl Folder {
         }
     }
 
-    /// Takes out the files that are being written to, and gives for each what it had before, if it was there.
-    fn keep(&self, found: &mut Vec<Arc<Found>>, unfinished: &BTreeSet<Inode>) -> Vec<Option<Arc<Found>>> {
-        if !is_among(found, unfinished) {
-            return Vec::new();
+    /// The files that nobody is writing to, and the same with what the others had before, where they were there.
+    fn keep(&self, found: Vec<Arc<Found>>) -> (Arc<[Arc<Found>]>, Arc<[Arc<Found>]>) {
+        let unfinished = self.writers.as_ref().map(Writers::unfinished).unwrap_or_default();
+        if !is_among(&found, &unfinished) {
+            let whole: Arc<[_]> = found.into();
+            return (Arc::clone(&whole), whole);
         }
-        let before = |found: Arc<Found>| Found::of(found.path(), &self.told).cloned();
-        found.extract_if(.., |found| unfinished.contains(&found.stamp.inode())).map(before).collect()
+        let is_unfinished = |found: &Arc<Found>| unfinished.contains(&found.stamp.inode());
+        let before = |found: &Arc<Found>| match is_unfinished(found) {
+            true => Found::of(found.path(), &self.told).cloned(),
+            false => Some(Arc::clone(found)),
+        };
+        let whole = found.iter().filter(|found| !is_unfinished(found)).cloned().collect();
+        (whole, found.iter().filter_map(before).collect())
+    }
+
+    /// Finds and reads all files; where the last read still tells which folders there are, without listing all of them.
+    fn walk(&self, before: &Standing, last: Option<RestsOn>) -> Result<Walked, Broken> {
+        let last = last.filter(|last| last.standing.root == before.root && last.standing.ids() == before.ids());
+        let renewed = match last {
+            Some(last) => renew::renew(&before.root, self.ids, &self.seen, last.folders)?,
+            None => None,
+        };
+        renewed.map_or_else(|| walk::walk(&before.root, self.ids, &self.seen), Ok)
     }
 
     /// One read, which counts only if the folder stood still from before the first byte until after the last.
     fn read(&mut self, before: Standing) -> Result<Snapshot, Broken> {
-        self.rests_on = None;
+        let last = self.rests_on.take();
         if self.ids != before.ids() {
             // What git calls the files that are known is of another repository.
-            self.seen.clear();
+            self.seen = Arc::default();
             self.ids = before.ids();
         }
-        let Walked { mut found, problems, folders, links } = walk::walk(&before.root, self.ids, &self.seen)?;
-        let kept = match &self.writers {
-            Some(writers) => self.keep(&mut found, &writers.unfinished()),
-            None => Vec::new(),
-        };
-        let whole = found.clone();
-        let unfinished = !kept.is_empty();
-        found.extend(kept.into_iter().flatten());
-        found.sort_by(|a, b| a.file.cmp(&b.file));
+        let Walked { found, problems, folders, links } = self.walk(&before, last)?;
+        let count = found.len();
+        let (whole, seen) = self.keep(found);
+        let unfinished = whole.len() < count;
         // Even of a read that does not count, what was parsed is parsed.
-        self.seen = found;
+        self.seen = seen;
         let proves = problems.is_empty() && !links && !unfinished;
         let (seen, committed, permits) = (&self.seen, &mut self.committed, &self.permits);
         let snapshot = thread::scope(|scope| {
@@ -401,7 +420,7 @@ impl Folder {
         if !matches!(snapshot.revision, Revision::Git { dirty: false, .. }) {
             self.check_writers(&before.root, &whole)?;
         }
-        self.told.clone_from(&self.seen);
+        self.told = Arc::clone(&self.seen);
         self.rests_on = proves.then_some(RestsOn { standing: before, folders, ahead: None });
         Ok(snapshot)
     }

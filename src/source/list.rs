@@ -96,10 +96,18 @@ impl Level {
         }
     }
 
+    /// Whether an ignore file, of this folder or of one above, may leave anything out.
+    fn is_ruled(&self) -> bool {
+        self.rules.is_some() || self.above.as_ref().is_some_and(|above| above.is_ruled())
+    }
+
     fn way_through(&self, inode: (u64, u64)) -> Option<&Path> {
         if self.inode == inode { Some(&self.path) } else { self.above.as_ref()?.way_through(inode) }
     }
 }
+
+/// A folder that is open, and the level above it.
+type Way = (OwnedFd, Option<Rc<Level>>);
 
 struct Lister<'l, G> {
     disk: &'l Disk,
@@ -137,27 +145,66 @@ pub(super) fn list(
     give: impl FnMut(Work) -> Result<(), Broken>,
 ) -> Result<Listed, Broken> {
     let top = disk.top().map_err(|error| Broken::Folder(error.into()))?;
-    let mut lister = Lister {
-        disk,
-        refused,
-        give,
-        listed: Listed::default(),
-        found: HashSet::new(),
-        links: VecDeque::new(),
-        matching: Rc::default(),
-        ruled: Vec::new(),
-        buffer: Vec::new(),
-    };
+    let mut lister = Lister::new(disk, refused, give);
     lister.folder(top, PathBuf::new(), None)?;
     while let Some((link, level)) = lister.links.pop_front() {
         lister.follow(link, &level)?;
     }
-    let is_slow = |level: &&Rc<Level>| level.rules.as_ref().is_some_and(Rules::are_slow);
-    lister.listed.slow = lister.ruled.iter().filter(is_slow).map(|level| level.path.clone()).collect();
+    lister.listed.slow = lister.slow();
     Ok(lister.listed)
 }
 
-impl<G: FnMut(Work) -> Result<(), Broken>> Lister<'_, G> {
+/// Gives the files of one folder to be read again that was listed before, as all of `listed` were; says its stamp from
+/// before. `None` where it holds anything new beside files, or cannot be listed: then the whole folder is to be.
+pub(super) fn files_again(
+    disk: &Disk,
+    path: &Path,
+    listed: &[(PathBuf, Stamp)],
+    give: impl FnMut(Work) -> Result<(), Broken>,
+) -> Result<Option<Stamp>, Broken> {
+    let refused = Refused::default();
+    let mut lister = Lister::new(disk, &refused, give);
+    let Some((open, above)) = lister.way_to(path)? else { return Ok(None) };
+    let Ok(stat) = rustix::fs::fstat(&open) else { return Ok(None) };
+    let stamp = Stamp::of(&stat, SystemTime::now());
+    let Ok(names) = lister.names(&open) else { return Ok(None) };
+    let names = names?;
+    let ruled = path.join(IGNORE_FILE);
+    if names.ignore_file.is_some() != listed.iter().any(|(path, _)| *path == ruled) {
+        return Ok(None);
+    }
+    let folder = Arc::new(Folder { path: path.to_owned(), open });
+    let Some(level) = lister.level(&folder, stamp.inode(), names.ignore_file, above)? else { return Ok(None) };
+    let below = lister.entries(&folder, &level, names.others)?;
+    let is_below = |known: &&Path| known.parent() == Some(path) && *known != ruled;
+    let mut known: Vec<_> =
+        listed.iter().map(|(path, _)| path.as_path()).filter(is_below).filter_map(Path::file_name).collect();
+    known.sort_unstable();
+    let only_files = known == below && lister.listed.problems.is_empty() && !lister.listed.links;
+    Ok((only_files && lister.slow().is_empty()).then_some(stamp))
+}
+
+impl<'l, G: FnMut(Work) -> Result<(), Broken>> Lister<'l, G> {
+    fn new(disk: &'l Disk, refused: &'l Refused, give: G) -> Self {
+        Self {
+            disk,
+            refused,
+            give,
+            listed: Listed::default(),
+            found: HashSet::new(),
+            links: VecDeque::new(),
+            matching: Rc::default(),
+            ruled: Vec::new(),
+            buffer: Vec::new(),
+        }
+    }
+
+    /// The folders whose ignore files took too long.
+    fn slow(&self) -> Vec<PathBuf> {
+        let is_slow = |level: &&Rc<Level>| level.rules.as_ref().is_some_and(Rules::are_slow);
+        self.ruled.iter().filter(is_slow).map(|level| level.path.clone()).collect()
+    }
+
     /// Lists a folder and those below.
     fn folder(&mut self, open: OwnedFd, path: PathBuf, above: Option<Rc<Level>>) -> Result<(), Broken> {
         let stat = match rustix::fs::fstat(&open) {
@@ -177,18 +224,7 @@ impl<G: FnMut(Work) -> Result<(), Broken>> Lister<'_, G> {
         self.listed.folders.push((path.clone(), stamp));
         self.found.insert(stamp.inode());
         let folder = Arc::new(Folder { path, open });
-        let rules = match names.ignore_file {
-            None => None,
-            Some(kind) => match self.rules(&folder, kind)? {
-                Ok(rules) => Some(rules),
-                // What the file was to leave out is not known.
-                Err(()) => return Ok(()),
-            },
-        };
-        let level = Rc::new(Level { path: folder.path.clone(), inode: stamp.inode(), rules, above });
-        if level.rules.is_some() {
-            self.ruled.push(Rc::clone(&level));
-        }
+        let Some(level) = self.level(&folder, stamp.inode(), names.ignore_file, above)? else { return Ok(()) };
         let before = self.listed.count;
         let below = self.entries(&folder, &level, names.others)?;
         self.listed.entries.push((index, self.listed.count - before));
@@ -204,6 +240,46 @@ impl<G: FnMut(Work) -> Result<(), Broken>> Lister<'_, G> {
         Ok(())
     }
 
+    /// A folder with what its ignore file says. `None` where that is not known, which is a problem.
+    fn level(
+        &mut self,
+        folder: &Folder,
+        inode: (u64, u64),
+        ignore_file: Option<FileType>,
+        above: Option<Rc<Level>>,
+    ) -> Result<Option<Rc<Level>>, Broken> {
+        let rules = match ignore_file {
+            None => None,
+            Some(kind) => match self.rules(folder, kind)? {
+                Ok(rules) => Some(rules),
+                Err(()) => return Ok(None),
+            },
+        };
+        let level = Rc::new(Level { path: folder.path.clone(), inode, rules, above });
+        if level.rules.is_some() {
+            self.ruled.push(Rc::clone(&level));
+        }
+        Ok(Some(level))
+    }
+
+    /// Opens a folder that is at the end of no link, with the levels above it; `None` where that cannot be done.
+    fn way_to(&mut self, path: &Path) -> Result<Option<Way>, Broken> {
+        let Ok(mut open) = self.disk.top() else { return Ok(None) };
+        let (mut at, mut level) = (PathBuf::new(), None);
+        for name in path {
+            let folder = Folder { path: at.clone(), open };
+            let ignore_file = self.disk.stat(&folder.open, OsStr::new(IGNORE_FILE), AtFlags::SYMLINK_NOFOLLOW);
+            let kind = ignore_file.ok().map(|stat| FileType::from_raw_mode(stat.st_mode));
+            level = self.level(&folder, (0, 0), kind, level)?;
+            match self.disk.folder(&folder.open, name) {
+                Ok(below) if level.is_some() => open = below,
+                _ => return Ok(None),
+            }
+            at.push(name);
+        }
+        Ok(Some((open, level)))
+    }
+
     /// Gives the files of a folder to be read and keeps its links for later; returns the folders in it.
     fn entries(
         &mut self,
@@ -212,13 +288,14 @@ impl<G: FnMut(Work) -> Result<(), Broken>> Lister<'_, G> {
         names: Vec<(OsString, FileType)>,
     ) -> Result<Vec<OsString>, Broken> {
         let (mut files, mut folders) = (Vec::new(), Vec::new());
+        let is_ruled = level.is_ruled();
         for (name, kind) in names {
-            let path = folder.path.join(&name);
+            let path = || folder.path.join(&name);
             let kind = match kind {
                 FileType::Unknown => match self.disk.stat(&folder.open, &name, AtFlags::SYMLINK_NOFOLLOW) {
                     Ok(stat) => FileType::from_raw_mode(stat.st_mode),
                     Err(error) => {
-                        self.failed(&path, error)?;
+                        self.failed(&path(), error)?;
                         continue;
                     }
                 },
@@ -227,36 +304,37 @@ impl<G: FnMut(Work) -> Result<(), Broken>> Lister<'_, G> {
             if kind != FileType::Directory && is_an_editors(name.as_bytes()) {
                 continue;
             }
-            let left_out = match kind {
+            let left_out = |path: &Path| match kind {
                 // What it leads to decides, unless that makes no difference.
-                FileType::Symlink => level.leaves_out(&path, false) && level.leaves_out(&path, true),
-                kind => level.leaves_out(&path, kind == FileType::Directory),
+                FileType::Symlink => level.leaves_out(path, false) && level.leaves_out(path, true),
+                kind => level.leaves_out(path, kind == FileType::Directory),
             };
-            if left_out {
+            if is_ruled && left_out(&path()) {
                 continue;
             }
             self.listed.count += 1;
             if self.listed.count > MAX_NAMES {
                 return Err(Broken::TooLarge);
             }
-            if path.as_os_str().len() > MAX_PATH_BYTES {
-                self.listed.problems.push(problems::path_too_long(&path, MAX_PATH_BYTES));
+            if folder.path.as_os_str().len() + name.len() >= MAX_PATH_BYTES && path().as_os_str().len() > MAX_PATH_BYTES
+            {
+                self.listed.problems.push(problems::path_too_long(&path(), MAX_PATH_BYTES));
                 continue;
             }
             match kind {
-                FileType::Directory if is_too_deep(&path) => {
-                    self.listed.problems.push(problems::too_deep(&path, MAX_DEPTH));
+                FileType::Directory if is_too_deep(&path()) => {
+                    self.listed.problems.push(problems::too_deep(&path(), MAX_DEPTH));
                 }
                 FileType::Directory => folders.push(name),
                 // Where there are too many, this is not the last walk, and it only counts.
                 _ if self.listed.count > MAX_ENTRIES => {}
                 FileType::Symlink => {
                     self.listed.links = true;
-                    self.links.push_back((path, Rc::clone(level)));
+                    self.links.push_back((path(), Rc::clone(level)));
                 }
-                kind => match (Format::of(&path), what_else(kind)) {
-                    (None, _) => self.listed.problems.push(problems::not_a_manifest(&path)),
-                    (Some(_), Some(kind)) => self.listed.problems.push(problems::not_plain(&path, kind)),
+                kind => match (Format::of(Path::new(&name)), what_else(kind)) {
+                    (None, _) => self.listed.problems.push(problems::not_a_manifest(&path())),
+                    (Some(_), Some(kind)) => self.listed.problems.push(problems::not_plain(&path(), kind)),
                     (Some(format), None) => files.push((name, format)),
                 },
             }

@@ -20,6 +20,7 @@ mod near;
 mod order;
 mod permits;
 mod problems;
+mod renew;
 mod share;
 mod snapshot;
 mod stamp;

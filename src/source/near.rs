@@ -1,8 +1,10 @@
 //! Files that are looked at one after the other, as a rule neighbours: the folders on the way to the last one stay open,
 //! so that the system follows one name for the next file and not its whole path.
 
+use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Stat};
@@ -26,11 +28,18 @@ impl<'d> Near<'d> {
     /// What the system says of what a path below the folder leads to. It may lead out: the answer tells which file it
     /// is, and that is compared with one that was inside.
     pub(super) fn stat(&mut self, path: &Path) -> io::Result<Stat> {
-        let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
+        let bytes = path.as_os_str().as_bytes();
+        if bytes.is_empty() {
             return Ok(rustix::fs::fstat(self.disk.root())?);
+        }
+        // Such paths are put together here, name by name. `Path` would take each of them apart in all its names.
+        let (folder, name) = match bytes.iter().rposition(|byte| *byte == b'/') {
+            Some(end) => (&bytes[..end], &bytes[end + 1..]),
+            None => (&[][..], bytes),
         };
         let disk = self.disk;
-        Ok(disk.stat(self.folder(folder)?, name, AtFlags::empty())?)
+        let folder = self.folder(Path::new(OsStr::from_bytes(folder)))?;
+        Ok(disk.stat(folder, OsStr::from_bytes(name), AtFlags::empty())?)
     }
 
     fn folder(&mut self, path: &Path) -> io::Result<BorrowedFd<'_>> {

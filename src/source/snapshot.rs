@@ -185,11 +185,14 @@ pub(super) fn first_paths<'f>(files: &'f [Arc<Found>], permits: &Permits) -> imp
         let mut manifests = found.contents.parsed.manifests.iter();
         manifests.any(|(key, desired)| !permits.is_in_place(key, &desired.place))
     };
-    let identity = |found: &Found| (found.stamp.inode(), found.contents.blob);
-    let ranked = |(index, found): (usize, &Arc<Found>)| (identity(found), is_misplaced(found), found.by, index);
-    let mut by_identity: Vec<_> = files.iter().enumerate().map(ranked).collect();
-    by_identity.sort_unstable();
-    let second: BTreeSet<usize> =
-        by_identity.windows(2).filter(|pair| pair[0].0 == pair[1].0).map(|pair| pair[1].3).collect();
+    let mut inodes: Vec<_> = files.iter().enumerate().map(|(index, found)| (found.stamp.inode(), index)).collect();
+    inodes.sort_unstable();
+    let mut second = BTreeSet::new();
+    for of_one in inodes.chunk_by(|(a, _), (b, _)| a == b).filter(|of_one| of_one.len() > 1) {
+        let ranked = |index: usize| (files[index].contents.blob, is_misplaced(&files[index]), files[index].by, index);
+        let mut ranked: Vec<_> = of_one.iter().map(|(_, index)| ranked(*index)).collect();
+        ranked.sort_unstable();
+        second.extend(ranked.windows(2).filter(|pair| pair[0].0 == pair[1].0).map(|pair| pair[1].3));
+    }
     files.iter().enumerate().filter(move |(index, _)| !second.contains(index)).map(|(_, found)| found)
 }

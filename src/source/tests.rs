@@ -452,6 +452,7 @@ fn checkout(tree: &Tree) {
 }
 
 mod bounds;
+mod renew;
 mod ways;
 
 #[test]

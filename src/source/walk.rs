@@ -1,6 +1,7 @@
 //! Reads all files below a folder, in parallel, while they are found.
 
 use std::collections::HashSet;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -10,7 +11,7 @@ use std::time::SystemTime;
 
 use rustix::fs::{AtFlags, Stat};
 
-use super::disk::Disk;
+use super::disk::{Disk, Unreached};
 use super::file::{self, By, Found};
 use super::list::{self, Listed, Refused, Work};
 use super::near::Near;
@@ -77,18 +78,24 @@ pub(super) fn hold_from(disk: &Disk, found: &[Arc<Found>], folders: &[(PathBuf, 
 
 /// Whether something holds for all items, which several threads look at.
 fn all<T: Sync, S>(items: &[T], start: impl Fn() -> S + Sync, holds: impl Fn(&mut S, &T) -> bool + Sync) -> bool {
-    let part = |items: &[T]| {
+    let part = |_, items: &[T]| {
         let mut state = start();
         items.iter().all(|item| holds(&mut state, item))
     };
+    in_parts(items, part).into_iter().all(|holds| holds)
+}
+
+/// What several threads make of their parts of the items, in the order of the items; each is told where its part begins.
+pub(super) fn in_parts<T: Sync, R: Send>(items: &[T], part: impl Fn(usize, &[T]) -> R + Sync) -> Vec<R> {
     let size = items.len().div_ceil(threads()).max(WORTH_A_THREAD);
     if items.len() <= size {
-        return part(items);
+        return vec![part(0, items)];
     }
     thread::scope(|scope| {
-        let parts: Vec<_> = items.chunks(size).map(|items| scope.spawn(|| part(items))).collect();
-        // A thread that panicked has shown nothing.
-        parts.into_iter().all(|thread| thread.join().unwrap_or(false))
+        let part = &part;
+        let begun = |(index, items)| scope.spawn(move || part(index * size, items));
+        let parts: Vec<_> = items.chunks(size).enumerate().map(begun).collect();
+        parts.into_iter().map(|part| part.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
     })
 }
 
@@ -195,16 +202,7 @@ fn walk_once(
 ) -> Result<Round, Broken> {
     let (sender, work) = sync_channel(QUEUE);
     let work = Arc::new(Mutex::new(work));
-    let reader = Reader {
-        disk,
-        ids,
-        seen,
-        proof,
-        refused,
-        content: AtomicU64::new(0),
-        problems: AtomicUsize::new(0),
-        changed: AtomicBool::new(false),
-    };
+    let reader = Reader::new(disk, ids, (seen, proof), refused);
     thread::scope(|scope| {
         let reader = &reader;
         let parts: Vec<_> = (0..threads())
@@ -220,30 +218,60 @@ fn walk_once(
             if goes_on { Ok(()) } else { Err(Broken::Changed) }
         });
         drop(sender);
-        let mut found = Vec::new();
-        let mut not_read = Vec::new();
-        let mut problems = Vec::new();
-        let mut broken = None;
-        for part in parts {
-            let part = part.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            found.extend(part.found);
-            not_read.extend(part.not_read);
-            problems.extend(part.problems);
-            broken = broken.or(part.broken);
-        }
+        let parts = parts.into_iter().map(|part| part.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        let parts: Vec<_> = parts.collect();
         let mut listed = listed?;
-        if let Some(broken) = broken {
-            return Err(broken);
-        }
+        let Read { found, not_read, mut problems } = Read::of(seen, parts)?;
         listed.problems.append(&mut problems);
-        // Each thread gives its files in runs, which this kind of sorting finds.
-        found.sort_by(|a, b| a.file.cmp(&b.file));
         Ok(Round { found, not_read, listed })
     })
 }
 
+/// What all threads read.
+pub(super) struct Read {
+    /// Sorted by name.
+    pub(super) found: Vec<Arc<Found>>,
+    /// Files that were not read, as there was no room, and how much they would have taken.
+    pub(super) not_read: Vec<(PathBuf, u64)>,
+    pub(super) problems: Vec<Problem>,
+}
+
+impl Read {
+    pub(super) fn of(seen: &[Arc<Found>], parts: Vec<Part>) -> Result<Self, Broken> {
+        let (mut known, mut new) = (Vec::new(), Vec::new());
+        let (mut not_read, mut problems) = (Vec::new(), Vec::new());
+        for part in parts {
+            if let Some(broken) = part.broken {
+                return Err(broken);
+            }
+            known.extend(part.known);
+            new.extend(part.new);
+            not_read.extend(part.not_read);
+            problems.extend(part.problems);
+        }
+        Ok(Self { found: in_order(seen, known, new), not_read, problems })
+    }
+}
+
+/// All files in the order of their names: of those that were seen the ones at these places, and new ones.
+fn in_order(seen: &[Arc<Found>], mut known: Vec<usize>, mut new: Vec<Arc<Found>>) -> Vec<Arc<Found>> {
+    // Each thread gives its places in runs, which this kind of sorting finds.
+    known.sort();
+    new.sort_by(|a, b| a.file.cmp(&b.file));
+    let mut new = new.into_iter().peekable();
+    let mut found = Vec::with_capacity(known.len() + new.len());
+    for known in known.into_iter().map(|place| &seen[place]) {
+        while let Some(new) = new.next_if(|new| new.file < known.file) {
+            found.push(new);
+        }
+        found.push(Arc::clone(known));
+    }
+    found.extend(new);
+    found
+}
+
 /// Reads what is found; shared by the threads that do.
-struct Reader<'r> {
+pub(super) struct Reader<'r> {
     disk: &'r Disk,
     ids: gix_hash::Kind,
     seen: &'r [Arc<Found>],
@@ -259,15 +287,35 @@ struct Reader<'r> {
 
 /// What one thread read.
 #[derive(Default)]
-struct Part {
-    found: Vec<Arc<Found>>,
+pub(super) struct Part {
+    /// Where those stand among the files that were seen before that are what they were.
+    known: Vec<usize>,
+    new: Vec<Arc<Found>>,
     not_read: Vec<(PathBuf, u64)>,
     problems: Vec<Problem>,
     broken: Option<Broken>,
     buffer: Vec<u8>,
 }
 
-impl Reader<'_> {
+impl<'r> Reader<'r> {
+    pub(super) fn new(
+        disk: &'r Disk,
+        ids: gix_hash::Kind,
+        (seen, proof): (&'r [Arc<Found>], Proof),
+        refused: &'r Refused,
+    ) -> Self {
+        Self {
+            disk,
+            ids,
+            seen,
+            proof,
+            refused,
+            content: AtomicU64::new(0),
+            problems: AtomicUsize::new(0),
+            changed: AtomicBool::new(false),
+        }
+    }
+
     fn read_all(&self, work: &Mutex<Receiver<Work>>) -> Part {
         let mut part = Part::default();
         loop {
@@ -277,9 +325,7 @@ impl Reader<'_> {
                 continue;
             }
             let read = match next {
-                Work::Files { folder, files } => {
-                    files.iter().try_for_each(|(name, format)| self.file(&folder, name, *format, &mut part))
-                }
+                Work::Files { folder, files } => self.files(&folder, &files, &mut part),
                 Work::Linked { path, format, file, opened_at } => {
                     self.opened(&path, format, (file, By::Link), opened_at, &mut part)
                 }
@@ -291,29 +337,82 @@ impl Reader<'_> {
         }
     }
 
-    /// Reads a file that is not a link.
+    /// Reads files of a folder, given in the order of their names.
+    pub(super) fn files(
+        &self,
+        folder: &list::Folder,
+        files: &[(OsString, Format)],
+        part: &mut Part,
+    ) -> Result<(), Broken> {
+        let mut next = 0;
+        files.iter().try_for_each(|(name, format)| self.file(folder, name, *format, &mut next, part))
+    }
+
+    /// Reads of the files that were seen before, from this place on, those that are not what they were, and none of those
+    /// that are left to others.
+    pub(super) fn again(&self, first: usize, seen: &[Arc<Found>], is_left: impl Fn(&Found) -> bool) -> Part {
+        let (mut near, mut part) = (Near::new(self.disk), Part::default());
+        for (place, known) in (first..).zip(seen).filter(|(_, known)| !is_left(known)) {
+            let path = known.path();
+            let holds = near.stat(path).is_ok_and(|stat| self.proof.holds(&known.stamp, &stat));
+            if holds && !known.contents.parsed.is_cut() {
+                self.content.fetch_add(known.cost(), Ordering::Relaxed);
+                part.known.push(place);
+                continue;
+            }
+            let opened_at = SystemTime::now();
+            let read = match (self.disk.reach(path), Format::of(path)) {
+                (Ok(file), Some(format)) => match PlainFile::opened(Ok(file)) {
+                    Ok(file) => self.opened(path, format, (file, known.by), opened_at, &mut part),
+                    Err(error) => part.failed(path, error),
+                },
+                (Err(Unreached::Io(error)), _) => part.failed(path, error.into()),
+                (Err(Unreached::Outside), _) | (_, None) => Err(Broken::Changed),
+            };
+            if let Err(broken) = read {
+                part.broken = Some(broken);
+                break;
+            }
+        }
+        part
+    }
+
+    /// Reads a file that is not a link. `next` is the place among the files that were seen before at which it stands,
+    /// where it comes right after the last one.
     fn file(
         &self,
         folder: &list::Folder,
-        name: &std::ffi::OsStr,
+        name: &OsStr,
         format: Format,
+        next: &mut usize,
         part: &mut Part,
     ) -> Result<(), Broken> {
-        let path = folder.path.join(name);
-        if let Some(known) = Found::of(&path, self.seen)
-            && let Ok(stat) = self.disk.stat(&folder.open, name, AtFlags::SYMLINK_NOFOLLOW)
-            && self.proof.holds(&known.stamp, &stat)
-            && !self.refused.files.contains(&path)
-        {
-            self.content.fetch_add(known.cost(), Ordering::Relaxed);
-            part.found.push(Arc::clone(known));
-            return Ok(());
+        if let Some(place) = self.place(&folder.path, name, *next) {
+            *next = place + 1;
+            let known = &self.seen[place];
+            if let Ok(stat) = self.disk.stat(&folder.open, name, AtFlags::SYMLINK_NOFOLLOW)
+                && self.proof.holds(&known.stamp, &stat)
+                && !self.refused.files.contains(known.path())
+            {
+                self.content.fetch_add(known.cost(), Ordering::Relaxed);
+                part.known.push(place);
+                return Ok(());
+            }
         }
+        let path = folder.path.join(name);
         let opened_at = SystemTime::now();
         match self.disk.file(&folder.open, name) {
             Ok(file) => self.opened(&path, format, (file, By::ItsPath), opened_at, part),
             Err(error) => part.failed(&path, error),
         }
+    }
+
+    /// Where a file stands among those that were seen before.
+    fn place(&self, folder: &Path, name: &OsStr, next: usize) -> Option<usize> {
+        if self.seen.get(next).is_some_and(|seen| seen.is_at(folder, name)) {
+            return Some(next);
+        }
+        Found::index_of(&folder.join(name), self.seen)
     }
 
     /// Reads a file that is open.
@@ -338,8 +437,10 @@ impl Reader<'_> {
             part.not_read.push((path.to_owned(), cost));
             return Ok(());
         }
-        if let Some(known) = Found::of(path, self.seen).filter(|known| self.proof.holds(&known.stamp, file.stat())) {
-            part.found.push(Arc::clone(known));
+        if let Some(place) = Found::index_of(path, self.seen)
+            && self.proof.holds(&self.seen[place].stamp, file.stat())
+        {
+            part.known.push(place);
             return Ok(());
         }
         let mut found = match Found::read(path, (format, self.ids), (file, by), stamp, &mut part.buffer) {
@@ -351,7 +452,7 @@ impl Reader<'_> {
         if problems > 0 && self.problems.fetch_add(problems, Ordering::Relaxed) + problems > MAX_PROBLEMS {
             parsed.cut();
         }
-        part.found.push(Arc::new(found));
+        part.new.push(Arc::new(found));
         Ok(())
     }
 }

@@ -175,7 +175,7 @@ fn what_a_read_that_does_not_count_saw_is_not_kept_for_what_a_file_had() {
     let first = manifest("a", "1");
     let _writer = half(&tree.path("a.yaml"), first.trim_end());
     // Read before the watch has heard of it, and told after.
-    folder.seen = tree.folder().look_without_writers();
+    folder.seen = tree.folder().look_without_writers().into();
     let until = Instant::now() + DEADLINE;
     while watch.writers().unfinished().is_empty() {
         assert!(Instant::now() < until, "the writer is never heard of");
@@ -345,7 +345,9 @@ fn once_in_a_while_no_stamp_is_trusted() {
     folder.look().unwrap();
     let stamp = folder.seen[0].stamp;
     let forged = Found::forged(&before[0], stamp, &manifest("a", "1"));
-    folder.seen[0] = std::sync::Arc::new(forged);
+    let mut seen = folder.seen.to_vec();
+    seen[0] = std::sync::Arc::new(forged);
+    folder.seen = seen.into();
     folder.forget_changed();
     assert_eq!(folder.seen.len(), 1, "only what is as it was is kept");
     assert!(!folder.is_unchanged());
