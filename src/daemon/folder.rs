@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
 
-use super::look::{Look, Looked, Saw};
+use super::look::{Look, Looked, Saw, Searched};
 use super::state::{Daemon, Phase};
 use super::tell::{tell_problems, tell_watching};
 use crate::error::chain;
@@ -30,13 +30,13 @@ impl Daemon {
             }
             debug!(trigger = trigger.as_str(), "looking at the folder");
         }
-        let searched = self.searched_for == self.carrier.machine().token();
-        Some(Look { eyes, aim, searched })
+        let token = Searched { token: self.carrier.machine().token(), finds: Box::new(self.carrier.finds_token()) };
+        Some(Look { eyes, aim, searched: self.searched_for == token.token, token })
     }
 
     /// Takes in what a look brought back.
     pub(super) fn take(&mut self, looked: Looked, now: Instant) {
-        let Looked { eyes, saw, news } = looked;
+        let Looked { eyes, saw, token, news } = looked;
         self.eyes = Some(eyes);
         if let Some(watching) = news {
             tell_watching(&watching);
@@ -48,7 +48,10 @@ impl Daemon {
             Saw::Snapshot(snapshot) => {
                 let unfinished = snapshot.unfinished;
                 let mut snapshot = *snapshot;
-                snapshot.withhold(&self.carrier.finds_token());
+                // It may be another one by now.
+                if token != self.carrier.machine().token() {
+                    snapshot.withhold(&self.carrier.finds_token());
+                }
                 self.searched_for = self.carrier.machine().token();
                 self.see(snapshot);
                 self.succeed(now);

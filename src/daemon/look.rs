@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::looks::Aim;
+use crate::runner::TokenNumber;
 use crate::source::{Folder, Snapshot, Unreadable, Watch, Watching};
 
 pub(super) struct Eyes {
@@ -16,12 +17,22 @@ pub(super) struct Look {
     pub(super) aim: Aim,
     /// Whether what was read last was searched for the present token.
     pub(super) searched: bool,
+    pub(super) token: Searched,
+}
+
+/// The token that what is read is searched for.
+pub(super) struct Searched {
+    pub(super) token: TokenNumber,
+    /// Tells whether a text holds it.
+    pub(super) finds: Box<dyn Fn(&str) -> bool + Send>,
 }
 
 /// What a look brought back.
 pub(super) struct Looked {
     pub(super) eyes: Eyes,
     pub(super) saw: Saw,
+    /// The token that it was searched for.
+    pub(super) token: TokenNumber,
     /// How changes are noticed, where that is another way than before.
     pub(super) news: Option<Watching>,
 }
@@ -38,13 +49,16 @@ pub(super) enum Saw {
 impl Look {
     /// Blocks on the disk.
     pub(super) fn run(self) -> Looked {
-        let Self { mut eyes, aim, searched } = self;
+        let Self { mut eyes, aim, searched, token: Searched { token, finds } } = self;
         // Watches first: what changes after them is an event, what changed before them is seen.
         let news = eyes.watch.follow(&eyes.folder.git_files()).cloned();
         // Where changes cannot be had by events, folders' times may be those of another machine.
         let trusted = *eyes.watch.watching() == Watching::Events;
-        let saw = saw(&mut eyes.folder, aim, trusted, searched);
-        Looked { eyes, saw, news }
+        let mut saw = saw(&mut eyes.folder, aim, trusted, searched);
+        if let Saw::Snapshot(snapshot) = &mut saw {
+            snapshot.withhold(&finds);
+        }
+        Looked { eyes, saw, token, news }
     }
 }
 

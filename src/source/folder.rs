@@ -43,15 +43,18 @@ const WRITERS_AT_MOST: Duration = Duration::from_secs(30);
 /// How often a look trusts no stamp: what is written through a memory map may change no time.
 const READ_ALL_EVERY: Duration = Duration::from_secs(3600);
 
+/// Files of one read, sorted by name. A file that did not change is one in memory from read to read.
+type Files = Arc<[Arc<Found>]>;
+
 /// A folder of manifests, and what is remembered of it from look to look.
 #[derive(Debug)]
 pub struct Folder {
     pub(super) path: PathBuf,
     pub(super) permits: Permits,
     /// The files of the last read, sorted by name, whether or not it counted.
-    pub(super) seen: Arc<[Arc<Found>]>,
+    pub(super) seen: Files,
     /// The files of the last read that counted.
-    pub(super) told: Arc<[Arc<Found>]>,
+    pub(super) told: Files,
     /// What the last read that counted rests on beside them, where that can be proven without another walk.
     pub(super) rests_on: Option<RestsOn>,
     pub(super) committed: Committed,
@@ -364,10 +367,10 @@ impl Folder {
     }
 
     /// The files that nobody is writing to, and the same with what the others had before, where they were there.
-    fn keep(&self, found: Vec<Arc<Found>>) -> (Arc<[Arc<Found>]>, Arc<[Arc<Found>]>) {
+    fn keep(&self, found: Vec<Arc<Found>>) -> (Files, Files) {
         let unfinished = self.writers.as_ref().map(Writers::unfinished).unwrap_or_default();
         if !is_among(&found, &unfinished) {
-            let whole: Arc<[_]> = found.into();
+            let whole: Files = found.into();
             return (Arc::clone(&whole), whole);
         }
         let is_unfinished = |found: &Arc<Found>| unfinished.contains(&found.stamp.inode());

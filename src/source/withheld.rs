@@ -28,6 +28,12 @@ impl Folder {
     pub fn withholding(self, is_secret: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
         Self { withheld: Some(Withheld(Arc::new(is_secret))), ..self }
     }
+
+    /// The same folder, whose snapshots are searched by whoever takes them.
+    #[must_use]
+    pub fn withholding_nothing(self) -> Self {
+        Self { withheld: None, ..self }
+    }
 }
 
 impl Snapshot {
