@@ -1,7 +1,7 @@
 use super::*;
 use crate::model::{
-    Applied, Cause, DependencyGate, DeploymentStatus, DeploymentUpdate, DriftMode, External, HoldKind, ImagePath,
-    Place, Policy, RolloutStage, RolloutState, Suspend, Unnamed,
+    Applied, Cause, DependencyGate, DeploymentEntry, DeploymentStatus, DeploymentUpdate, DriftMode, External, HoldKind,
+    ImagePath, OvertakenBy, Place, Policy, RolloutStage, RolloutState, Suspend, Unnamed,
 };
 use crate::plan::{
     Adopt, Change, ChangeWindow, Freeze, Reading, Rollbacks, Step, UnnamedCredentials, WindowEffect, Windows,
@@ -1376,4 +1376,61 @@ fn what_waits_for_a_dependency_when_an_outage_ends_goes_after_it_and_nothing_bre
     assert!(engine.is_settled(), "{sent:?}");
     let place = |name: &str| sent.iter().position(|sent| sent == name).unwrap();
     assert!(place("d") < place("s") && place("d") < place("t"), "{sent:?}");
+}
+
+/// Two services that somebody else changes, one after the other.
+fn meets_somebody(follow: Option<Follow>) -> Engine {
+    let rules = Rules { adopt: Adopt::ReadFirst, drift: DriftMode::Report };
+    let mut engine = Engine::new(Pace { follow, ..Pace::default() }, rules, [applied("api", "1"), applied("web", "1")]);
+    engine.observe(folder([("api", "1"), ("web", "1")]), at(0));
+    for (now, ending) in [(0, same()), (150, same()), (600, differs()), (750, differs())] {
+        let call = engine.next_call(at(now), 0).expect("its turn to be read");
+        engine.finish(&call.key, ending, at(now), JITTER);
+    }
+    engine
+}
+
+fn strangers(engine: &mut Engine, now: i64) -> Vec<(ServiceKey, Option<OvertakenBy>)> {
+    let events = engine.take_events(at(now)).into_iter();
+    events
+        .filter_map(|event| if let Event::SomebodyElse { key, by, .. } = event { Some((key, by)) } else { None })
+        .collect()
+}
+
+#[test]
+fn who_changes_services_beside_us_is_asked_once_and_told_by_name() {
+    let mut engine = meets_somebody(Some(Follow::DEFAULT));
+    assert_eq!(strangers(&mut engine, 750), [], "it is told with the name");
+    assert_eq!(engine.next_look(at(750), 0), Some(Look::Deployments(key("web"))));
+    let jane = DeploymentEntry {
+        id: "d9".to_owned(),
+        created_at: at(740),
+        image: Some("nginx:9".to_owned()),
+        tag: None,
+        sha: None,
+        commit: None,
+        user: Some("jane".to_owned()),
+    };
+    engine.looked(Looked::Deployments(vec![jane]), at(751));
+    let by = OvertakenBy { user: Some("jane".to_owned()), at: at(740) };
+    assert_eq!(strangers(&mut engine, 751), [(key("web"), Some(by))]);
+    assert_eq!(engine.next_look(at(752), 0), None, "once");
+    engine.observe(folder([("api", "2"), ("web", "1")]), at(752));
+    assert!(matches!(engine.next_call(at(752), 0).unwrap().work, Work::Decide(Cause::Changed)), "it is read first");
+}
+
+#[test]
+fn somebody_whose_name_cannot_be_asked_for_is_told_all_the_same_and_at_once() {
+    let mut engine = meets_somebody(None);
+    assert_eq!(strangers(&mut engine, 750), [(key("web"), None)]);
+    for looked in [Looked::Nothing { error: "403".to_owned(), refused: true }, Looked::Deployments(Vec::new())] {
+        let mut engine = meets_somebody(Some(Follow::DEFAULT));
+        engine.next_look(at(750), 0).expect("it is asked");
+        engine.looked(looked, at(751));
+        assert_eq!(strangers(&mut engine, 751), [(key("web"), None)]);
+    }
+    let mut engine = meets_somebody(Some(Follow::DEFAULT));
+    engine.note_quota(Window { limit: 100, remaining: 5, resets_at: at(3600) });
+    assert_eq!(engine.next_look(at(751), 0), None);
+    assert_eq!(strangers(&mut engine, 751), [(key("web"), None)], "no call is left for it");
 }

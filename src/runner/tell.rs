@@ -116,7 +116,11 @@ fn log_rollout(key: &ServiceKey, was: RolloutState, rollout: &Rollout) {
     let (is_news, failed) = (was != rollout.state, rollout.state.has_failed());
     if is_news || failed {
         let (digest, words) = (rollout.digest, rollout.words());
-        if failed { error!(service = %key, %digest, "{words}") } else { info!(service = %key, %digest, "{words}") }
+        match rollout.state {
+            _ if failed => error!(service = %key, %digest, "{words}"),
+            RolloutState::Superseded => warn!(service = %key, %digest, "{words}"),
+            _ => info!(service = %key, %digest, "{words}"),
+        }
     }
 }
 

@@ -172,3 +172,44 @@ fn the_last_tenth_of_the_window_is_kept_for_changes() {
     eventually("the change goes out", || api.world().updates("shop/s0").len() == 1);
     assert_eq!(api.world().remaining(), 4);
 }
+
+#[test]
+fn a_second_reconciler_is_named_by_the_api_once_in_the_log_and_in_why() {
+    let (api, workspace) = (plenty(), Workspace::new());
+    for service in ["web", "api"] {
+        workspace.service(service, "1");
+    }
+    let mut daemon = Daemon::start(&workspace, &api, &[OFTEN]);
+    eventually("both are applied", || api.world().update_count() == 2);
+    let reads = |service: &str| {
+        let of = |call: &truenorth::sandbox::Call| {
+            call.operation == Some(Operation::GetService)
+                && call.target.as_ref().is_some_and(|of| of.service == service)
+        };
+        api.world().calls().iter().filter(|call| of(call)).count()
+    };
+    eventually("both were read", || reads("web") > 1 && reads("api") > 1);
+    for service in ["web", "api"] {
+        let image = format!("ghcr.io/acme/{service}:theirs");
+        api.world()
+            .deploy_as(format!("shop/{service}").as_str(), "other-daemon", |live| *live = Live::deployment(&image));
+    }
+    let told = daemon.told("somebody else changes these services too");
+    assert_eq!(told["deployed_by"], "other-daemon", "{told}");
+    assert!(told["deployed_at"].is_string(), "{told}");
+    let service = told["service"].as_str().unwrap().to_owned();
+    eventually("why names them", || {
+        let why = workspace.run(&["why", &service]).exits(0);
+        why.stdout.contains("other-daemon changed it") && why.stdout.contains("other-daemon deployed last, at ")
+    });
+    let why = workspace.run(&["why", &service, "--output", "json"]).exits(0).json();
+    assert_eq!(why["changed_by"]["user"], "other-daemon", "{why:#}");
+    let lists = || api.world().calls().iter().filter(|call| call.operation == Some(Operation::ListDeployments)).count();
+    let asked = lists();
+    assert_eq!(daemon.log().iter().filter(|line| line.contains("somebody else changes")).count(), 1);
+    // What is sent since is ours again.
+    workspace.service(service.trim_start_matches("shop/"), "2");
+    eventually("it is sent", || api.world().update_count() == 3);
+    eventually("nobody else is named", || !workspace.run(&["why", &service]).exits(0).stdout.contains("other-daemon"));
+    assert!(lists() <= asked + 1, "who it was is asked once");
+}

@@ -571,3 +571,16 @@ fn what_had_failed_when_it_was_adopted_is_told_without_a_call_and_may_end_well_a
     assert_eq!(state(&engine, 302), ServiceState::Unchanged);
     assert!(!is_quarantined(&engine));
 }
+
+#[test]
+fn what_was_sent_in_its_place_and_failed_as_well_is_no_drift_to_correct_either() {
+    let mut engine = with_drift(DriftMode::Correct, [applied("web", "1")]);
+    engine.set_on_failure(OnFailure::LastGood);
+    let mut engine = fails(engine);
+    finds(&mut engine, "1", 11);
+    assert_eq!(send(&mut engine, 12), Cause::Rollback);
+    ends(&mut engine, RolloutStage::Failed, 30);
+    drifts(&mut engine, 400);
+    assert_eq!(calls(&mut engine, at(401)), [""; 0]);
+    assert_eq!(state(&engine, 401), ServiceState::Held);
+}
