@@ -321,3 +321,13 @@ fn every_field_of_the_schema_is_described() {
     assert!(count > 25, "only {count} fields");
     assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
 }
+
+#[test]
+fn the_readme_has_every_field_of_the_table() {
+    let readme = include_str!("../../../README.md");
+    for fields::Level { path, fields, .. } in fields::LEVELS {
+        for field in fields {
+            assert!(readme.contains(field), "{path}.{field}");
+        }
+    }
+}
