@@ -2,6 +2,7 @@
 
 #![allow(missing_docs, clippy::unwrap_used, reason = "a bench")]
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -14,7 +15,7 @@ use truenorth::ledger::Ledger;
 use truenorth::model::ApiPlace;
 use truenorth::northflank::{Client, Settings, Token, TokenSource};
 use truenorth::pass::{PassSettings, reconcile_once};
-use truenorth::plan::{Adopt, Rules};
+use truenorth::plan::{Adopt, Rules, plan, waves};
 use truenorth::runner::{Api, UpdateCall};
 use truenorth::sandbox::{Options, Sandbox};
 use truenorth::source::Folder;
@@ -140,5 +141,43 @@ async fn pass(url: &str, folder: &Path, state: &Path) {
     assert!(report.converged && report.api.calls == 1_000);
 }
 
-criterion_group!(benches, look, shapes, updates);
+/// What 30,000 dependencies add where 10,000 services are due, to putting together what the folder says and to the plan;
+/// the goal is 10 ms.
+fn dependencies(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("10,000 services that are due");
+    group.sample_size(20);
+    for each in [0, 3] {
+        let folder = TempDir::new().unwrap();
+        write_manifests(folder.path(), 10_000, "1");
+        for number in 1..10_000_usize {
+            // Some near, some far, and no circle.
+            let of = |step: usize| number.checked_sub(step).map(|of| format!("project-{}/service-{of}", of / 100));
+            let named: Vec<String> = [1, 100, 1 + number / 2].into_iter().take(each).filter_map(of).collect();
+            if each > 0 {
+                let path = folder.path().join(format!("project-{}", number / 100)).join(format!("{number}.yaml"));
+                let text = std::fs::read_to_string(&path).unwrap();
+                std::fs::write(path, format!("{text}policy:\n  dependsOn: [{}]\n", named.join(", "))).unwrap();
+            }
+        }
+        let mut known = Folder::new(folder.path());
+        known.look().unwrap();
+        // Files that were written just now are read again until their times are trusted.
+        std::thread::sleep(Duration::from_secs(3));
+        let desired = known.look().unwrap().desired;
+        assert_eq!(desired.len(), 10_000);
+        let (none, rules) = (HashMap::new(), Rules { adopt: Adopt::SendFirst, ..Rules::default() });
+        group.bench_function(format!("a look, {each} dependencies each"), |bencher| {
+            bencher.iter(|| known.look().unwrap());
+        });
+        group.bench_function(format!("a plan, {each} dependencies each"), |bencher| {
+            bencher.iter(|| {
+                let steps = plan(&desired, &none, &HashMap::new(), &rules, Timestamp::UNIX_EPOCH);
+                waves(&desired, &steps).len()
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, look, shapes, updates, dependencies);
 criterion_main!(benches);

@@ -3,6 +3,10 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::sync::mpsc;
+use std::thread;
 
 use rustix::process::Signal;
 use truenorth::sandbox::Fault;
@@ -123,4 +127,47 @@ fn no_name_of_a_file_begins_a_line_or_gives_a_command() {
             assert!(!line.contains("##[") && !line.contains(truenorth::text::is_steering), "{arguments:?}: {line:?}");
         }
     }
+}
+
+/// Where programs find the journal.
+const JOURNAL: &str = "/run/systemd/journal/socket";
+/// Nobody listens to the played one any longer.
+const END: &[u8] = b"the end";
+
+/// Plays the journal, on a machine that has none. `None` where there is one, or nobody may play it.
+fn journal() -> Option<UnixDatagram> {
+    fs::create_dir_all(Path::new(JOURNAL).parent()?).ok()?;
+    if UnixDatagram::unbound().and_then(|socket| socket.connect(JOURNAL)).is_ok() {
+        return None;
+    }
+    // What an earlier run left, which nobody listens to.
+    let _ = fs::remove_file(JOURNAL);
+    UnixDatagram::bind(JOURNAL).ok()
+}
+
+#[test]
+fn the_journal_shows_neither_the_token_nor_the_secret_of_a_command() {
+    let Some(journal) = journal() else { return };
+    let (told, entries) = mpsc::channel();
+    let listening = thread::spawn(move || {
+        let mut entry = vec![0; 256 * 1024];
+        while let Ok(length) = journal.recv(&mut entry)
+            && entry[..length] != *END
+        {
+            told.send(String::from_utf8_lossy(&entry[..length]).into_owned()).unwrap();
+        }
+    });
+    let (api, workspace) = (Api::new(), Workspace::sending());
+    workspace.write("web.yaml", with_command("web", "1"));
+    workspace.write("bad.yaml", with_command("bad", "1") + &format!("    customComand: {TOKEN}\n"));
+    let said = format!("customCommand `node server.js --token {SECRET}` of {TOKEN} is refused");
+    api.world().script(Fault::error(400, "INVALID", &said, None));
+    let once = ["--reconcile-once", "--deadline", "20s", "--log-level", "trace", "--log-format", "journald"];
+    run(&workspace, &[&once[..], &["--api-url", &api.url()]].concat()).exits(1);
+    UnixDatagram::unbound().and_then(|end| end.send_to(END, JOURNAL)).unwrap();
+    listening.join().unwrap();
+    fs::remove_file(JOURNAL).unwrap();
+    let entries: Vec<String> = entries.try_iter().collect();
+    assert!(entries.iter().any(|entry| entry.contains("MESSAGE") && entry.contains("shop/web")), "{entries:?}");
+    entries.iter().for_each(|entry| hides("the journal", entry));
 }
