@@ -121,6 +121,7 @@ fn a_failure_of_what_somebody_else_deployed_is_theirs_by_name() {
     assert!(ran.stderr.contains("superseded: Jane"), "{}", ran.stderr);
     assert!(!ran.stderr.contains('\u{1b}') && !ran.stdout.contains('\u{1b}'), "{}", ran.stderr);
     let why = workspace.run(&["why", "web"]).exits(0);
+    assert!(why.stdout.contains("something else runs: superseded: Jane"), "{}", why.stdout);
     assert!(why.stdout.contains("Doe deployed something else at"), "{}", why.stdout);
     assert_eq!(api.world().update_count(), 1, "nothing is sent back over it");
 }

@@ -49,6 +49,10 @@ pub(crate) fn sentence(facts: &Facts) -> String {
         return format!("It is not known what {name} has: there is no ledger at {}.", facts.ledger.path.display());
     }
     match facts.found.state {
+        ServiceState::Unchanged if facts.rollout.as_ref().is_some_and(|rollout| rollout.overtaken.is_some()) => {
+            let words = facts.rollout.as_ref().map(Rollout::words).unwrap_or_default();
+            format!("{name} accepted its update, but something else runs: {words}.")
+        }
         ServiceState::Unchanged => format!("{name} has what its manifest says: there is nothing to send."),
         ServiceState::RolloutFailed => {
             let words = facts.rollout.as_ref().map(Rollout::words).unwrap_or_default();
