@@ -42,7 +42,6 @@ mod welcome;
 mod why;
 
 use std::ffi::OsString;
-use std::io::Write as _;
 
 use anstyle::{AnsiColor, Style};
 use anyhow::Context as _;
@@ -122,15 +121,14 @@ fn run(args: &RunArgs, config: Option<ConfigFile>) -> anyhow::Result<Exit> {
 /// Tells all mistakes of a command line; where one is about a value, those of the settings in the rest of it too.
 fn mistaken(mut mistakes: Vec<clap::Error>, rest: Option<Understood>) -> Exit {
     if let [only] = mistakes.as_slice() {
-        // Nothing can be done where printing fails.
-        let _ = only.print();
+        print::note(&only.render().ansi().to_string());
     } else {
         for mistake in &mut mistakes {
             mistake.remove(ContextKind::Usage);
             let text = mistake.render().ansi().to_string();
             // What clap says at the end of each helps with one.
             let told = text.split("\n\nFor more information").next().unwrap_or_default();
-            let _ = writeln!(anstream::stderr(), "{}", told.trim_end());
+            print::note(&format!("{}\n", told.trim_end()));
         }
     }
     let is_value =

@@ -3,7 +3,7 @@
 use unicode_width::UnicodeWidthChar as _;
 
 /// What a sentence may begin with, and goes on behind.
-const LABELS: [&str; 4] = ["hint: ", "note: ", "warning: ", "error: "];
+const LABELS: [&str; 5] = ["hint: ", "tip: ", "note: ", "warning: ", "error: "];
 
 /// How far to the right the second column of a line may begin for its other lines to begin there.
 const FARTHEST: usize = 40;

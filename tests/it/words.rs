@@ -227,6 +227,8 @@ fn what_is_longer_than_a_terminal_is_wide_goes_on_below_and_a_pipe_gets_whole_li
         (&["plan", "--state-dir", "manifests/web.yaml"], 78),
         (&["--reconcile-once", "--sandbox"], 1),
         (&["history", "web"], 1),
+        (&["apply"], 64),
+        (&["plan", "--dry-run", "--oputput", "json"], 64),
     ] {
         let mut command = workspace.command(arguments);
         command.env("NORTHFLANK_API_URL", "http://127.0.0.1:1").env("TRUENORTH_DEADLINE", "10ms");
