@@ -16,10 +16,19 @@ impl Engine {
     /// these before reads. `owed` is how many requests the calls in flight have still to make or to hear of. The caller
     /// makes the call and says how it ended by [`Engine::finish`].
     pub fn next_call(&mut self, now: Timestamp, owed: usize) -> Option<Call> {
-        self.mind_the_time(now);
+        self.come_round(now);
         let call = self.next_due(now, owed).or_else(|| self.next_watch(now, owed))?;
         self.gate.began();
         Some(call)
+    }
+
+    /// Takes in that time has passed: what waited long enough for it goes into the queue, and is ruled on. Whoever keeps what
+    /// rulings find out asks for that before [`Engine::next_call`], which does the same.
+    pub fn come_round(&mut self, now: Timestamp) {
+        self.mind_the_time(now);
+        if self.has_room(now) {
+            self.wake(now);
+        }
     }
 
     /// Whether a call in flight may make one more request, beside `owed` of others.
@@ -36,7 +45,6 @@ impl Engine {
         if !self.has_room(now) {
             return None;
         }
-        self.wake(now);
         loop {
             let permits = |lane: &Lane| self.quota.permits(class(*lane), now, self.requests(*lane), owed);
             let lane = self.lanes().find(|lane| self.gate.is_asked() || permits(lane))?;

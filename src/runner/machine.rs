@@ -303,7 +303,7 @@ impl Machine {
         }
         self.keep(now);
         loop {
-            while self.closed == Closed::No && !self.whose.holds() && !self.keeping.holds_calls() {
+            while self.closed == Closed::No && !self.whose.holds() && self.may_go_on(now) {
                 let asked = self.engine.gate().is_asked();
                 let Some(call) = self.engine.next_call(now, self.owed()) else { break };
                 self.begin(call, asked, now);
@@ -318,6 +318,13 @@ impl Machine {
         self.begin_look(now);
         self.keep(now);
         self.effects.extend(self.keeping.begin(now).map(Effect::Keep));
+    }
+
+    /// Whether calls may begin. What time alone lets out, as the end of a suspension does, is on disk before it goes.
+    fn may_go_on(&mut self, now: Timestamp) -> bool {
+        self.engine.come_round(now);
+        self.keep_findings();
+        !self.keeping.holds_calls()
     }
 
     /// When there may be something to do that is not there now.
@@ -855,10 +862,7 @@ impl Machine {
                 None => Keep::Lifted(key, content),
             });
         }
-        let findings = self.engine.take_findings();
-        if !findings.is_empty() {
-            self.keeping.push(Keep::Findings(findings));
-        }
+        self.keep_findings();
         for event in self.engine.take_events(now) {
             // `status` and `why` go by the ledger, and nothing else may be written soon.
             let waits = matches!(event, Event::ReadsWait { .. });
@@ -878,6 +882,13 @@ impl Machine {
             self.kept_pause = Some(pause.until);
             let pause = Pause { until: pause.until, reason: pause.reason.message.clone(), set_at: now };
             self.effects.push(Effect::KeepPause(pause));
+        }
+    }
+
+    fn keep_findings(&mut self) {
+        let findings = self.engine.take_findings();
+        if !findings.is_empty() {
+            self.keeping.push(Keep::Findings(findings));
         }
     }
 

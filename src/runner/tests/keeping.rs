@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::ledger::{Keep, RequestId, TakenRequest};
-use crate::model::Quarantine;
+use crate::model::{Quarantine, Suspend};
+use crate::plan::{Fuse, MaxChanges};
 
 fn taken_back(name: &str) -> Quarantine {
     let (digest, back) = (desired(name, "1").digest, Some(desired(name, "0").digest));
@@ -75,6 +76,23 @@ fn what_was_decided_is_offered_until_the_ledger_takes_it_and_calls_wait_for_that
     assert_eq!(world.offered(), [["shop/web held", "request 1", "request 2"]], "in the order of people");
     world.kept(Ok(()), again_at);
     assert!(world.machine.is_kept() && world.machine.engine().gate().blocked().is_none());
+    assert_eq!(world.begun(), 1);
+}
+
+#[test]
+fn what_time_alone_lets_out_is_on_disk_before_its_call_begins() {
+    let mut world = World::post(&["web"]);
+    world.machine.set_fuse(Fuse::new(Some(MaxChanges::Count(1))), 0);
+    let suspended = |tag: &str| Desired {
+        policy: Policy { suspend: Suspend::Yes { reason: None, until: Some(at(60)) }, ..Policy::default() },
+        ..desired("web", tag)
+    };
+    world.machine.observe([(key("web"), suspended("2"))].into(), Revision::Tree(Digest::of_bytes(b"2")), at(0));
+    world.turn(at(0));
+    assert_eq!((world.begun(), world.offered().len()), (0, 0));
+    world.turn(at(60));
+    assert_eq!((world.begun(), world.offered().len()), (0, 1), "it is let out, and that is not on disk yet");
+    world.kept(Ok(()), at(60));
     assert_eq!(world.begun(), 1);
 }
 
