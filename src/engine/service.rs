@@ -391,9 +391,10 @@ impl Service {
 
     /// Takes what a new snapshot says of it. `false` where that is nothing new.
     pub(super) fn desire(&mut self, desired: Option<Desired>) -> bool {
-        // What was read once and not again since has the same body in memory: nothing of it can be another.
+        // What was read once and not again since has the same body in memory.
         if let (Some(before), Some(after)) = (&self.desired, &desired)
             && Arc::ptr_eq(&before.update, &after.update)
+            && before.policy == after.policy
         {
             return false;
         }
