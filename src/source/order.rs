@@ -34,9 +34,10 @@ fn unknown(
         let unknown = |dependency: &&ServiceKey| !desired.contains_key(dependency) && !is_claimed(dependency);
         let dependency = of.policy.depends_on.iter().find(unknown)?;
         let message = format!("`{key}` depends on `{dependency}`, which no manifest names");
-        let names: Vec<String> = of_same_project(desired, dependency).map(ToString::to_string).collect();
-        let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        let hint = match near(&dependency.to_string(), &names, 0.6) {
+        let known: Vec<&ServiceKey> = of_same_project(desired, dependency).collect();
+        let names: Vec<&str> = known.iter().map(|other| other.service.as_str()).collect();
+        let near = near(dependency.service.as_str(), &names, 0.6);
+        let hint = match known.iter().find(|other| near == Some(other.service.as_str())) {
             Some(near) => format!("did you mean {near}?"),
             None => "name a service of this folder, as service, project/service or team/project/service".to_owned(),
         };

@@ -462,6 +462,7 @@ fn dependencies_that_cannot_hold_are_problems_of_their_manifests_alone() {
     tree.write("db.yaml", &manifest("db", "1"));
     tree.write("api.yaml", &depending("api", "db"));
     tree.write("typo.yaml", &depending("typo", "dbb"));
+    tree.write("lost.yaml", &depending("lost", "nope"));
     tree.write("a.yaml", &depending("a", "b"));
     tree.write("b.yaml", &depending("b", "c, db"));
     tree.write("c.yaml", &depending("c", "a"));
@@ -476,16 +477,22 @@ fn dependencies_that_cannot_hold_are_problems_of_their_manifests_alone() {
         let way = way.map(|service| format!("`shop/{service}`")).join(" → ");
         (format!("{service}.yaml"), format!("`shop/{service}` depends on itself: {way}; none of them is applied"))
     };
-    let unknown = "`shop/typo` depends on `shop/dbb`, which no manifest names".to_owned();
+    let unknown = |service: &str, on: &str| {
+        (format!("{service}.yaml"), format!("`shop/{service}` depends on `shop/{on}`, which no manifest names"))
+    };
     let expected = [
         circle("a", ["a", "b", "c", "a"]),
         circle("b", ["b", "c", "a", "b"]),
         circle("c", ["c", "a", "b", "c"]),
-        ("typo.yaml".into(), unknown),
+        unknown("lost", "nope"),
+        unknown("typo", "dbb"),
     ];
     assert_eq!(told, expected);
-    let hints: Vec<_> = snapshot.problems.iter().filter(|problem| &*problem.file == "typo.yaml").collect();
-    assert_eq!((hints[0].hint.as_deref(), &*hints[0].path), (Some("did you mean shop/db?"), "policy.dependsOn"));
+    let told = |file: &str| snapshot.problems.iter().find(|problem| &*problem.file == file).unwrap();
+    assert_eq!(told("typo.yaml").path, "policy.dependsOn");
+    assert_eq!(told("typo.yaml").hint.as_deref(), Some("did you mean shop/db?"));
+    let hint = told("lost.yaml").hint.as_deref().unwrap();
+    assert!(hint.starts_with("name a service of this folder"), "the project alone makes no name alike: {hint}");
     // They are not absent: what was applied of them stays, and is no orphan.
     assert!(!snapshot.proves_absence(&"shop/a".parse().unwrap(), "a.yaml"));
 }
