@@ -38,7 +38,7 @@ pub(super) struct PlanArgs {
     /// With --live: calls in flight at once
     #[arg(long, value_name = "N", env = "TRUENORTH_CONCURRENCY", default_value_t = 8, value_parser = concurrency, allow_negative_numbers = true)]
     concurrency: u16,
-    /// Exit with 2 where changes are pending, or with --live where services drifted
+    /// Exit with 2 where changes are pending, or with --live where services drifted; with 3 where they are held
     #[arg(long, env = "TRUENORTH_EXIT_CODE", action = ArgAction::SetTrue, value_parser = FalseyValueParser::new())]
     exit_code: bool,
     #[command(flatten)]
@@ -78,14 +78,15 @@ pub(super) fn run(args: &PlanArgs, windows: Windows) -> anyhow::Result<Exit> {
     let report = &planned.report;
     let pending = report.count(Outcome::Update) + report.count(Outcome::ReadLive);
     let drifted = report.services.iter().any(|service| !service.drift.is_empty());
-    let exit = if !report.problems.is_empty() || report.services.iter().any(|service| service.error.is_some()) {
-        Exit::NotConverged
-    } else if args.exit_code && (pending > 0 || drifted) {
-        Exit::Changes
-    } else if args.exit_code && report.is_only_held() {
-        Exit::Held
-    } else {
-        Exit::Converged
+    let exit = match args.exit_code {
+        _ if !report.problems.is_empty() || report.services.iter().any(|service| service.error.is_some()) => {
+            Exit::NotConverged
+        }
+        true if pending > 0 || drifted => Exit::Changes,
+        true if report.is_only_held() => Exit::Held,
+        // What was sent does not run.
+        true if !report.converged => Exit::NotConverged,
+        true | false => Exit::Converged,
     };
     // The process ends: the system takes back the memory of 10,000 manifests faster than they are taken apart.
     std::mem::forget(planned);

@@ -150,6 +150,8 @@ fn a_pass_sends_what_depends_on_a_rollout_after_that_and_not_where_it_fails() {
         (&ran.service("shop/web")["outcome"], ran.service("shop/web")["heldBy"][0]["kind"].as_str()),
         (&json!("held"), Some("dependency"))
     );
+    workspace.run(&["plan", "--exit-code"]).exits(1);
+    workspace.run(&["plan"]).exits(0);
     // A fix lets both go.
     workspace.write("db.yaml", manifest("db", "3"));
     workspace.once(&api, &[]).exits(0);
