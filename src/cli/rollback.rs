@@ -113,8 +113,9 @@ fn chosen(
     desired: Digest,
     key: &ServiceKey,
 ) -> Result<Digest, Failure> {
+    let others = versions.iter().filter(|version| version.digest != desired);
     let shown: Vec<String> =
-        versions.iter().map(|version| format!("{} ({})", short::digest(version.digest), version.what)).collect();
+        others.map(|version| format!("{} ({})", short::digest(version.digest), version.what)).collect();
     let shown = if shown.is_empty() { "none is known".to_owned() } else { shown.join(", ") };
     let refused = |message: String, hint: &str| refused(message, format!("{hint}: {shown}"));
     let Some(to) = to else {
