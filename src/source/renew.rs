@@ -20,8 +20,8 @@ use super::walk::{Part, Proof, Read, Reader, Walked, in_parts};
 const MOST_MOVED: usize = 64;
 
 /// The same as a [whole walk](super::walk::walk) of the folder, from what the last one found: `seen` are its files, and
-/// `folders` its folders and ignore files. It met no link and no problem. `None` where folders came or went, or the rules
-/// of what is left out may be others.
+/// `folders` its folders and ignore files. It met no link and no problem. `None` where folders came or went, the rules of
+/// what is left out may be others, or there were more problems than are kept: which of them are is decided over all files.
 pub(super) fn renew(
     root: &Path,
     ids: gix_hash::Kind,
@@ -38,6 +38,9 @@ pub(super) fn renew_from(
     seen: &[Arc<Found>],
     mut folders: Vec<(PathBuf, Stamp)>,
 ) -> Result<Option<Walked>, Broken> {
+    if seen.iter().any(|found| found.contents.parsed.is_cut()) {
+        return Ok(None);
+    }
     let moved = in_parts(&folders, |first, folders| {
         let mut near = Near::new(disk);
         let mut stands = |path: &Path, stamp: &Stamp| near.stat(path).is_ok_and(|now| stamp.holds_for(&now));

@@ -278,7 +278,7 @@ pub(super) struct Reader<'r> {
     /// How sure it must be that a file is one of those.
     proof: Proof,
     refused: &'r Refused,
-    /// How much all files take so far, and how many problems they have.
+    /// How much all files take so far, and how many of their problems are kept.
     content: AtomicU64,
     problems: AtomicUsize,
     /// Whether the folder changed meanwhile, so that reading on is of no use.
@@ -355,9 +355,9 @@ impl<'r> Reader<'r> {
         for (place, known) in (first..).zip(seen).filter(|(_, known)| !is_left(known)) {
             let path = known.path();
             let holds = near.stat(path).is_ok_and(|stat| self.proof.holds(&known.stamp, &stat));
-            if holds && !known.contents.parsed.is_cut() {
+            if holds {
                 self.content.fetch_add(known.cost(), Ordering::Relaxed);
-                part.known.push(place);
+                self.keep(place, &mut part);
                 continue;
             }
             let opened_at = SystemTime::now();
@@ -395,7 +395,7 @@ impl<'r> Reader<'r> {
                 && !self.refused.files.contains(known.path())
             {
                 self.content.fetch_add(known.cost(), Ordering::Relaxed);
-                part.known.push(place);
+                self.keep(place, part);
                 return Ok(());
             }
         }
@@ -440,7 +440,7 @@ impl<'r> Reader<'r> {
         if let Some(place) = Found::index_of(path, self.seen)
             && self.proof.holds(&self.seen[place].stamp, file.stat())
         {
-            part.known.push(place);
+            self.keep(place, part);
             return Ok(());
         }
         let mut found = match Found::read(path, (format, self.ids), (file, by), stamp, &mut part.buffer) {
@@ -448,12 +448,22 @@ impl<'r> Reader<'r> {
             Err(error) => return part.failed(path, error),
         };
         let parsed = &mut found.contents.parsed;
-        let problems = parsed.problems.len();
-        if problems > 0 && self.problems.fetch_add(problems, Ordering::Relaxed) + problems > MAX_PROBLEMS {
+        if self.are_too_many(parsed.problems.len()) {
             parsed.cut();
         }
         part.new.push(Arc::new(found));
         Ok(())
+    }
+
+    /// Keeps what is known of a file, its problems among them.
+    fn keep(&self, place: usize, part: &mut Part) {
+        self.are_too_many(self.seen[place].contents.parsed.problems.len());
+        part.known.push(place);
+    }
+
+    /// Counts problems of one file; whether all files have too many with them.
+    fn are_too_many(&self, problems: usize) -> bool {
+        problems > 0 && self.problems.fetch_add(problems, Ordering::Relaxed) + problems > MAX_PROBLEMS
     }
 }
 

@@ -189,3 +189,45 @@ fn many_changed_folders_are_left_to_a_whole_walk() {
     let folders = std::mem::take(&mut last.folders);
     assert!(renew_from(&worked.disk, IDS, &last.found, folders).ok().unwrap().is_none());
 }
+
+/// A file with 98 problems.
+fn bad() -> String {
+    manifest("s", "1") + &(0..98).map(|number| format!("field{number}: 1\n")).collect::<String>()
+}
+
+fn kept_problems(walked: &Walked) -> usize {
+    walked.found.iter().map(|found| found.contents.parsed.problems.len()).sum()
+}
+
+#[test]
+fn which_of_too_many_problems_are_kept_is_left_to_a_whole_walk() {
+    let mut worked = Worked::new(3);
+    for file in 0..105 {
+        worked.write(&format!("a/{file}.yaml"), &bad());
+    }
+    let mut last = worked.walk(&[]);
+    assert!(kept_problems(&last) < 105 * 98);
+    settle(&mut last);
+    for file in 0..5 {
+        worked.write(&format!("a/{file}.yaml"), &manifest("s", "2"));
+    }
+    let folders = std::mem::take(&mut last.folders);
+    assert!(renew_from(&worked.disk, IDS, &last.found, folders).ok().unwrap().is_none());
+    assert_eq!(kept_problems(&worked.walk(&last.found)), 100 * 98);
+}
+
+#[test]
+fn problems_that_come_little_by_little_are_bounded_like_those_that_come_at_once() {
+    let mut worked = Worked::new(4);
+    let mut last = worked.walk(&[]);
+    for push in 0..4 {
+        settle(&mut last);
+        for file in 0..60 {
+            worked.write(&format!("a/{push}-{file}.yaml"), &bad());
+        }
+        let folders = std::mem::take(&mut last.folders);
+        let renewed = renew_from(&worked.disk, IDS, &last.found, folders).ok().unwrap();
+        last = renewed.unwrap_or_else(|| worked.walk(&last.found));
+        assert!(kept_problems(&last) <= 10_000 + last.found.len(), "{}", kept_problems(&last));
+    }
+}
