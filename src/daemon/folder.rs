@@ -48,11 +48,11 @@ impl Daemon {
             Saw::Snapshot(snapshot) => {
                 let unfinished = snapshot.unfinished;
                 let mut snapshot = *snapshot;
-                // It may be another one by now.
+                // It may be another one by now. Then it is looked again: what held only the old one is free to go.
                 if token != self.carrier.machine().token() {
                     snapshot.withhold(&self.carrier.finds_token());
                 }
-                self.searched_for = self.carrier.machine().token();
+                self.searched_for = token;
                 self.see(snapshot);
                 self.succeed(now);
                 if unfinished {
