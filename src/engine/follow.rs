@@ -13,10 +13,10 @@ use super::event::Event;
 use super::later;
 use super::questions::Questions;
 use super::rollout::{self, Paused};
-use super::traced;
+use super::traced::{self, Traced};
 use crate::model::{
     Cause, DeploymentEntry, DeploymentStatus, DeploymentUpdate, Digest, Evidence, Id, OvertakenBy, Rollout,
-    RolloutState, ServiceKey, project_path,
+    RolloutStage, RolloutState, ServiceKey, project_path,
 };
 
 /// How rollouts are followed.
@@ -128,6 +128,8 @@ const DOUBLED: u32 = 5;
 #[derive(Debug, Default)]
 pub(super) struct Rollouts {
     newest: BTreeMap<ServiceKey, Rollout>,
+    /// When the update before the newest one was accepted by the server's clock, where its rollout had ended by then.
+    calm: BTreeMap<ServiceKey, Timestamp>,
     paused: BTreeSet<ServiceKey>,
     /// Those that others wait for: they are looked at also when they have failed for long.
     wanted: BTreeSet<ServiceKey>,
@@ -268,7 +270,12 @@ impl Rollouts {
         self.questions.forget(key);
         self.recalled.remove(key);
         self.unreadable.remove(key);
-        self.newest.insert(key.clone(), new);
+        let before = self.newest.insert(key.clone(), new);
+        let has_ended = |before: &Rollout| before.state.is_deployed() || before.state == RolloutState::Failed;
+        match before.filter(has_ended).and_then(|before| before.server_at) {
+            Some(at) => drop(self.calm.insert(key.clone(), at)),
+            None => drop(self.calm.remove(key)),
+        }
         self.arrange(key, true);
         if shown.is_some() {
             self.change(key, |new| rollout::seen(new, shown, Paused::No, now));
@@ -335,6 +342,7 @@ impl Rollouts {
     /// The service got other content, or nobody asks for it any more.
     pub(super) fn forget(&mut self, key: &ServiceKey) {
         self.newest.remove(key);
+        self.calm.remove(key);
         self.questions.forget(key);
         self.recalled.remove(key);
         self.arrange(key, false);
@@ -725,12 +733,31 @@ impl Rollouts {
         match (self.questions.status(&key), traced) {
             (None, _) => {}
             (Some(status), Some(traced)) => {
+                if let Some(until) = self.lingers(&key, status, traced, follow).filter(|until| now < *until) {
+                    return self.questions.wait(&key, until);
+                }
                 self.questions.close(&key);
                 self.change(&key, |before| rollout::judged(before, status, traced, now));
             }
             (Some(_), None) if self.questions.put_off(&key, |wait| follow.paced(wait), now) => {}
             (Some(_), None) => self.decide_by_times(&key, now),
         }
+    }
+
+    /// Until when a failure may be that of the deployment before ours: nothing was seen of ours yet, and nobody knows that
+    /// the other one had ended.
+    fn lingers(
+        &self,
+        key: &ServiceKey,
+        status: DeploymentStatus,
+        traced: Traced<'_>,
+        follow: Follow,
+    ) -> Option<Timestamp> {
+        let rollout = self.newest.get(key).filter(|rollout| rollout.state == RolloutState::Unseen)?;
+        let may = status.stage == RolloutStage::Failed
+            && traced.next.is_none()
+            && traced.follows_closely(follow.timeout, self.calm.get(key).copied());
+        may.then(|| later(rollout.accepted_at, follow.paced(rollout::LINGERS)))
     }
 
     /// The list of deployments cannot be had.

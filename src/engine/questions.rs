@@ -109,6 +109,13 @@ impl Questions {
         question.tries < TRIES
     }
 
+    /// It is asked once more then, unless something else is shown until that time.
+    pub(super) fn wait(&mut self, key: &ServiceKey, until: Timestamp) {
+        if let Some(question) = self.open.get_mut(key) {
+            question.due = until;
+        }
+    }
+
     /// The question is answered, or of no more interest.
     pub(super) fn close(&mut self, key: &ServiceKey) {
         self.open.remove(key);

@@ -15,6 +15,9 @@ use crate::model::{Cause, DeploymentStatus, Digest, Evidence, Rollout, RolloutSt
 /// So long after the acceptance a service that is still where it was before shows that nothing had to be replaced.
 pub(super) const UNSEEN: Duration = Duration::from_secs(60);
 
+/// So long after the acceptance the API may still show how the deployment before it ends.
+pub(super) const LINGERS: Duration = Duration::from_secs(30);
+
 /// A `Date` header has whole seconds: what was reached within that second may be older than the acceptance.
 const COARSE: Duration = Duration::from_secs(1);
 
@@ -80,7 +83,7 @@ pub(super) fn asks_whose(before: &Rollout, after: &Rollout, status: DeploymentSt
 
 /// Takes in a status with what the list of deployments says: which one is ours, and who came after it.
 pub(super) fn judged(before: &Rollout, status: DeploymentStatus, traced: Traced<'_>, now: Timestamp) -> Rollout {
-    let Traced { ours, next } = traced;
+    let Traced { ours, next, .. } = traced;
     let known = Rollout {
         deployment_id: Some(ours.id.clone()),
         server_at: traced::accepted_at(before.server_at, ours),

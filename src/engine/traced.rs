@@ -1,6 +1,8 @@
 //! Whose a rollout is: what the list of a service's deployments says of an update that was accepted, and of what others
 //! deployed after it. Pure; what cannot be told stays open, and times alone decide then.
 
+use std::time::Duration;
+
 use jiff::{SignedDuration, Timestamp};
 
 use crate::model::{DeploymentEntry, DeploymentUpdate, OvertakenBy, Rollout};
@@ -12,10 +14,11 @@ const NEAR: SignedDuration = SignedDuration::from_secs(5);
 /// A deployment that is older than that may be an earlier one of the same content: its time is not that of the acceptance.
 const EXACT: SignedDuration = SignedDuration::from_secs(1);
 
-/// The deployment of an update, and the first one by somebody else after it.
+/// The deployment of an update, the one before it, and the first one by somebody else after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Traced<'a> {
     pub(super) ours: &'a DeploymentEntry,
+    pub(super) previous: Option<&'a DeploymentEntry>,
     pub(super) next: Option<&'a DeploymentEntry>,
 }
 
@@ -32,7 +35,8 @@ pub(super) fn trace<'a>(
     // By their order: two may be of the same millisecond.
     let later = entries.iter().take_while(|entry| entry.id != ours.id);
     let next = later.filter(|entry| is_of_another(entry, ours, content)).last();
-    Some(Traced { ours, next })
+    let previous = entries.iter().skip_while(|entry| entry.id != ours.id).nth(1);
+    Some(Traced { ours, previous, next })
 }
 
 /// The one that was made when the update was accepted. Where two people made such a one, nobody can tell which.
@@ -71,6 +75,18 @@ pub(super) fn last(rollout: Option<&Rollout>, entries: &[DeploymentEntry]) -> Op
         (None, None) => false,
     });
     (!is_ours).then(|| by(newest))
+}
+
+impl Traced<'_> {
+    /// Whether the deployment before ours may have gone on beside it for a while: it began less than `timeout` before, and
+    /// is not the one that was accepted at `ended` by the server's clock, of which it is known that it had ended.
+    pub(super) fn follows_closely(&self, timeout: Duration, ended: Option<Timestamp>) -> bool {
+        self.previous.is_some_and(|previous| {
+            let had_ended = ended.is_some_and(|ended| previous.created_at.duration_since(ended) <= NEAR);
+            let age = Duration::try_from(self.ours.created_at.duration_since(previous.created_at)).unwrap_or_default();
+            !had_ended && age < timeout
+        })
+    }
 }
 
 /// Who made a deployment, and when.

@@ -223,6 +223,52 @@ fn no_failure_of_others_and_nothing_stale_is_taken_for_ours_where_deployments_ar
     assert!(proven > 1000 && asked < 10_000, "{proven} {asked}");
 }
 
+/// What a failure that is shown seven seconds after the acceptance makes of the second update of a service, at once and
+/// half a minute later, where the first one was accepted a minute before and is `before`.
+fn failed_after(before: RolloutState) -> (RolloutState, RolloutState) {
+    let content = super::super::tests::desired("web", "2").update;
+    let mut rollouts = Rollouts::new(true);
+    let first = Rollout { state: before, server_at: Some(at(0)), ..Rollout::accepted(digest(), at(0), Some(at(0))) };
+    rollouts.recall(&key(0), first, at(59_000));
+    rollouts.accepted(&key(0), Digest::from_bytes([2; 32]), Some(at(60_001)), None, at(60_000));
+    let entry = |made, version| DeploymentEntry {
+        id: format!("d{version}"),
+        created_at: at(made),
+        image: Some(format!("nginx:{version}")),
+        tag: None,
+        sha: None,
+        commit: None,
+        user: Some("us".to_owned()),
+    };
+    let failed = DeploymentStatus { stage: RolloutStage::Failed, scaling: false, since: Some(at(62_000)) };
+    let mut states = [67_000, 91_000].into_iter().map(|now| {
+        while let Some(look) = rollouts.next(Follow::DEFAULT, at(now)) {
+            match look {
+                Look::List { .. } => rollouts.looked(page(0, Some(failed)), at(now)),
+                Look::Deployments(_) => {
+                    let entries = [entry(60_001, 2), entry(0, 1)];
+                    rollouts.listed(&entries, Some(&content), Follow::DEFAULT, at(now));
+                }
+                Look::Containers(_) => rollouts.looked(Looked::Containers(None), at(now)),
+                Look::Service(_) => unreachable!("the project may be listed"),
+            }
+        }
+        rollouts.of(&key(0)).expect("is followed").state
+    });
+    (states.next().expect("is one"), states.next().expect("are two"))
+}
+
+#[test]
+fn a_failure_that_may_be_of_the_deployment_before_ours_is_not_ours_until_that_is_over() {
+    use RolloutState::{Completed, Failed, InProgress, TimedOut, Unseen};
+    for before in [Unseen, InProgress, TimedOut] {
+        assert_eq!(failed_after(before), (Unseen, Failed), "{before}");
+    }
+    for before in [Completed, Failed] {
+        assert_eq!(failed_after(before), (Failed, Failed), "{before}");
+    }
+}
+
 /// Follows so many services of one project whose rollouts all end at a time; gives the number of requests.
 fn requests(services: usize, burst: i64, ends: i64) -> u32 {
     let mut rollouts = Rollouts::default();
