@@ -1,6 +1,6 @@
 //! A year of a service whose newest version does not run, or does: rollouts that lag, fail and recover, others who deploy
 //! between ours and its end, lists of deployments that lag, are empty or refused, changes by hand, restarts, and crashes
-//! between any two steps. What failed is sent once, and what ran before is sent in its place once; what never failed is
+//! between any two steps, and windows in which nothing new is sent, and what ran before goes or waits. What failed is sent once, and what ran before is sent in its place once; what never failed is
 //! never held back for somebody else's failure.
 
 use std::collections::BTreeMap;
@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use truenorth::engine::{Call, Ending, Engine, Event, Follow, Look, Looked, Memory, Pace, Unsettled, Work, goes_on};
 use truenorth::model::{
     Applied, Cause, DeploymentEntry, DeploymentStatus, DeploymentUpdate, Desired, DriftMode, External, ImagePath,
     Known, OnFailure, Place, Policy, Quarantine, Rollout, RolloutStage, ServiceKey,
 };
-use truenorth::plan::{Adopt, Change, Reading, Rules};
+use truenorth::plan::{Adopt, Change, ChangeWindow, Closures, Reading, Rollbacks, Rules, WindowEffect, Windows};
 
 const YEAR: i64 = 365 * 24 * 3600;
 const GOOD: u32 = 1;
@@ -131,6 +132,39 @@ struct Disk {
 /// A process ended without a word.
 struct Crashed;
 
+/// Times in which no update is sent.
+#[derive(Clone, Copy)]
+struct Fair {
+    from: i64,
+    to: i64,
+    rollbacks: Rollbacks,
+}
+
+impl Fair {
+    /// One that begins within half a minute.
+    fn any(now: i64, chance: &mut Rng) -> Self {
+        let from = now + chance.i64(0..30_000);
+        let rollbacks = [Rollbacks::Send, Rollbacks::Hold][chance.usize(0..2)];
+        Self { from, to: from + chance.i64(1..24 * 3_600_000), rollbacks }
+    }
+
+    fn has(self, time: i64) -> bool {
+        (self.from..self.to).contains(&time)
+    }
+
+    fn window(self) -> ChangeWindow {
+        let text = |millis| at(millis).to_zoned_datetime(TimeZone::UTC).strftime("%Y-%m-%dT%H:%M:%S.%3f").to_string();
+        ChangeWindow {
+            effect: WindowEffect::Deny,
+            spans: vec![format!("{}..{}", text(self.from), text(self.to)).parse().unwrap()],
+            zone: TimeZone::UTC,
+            services: Vec::new(),
+            rollbacks: self.rollbacks,
+            reason: None,
+        }
+    }
+}
+
 struct World {
     chance: Rng,
     now: i64,
@@ -151,6 +185,9 @@ struct World {
     /// Whether the newest version was ever quarantined, and how often it was sent after that.
     was_quarantined: bool,
     sent_after: u32,
+    fair: Option<Fair>,
+    /// Whether what ran before went out only after a window that held it.
+    waited: bool,
     told: Vec<String>,
 }
 
@@ -181,7 +218,8 @@ impl World {
         let engine = Engine::new(Pace::default(), Rules::default(), []);
         let (accepted, told) = (BTreeMap::new(), Vec::new());
         let (returns, crashes, rivals, between, sent_after) = (0, 0, 0, 0, 0);
-        let (rival, was_quarantined) = (None, false);
+        let (rival, was_quarantined, waited) = (None, false, false);
+        let fair = (chance.u8(0..4) > 0).then(|| Fair::any(0, &mut chance));
         let mut world = Self {
             chance,
             now: 0,
@@ -198,6 +236,8 @@ impl World {
             between,
             was_quarantined,
             sent_after,
+            fair,
+            waited,
             told,
         };
         world.start();
@@ -223,7 +263,13 @@ impl World {
             ..Memory::default()
         };
         self.engine.recall(&key(), memory, at(self.now));
+        self.engine.set_closures(self.closures(), at(self.now));
         self.engine.observe([(key(), desired(BAD))].into(), at(self.now));
+    }
+
+    fn closures(&self) -> Closures {
+        let windows = self.fair.iter().map(|fair| fair.window()).collect();
+        Closures { windows: Windows::new(windows).unwrap(), ..Closures::default() }
     }
 
     fn tell(&mut self, what: impl std::fmt::Display) {
@@ -265,7 +311,7 @@ impl World {
     }
 
     fn befall(&mut self) {
-        match self.chance.u8(0..4) {
+        match self.chance.u8(0..5) {
             // Where a call is lost, what somebody does by hand meanwhile cannot be told from that.
             0 | 1 if matches!(self.disk.known, Known::Applied(_)) => {
                 self.somebody_deploys();
@@ -273,6 +319,10 @@ impl World {
             2 => {
                 self.tell("is restarted");
                 self.start();
+            }
+            3 => {
+                self.fair = Some(Fair::any(self.now, &mut self.chance));
+                self.engine.set_closures(self.closures(), at(self.now));
             }
             _ => drop(self.engine.observe([(key(), desired(BAD))].into(), at(self.now))),
         }
@@ -353,6 +403,7 @@ impl World {
 
     fn send(&mut self, version: u32, cause: Cause) -> Result<(), Crashed> {
         let digest = desired(version).digest;
+        self.mind_the_fair(version, cause);
         self.disk.known = Known::InDoubt;
         self.disk.unsettled.push(Unsettled { digest, until: at(self.now + 35_000) });
         if let (Cause::Rollback, Some(quarantine)) = (cause, &mut self.disk.quarantine) {
@@ -381,6 +432,17 @@ impl World {
         Ok(())
     }
 
+    /// Nothing new leaves in a window, and no correction. What ran before does, unless the window holds that too.
+    fn mind_the_fair(&mut self, version: u32, cause: Cause) {
+        let Some(fair) = self.fair else { return };
+        let goes_back = version == GOOD && cause != Cause::Drifted;
+        let may_go = !fair.has(self.now) || goes_back && fair.rollbacks == Rollbacks::Send;
+        assert!(may_go, "{version} is sent in a window: {}\n{}", cause.as_str(), self.told.join("\n"));
+        let failed = self.disk.quarantine.as_ref().map(|quarantine| quarantine.since);
+        let was_held = failed.is_some_and(|failed| (at(fair.from)..at(fair.to)).contains(&failed));
+        self.waited |= cause == Cause::Rollback && was_held && fair.rollbacks == Rollbacks::Hold;
+    }
+
     /// Writes down what has to be, and finds what ran before.
     fn keep(&mut self) -> Result<(), Crashed> {
         for event in self.engine.take_events(at(self.now)) {
@@ -396,6 +458,7 @@ impl World {
             match quarantine {
                 Some(quarantine) => {
                     self.was_quarantined |= quarantine.digest == desired(BAD).digest;
+                    self.tell(format!("quarantined: {quarantine:?}"));
                     self.disk.quarantine = Some(quarantine);
                 }
                 None => drop(self.disk.quarantine.take_if(|quarantine| quarantine.digest == content)),
@@ -414,12 +477,15 @@ impl World {
 #[test]
 fn a_bad_version_is_sent_once_a_year_and_what_ran_before_in_its_place_once() {
     let (mut returned, mut held, mut recovered, mut crashes) = (0, 0, 0, 0);
-    let (mut overtaken, mut spared) = (0, 0);
+    let (mut overtaken, mut spared, mut waited) = (0, 0, 0);
     for seed in 0..90 {
         let mut world = World::new(seed);
         world.run();
         let sent = |version| world.accepted.get(&version).copied().unwrap_or_default();
-        let story = || format!("seed {seed}:\n{}", world.told[..world.told.len().min(90)].join("\n"));
+        // As far as it matters: around the first quarantine, else the beginning.
+        let first = world.told.iter().position(|told| told.contains("quarantined")).unwrap_or(80);
+        let told = &world.told[first.saturating_sub(80)..world.told.len().min(first + 10)];
+        let story = || format!("seed {seed}:\n{}", told.join("\n"));
         crashes += world.crashes;
         let is_told = matches!(world.server.lists, Lists::After(_));
         if !world.server.is_bad && is_told {
@@ -427,6 +493,7 @@ fn a_bad_version_is_sent_once_a_year_and_what_ran_before_in_its_place_once() {
             spared += u32::from(world.between > 0);
         }
         assert!(world.returns <= 1, "{}", story());
+        waited += u32::from(world.waited);
         if world.server.recovers.is_some() {
             // What runs after all is like any other: its drift is corrected.
             recovered += 1;
@@ -453,5 +520,5 @@ fn a_bad_version_is_sent_once_a_year_and_what_ran_before_in_its_place_once() {
         }
     }
     assert!(returned > 10 && held > 10 && recovered > 5 && crashes > 500, "{returned} {held} {recovered} {crashes}");
-    assert!(overtaken > 10 && spared > 10, "{overtaken} {spared}");
+    assert!(overtaken > 10 && spared > 10 && waited > 3, "{overtaken} {spared} {waited}");
 }
