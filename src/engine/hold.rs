@@ -50,6 +50,13 @@ impl Holds {
 }
 
 impl Findings {
+    /// Adds what was found out after it.
+    pub fn add(&mut self, later: Self) {
+        self.let_out.extend(later.let_out);
+        self.denied.extend(later.denied);
+        self.held = later.held.or_else(|| self.held.take());
+    }
+
     /// Whether nothing was.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -18,8 +18,13 @@ pub(super) struct Keeping {
 }
 
 impl Keeping {
+    /// While the ledger takes nothing the folder may change again and again: of plans that are held one after the other
+    /// only the newest is kept.
     pub(super) fn push(&mut self, keep: Keep) {
-        self.waiting.push(keep);
+        match (self.waiting.last_mut(), keep) {
+            (Some(Keep::Findings(before)), Keep::Findings(findings)) => before.add(findings),
+            (_, keep) => self.waiting.push(keep),
+        }
     }
 
     /// All that is to be written now, if anything is.
@@ -40,8 +45,10 @@ impl Keeping {
 
     /// The ledger did not take what was out: it goes first the next time.
     pub(super) fn refused(&mut self, again_at: Timestamp) {
+        let newer = std::mem::take(&mut self.waiting);
         let out = self.out.take();
-        self.waiting.splice(..0, out.iter().flat_map(|out| out.iter().cloned()));
+        let older = out.iter().flat_map(|out| out.iter().cloned());
+        older.chain(newer).for_each(|keep| self.push(keep));
         self.again_at = Some(again_at);
     }
 

@@ -108,3 +108,20 @@ fn somebody_who_made_room_on_the_disk_need_not_wait() {
     world.turn(at(3));
     assert_eq!(world.offered(), [["request 1"]]);
 }
+
+#[test]
+fn however_often_the_folder_changes_while_the_ledger_takes_nothing_one_held_plan_waits_for_it() {
+    let mut world = World::post(&["web", "api"]);
+    world.machine.set_fuse(Fuse::new(Some(MaxChanges::Count(1))), 0);
+    for change in 0..5 {
+        world.want(&["web", "api"], &format!("2.{change}"), at(change));
+        if let [offered] = &world.offered()[..] {
+            assert_eq!(offered.len(), 1, "{offered:?}");
+            world.kept(Err("disk full".to_owned()), at(change));
+        }
+        world.machine.retry_all(at(change));
+    }
+    world.turn(at(9));
+    let (offered, newest) = (world.offered(), format!("{:?}", desired("web", "2.4").digest));
+    assert!(matches!(&offered[..], [all] if all.len() == 1 && all[0].contains(&newest)), "{newest}: {offered:?}");
+}
