@@ -220,9 +220,9 @@ fn which_of_too_many_problems_are_kept_is_left_to_a_whole_walk() {
 fn problems_that_come_little_by_little_are_bounded_like_those_that_come_at_once() {
     let mut worked = Worked::new(4);
     let mut last = worked.walk(&[]);
-    for push in 0..4 {
+    for push in 0..3 {
         settle(&mut last);
-        for file in 0..60 {
+        for file in 0..40 {
             worked.write(&format!("a/{push}-{file}.yaml"), &bad());
         }
         let folders = std::mem::take(&mut last.folders);
