@@ -51,8 +51,9 @@ struct Views {
     resets_in: Option<Duration>,
 }
 
-/// What a pass would do, by what live has now: one read a service that is neither suspended nor orphaned, so many at
-/// once. Where the rate limit or the token refuses a read, no other is begun. `show` sees how many are done, of all.
+/// What a pass would do, by what live has now: one read a service that is neither suspended nor orphaned nor to be
+/// rolled back, so many at once. Where the rate limit or the token refuses a read, no other is begun. `show` sees how
+/// many are done, of all.
 ///
 /// # Errors
 /// The token opens another account than the one of the ledger's place: the place that it opens.
@@ -65,11 +66,13 @@ pub async fn plan_live(
     rules: &Rules,
     mut show: impl FnMut(usize, usize),
 ) -> Result<Report, ApiPlace> {
+    // What a person had taken back is replaced, whatever live has of what the manifest says.
+    let is_compared = |step: &Step| *step != Step::Suspended && step.cause() != Some(Cause::Rollback);
     let mut waiting: VecDeque<Asked> = observation
         .snapshot
         .desired
         .iter()
-        .filter(|(key, _)| !matches!(observation.steps.get(*key), Some(Step::Suspended) | None))
+        .filter(|(key, _)| observation.steps.get(*key).is_some_and(is_compared))
         .map(|(key, desired)| Asked { key: key.clone(), update: desired.update.clone() })
         .collect();
     let all = waiting.len();

@@ -271,6 +271,24 @@ fn results(workspace: &Workspace) -> Vec<String> {
 }
 
 #[test]
+fn a_plan_says_the_same_of_a_rollback_whatever_is_read() {
+    let api = quick();
+    let workspace = Workspace::waiting();
+    for tag in ["1", "2"] {
+        workspace.service("web", tag);
+        workspace.once(&api, &[]).exits(0);
+    }
+    workspace.run(&["rollback", "web", "--reason", "wrong prices"]).exits(0);
+    let planned = |more: &[&str]| {
+        let report = workspace.run(&[&["plan", "--output", "json"], more].concat()).exits(0).report();
+        ["outcome", "cause", "heldBy", "changes"].map(|of| report["services"][0][of].clone())
+    };
+    let plan = planned(&[]);
+    assert_eq!((&plan[0], &plan[1]), (&"update".into(), &"rollback".into()));
+    assert_eq!(planned(&["--live", "--api-url", &api.url()]), plan);
+}
+
+#[test]
 fn a_rollback_that_is_released_before_anybody_took_it_up_sends_nothing() {
     let api = quick();
     let workspace = Workspace::waiting();
