@@ -1,7 +1,6 @@
 //! What follows from a look at the folder.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -108,8 +107,8 @@ impl Daemon {
                 "the folder has changes that are not committed, and they are applied; --uncommitted ignore applies HEAD"
             );
         }
+        self.carrier.observe(&desired, snapshot.revision.clone());
         self.note_absent(&desired);
-        self.carrier.observe(desired, snapshot.revision.clone());
         self.seen.snapshot = Some(snapshot);
         let asked = std::mem::take(&mut self.asked_early);
         self.take_requests(asked);
@@ -120,18 +119,7 @@ impl Daemon {
     /// Notes which file named a service last, where none does now: a problem in that file may be its manifest's.
     fn note_absent(&mut self, desired: &BTreeMap<ServiceKey, Desired>) {
         self.last_files.retain(|key, _| !desired.contains_key(key));
-        let (engine, now) = (self.carrier.engine(), self.carrier.clock().now());
-        // Both are sorted: side by side they are walked through once, however many there are.
-        let mut named = desired.keys().peekable();
-        for key in engine.keys() {
-            while named.next_if(|named| *named < key).is_some() {}
-            if named.peek() == Some(&key) {
-                continue;
-            }
-            if let Some(before) = engine.standing(key, now).and_then(|standing| standing.desired) {
-                self.last_files.insert(key.clone(), Arc::clone(&before.place.file));
-            }
-        }
+        self.last_files.extend(self.carrier.engine().lost().iter().cloned());
     }
 
     fn fail(&mut self, unreadable: &Unreadable, now: Instant) {

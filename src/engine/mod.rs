@@ -39,8 +39,10 @@ mod standing;
 mod traced;
 mod turn;
 
+use std::borrow::Borrow;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -162,6 +164,8 @@ pub struct Engine {
     update_requests: u32,
     /// Whether a snapshot of the folder was seen.
     observed: bool,
+    /// The services that lost their manifests with the last one.
+    lost: Vec<(ServiceKey, Arc<str>)>,
     /// Until when each service is read before an update is sent, because somebody else changes them.
     shared_until: Timestamp,
     /// The service that somebody else was seen to change last, and when.
@@ -207,6 +211,7 @@ impl Engine {
             wall: SignedDuration::ZERO,
             update_requests: 1,
             observed: false,
+            lost: Vec::new(),
             shared_until: Timestamp::MIN,
             foreign: None,
             rollouts: Rollouts::new(pace.follow.is_some()),
@@ -315,21 +320,26 @@ impl Engine {
 
     /// Takes a new desired state: all of it, as one snapshot of the folder has it. A service that it does not name is
     /// left alone. Content that differs from what a service waits with ends that wait. Says whether anything is new.
-    pub fn observe(&mut self, desired: BTreeMap<ServiceKey, Desired>, now: Timestamp) -> bool {
+    pub fn observe(&mut self, desired: impl Borrow<BTreeMap<ServiceKey, Desired>>, now: Timestamp) -> bool {
+        let desired = desired.borrow();
         if !self.observed {
-            self.take_names(&desired);
+            self.take_names(desired);
         }
+        self.lost.clear();
         // Both are in the order of the keys.
-        let mut desired = desired.into_iter().peekable();
+        let mut desired = desired.iter().peekable();
         let (mut added, mut changed, mut gone, mut depends) = (Vec::new(), Vec::new(), false, false);
         for (key, service) in &mut self.services {
             let says = loop {
-                match desired.peek().map(|(next, _)| next.cmp(key)) {
+                match desired.peek().map(|(next, _)| (*next).cmp(key)) {
                     Some(Ordering::Less) => added.extend(desired.next()),
                     Some(Ordering::Equal) => break desired.next().map(|(_, desired)| desired),
                     Some(Ordering::Greater) | None => break None,
                 }
             };
+            if let (None, Some(before)) = (says, &service.desired) {
+                self.lost.push((key.clone(), Arc::clone(&before.place.file)));
+            }
             gone |= says.is_none();
             let depended = service.depends();
             if service.desire(says) {
@@ -342,7 +352,8 @@ impl Engine {
             depends |= !desired.policy.depends_on.is_empty();
             // What is added to a folder that was seen before is news; what is there at the start is not.
             let fresh = self.observed;
-            self.services.insert(key, Service { desired: Some(desired), fresh, ..Service::default() });
+            let desired = Some(desired.clone());
+            self.services.insert(key.clone(), Service { desired, fresh, ..Service::default() });
         }
         self.observed = true;
         if depends {
@@ -377,6 +388,11 @@ impl Engine {
             });
         }
         is_new
+    }
+
+    /// The services that a manifest named until the last [`Engine::observe`], and in which file.
+    pub fn lost(&self) -> &[(ServiceKey, Arc<str>)] {
+        &self.lost
     }
 
     /// Calls the services that the ledger knows by the names that manifests have for them, so that both are one in memory.

@@ -390,27 +390,28 @@ impl Service {
     }
 
     /// Takes what a new snapshot says of it. `false` where that is nothing new.
-    pub(super) fn desire(&mut self, desired: Option<Desired>) -> bool {
-        // What was read once and not again since has the same body in memory.
-        if let (Some(before), Some(after)) = (&self.desired, &desired)
+    pub(super) fn desire(&mut self, desired: Option<&Desired>) -> bool {
+        // What was read once and not again since has the same body in memory, which need not be looked at.
+        if let (Some(before), Some(after)) = (&self.desired, desired)
             && Arc::ptr_eq(&before.update, &after.update)
-            && before.policy == after.policy
+            && Arc::ptr_eq(&before.place.file, &after.place.file)
+            && (&before.policy, before.place.line) == (&after.policy, after.place.line)
         {
             return false;
         }
-        let same = match (&self.desired, &desired) {
+        let same = match (&self.desired, desired) {
             (Some(before), Some(after)) => before.digest == after.digest && before.policy == after.policy,
             (before, after) => before.is_none() && after.is_none(),
         };
-        let after = desired.as_ref().map(|desired| desired.digest);
+        let after = desired.map(|desired| desired.digest);
         self.fresh |= self.desired.as_ref().is_some_and(|before| Some(before.digest) != after) && after.is_some();
         // Other content ends the flapping, also where the manifest changed while no process looked.
         let before = self.desired.as_ref().map(|desired| desired.digest);
-        let before = before.or(desired.as_ref().and(self.known).and_then(|known| known.digest()));
+        let before = before.or(desired.and(self.known).and_then(|known| known.digest()));
         if before.is_some() && before != after {
             self.corrections.clear();
         }
-        self.desired = desired;
+        self.desired = desired.cloned();
         !same
     }
 

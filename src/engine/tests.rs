@@ -535,7 +535,7 @@ fn reads_for_drift_use_half_of_what_is_left_over() {
     let names: Vec<String> = (0..800).map(|number| format!("s{number}")).collect();
     let known: Vec<_> = names.iter().map(|name| applied(name, "1")).collect();
     let mut engine = watching(DriftMode::Report, known);
-    let desired = names.iter().map(|name| (key(name), desired(name, "1"))).collect();
+    let desired: BTreeMap<_, _> = names.iter().map(|name| (key(name), desired(name, "1"))).collect();
     engine.note_quota(Window { limit: 1000, remaining: 1000, resets_at: at(3600) });
     engine.observe(desired, at(0));
     assert_eq!(engine.watch_period(at(0)), Some(Duration::from_secs(6400)), "800 services, 450 reads an hour");
@@ -811,7 +811,7 @@ fn outage() -> Ending {
 fn two_services_that_meet_an_outage_stop_all_calls_and_one_good_answer_lets_them_go_on() {
     let names: Vec<String> = (0..20).map(|number| format!("s{number:02}")).collect();
     let mut engine = engine(Pace::default(), names.iter().map(|name| applied(name, "1")));
-    engine.observe(names.iter().map(|name| (key(name), desired(name, "2"))).collect(), at(0));
+    engine.observe(names.iter().map(|name| (key(name), desired(name, "2"))).collect::<BTreeMap<_, _>>(), at(0));
     let first = calls(&mut engine, at(0));
     assert_eq!(first.len(), 4, "an API that has not answered yet is not met with all calls at once");
     for name in &first {
@@ -933,7 +933,7 @@ fn lacks_command() -> Ending {
 fn a_part_that_is_not_in_effect_is_sent_alone_once_and_then_left_alone() {
     for drift in [DriftMode::Report, DriftMode::Correct] {
         let mut engine = watching(drift, [applied("web", "0")]);
-        engine.observe([(key("web"), with_command("web", "run"))].into(), at(0));
+        engine.observe(BTreeMap::from([(key("web"), with_command("web", "run"))]), at(0));
         assert_eq!(calls(&mut engine, at(0)), ["web"]);
         engine.finish(&key("web"), accepted(), at(0), JITTER);
         assert_eq!(engine.next_wake(at(0)), Some(at(10)), "its read comes first in its turn");
@@ -1020,7 +1020,7 @@ fn a_pass_checks_updates_of_several_parts_at_its_end_and_no_others() {
     let rules = Rules { adopt: Adopt::ReadFirst, drift: DriftMode::Report };
     let mut engine = Engine::new(pace, rules, [applied("a", "0"), applied("b", "0")]);
     engine.note_quota(Window { limit: 1000, remaining: 900, resets_at: at(3600) });
-    engine.observe([(key("a"), with_command("a", "run")), (key("b"), desired("b", "2"))].into(), at(0));
+    engine.observe(BTreeMap::from([(key("a"), with_command("a", "run")), (key("b"), desired("b", "2"))]), at(0));
     assert_eq!(calls(&mut engine, at(0)), ["a", "b"]);
     engine.finish(&key("a"), accepted(), at(0), JITTER);
     assert_eq!(calls(&mut engine, at(0)), ["a"], "one part of it may not be in effect");
@@ -1043,7 +1043,7 @@ fn a_check_whose_read_fails_ends_a_pass_and_waits_for_its_turn_in_a_daemon() {
         for (pace, read_again) in [(pass, false), (Pace::default(), true)] {
             let mut engine = Engine::new(pace, rules, [applied("a", "0")]);
             engine.note_quota(Window { limit: 1000, remaining: 900, resets_at: at(3600) });
-            engine.observe([(key("a"), with_command("a", "run"))].into(), at(0));
+            engine.observe(BTreeMap::from([(key("a"), with_command("a", "run"))]), at(0));
             assert_eq!(calls(&mut engine, at(0)), ["a"]);
             engine.finish(&key("a"), accepted(), at(0), JITTER);
             let checked = at(0) + pace.check_after;

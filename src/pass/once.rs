@@ -268,7 +268,7 @@ pub async fn reconcile_once(
     let people = ledger.read(Reader::people).await.map_err(ObserveError::from)?;
     drop(ledger);
     let happened = pass.carrier.heed(people);
-    pass.carrier.observe(desired, revision.clone());
+    pass.carrier.observe(&desired, revision.clone());
     pass.take(happened, &mut show);
     pass.asked = false;
     // Calls do not wait for what is only to be shown in the end.

@@ -262,7 +262,7 @@ impl Carrier {
     }
 
     /// Takes what a look at the folder showed.
-    pub fn observe(&mut self, desired: BTreeMap<ServiceKey, Desired>, revision: Revision) {
+    pub fn observe(&mut self, desired: &BTreeMap<ServiceKey, Desired>, revision: Revision) {
         self.machine.observe(desired, revision, self.clock.now());
     }
 

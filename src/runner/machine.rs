@@ -1,5 +1,6 @@
 //! All exchanges at once: which begin, which get a place on the wire, what an answer means for the others.
 
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -269,7 +270,7 @@ impl Machine {
     }
 
     /// Takes what a look at the folder showed. Calls that wait for a place begin anew where it has something new.
-    pub fn observe(&mut self, desired: BTreeMap<ServiceKey, Desired>, revision: Revision, now: Timestamp) {
+    pub fn observe(&mut self, desired: impl Borrow<BTreeMap<ServiceKey, Desired>>, revision: Revision, now: Timestamp) {
         self.revision = Some(revision);
         if self.engine.observe(desired, now) {
             self.look += 1;

@@ -378,7 +378,7 @@ fn what_was_not_there_before_is_read_before_it_is_sent() {
 #[test]
 fn other_content_takes_back_a_waiting_call_also_where_the_revision_is_the_same() {
     let mut world = World::new(Settings::new(1, Duration::from_secs(30), UpdateCall::Post), &["a", "b"]);
-    let folder = |tag: &str| ["a", "b"].map(|name| (key(name), desired(name, tag))).into();
+    let folder = |tag: &str| BTreeMap::from(["a", "b"].map(|name| (key(name), desired(name, tag))));
     let dirty = || Revision::Tree(Digest::of_bytes(b"uncommitted"));
     world.machine.observe(folder("2"), dirty(), at(0));
     world.turn(at(0));

@@ -14,6 +14,7 @@ use super::disk::Disk;
 use super::file::Found;
 use super::permits::Permits;
 use super::renew;
+use super::said::Said;
 use super::snapshot::{Snapshot, first_paths, snapshot};
 use super::stamp::Stamp;
 use super::standing::{self, Moment, Standing, Stillness};
@@ -44,7 +45,7 @@ const WRITERS_AT_MOST: Duration = Duration::from_secs(30);
 const READ_ALL_EVERY: Duration = Duration::from_secs(3600);
 
 /// Files of one read, sorted by name. A file that did not change is one in memory from read to read.
-type Files = Arc<[Arc<Found>]>;
+pub(super) type Files = Arc<[Arc<Found>]>;
 
 /// A folder of manifests, and what is remembered of it from look to look.
 #[derive(Debug)]
@@ -55,6 +56,8 @@ pub struct Folder {
     pub(super) seen: Files,
     /// The files of the last read that counted.
     pub(super) told: Files,
+    /// What the folder said last, where nothing was wrong in it.
+    pub(super) said: Option<Said>,
     /// What the last read that counted rests on beside them, where that can be proven without another walk.
     pub(super) rests_on: Option<RestsOn>,
     pub(super) committed: Committed,
@@ -99,6 +102,7 @@ impl Folder {
             permits: Permits::default(),
             seen: Arc::default(),
             told: Arc::default(),
+            said: None,
             rests_on: None,
             committed: Committed::default(),
             ids: gix_hash::Kind::Sha1,
@@ -330,9 +334,9 @@ impl Folder {
         let root = room.path().canonicalize().map_err(Broken::Folder)?;
         let headline = standing::guarded(|| checkout.lay_out(commit, &root)).map_err(Broken::Git)?;
         let Walked { found, problems, .. } = walk::walk(&root, commit.ids(), &[])?;
-        let snapshot =
-            snapshot(Moment::of(commit, false, Some(headline.into()), None), &found, problems, &self.permits);
         self.seen = found.into();
+        let moment = Moment::of(commit, false, Some(headline.into()), None);
+        let snapshot = snapshot(moment, &self.seen, problems, &self.permits, &mut None);
         self.rests_on = Some(RestsOn { standing, folders: Vec::new(), ahead: None });
         Ok(snapshot)
     }
@@ -407,7 +411,7 @@ impl Folder {
         // Even of a read that does not count, what was parsed is parsed.
         self.seen = seen;
         let proves = problems.is_empty() && !links && !unfinished;
-        let (seen, committed, permits) = (&self.seen, &mut self.committed, &self.permits);
+        let (seen, committed, permits, said) = (&self.seen, &mut self.committed, &self.permits, &mut self.said);
         let snapshot = thread::scope(|scope| {
             let holds = || walk::holds(&before.root, &whole, &folders, Proof::Steady);
             // What the files say is put together while it is looked whether they hold still. Submodules have locks of
@@ -415,7 +419,8 @@ impl Folder {
             let holding = (!committed.has_submodules()).then(|| scope.spawn(holds));
             let moment = before.moment(seen, committed);
             let again = committed.has_submodules();
-            let snapshot = moment.map(|moment| Snapshot { unfinished, ..snapshot(moment, seen, problems, permits) });
+            let put = |moment| snapshot(moment, seen, problems, permits, said);
+            let snapshot = moment.map(|moment| Snapshot { unfinished, ..put(moment) });
             // A thread that panicked has shown nothing.
             let holds = holding.is_none_or(|thread| thread.join().unwrap_or(false)) && (!again || holds());
             if holds && before.is_like(&Standing::now(&self.path)?) { snapshot } else { Err(Broken::Changed) }

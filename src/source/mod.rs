@@ -21,6 +21,7 @@ mod order;
 mod permits;
 mod problems;
 mod renew;
+mod said;
 mod share;
 mod snapshot;
 mod stamp;

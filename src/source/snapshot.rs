@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::file::Found;
+use super::folder::Files;
 use super::permits::Permits;
+use super::said::Said;
 use super::standing::Moment;
 use super::{MAX_PROBLEMS, order, problems};
 use crate::manifest::{Parsed, Problem};
@@ -15,7 +17,7 @@ use crate::model::{Desired, Headline, Place, Revision, ServiceKey};
 pub struct Snapshot {
     pub revision: Revision,
     /// What valid manifests say, by service.
-    pub desired: BTreeMap<ServiceKey, Desired>,
+    pub desired: Arc<BTreeMap<ServiceKey, Desired>>,
     /// Everything that is wrong in the folder, by place.
     pub problems: Vec<Problem>,
     /// Why it could not be told whether the folder has what its commit has; then it counts as not.
@@ -77,16 +79,25 @@ fn keeps_unread(problem: &Problem, file: &str) -> bool {
 /// Puts together what the files of a folder say, in the order of their names.
 pub(super) fn snapshot(
     moment: Moment,
-    files: &[Arc<Found>],
+    files: &Files,
     mut problems: Vec<Problem>,
     permits: &Permits,
+    said: &mut Option<Said>,
 ) -> Snapshot {
     let Moment { revision, uncompared, problem } = moment;
     problems.extend(problem);
+    if problems.is_empty()
+        && let Some(desired) = said.as_mut().and_then(|said| said.again(files, permits))
+    {
+        let (claimed, unread) = (BTreeMap::new(), BTreeSet::new());
+        return Snapshot { revision, desired, problems, uncompared, unfinished: false, claimed, unread };
+    }
     let mut claimed: BTreeMap<ServiceKey, BTreeSet<Arc<str>>> = BTreeMap::new();
     let mut named: Vec<(&ServiceKey, &Desired)> = Vec::with_capacity(files.len());
     let (mut parsed, mut refused, mut more_refused) = (Vec::new(), Vec::new(), 0);
+    let mut counted = 0;
     for found in first_paths(files, permits) {
+        counted += 1;
         let Found { file, contents, .. } = &**found;
         if !contents.parsed.problems.is_empty() {
             parsed.push(&contents.parsed);
@@ -127,6 +138,9 @@ pub(super) fn snapshot(
         problems.refused(vec![problem], 0);
     }
     let (problems, unread) = problems.shown();
+    let desired = Arc::new(desired);
+    let is_plain = problems.is_empty() && claimed.is_empty() && counted == files.len();
+    *said = is_plain.then(|| Said::new(files, &desired));
     Snapshot { revision, desired, problems, uncompared, unfinished: false, claimed, unread }
 }
 

@@ -258,15 +258,16 @@ fn in_order(seen: &[Arc<Found>], mut known: Vec<usize>, mut new: Vec<Arc<Found>>
     // Each thread gives its places in runs, which this kind of sorting finds.
     known.sort();
     new.sort_by(|a, b| a.file.cmp(&b.file));
-    let mut new = new.into_iter().peekable();
     let mut found = Vec::with_capacity(known.len() + new.len());
-    for known in known.into_iter().map(|place| &seen[place]) {
-        while let Some(new) = new.next_if(|new| new.file < known.file) {
+    let before = |new: Arc<Found>| (seen.partition_point(|seen| seen.file < new.file), new);
+    let mut new = new.into_iter().map(before).peekable();
+    for place in known {
+        while let Some((_, new)) = new.next_if(|(before, _)| *before <= place) {
             found.push(new);
         }
-        found.push(Arc::clone(known));
+        found.push(Arc::clone(&seen[place]));
     }
-    found.extend(new);
+    found.extend(new.map(|(_, new)| new));
     found
 }
 

@@ -39,10 +39,13 @@ impl Folder {
 impl Snapshot {
     /// Takes out what would send or keep the API's token, and hides it in what is told: such a manifest is a problem.
     pub fn withhold(&mut self, is_secret: &dyn Fn(&str) -> bool) {
-        for (key, desired) in self.desired.extract_if(.., |key, desired| tells(key, desired, is_secret)) {
-            self.unread.insert((*desired.place.file).into());
-            self.claimed.entry(key).or_default().insert(Arc::clone(&desired.place.file));
-            self.problems.push(Problem::with_token(&desired.place));
+        if self.desired.iter().any(|(key, desired)| tells(key, desired, is_secret)) {
+            let desired = Arc::make_mut(&mut self.desired);
+            for (key, desired) in desired.extract_if(.., |key, desired| tells(key, desired, is_secret)) {
+                self.unread.insert((*desired.place.file).into());
+                self.claimed.entry(key).or_default().insert(Arc::clone(&desired.place.file));
+                self.problems.push(Problem::with_token(&desired.place));
+            }
         }
         if self.headline().is_some_and(|headline| is_secret(&headline.subject) || is_secret(&headline.author)) {
             self.revision.drop_headline();

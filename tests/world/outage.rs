@@ -124,7 +124,7 @@ fn change_all(services: usize, api: &mut Api, update_call: UpdateCall, until: Mo
     let settings = Settings::new(pace.concurrency, Duration::from_secs(30), update_call);
     let begin = Moment::default().timestamp();
     let mut machine = Machine::new(engine, settings, None, None, begin);
-    let folder = (0..services).map(|number| (key(number), desired(number, 2))).collect();
+    let folder: BTreeMap<_, _> = (0..services).map(|number| (key(number), desired(number, 2))).collect();
     machine.observe(folder, Revision::Tree(Digest::of_bytes(b"2")), begin);
     let mut future = Future::new();
     future.at(Moment::default(), Event::Wake);

@@ -88,7 +88,7 @@ fn the_order_of_what_goes_in_changes_nothing() {
             let mut engine = Engine::new(Pace { concurrency: 2 * SERVICES, ..Pace::default() }, rules, ledger.clone());
             let window = Window { limit: 1000, remaining: 1000, resets_at: Moment(1_000_000).timestamp() };
             engine.note_quota(window);
-            engine.observe(map(folder), Moment(0).timestamp());
+            engine.observe(map::<_, BTreeMap<_, _>>(folder), Moment(0).timestamp());
             let calls = std::iter::from_fn(|| engine.next_call(Moment(0).timestamp(), 0));
             calls.map(|call| (call.key, call.digest, call.work)).collect()
         };

@@ -264,7 +264,7 @@ impl World {
         };
         self.engine.recall(&key(), memory, at(self.now));
         self.engine.set_closures(self.closures(), at(self.now));
-        self.engine.observe([(key(), desired(BAD))].into(), at(self.now));
+        self.engine.observe(BTreeMap::from([(key(), desired(BAD))]), at(self.now));
     }
 
     fn closures(&self) -> Closures {
@@ -324,7 +324,7 @@ impl World {
                 self.fair = Some(Fair::any(self.now, &mut self.chance));
                 self.engine.set_closures(self.closures(), at(self.now));
             }
-            _ => drop(self.engine.observe([(key(), desired(BAD))].into(), at(self.now))),
+            _ => drop(self.engine.observe(BTreeMap::from([(key(), desired(BAD))]), at(self.now))),
         }
     }
 

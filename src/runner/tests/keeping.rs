@@ -56,7 +56,7 @@ fn what_was_decided_is_offered_until_the_ledger_takes_it_and_calls_wait_for_that
     assert_eq!(world.offered(), [["shop/web held", "request 1"]], "what came of it, and what follows, together");
 
     // A change comes meanwhile, and another request.
-    let folder = [(key("web"), desired("web", "1")), (key("api"), desired("api", "2"))].into();
+    let folder = BTreeMap::from([(key("web"), desired("web", "1")), (key("api"), desired("api", "2"))]);
     world.machine.observe(folder, Revision::Tree(Digest::of_bytes(b"2")), at(2));
     world.machine.keep_taken(vec![taken(2)], at(2));
     world.turn(at(2));
@@ -87,7 +87,7 @@ fn what_time_alone_lets_out_is_on_disk_before_its_call_begins() {
         policy: Policy { suspend: Suspend::Yes { reason: None, until: Some(at(60)) }, ..Policy::default() },
         ..desired("web", tag)
     };
-    world.machine.observe([(key("web"), suspended("2"))].into(), Revision::Tree(Digest::of_bytes(b"2")), at(0));
+    world.machine.observe(BTreeMap::from([(key("web"), suspended("2"))]), Revision::Tree(Digest::of_bytes(b"2")), at(0));
     world.turn(at(0));
     assert_eq!((world.begun(), world.offered().len()), (0, 0));
     world.turn(at(60));

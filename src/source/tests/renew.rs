@@ -1,4 +1,4 @@
-//! A walk after few changes finds what a whole walk finds.
+//! A walk after few changes finds what a whole walk finds, and what is said of it is what a first look says.
 
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
@@ -6,8 +6,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
+use super::super::Folder;
 use super::super::disk::Disk;
-use super::super::file::Found;
+use super::super::file::{Contents, Found};
 use super::super::renew::renew_from;
 use super::super::walk::{Walked, walk_from};
 use super::{Tree, manifest};
@@ -55,12 +56,17 @@ impl Worked {
         let folder = folders[self.any(folders.len())];
         let file = format!("{folder}{}.yaml", self.any(4));
         let path = self.tree.path(&file);
-        let (tag, kind) = (self.any(1_000_000).to_string(), self.any(24));
+        let (tag, kind) = (self.any(1_000_000), self.any(24));
+        // Now and then one that has another's name, or that depends on one that may not be there.
+        let service = if tag % 29 == 0 { "s".to_owned() } else { file.replace(['/', '.'], "-") };
+        let policy = if tag % 31 == 0 { "policy:\n  dependsOn: [a-0-yaml]\n" } else { "" };
+        let tag = tag.to_string();
+        let content = manifest(&service, &tag) + policy;
         match kind {
-            0..=4 | 16.. => self.write(&file, &manifest("s", &tag)),
+            0..=4 | 16.. => self.write(&file, &content),
             5 | 6 => {
                 let beside = path.with_extension("new");
-                self.write(&format!("{folder}x.new"), &manifest("s", &tag));
+                self.write(&format!("{folder}x.new"), &content);
                 fs::rename(self.tree.path(&format!("{folder}x.new")), &beside).unwrap();
                 fs::rename(&beside, &path).unwrap();
                 self.stamp(path.parent().unwrap());
@@ -93,7 +99,7 @@ impl Worked {
                 let (folder, aside) = (self.tree.path(folder), self.tree.path(".aside"));
                 fs::rename(&folder, &aside).unwrap();
                 fs::create_dir(&folder).unwrap();
-                fs::write(folder.join("1.yaml"), manifest("s", &tag)).unwrap();
+                fs::write(folder.join("1.yaml"), &content).unwrap();
                 fs::remove_dir_all(&aside).unwrap();
                 self.stamp(folder.parent().unwrap());
             }
@@ -229,5 +235,52 @@ fn problems_that_come_little_by_little_are_bounded_like_those_that_come_at_once(
         let renewed = renew_from(&worked.disk, IDS, &last.found, folders).ok().unwrap();
         last = renewed.unwrap_or_else(|| worked.walk(&last.found));
         assert!(kept_problems(&last) <= 10_000 + last.found.len(), "{}", kept_problems(&last));
+    }
+}
+
+#[test]
+fn a_folder_that_is_looked_at_again_and_again_says_what_it_says_to_somebody_new() {
+    for seed in 100..106 {
+        let mut worked = Worked::new(seed);
+        let mut folder = Folder::new(worked.tree.0.path());
+        for _ in 0..60 {
+            let changes = worked.any(3);
+            for _ in 0..=changes {
+                worked.change();
+            }
+            let (again, new) = (folder.look().unwrap(), worked.tree.look());
+            assert_eq!(again.desired, new.desired, "seed {seed}");
+            assert_eq!(again.revision, new.revision, "seed {seed}");
+            assert_eq!((again.problems, again.claimed, again.unread), (new.problems, new.claimed, new.unread));
+        }
+    }
+}
+
+#[test]
+fn a_manifest_that_changes_is_put_in_and_the_others_are_not_read_again() {
+    let mut worked = Worked::new(3);
+    for file in 0..200 {
+        worked.write(&format!("{file}.yaml"), &manifest(&format!("s{file}"), "1"));
+    }
+    let mut folder = Folder::new(worked.tree.0.path());
+    let first = folder.look().unwrap().desired;
+    folder.settle();
+    worked.write("7.yaml", &manifest("s7", "22"));
+    let second = folder.look().unwrap().desired;
+    let same = first.iter().filter(|(key, desired)| Arc::ptr_eq(&desired.update, &second[*key].update)).count();
+    assert_eq!((second.len(), same), (200, 199));
+}
+
+impl Folder {
+    /// As after two quiet seconds.
+    fn settle(&mut self) {
+        let settled = |found: &Arc<Found>| {
+            let mut stamp = found.stamp;
+            stamp.settle();
+            let parsed = found.contents.parsed.clone();
+            Arc::new(Found::made(found, stamp, Contents { blob: found.contents.blob, parsed }))
+        };
+        self.seen = self.seen.iter().map(settled).collect();
+        self.rests_on.iter_mut().flat_map(|last| &mut last.folders).for_each(|(_, stamp)| stamp.settle());
     }
 }
