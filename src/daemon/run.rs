@@ -91,7 +91,7 @@ struct Sources {
 /// The ledger cannot be read at the start, or a task breaks down. Whatever else goes wrong is told, waited out and tried
 /// again.
 pub async fn run(
-    folder: Folder,
+    mut folder: Folder,
     ledger: Ledger,
     api: Api,
     settings: DaemonSettings,
@@ -112,8 +112,6 @@ pub async fn run(
         .await?;
     carrier.set_windows(windows);
     carrier.set_on_failure(on_failure);
-    // Each look is searched for the token of its moment.
-    let mut folder = folder.withholding_nothing();
     let heard = Arc::new(Heard::default());
     let tell = Arc::clone(&heard);
     let watch = Watch::start(folder.path(), move |writing| tell.tell(writing));

@@ -196,7 +196,9 @@ impl Folder {
         let ahead = self.rests_on.as_mut()?.ahead.take()?;
         let recent: Vec<_> = self.seen.iter().filter(|found| found.stamp.is_racy()).cloned().collect();
         self.rests_on = self.rests_on.take().filter(|last| self.holds_still(last, &recent, Proof::Steady));
-        self.rests_on.is_some().then_some(*ahead)
+        let mut snapshot = *ahead;
+        self.withhold_from(&mut snapshot);
+        self.rests_on.is_some().then_some(snapshot)
     }
 
     /// Whether these files and all else that a read rests on are as they were.
@@ -239,7 +241,7 @@ impl Folder {
         loop {
             let unreadable = match self.look_now() {
                 Ok(mut snapshot) => {
-                    self.withheld.iter().for_each(|withheld| withheld.take_out_of(&mut snapshot));
+                    self.withhold_from(&mut snapshot);
                     return Ok(snapshot);
                 }
                 Err(unreadable) => unreadable,

@@ -11,12 +11,6 @@ use crate::model::{Desired, ServiceKey, Suspend};
 #[derive(Clone)]
 pub(super) struct Withheld(Arc<dyn Fn(&str) -> bool + Send + Sync>);
 
-impl Withheld {
-    pub(super) fn take_out_of(&self, snapshot: &mut Snapshot) {
-        snapshot.withhold(&*self.0);
-    }
-}
-
 impl fmt::Debug for Withheld {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Withheld")
@@ -29,10 +23,11 @@ impl Folder {
         Self { withheld: Some(Withheld(Arc::new(is_secret))), ..self }
     }
 
-    /// The same folder, whose snapshots are searched by whoever takes them.
-    #[must_use]
-    pub fn withholding_nothing(self) -> Self {
-        Self { withheld: None, ..self }
+    /// Takes out of a snapshot what is to be withheld.
+    pub(super) fn withhold_from(&self, snapshot: &mut Snapshot) {
+        if let Some(Withheld(is_secret)) = &self.withheld {
+            snapshot.withhold(&**is_secret);
+        }
     }
 }
 

@@ -147,7 +147,7 @@ fn a_bad_manifest_stops_only_itself() {
                 "column": 3,
                 "path": "spec.external.imagePath",
                 "message": "imagePath is missing",
-                "hint": null
+                "hint": "add imagePath: the image, with its tag or digest"
             },
             {
                 "file": "web.yaml",

@@ -87,7 +87,11 @@ fn what_time_alone_lets_out_is_on_disk_before_its_call_begins() {
         policy: Policy { suspend: Suspend::Yes { reason: None, until: Some(at(60)) }, ..Policy::default() },
         ..desired("web", tag)
     };
-    world.machine.observe(BTreeMap::from([(key("web"), suspended("2"))]), Revision::Tree(Digest::of_bytes(b"2")), at(0));
+    world.machine.observe(
+        BTreeMap::from([(key("web"), suspended("2"))]),
+        Revision::Tree(Digest::of_bytes(b"2")),
+        at(0),
+    );
     world.turn(at(0));
     assert_eq!((world.begun(), world.offered().len()), (0, 0));
     world.turn(at(60));
