@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use jiff::SignedDuration;
+use jiff::{Span, SpanRelativeTo};
 
 use crate::model::{Id, ServiceState};
 use crate::northflank::Settings;
@@ -34,10 +34,10 @@ pub(in crate::cli) fn count(text: &str) -> Result<u32, String> {
 /// The longest duration that an option takes.
 const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-/// Reads a duration such as `30s`, `1m30s` or `100ms`.
+/// Reads a duration such as `30s`, `1m30s`, `100ms` or `2d`; a day has 24 hours.
 pub(in crate::cli) fn duration(text: &str) -> Result<Duration, String> {
-    let read: SignedDuration =
-        text.parse().map_err(|_| "expected a number with a unit, such as 30s, 1m30s or 100ms".to_owned())?;
+    let read = text.parse().and_then(|span: Span| span.to_duration(SpanRelativeTo::days_are_24_hours()));
+    let read = read.map_err(|_| "expected a number with a unit, such as 30s, 1m30s or 100ms".to_owned())?;
     let duration = Duration::try_from(read).map_err(|_| "must not be negative".to_owned())?;
     match duration {
         Duration::ZERO => Err("must be longer than nothing".to_owned()),
@@ -79,7 +79,8 @@ mod tests {
     fn durations_need_a_unit_and_have_bounds() {
         assert_eq!(duration("1m30s"), Ok(Duration::from_secs(90)));
         assert_eq!(duration("100ms"), Ok(Duration::from_millis(100)));
-        for text in ["", "5", "0s", "-1s", "169h", "1y", "soon"] {
+        assert_eq!(duration("2d"), Ok(Duration::from_secs(48 * 60 * 60)));
+        for text in ["", "5", "0s", "-1s", "169h", "8d", "1mo", "1y", "soon"] {
             assert!(duration(text).is_err(), "{text:?} was accepted");
         }
     }
