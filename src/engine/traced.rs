@@ -72,7 +72,8 @@ pub(super) fn last(rollout: Option<&Rollout>, entries: &[DeploymentEntry]) -> Op
     let is_ours = rollout.is_some_and(|rollout| match (&rollout.deployment_id, rollout.server_at) {
         (Some(id), _) => newest.id == *id,
         (None, Some(accepted)) => newest.created_at <= accepted.saturating_add(NEAR).unwrap_or(Timestamp::MAX),
-        (None, None) => false,
+        // It may be: nobody is named who may be ourselves.
+        (None, None) => true,
     });
     (!is_ours).then(|| by(newest))
 }
@@ -174,6 +175,8 @@ mod tests {
         assert_eq!(last(Some(&rollout), &[entry(100, "2", "us")]), None);
         assert_eq!(last(None, &[entry(60_000, "9", "jane")]), Some(jane), "nothing is known of a rollout of ours");
         assert_eq!(last(None, &[]), None);
+        let timeless = Rollout::accepted(Digest::from_bytes([1; 32]), at(0), None);
+        assert_eq!(last(Some(&timeless), &[entry(100, "2", "us")]), None, "it may be ours");
     }
 
     #[test]
