@@ -355,21 +355,19 @@ impl Folder {
         // A writer goes on, or is heard of, within this time as a rule.
         if let Some(rest) = LOOKED_AT_TWICE.checked_sub(youngest) {
             thread::sleep(rest);
-            if !walk::holds(root, &young, &[], Proof::Steady) {
-                return Err(Broken::Changed);
-            }
         }
         match &self.writers {
-            Some(writers) if is_among(found, &writers.unfinished()) => Err(Broken::Changed),
-            Some(_) => Ok(()),
+            Some(writers) if is_among(found, &writers.unfinished()) => return Err(Broken::Changed),
+            Some(_) => {}
             None => {
                 let written = writers::open_for_writing(&young.iter().map(|found| found.stamp.inode()).collect());
-                match young.iter().find(|found| written.contains(&found.stamp.inode())) {
-                    Some(found) => Err(Broken::Busy(Busy::Written { file: root.join(found.path()) })),
-                    None => Ok(()),
+                if let Some(found) = young.iter().find(|found| written.contains(&found.stamp.inode())) {
+                    return Err(Broken::Busy(Busy::Written { file: root.join(found.path()) }));
                 }
             }
         }
+        // Who came to an end after they were read is not found, and wrote the rest.
+        if walk::holds(root, &young, &[], Proof::Steady) { Ok(()) } else { Err(Broken::Changed) }
     }
 
     /// The files that nobody is writing to, and the same with what the others had before, where they were there.
