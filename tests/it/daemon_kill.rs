@@ -98,7 +98,7 @@ impl Story {
         }
     }
 
-    /// Begins a life and kills it, as a rule within 60 ms. Gives the calls that were in flight.
+    /// Begins a life and kills it, as a rule within 300 ms. Gives the calls that were in flight.
     fn live_shortly(&mut self) -> u64 {
         let life = Life::begin(&self.workspace, &self.api);
         let calls = self.api.world().call_count();
@@ -109,9 +109,10 @@ impl Story {
             self.change();
             pass(half, || false);
         } else {
-            // Once a call is under way. Perhaps there is none to be made: then nothing is to come.
+            // Once a call is under way, however slowly the machine begins a life. Perhaps there is none to be made: then
+            // nothing is to come.
             self.change();
-            pass(Duration::from_millis(60), || self.api.world().call_count() > calls);
+            pass(Duration::from_millis(300), || self.api.world().call_count() > calls);
             pass(Duration::from_micros(self.chance.u64(0..20_000)), || false);
         }
         life.end(&self.api)
