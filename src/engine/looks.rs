@@ -23,9 +23,7 @@ impl Engine {
         if self.quota.follow_opens(now).is_some() {
             self.rollouts.starve(follow, now);
             // What was asked, and is not answered now, is decided.
-            self.judge_rollouts(now);
-            self.let_dependents_go(None, now);
-            self.want_rollouts(now);
+            self.take_rollouts_in(now);
             return None;
         }
         if !self.quota.permits_follow(now, owed) {
@@ -57,6 +55,11 @@ impl Engine {
             Looked::Deployments(entries) => self.listed(&entries, now),
             looked => self.rollouts.looked(looked, now),
         }
+        self.take_rollouts_in(now);
+    }
+
+    /// Any rollout may be another one by now: what follows from that.
+    fn take_rollouts_in(&mut self, now: Timestamp) {
         self.judge_rollouts(now);
         self.let_dependents_go(None, now);
         self.want_rollouts(now);

@@ -316,8 +316,8 @@ impl<'l, G: FnMut(Work) -> Result<(), Broken>> Lister<'l, G> {
             if self.listed.count > MAX_NAMES {
                 return Err(Broken::TooLarge);
             }
-            if folder.path.as_os_str().len() + name.len() >= MAX_PATH_BYTES && path().as_os_str().len() > MAX_PATH_BYTES
-            {
+            let slash = usize::from(!folder.path.as_os_str().is_empty());
+            if folder.path.as_os_str().len() + slash + name.len() > MAX_PATH_BYTES {
                 self.listed.problems.push(problems::path_too_long(&path(), MAX_PATH_BYTES));
                 continue;
             }
