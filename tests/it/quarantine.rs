@@ -21,6 +21,17 @@ fn failed(api: &Api) -> Workspace {
     workspace
 }
 
+/// A service whose version 2 runs, and of which somebody asked for version 1 back.
+fn asked_back(api: &Api) -> Workspace {
+    let workspace = Workspace::waiting();
+    for tag in ["1", "2"] {
+        workspace.service("web", tag);
+        workspace.once(api, &[]).exits(0);
+    }
+    workspace.run(&["rollback", "web", "--reason", "wrong prices"]).exits(0);
+    workspace
+}
+
 #[test]
 fn what_failed_is_sent_again_by_a_release_alone_and_by_one_once() {
     let api = quick();
@@ -273,12 +284,7 @@ fn results(workspace: &Workspace) -> Vec<String> {
 #[test]
 fn a_plan_says_the_same_of_a_rollback_whatever_is_read() {
     let api = quick();
-    let workspace = Workspace::waiting();
-    for tag in ["1", "2"] {
-        workspace.service("web", tag);
-        workspace.once(&api, &[]).exits(0);
-    }
-    workspace.run(&["rollback", "web", "--reason", "wrong prices"]).exits(0);
+    let workspace = asked_back(&api);
     let planned = |more: &[&str]| {
         let report = workspace.run(&[&["plan", "--output", "json"], more].concat()).exits(0).report();
         ["outcome", "cause", "heldBy", "changes"].map(|of| report["services"][0][of].clone())
@@ -291,12 +297,7 @@ fn a_plan_says_the_same_of_a_rollback_whatever_is_read() {
 #[test]
 fn a_rollback_that_is_released_before_anybody_took_it_up_sends_nothing() {
     let api = quick();
-    let workspace = Workspace::waiting();
-    for tag in ["1", "2"] {
-        workspace.service("web", tag);
-        workspace.once(&api, &[]).exits(0);
-    }
-    workspace.run(&["rollback", "web", "--reason", "wrong prices"]).exits(0);
+    let workspace = asked_back(&api);
     let released = workspace.run(&["release", "web"]).exits(0);
     assert!(released.stdout.contains("it has what its manifest says, and nothing is sent"), "{}", released.stdout);
     assert_eq!(results(&workspace), ["waits", "waits"]);
@@ -321,12 +322,7 @@ fn a_rollback_that_is_released_before_anybody_took_it_up_sends_nothing() {
 #[test]
 fn a_daemon_that_begins_takes_up_what_people_asked_for_before_it_sends_anything() {
     let api = quick();
-    let workspace = Workspace::waiting();
-    for tag in ["1", "2"] {
-        workspace.service("web", tag);
-        workspace.once(&api, &[]).exits(0);
-    }
-    workspace.run(&["rollback", "web", "--reason", "wrong prices"]).exits(0);
+    let workspace = asked_back(&api);
     workspace.service("web", "3");
     let daemon = Daemon::start(&workspace, &api, &[]);
     eventually("the manifest says something else by now", || tags(&api, "web") == ["1", "2", "3"]);
