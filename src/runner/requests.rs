@@ -1,5 +1,6 @@
 //! Requests of people, as whoever holds the ledger takes them up.
 
+use tracing::field::display;
 use tracing::info;
 
 use super::Carrier;
@@ -47,9 +48,10 @@ fn answer(carrier: &mut Carrier, request: &PersonRequest) -> String {
     let PersonRequest { kind, target, reason, by, until, .. } = request;
     let of = target.as_ref().map_or_else(|| "all services".to_owned(), ToString::to_string);
     let (by, reason) = (printable(by), reason.as_deref().map(printable));
+    let reason = reason.as_ref().map(display);
     match kind {
         RequestKind::Retry => {
-            info!(%of, %by, reason = reason.as_ref().map(display), "a person asks to try again what waits");
+            info!(%of, %by, reason, "a person asks to try again what waits");
             match target {
                 Some(key) if carrier.engine().phase(key).is_none() => return "the service is not known".to_owned(),
                 Some(key) => carrier.retry(key),
@@ -59,14 +61,14 @@ fn answer(carrier: &mut Carrier, request: &PersonRequest) -> String {
         }
         RequestKind::Rollback => {
             let (Some(key), Some(taken)) = (target, request.taken_back()) else { return "damaged".to_owned() };
-            info!(%of, %by, reason = reason.as_ref().map(display), "a person takes back what the manifest says");
+            info!(%of, %by, reason, "a person takes back what the manifest says");
             match carrier.take_content_back(key, taken) {
                 Ok(()) => "rolled back".to_owned(),
                 Err(ChangedSince) => "not rolled back: the manifest changed".to_owned(),
             }
         }
         RequestKind::Release => {
-            info!(%of, %by, reason = reason.as_ref().map(display), "a person lets content out of quarantine");
+            info!(%of, %by, reason, "a person lets content out of quarantine");
             match target.as_ref().is_some_and(|key| carrier.release(key)) {
                 true => "released".to_owned(),
                 false => "nothing of it is quarantined".to_owned(),
@@ -74,15 +76,15 @@ fn answer(carrier: &mut Carrier, request: &PersonRequest) -> String {
         }
         RequestKind::Freeze => {
             let until = until.map(|until| until.to_string());
-            info!(%of, %by, reason = reason.as_ref().map(display), until, "frozen by a person: no update is sent");
+            info!(%of, %by, reason, until, "frozen by a person: no update is sent");
             "frozen".to_owned()
         }
         RequestKind::Thaw => {
-            info!(%of, %by, reason = reason.as_ref().map(display), "a person ended the freeze");
+            info!(%of, %by, reason, "a person ended the freeze");
             "thawed".to_owned()
         }
         RequestKind::Forget => {
-            info!(%of, %by, reason = reason.as_ref().map(display), "forgotten at a person's request: no manifest names it");
+            info!(%of, %by, reason, "forgotten at a person's request: no manifest names it");
             target.iter().for_each(|key| carrier.forget(key));
             "forgotten".to_owned()
         }

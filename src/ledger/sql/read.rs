@@ -412,13 +412,14 @@ pub(in crate::ledger) fn failed_rollouts(connection: &Connection) -> rusqlite::R
 pub(in crate::ledger) fn stranger(connection: &Connection, key: &ServiceKey) -> rusqlite::Result<Option<Stranger>> {
     let mut statement = connection.prepare_cached(STRANGER)?;
     let stranger = |row: &Row<'_>| {
-        let by = match optional_time(row, "deployed_at")? {
-            Some(at) => Some(OvertakenBy { user: row.get("user")?, at }),
-            None => None,
-        };
-        Ok(Stranger { noticed_at: time(row, "noticed_at")?, by })
+        Ok(Stranger { noticed_at: time(row, "noticed_at")?, by: overtaken_by(row, "user", "deployed_at")? })
     };
     statement.query_row([key.to_string()], stranger).optional()
+}
+
+/// Who deployed something, and when, by the columns that say so; nothing where nobody did.
+fn overtaken_by(row: &Row<'_>, user: &str, at: &str) -> rusqlite::Result<Option<OvertakenBy>> {
+    optional_time(row, at)?.map(|at| Ok(OvertakenBy { user: row.get(user)?, at })).transpose()
 }
 
 fn rollout(row: &Row<'_>) -> rusqlite::Result<Option<Rollout>> {
@@ -430,10 +431,7 @@ fn rollout(row: &Row<'_>) -> rusqlite::Result<Option<Rollout>> {
         since: time(row, "rollout_since")?,
         deployment_id: row.get("rollout_deployment")?,
         evidence,
-        overtaken: match optional_time(row, "overtaken_at")? {
-            Some(at) => Some(OvertakenBy { user: row.get("overtaken_by")?, at }),
-            None => None,
-        },
+        overtaken: overtaken_by(row, "overtaken_by", "overtaken_at")?,
         reason: row.get("rollout_reason")?,
         digest: Digest::from_bytes(row.get("rollout_digest")?),
         accepted_at: time(row, "rollout_accepted_at")?,

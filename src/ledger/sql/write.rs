@@ -9,7 +9,7 @@ use super::{
 };
 use crate::engine::Window;
 use crate::ledger::{CallId, Decider, Outcome, Pause, StateRecord, Turned, WriteError};
-use crate::model::{ApiPlace, Cause, Digest, Headline, Rollout, RolloutState, ServiceKey, Stranger};
+use crate::model::{ApiPlace, Cause, Digest, Headline, OvertakenBy, Rollout, RolloutState, ServiceKey, Stranger};
 
 const TOUCH_SERVICE: &str = "INSERT INTO service (name) VALUES (?1)
     ON CONFLICT (name) DO UPDATE SET name = name RETURNING id";
@@ -270,7 +270,7 @@ pub(in crate::ledger) fn set_rollout(
     rollout: &Rollout,
 ) -> rusqlite::Result<()> {
     let Rollout { state, since, deployment_id, evidence, reason, digest, server_at, overtaken, .. } = rollout;
-    let (by, at) = (overtaken.as_ref().and_then(|by| by.user.as_deref()), overtaken.as_ref().map(|by| by.at));
+    let (user, at) = overtaken_by(overtaken.as_ref());
     let reason = reason.as_deref().map(bounded);
     let values = params![
         key.to_string(),
@@ -281,17 +281,21 @@ pub(in crate::ledger) fn set_rollout(
         evidence.as_str(),
         reason,
         server_at.map(Timestamp::as_millisecond),
-        by.map(bounded),
-        at.map(Timestamp::as_millisecond)
+        user,
+        at
     ];
     connection.prepare_cached(SET_ROLLOUT)?.execute(values).map(drop)
+}
+
+/// The columns that say who deployed something, and when.
+fn overtaken_by(by: Option<&OvertakenBy>) -> (Option<&str>, Option<i64>) {
+    (by.and_then(|by| by.user.as_deref()).map(bounded), by.map(|by| by.at.as_millisecond()))
 }
 
 /// Somebody else changed a service.
 pub(in crate::ledger) fn meet(connection: &Connection, key: &ServiceKey, stranger: &Stranger) -> rusqlite::Result<()> {
     let Stranger { noticed_at, by } = stranger;
-    let user = by.as_ref().and_then(|by| by.user.as_deref()).map(bounded);
-    let deployed_at = by.as_ref().map(|by| by.at.as_millisecond());
+    let (user, deployed_at) = overtaken_by(by.as_ref());
     let values = params![key.to_string(), noticed_at.as_millisecond(), user, deployed_at];
     connection.prepare_cached(MEET)?.execute(values).map(drop)
 }
