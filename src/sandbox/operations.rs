@@ -229,14 +229,8 @@ fn list(world: &World, ids: &Ids, query: &str) -> Result<Value, Refusal> {
     if !known && world.inner.options.services != Services::Any {
         return Err(not_found(format!("project `{project}` does not exist")));
     }
-    let mut rest =
-        state.services.range((start, Bound::Unbounded)).take_while(|(target, _)| of_project(target)).skip(page.skip);
-    let shown: Vec<_> = rest.by_ref().take(page.size).collect();
-    let has_next = rest.next().is_some();
-    let mut pagination = json!({"hasNextPage": has_next, "count": shown.len()});
-    if let Some((last, _)) = shown.last().filter(|_| has_next) {
-        pagination["cursor"] = Page::cursor_after(&last.service).into();
-    }
+    let all = state.services.range((start, Bound::Unbounded)).take_while(|(target, _)| of_project(target));
+    let (shown, pagination) = page.of(all.skip(page.skip), |(target, _)| &target.service);
     let services: Vec<_> = shown.iter().map(|(target, service)| service.summary(target, world, now)).collect();
     Ok(json!({"data": {"services": services}, "pagination": pagination}))
 }

@@ -2,6 +2,7 @@
 
 use axum::extract::Query;
 use axum::http::Uri;
+use serde_json::{Value, json};
 
 use super::details::{Details, finding};
 
@@ -10,7 +11,7 @@ use super::details::{Details, finding};
 pub(super) struct Page {
     /// Most entries.
     pub(super) size: usize,
-    /// Begin after the service of this id.
+    /// Begin after the entry of this id.
     pub(super) after: Option<String>,
     /// Leave out so many.
     pub(super) skip: usize,
@@ -36,9 +37,21 @@ impl Page {
         Ok(Self { size, after, skip })
     }
 
-    /// The cursor that leads on after a service: its id in hexadecimal digits, which no client has to escape.
-    pub(super) fn cursor_after(service: &str) -> String {
-        service.bytes().map(|byte| format!("{byte:02x}")).collect()
+    /// The entries of the page, of all from where it begins, with the answer's `pagination`. `id` names the one that a
+    /// cursor leads on after.
+    pub(super) fn of<T>(&self, mut all: impl Iterator<Item = T>, id: impl Fn(&T) -> &str) -> (Vec<T>, Value) {
+        let entries: Vec<T> = all.by_ref().take(self.size).collect();
+        let has_next = all.next().is_some();
+        let mut pagination = json!({"hasNextPage": has_next, "count": entries.len()});
+        if let Some(last) = entries.last().filter(|_| has_next) {
+            pagination["cursor"] = Self::cursor_after(id(last)).into();
+        }
+        (entries, pagination)
+    }
+
+    /// The cursor that leads on after an entry: its id in hexadecimal digits, which no client has to escape.
+    pub(super) fn cursor_after(id: &str) -> String {
+        id.bytes().map(|byte| format!("{byte:02x}")).collect()
     }
 }
 

@@ -95,13 +95,7 @@ impl Service {
             Some(_) => self.deployments.iter().rev().take_while(is_after).count() + 1,
             None => page.skip,
         };
-        let mut rest = self.deployments.iter().rev().skip(skip);
-        let shown: Vec<_> = rest.by_ref().take(page.size).collect();
-        let has_next = rest.next().is_some();
-        let mut pagination = json!({"hasNextPage": has_next, "count": shown.len()});
-        if let Some(last) = shown.last().filter(|_| has_next) {
-            pagination["cursor"] = Page::cursor_after(&last.id).into();
-        }
+        let (shown, pagination) = page.of(self.deployments.iter().rev().skip(skip), |deployment| &deployment.id);
         let deployments: Vec<Value> = shown.into_iter().map(entry).collect();
         json!({"data": {"deployments": deployments}, "pagination": pagination})
     }
