@@ -311,7 +311,7 @@ impl Observation {
 
 /// That content is due once more that failed before.
 fn failed_at(at: &Timestamp) -> String {
-    format!("the same content was sent before, and its rollout failed {}", short::time(*at))
+    plan::failed_before(&short::time(*at))
 }
 
 /// New services that have the content of an orphaned one.

@@ -76,3 +76,9 @@ pub fn may_drop_credentials(desired: &Desired) -> bool {
     desired.policy.credentials == Unnamed::Forgotten
         && matches!(&*desired.update, DeploymentUpdate::External { external: External { credentials: None, .. }, .. })
 }
+
+/// The warning that content is due once more whose rollout failed before, and when.
+#[must_use]
+pub fn failed_before(when: &str) -> String {
+    format!("the same content was sent before, and its rollout failed {when}")
+}

@@ -26,7 +26,7 @@ pub(crate) use compare::CREDENTIALS;
 pub use compare::{Comparison, FieldVerdict, UnnamedCredentials, Verdict, compare};
 pub use content::{Plan, PlannedChange};
 pub use fuse::{Case, Denied, Fuse, InvalidMaxChanges, LetOut, MaxChanges, PlanState, Ruling};
-pub use hold::{awaits, held_by, may_drop_credentials, quarantined, released};
+pub use hold::{awaits, failed_before, held_by, may_drop_credentials, quarantined, released};
 pub(crate) use image::{knows_registry, written_image};
 pub use listed::contradicts;
 pub use moved::{Named, moved};

@@ -11,7 +11,7 @@ use super::super::print;
 use super::super::status::told;
 use crate::ledger::AppliedRecord;
 use crate::model::{Diagnostic, Headline, HoldKind, Place, ServiceState};
-use crate::plan::Change;
+use crate::plan::{Change, failed_before};
 use crate::text::{Printable, counted, listed, printable, short};
 use crate::views::{Attempt, Facts, UNDO, next, not_sent, sentence, waits_for};
 
@@ -36,10 +36,7 @@ pub(super) fn text(facts: &Facts, folder: &Path) -> String {
         text.line("asked", &asked);
     }
     if let Some(at) = facts.failed_before {
-        text.line(
-            "warning",
-            &format!("the same content was sent before, and its rollout failed {}", ago(at, facts.now)),
-        );
+        text.line("warning", &failed_before(&ago(at, facts.now)));
     }
     if let Some(desired) = &facts.desired {
         text.line("manifest", &shown_place(folder, &desired.place));
